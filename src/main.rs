@@ -1,0 +1,2 @@
+//! The desk: `waybill`.
+fn main() {}
