@@ -1,1 +1,43 @@
-//! Waybill: skeleton.
+//! Waybill: screens, tags and vouches for requests to model providers.
+//!
+//! A reseller of model APIs loads this crate into Envoy as a proxy-wasm filter. The modules stand in the
+//! order that a request goes through them:
+//!
+//! ```text
+//! host      ──> request   ──> evidence   ──> findings  ──> verdict    ──> outcome          ──> event
+//! (filter)      raw facts     parsed once    stable codes   one action     header edits or      report, audit,
+//!                             + lookups                     + reasons      a local reply        metrics
+//! ```
+//!
+//! Each arrow is one function from plain data to plain data, and [`screen`] calls them in turn. Only
+//! [`filter`] knows proxy-wasm and only the command line knows files.
+
+pub mod request;
+
+pub mod evidence;
+pub mod identity;
+
+pub mod finding;
+pub mod rules;
+pub mod verdict;
+
+pub mod outcome;
+pub mod refusal;
+pub mod tag;
+
+pub mod event;
+pub mod screen;
+
+pub mod filter;
+
+#[cfg(not(target_family = "wasm"))]
+pub mod capture;
+#[cfg(not(target_family = "wasm"))]
+pub mod cli;
+
+pub mod config;
+pub mod names;
+pub mod path;
+pub mod region;
+pub mod register;
+pub mod shape;

@@ -1,2 +1,4 @@
 //! The desk: `waybill`.
-fn main() {}
+fn main() -> std::process::ExitCode {
+    waybill::cli::main()
+}

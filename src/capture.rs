@@ -1,0 +1,236 @@
+//! Captured requests: the JSON shape, or HTTP as text, made into what the pure core takes.
+//!
+//! JSON is what `docs/configuration.md` describes. HTTP text is a request line, header lines and an empty
+//! line, as `curl -v` shows them (`> ` in front is taken off, lines that curl adds are skipped); a body is
+//! never read. What HTTP doesn't carry (the direct peer, the time) is given on the command line.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use crate::config::Config;
+use crate::names::{LAST_SECOND, Text, UnixSeconds, hex};
+use crate::request::{Request, Time, TlsNames};
+use crate::shape::{Json, Mismatch, Path, Problems, Shape, Table, Whole, object, read_document};
+
+object! {
+    /// A captured request.
+    pub struct Captured {
+        /// The method
+        method: Text,
+        /// The authority that it is addressed to
+        authority: Option<Text> = None,
+        /// The path with its query
+        path: Bytes,
+        /// Name and value of each header, in order
+        headers: Vec<HeaderPair> = Vec::new(),
+        /// The address of the machine at the other end of the connection
+        direct_peer: Option<Text> = None,
+        /// Names in the client certificate
+        tls: TlsCapture = TlsCapture { uri_san: Vec::new(), dns_san: Vec::new() },
+        /// Claims of verified JWTs, by the name in payload_in_metadata
+        jwt: Table<Text, Table<Text, Json>> = Table::new(),
+        /// When it came, in seconds since 1970; now where left out
+        time: Option<Whole<0, LAST_SECOND>> = None,
+    }
+}
+
+object! {
+    /// Names in a client certificate that Envoy verified.
+    pub struct TlsCapture {
+        /// URIs; the first counts
+        uri_san: Vec<Text> = Vec::new(),
+        /// DNS names; the first counts
+        dns_san: Vec<Text> = Vec::new(),
+    }
+}
+
+/// Bytes: a string, or `{"hex": "…"}` where they aren't text.
+#[derive(Debug, Clone)]
+pub struct Bytes(pub Vec<u8>);
+
+/// A header's name, in lower case as Envoy gives it, and its value.
+#[derive(Debug, Clone)]
+pub struct HeaderPair(Vec<u8>, Vec<u8>);
+
+/// A captured request with all that [`Request`] borrows from it.
+#[derive(Debug)]
+pub struct Owned {
+    headers: Vec<(Vec<u8>, Vec<u8>)>,
+    direct_peer: Option<String>,
+    tls: TlsCapture,
+    claims: Vec<Option<Vec<u8>>>,
+    time: Time,
+}
+
+impl Captured {
+    /// Reads a request from a file's text.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn parse(text: &str) -> Result<Self, Problems> {
+        if text.trim_start().starts_with('{') {
+            return read_document::<Self>(text).map(|(captured, _)| captured);
+        }
+        Self::from_http(text)
+    }
+
+    fn from_http(text: &str) -> Result<Self, Problems> {
+        let curl = text.lines().any(|line| line.starts_with("> "));
+        let mut lines = text
+            .lines()
+            .filter_map(|line| if curl { line.strip_prefix("> ").or(line.strip_prefix('>')) } else { Some(line) })
+            .map(str::trim_end);
+        let wrong = |what: &str| {
+            let mut problems = Problems::default();
+            let help = "a request is a line such as `POST /v1/messages HTTP/1.1`, header lines, and an empty line";
+            problems.note(&Path::Root, what, Some(help.into()));
+            problems
+        };
+        let first = lines.next().ok_or_else(|| wrong("the request is empty"))?;
+        let [method, path, ..] = first.split_ascii_whitespace().collect::<Vec<_>>()[..] else {
+            return Err(wrong(&format!("`{first}` is no request line")));
+        };
+        let mut headers = Vec::new();
+        for line in lines.take_while(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(':').ok_or_else(|| wrong(&format!("`{line}` is no header line")))?;
+            headers.push(HeaderPair(name.trim().to_ascii_lowercase().into(), value.trim().into()));
+        }
+        let host = headers.iter().position(|HeaderPair(name, _)| name == b"host").map(|i| headers.remove(i));
+        let host = host.map(|HeaderPair(_, value)| Json::Text(String::from_utf8_lossy(&value).into_owned()));
+        let mut problems = Problems::default();
+        let authority = host.map_or(Some(None), |host| Text::read(&host, &Path::Root, &mut problems).map(Some));
+        let method = Text::read(&Json::Text(method.into()), &Path::Root, &mut problems);
+        match (method, authority) {
+            (Some(method), Some(authority)) => Ok(Self {
+                method,
+                authority,
+                path: Bytes(path.into()),
+                headers,
+                direct_peer: None,
+                tls: TlsCapture { uri_san: Vec::new(), dns_san: Vec::new() },
+                jwt: Table::new(),
+                time: None,
+            }),
+            _ => Err(problems),
+        }
+    }
+
+    /// Puts in what HTTP text doesn't carry.
+    ///
+    /// # Errors
+    /// What isn't an address or a time.
+    pub fn with(mut self, direct_peer: Option<&str>, time: Option<&str>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        if let Some(peer) = direct_peer {
+            self.direct_peer = Text::read(&Json::Text(peer.into()), &Path::Root, &mut problems);
+        }
+        if let Some(time) = time {
+            let seconds = UnixSeconds::read(&Json::Text(time.into()), &Path::Root, &mut problems);
+            self.time = seconds.and_then(|UnixSeconds(seconds)| u64::try_from(seconds).ok()).map(Whole);
+        }
+        if problems.is_empty() { Ok(self) } else { Err(problems) }
+    }
+
+    /// Completes the request for a configuration, which says what claims it reads.
+    #[must_use]
+    pub fn own(self, config: &Config) -> Owned {
+        let mut headers = vec![(b":method".to_vec(), self.method.as_str().into())];
+        headers.extend(self.authority.map(|authority| (b":authority".to_vec(), authority.as_str().into())));
+        headers.push((b":path".to_vec(), self.path.0));
+        headers.extend(self.headers.into_iter().map(|HeaderPair(name, value)| (name, value)));
+        let claim = |provider: &Text, name: &Text| match self.jwt.get(provider)?.get(name)? {
+            Json::Text(text) => Some(text.clone().into_bytes()),
+            _ => None,
+        };
+        let claims = config.claims().map(|wanted| claim(&wanted.provider, &wanted.claim)).collect();
+        let time = self.time.map_or_else(now, |Whole(seconds)| Time(seconds.saturating_mul(1_000_000_000)));
+        Owned { headers, direct_peer: self.direct_peer.map(|peer| peer.as_str().to_owned()), tls: self.tls, claims, time }
+    }
+}
+
+impl Owned {
+    /// The request as the pure core takes it.
+    #[must_use]
+    pub fn request(&self) -> Request<'_> {
+        Request {
+            headers: self.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect(),
+            direct_peer: self.direct_peer.as_deref().map(str::as_bytes),
+            envoy_client: None,
+            tls: TlsNames {
+                uri_san: self.tls.uri_san.first().map(|name| name.as_str().as_bytes()),
+                dns_san: self.tls.dns_san.first().map(|name| name.as_str().as_bytes()),
+            },
+            claims: &self.claims,
+            time: self.time,
+        }
+    }
+}
+
+impl Shape for Bytes {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let hex = match json {
+            Json::Text(text) => return Some(Self(text.clone().into_bytes())),
+            other => other.get("hex"),
+        };
+        let digits = match hex {
+            Some(Json::Text(digits)) if digits.len().is_multiple_of(2) => digits.as_bytes(),
+            _ => {
+                problems.mismatch(
+                    at,
+                    Mismatch::new(
+                        "expected a string or {\"hex\": \"…\"}",
+                        "write bytes that aren't text as an even number of hexadecimal digits",
+                    ),
+                );
+                return None;
+            }
+        };
+        let byte = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+        if bytes.is_none() {
+            problems.note(at, "these aren't hexadecimal digits", None);
+        }
+        bytes.map(Self)
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({"oneOf": [{"type": "string"}, {"type": "object", "properties": {"hex": {"type": "string"}}, "required": ["hex"]}]})
+    }
+}
+
+impl Shape for HeaderPair {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let Json::List(pair) = json else {
+            problems.note(at, format!("expected a pair [name, value], found {}", json.kind()), None);
+            return None;
+        };
+        let [Json::Text(name), value] = pair.as_slice() else {
+            problems.note(at, "expected a pair [name, value]", Some("such as [\"x-api-key\", \"sk-…\"]".into()));
+            return None;
+        };
+        Bytes::read(value, &Path::Element(at, 1), problems).map(|Bytes(value)| Self(name.to_ascii_lowercase().into(), value))
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({"type": "array", "prefixItems": [{"type": "string"}, Bytes::schema()], "minItems": 2, "maxItems": 2})
+    }
+}
+
+/// Bytes as JSON: a string if printable ASCII, else `{"hex": "…"}`.
+#[must_use]
+pub fn text_or_hex(bytes: &[u8]) -> serde_json::Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.bytes().all(|b| (b' '..=b'~').contains(&b)) => text.into(),
+        _ => json!({"hex": hex(bytes)}),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the desk's clock: a request in a file that doesn't say when it came is taken for one that comes now"
+)]
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,78 @@
+//! The command line: the same decisions at the desk. The only code that knows files.
+//!
+//! Exit codes: 0 all is well, 1 something in the input is wrong (each mistake on stderr), 2 the command
+//! itself was wrong.
+
+mod check;
+mod envoy;
+mod explain;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Screens, tags and vouches for requests to model providers: the desk of the Envoy filter.
+#[derive(Debug, Parser)]
+#[command(name = "waybill", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check configurations: Envoy files around the filter, or the filter's bare JSON
+    Check(check::Arguments),
+    /// Decide one request on the desk: evidence, findings, verdict, headers
+    Explain(explain::Arguments),
+    /// Print the JSON Schema of the configuration
+    Schema,
+}
+
+/// Why a verb gave up.
+#[derive(Debug)]
+struct Failure(String);
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let outcome = match Arguments::parse().verb {
+        Verb::Check(arguments) => check::run(&arguments),
+        Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::Schema => {
+            serde_json::to_string_pretty(&crate::config::schema()).map(|text| print(&format!("{text}\n"))).map_err(Failure::new)
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(message)) => {
+            complain(&message);
+            ExitCode::from(1)
+        }
+    }
+}
+
+impl Failure {
+    fn new(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Reads a file of text.
+fn read(path: &PathBuf) -> Result<String, Failure> {
+    let bytes = std::fs::read(path).map_err(|error| Failure(format!("{}: can't be read: {error}", path.display())))?;
+    String::from_utf8(bytes).map_err(|_| Failure(format!("{}: isn't UTF-8 text", path.display())))
+}
+
+/// Writes to stdout. A reader that went away (`| head`) is no error.
+fn print(text: &str) {
+    use std::io::Write as _;
+    if std::io::stdout().write_all(text.as_bytes()).is_err() {}
+}
+
+/// Writes a line to stderr.
+fn complain(line: &str) {
+    use std::io::Write as _;
+    if writeln!(std::io::stderr(), "{line}").is_err() {}
+}

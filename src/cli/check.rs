@@ -1,0 +1,104 @@
+//! `waybill check`: every mistake in the files around a node, before Envoy meets them.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{Failure, complain, envoy, print, read};
+use crate::screen::Screen;
+use crate::shape::{Json, Problem};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Envoy's YAML or JSON that holds the filter, or the filter's configuration as bare JSON
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Print what was found as JSON on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found in one file.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// What is wrong
+    pub(super) errors: Vec<Problem>,
+    /// What is worth knowing
+    pub(super) notices: Vec<Problem>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut wrong: usize = 0;
+    let mut report = Vec::new();
+    for path in &arguments.files {
+        let name = path.display();
+        let found = match read(path) {
+            Ok(text) => check(&text),
+            Err(Failure(message)) => Found { errors: vec![Problem { path: "$".into(), message, help: None }], notices: Vec::new() },
+        };
+        wrong = wrong.saturating_add(found.errors.len());
+        if arguments.json {
+            report.push(json!({"file": name.to_string(), "errors": list(&found.errors), "notices": list(&found.notices)}));
+            continue;
+        }
+        for problem in &found.errors {
+            complain(&format!("{name}: {problem}"));
+        }
+        for notice in &found.notices {
+            complain(&format!("{name}: note: {notice}"));
+        }
+        if found.errors.is_empty() {
+            print(&format!("{name}: ok\n"));
+        }
+    }
+    if arguments.json {
+        print(&format!("{:#}\n", json!({"ok": wrong == 0, "files": report})));
+    }
+    match wrong {
+        0 => Ok(()),
+        1 => Err(Failure("1 error".into())),
+        n => Err(Failure(format!("{n} errors"))),
+    }
+}
+
+/// The configuration of the node in a file: the bare JSON, or what stands in an Envoy file.
+pub(super) fn configuration(text: &str) -> Result<String, Failure> {
+    if is_bare(text) {
+        return Ok(text.to_owned());
+    }
+    let document: Json = serde_yaml_ng::from_str(text).map_err(Failure::new)?;
+    envoy::configurations(&document).into_iter().next().ok_or_else(|| Failure("no Waybill filter is in this file".into()))
+}
+
+/// Whether a file is the filter's own JSON rather than Envoy's. Broken JSON counts as what it looks like.
+fn is_bare(text: &str) -> bool {
+    match serde_json::from_str::<Json>(text) {
+        Ok(json) => !["static_resources", "dynamic_resources", "resources", "@type"].iter().any(|name| json.get(name).is_some()),
+        Err(_) => text.trim_start().starts_with('{'),
+    }
+}
+
+fn check(text: &str) -> Found {
+    if is_bare(text) {
+        return check_configuration(text);
+    }
+    match serde_yaml_ng::from_str::<Json>(text) {
+        Ok(document) => envoy::check(&document),
+        Err(error) => Found {
+            errors: vec![Problem { path: "$".into(), message: format!("this is neither YAML nor JSON: {error}"), help: None }],
+            notices: Vec::new(),
+        },
+    }
+}
+
+/// Checks the filter's own configuration.
+pub(super) fn check_configuration(text: &str) -> Found {
+    match Screen::parse(text) {
+        Ok(screen) => Found { errors: Vec::new(), notices: screen.config().notices.clone() },
+        Err(problems) => Found { errors: problems.iter().cloned().collect(), notices: Vec::new() },
+    }
+}
+
+fn list(problems: &[Problem]) -> Vec<serde_json::Value> {
+    problems.iter().map(|problem| json!({"path": problem.path, "message": problem.message, "help": problem.help})).collect()
+}

@@ -1,0 +1,198 @@
+//! `waybill explain`: one request, decided on the desk as the node would decide it.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::{Failure, print, read};
+use crate::capture::{Captured, text_or_hex};
+use crate::finding::Action;
+use crate::identity::Identity;
+use crate::names::printable;
+use crate::outcome::{Outcome, apply};
+use crate::request::Request;
+use crate::screen::{Decision, Screen};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration: bare JSON, or the Envoy file that holds it
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The request: JSON, or HTTP as text
+    #[arg(long, value_name = "FILE")]
+    request: PathBuf,
+    /// The address of the machine at the other end of the connection, in place of the file's
+    #[arg(long, value_name = "ADDRESS")]
+    direct_peer: Option<String>,
+    /// When the request came (RFC 3339), in place of the file's
+    #[arg(long, value_name = "TIME")]
+    time: Option<String>,
+    /// Print JSON for machines
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let at = |path: &PathBuf, Failure(message)| Failure(format!("{}: {message}", path.display()));
+    let text = super::check::configuration(&read(&arguments.config)?).map_err(|failure| at(&arguments.config, failure))?;
+    let screen = Screen::parse(&text).map_err(|problems| at(&arguments.config, Failure::new(problems)))?;
+    let captured = Captured::parse(&read(&arguments.request)?).map_err(|problems| at(&arguments.request, Failure::new(problems)))?;
+    let captured = captured.with(arguments.direct_peer.as_deref(), arguments.time.as_deref()).map_err(Failure::new)?;
+    let owned = captured.own(screen.config());
+    let request = owned.request();
+    let decision = screen.decide(&request, "explain".to_owned());
+    if arguments.json {
+        print(&format!("{:#}\n", as_json(&decision, &request)));
+    } else {
+        print(&as_text(&decision, &request).map_err(Failure::new)?);
+    }
+    Ok(())
+}
+
+/// The shape that `docs/configuration.md` publishes.
+fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
+    let address = &decision.evidence.address;
+    let caller = decision.identity.caller();
+    let findings: Vec<Value> = decision
+        .weighed
+        .iter()
+        .map(|weighed| json!({"code": weighed.finding.code, "action": weighed.action, "evidence": weighed.finding.evidence}))
+        .collect();
+    let (headers, response) = match &decision.outcome {
+        Outcome::Forward(edits) => (apply(request, edits), Value::Null),
+        Outcome::Answer(refusal) => (Vec::new(), json!({"status": refusal.status, "headers": refusal.headers, "body": refusal.body})),
+    };
+    let headers: Vec<Value> = headers.iter().map(|(name, value)| json!([String::from_utf8_lossy(name), text_or_hex(value)])).collect();
+    json!({
+        "evidence": {
+            "client": address.client,
+            "claimed": address.claimed.iter().map(|claim| text_or_hex(claim)).collect::<Vec<_>>(),
+            "malformed": address.malformed,
+            "customer": decision.identity.customer().map(|customer| &customer.id),
+            "credential": caller.map(|caller| json!({"source": source(decision, caller.source), "label": caller.label()})),
+            "user": decision.geography.user.map(|place| place.country),
+            "origin": decision.geography.origin.map(|place| place.country),
+            "path": text_or_hex(&decision.evidence.path),
+            "relay_marks": decision.evidence.relay_marks.iter().map(|mark| json!({"software": mark.software, "header": mark.header})).collect::<Vec<_>>(),
+            "owned_headers": decision.evidence.owned.iter().map(|owned| text_or_hex(owned.name)).collect::<Vec<_>>(),
+        },
+        "findings": findings,
+        "verdict": {
+            "action": decision.verdict.action,
+            "would_be": decision.verdict.would_be,
+            "reason": decision.verdict.reason,
+            "status": decision.verdict.status(),
+            "route": decision.route(),
+        },
+        "policy": decision.config.policy.revision,
+        "request_headers": headers,
+        "response": response,
+    })
+}
+
+fn source(decision: &Decision<'_>, index: usize) -> String {
+    decision.config.sources.get(index).map(|source| source.place.to_string()).unwrap_or_default()
+}
+
+/// The same for a person.
+fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std::fmt::Error> {
+    let mut out = String::new();
+    let line = |out: &mut String, name: &str, value: &str| writeln!(out, "  {name:<16} {value}");
+    let header = |name| printable(request.first(name).unwrap_or_default());
+    writeln!(out, "Request")?;
+    line(&mut out, "to", &format!("{} {}{}", header(":method"), header(":authority"), printable(&decision.evidence.path)))?;
+    line(&mut out, "received", &decision.time.seconds().to_string())?;
+
+    writeln!(out, "\nEvidence")?;
+    let address = &decision.evidence.address;
+    let client = address.client.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+    let malformed = if address.malformed { " (something that isn't an address stopped the walk)" } else { "" };
+    line(&mut out, "client address", &format!("{client}{malformed}"))?;
+    if !address.claimed.is_empty() {
+        let claimed: Vec<String> = address.claimed.iter().map(|claim| printable(claim)).collect();
+        line(&mut out, "claimed hops", &claimed.join(", "))?;
+    }
+    line(&mut out, "customer", &who(decision))?;
+    if let Some(customer) = decision.identity.customer() {
+        let screening = customer.screening.as_ref().map_or_else(
+            || "none on record".to_owned(),
+            |screening| {
+                let until = screening.until.map(|until| format!(" until {until}")).unwrap_or_default();
+                let by = screening.by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
+                format!("{}{until}{by}", screening.status)
+            },
+        );
+        line(&mut out, "screening", &screening)?;
+        line(&mut out, "ownership", customer.ownership.as_str())?;
+        let declared: Vec<&str> = customer.declared.iter().map(|country| country.as_str()).collect();
+        line(&mut out, "declared", if declared.is_empty() { "nothing".to_owned() } else { declared.join(", ") }.as_str())?;
+    }
+    let country = |place: Option<crate::region::Place>| place.map_or_else(|| "unknown".to_owned(), |place| place.to_string());
+    line(&mut out, "origin", &country(decision.geography.origin))?;
+    line(&mut out, "user", &country(decision.geography.user))?;
+
+    writeln!(out, "\nFindings")?;
+    if decision.weighed.is_empty() {
+        writeln!(out, "  none")?;
+    }
+    for weighed in &decision.weighed {
+        writeln!(out, "  {:<8} {:<27} {}", weighed.action.as_str(), weighed.finding.code.as_str(), weighed.finding.evidence)?;
+    }
+
+    writeln!(out, "\nVerdict")?;
+    line(&mut out, "action", &verdict(decision))?;
+    if let Some(reason) = decision.verdict.reason {
+        line(&mut out, "reason", &format!("{reason}: {}", reason.title()))?;
+        line(&mut out, "read more", &format!("docs/findings.md#{}", reason.anchor()))?;
+    }
+    line(&mut out, "policy", &format!("{} (mode {})", decision.config.policy.revision, decision.config.policy.mode))?;
+
+    match &decision.outcome {
+        Outcome::Forward(edits) => {
+            writeln!(out, "\nWhat goes on")?;
+            for name in &edits.remove {
+                line(&mut out, "removed", &printable(name))?;
+            }
+            for (name, value) in &edits.set {
+                line(&mut out, "set", &format!("{name}: {}", printable(value)))?;
+            }
+        }
+        Outcome::Answer(refusal) => {
+            writeln!(out, "\nWhat the caller gets")?;
+            line(&mut out, "status", &refusal.status.to_string())?;
+            for (name, value) in &refusal.headers {
+                line(&mut out, name, value)?;
+            }
+            writeln!(out, "\n{}", pretty(&refusal.body))?;
+        }
+    }
+    Ok(out)
+}
+
+fn who(decision: &Decision<'_>) -> String {
+    match &decision.identity {
+        Identity::Unloaded => "nobody can be told: no register is loaded".to_owned(),
+        Identity::Missing => "nobody: no credential came".to_owned(),
+        Identity::Unknown => "nobody: no credential that came is in the register".to_owned(),
+        Identity::Conflict(one, other) => format!("{} or {}: credentials name both", one.id, other.id),
+        Identity::Known(caller) => {
+            let label = caller.label().map(|label| format!(" ({label})")).unwrap_or_default();
+            format!("{} ({}), by {}{label}", caller.customer.id, caller.customer.kind, source(decision, caller.source))
+        }
+    }
+}
+
+fn verdict(decision: &Decision<'_>) -> String {
+    let action = match decision.verdict.action {
+        Action::Reroute(route) => format!("reroute to {route}"),
+        other => other.as_str().to_owned(),
+    };
+    let would_be = decision.verdict.would_be.map(|would| format!(" (would be {} in mode enforce)", would.as_str())).unwrap_or_default();
+    let status = decision.verdict.status().map(|status| format!(", HTTP {status}")).unwrap_or_default();
+    format!("{action}{status}{would_be}")
+}
+
+fn pretty(body: &str) -> String {
+    serde_json::from_str::<Value>(body).map_or_else(|_| body.to_owned(), |body| format!("{body:#}"))
+}

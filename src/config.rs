@@ -1,0 +1,841 @@
+//! The configuration: one JSON document, parsed once into types.
+//!
+//! [`Config::parse`] takes the text that stands in Envoy's `StringValue` and gives a [`Config`] or every
+//! mistake in it. What the types can't say (a reroute to a route that isn't there, two settings that
+//! contradict each other) is checked here, where the whole document is in hand. Nothing later checks again.
+//!
+//! [`Config::notices`] tells what is allowed but worth knowing, such as a setting without effect.
+
+use sha2::Digest as _;
+
+use crate::finding::{Action, FindingCode};
+use crate::names::{Authority, HeaderName, HeaderText, Network, NodeId, PublicKeyText, RouteName, Text, Url, UrlPath, VariableName, hex};
+use crate::region::{RegionSettings, Regions, Residency, SetId};
+use crate::register::{Binding, InlineRegister, Register};
+use crate::shape::{Json, Members, Path, Problem, Problems, Shape, Table, True, Whole, Word, object, read_document, suggestion, words};
+
+/// The configuration of a node, ready for requests.
+#[derive(Debug)]
+pub struct Config {
+    /// Who this node is
+    pub node: NodeSettings,
+    /// Where a snapshot comes from, where there is no inline register
+    pub snapshot: Option<SnapshotSettings>,
+    /// The inline register
+    pub register: Option<Register>,
+    /// The regions to judge by, with the inline register
+    pub regions: Option<Regions>,
+    /// Where credentials are looked for, in this order
+    pub sources: Vec<IdentitySource>,
+    /// How the client's address is found
+    pub client_address: ClientAddressSettings,
+    /// Where geography comes from
+    pub geo: GeoSettings,
+    /// What is done about findings
+    pub policy: Policy,
+    /// Where requests go by default
+    pub upstream: Upstream,
+    /// Where else requests can be sent
+    pub routes: Table<RouteName, Upstream>,
+    /// Marks that the operator's own proxies leave
+    pub relay_ignore: Vec<IgnoredMark>,
+    /// How tags are signed
+    pub tag: TagSettings,
+    /// Whom a refused caller can turn to
+    pub disclosure: DisclosureSettings,
+    /// What is worth knowing about this configuration though nothing is wrong with it
+    pub notices: Vec<Problem>,
+}
+
+/// What is done about each finding, and under which revision.
+#[derive(Debug)]
+pub struct Policy {
+    /// Whether findings take effect
+    pub mode: Mode,
+    /// The first 16 hexadecimal digits of the SHA-256 of the configuration without its register
+    pub revision: String,
+    // INVARIANT (actions): one for each code, in the order of `FindingCode::ALL`
+    actions: Vec<Action>,
+    named: Vec<FindingCode>,
+}
+
+/// A place that requests are forwarded to.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// The provider's name; it also names the customer's entry in `providers`
+    pub provider: Option<Text>,
+    /// What is done to requests by that provider's convention
+    pub convention: Convention,
+    /// What it is called
+    pub authority: Option<Authority>,
+    /// Where it processes data
+    pub residency: Option<Residency>,
+    /// The provider's account and profile APIs, which customers may not call
+    pub deny_paths: Vec<UrlPath>,
+}
+
+/// A provider's convention for naming the customer behind a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Convention {
+    /// `anthropic-user-profile-id`, and the beta that allows it
+    Anthropic(Option<HeaderText>),
+    /// `openai-safety-identifier`
+    OpenAi,
+    /// None
+    Other,
+}
+
+/// A place that a request's credential is looked for in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentitySource {
+    /// Where
+    pub place: CredentialPlace,
+    /// Whether the place is left as it is (an application behind the node authenticates by it)
+    pub forward: bool,
+}
+
+/// Where a credential can stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialPlace {
+    /// A header whose value is the credential
+    Header(HeaderName),
+    /// `Authorization: Bearer`
+    Bearer,
+    /// A query parameter
+    Query(Text),
+    /// An element of `Sec-WebSocket-Protocol` that starts with this
+    WebsocketProtocol(Text),
+    /// The client certificate's first name of a kind
+    Mtls(San),
+    /// A claim of a JWT that Envoy's `jwt_authn` verified
+    Jwt(Claim),
+    /// A verified signature
+    Chain,
+}
+
+words! {
+    /// Which kind of subject alternative name identifies a client certificate.
+    pub enum San {
+        /// The first URI
+        Uri = "uri_san",
+        /// The first DNS name
+        Dns = "dns_san",
+    }
+}
+
+object! {
+    /// A claim of a JWT that Envoy's jwt_authn verified.
+    pub struct Claim {
+        /// The name in jwt_authn's payload_in_metadata
+        provider: Text,
+        /// The claim's name
+        claim: Text,
+    }
+}
+
+words! {
+    /// Whether findings take effect.
+    pub enum Mode {
+        /// They do
+        Enforce = "enforce",
+        /// They are only reported, save where nobody would then be authenticated
+        Report = "report",
+    }
+}
+
+words! {
+    /// The header that trusted proxies write addresses to.
+    pub enum ForwardingHeader {
+        /// X-Forwarded-For
+        XForwardedFor = "x-forwarded-for",
+        /// Forwarded (RFC 7239)
+        Forwarded = "forwarded",
+    }
+}
+
+words! {
+    /// How much a source of geography counts.
+    pub enum Role {
+        /// What it says decides
+        Decides = "decides",
+        /// It only hints
+        Hints = "hints",
+    }
+}
+
+/// A source for the country of the client's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginSource {
+    /// Where it is read; `None` is the snapshot's address table
+    pub header: Option<HeaderName>,
+    /// How much it counts
+    pub role: Role,
+}
+
+/// A source for the country of the person who uses the model.
+#[derive(Debug, Clone)]
+pub enum UserSource {
+    /// A header that the customer sends
+    Header(HeaderName),
+    /// A JWT claim
+    Jwt(Claim),
+}
+
+object! {
+    /// Who this node is.
+    pub struct NodeSettings {
+        /// Its name in tags, chains and refusals
+        id: NodeId,
+        /// The names that requests to it are addressed to; `id` where left out
+        authorities: Vec<Authority> = Vec::new(),
+        /// What the next hop is called
+        upstream_authority: Option<Authority> = None,
+        /// Where the upstream processes data
+        residency: Option<Residency> = None,
+    }
+}
+
+object! {
+    /// Where the signed register file comes from.
+    pub struct SnapshotSettings {
+        /// The Envoy cluster of the server that has it
+        cluster: Text,
+        /// The server's name
+        authority: Authority,
+        /// The file's path there
+        path: UrlPath,
+        /// How often to ask for a newer one, in seconds
+        poll_seconds: Whole<1, 86_400> = Whole(30),
+        /// From which age on it is stale, in seconds since its creation
+        max_age_seconds: Whole<1, 31_536_000> = Whole(86_400),
+        /// The keys that may have signed it
+        trusted_keys: Vec<PublicKeyText>,
+        /// The lowest sequence that is taken
+        min_sequence: Whole<0, { i64::MAX as u64 }> = Whole(0),
+    }
+}
+
+object! {
+    /// Who is calling.
+    pub struct IdentitySettings {
+        /// Where credentials are looked for; an event names the first that agrees
+        sources: Vec<IdentitySource>,
+    }
+}
+
+object! {
+    /// How the client's address is found.
+    pub struct ClientAddressSettings {
+        /// The networks of proxies whose word on the address counts
+        trusted_proxies: Vec<Network> = Vec::new(),
+        /// The header that they write it to
+        header: ForwardingHeader = ForwardingHeader::XForwardedFor,
+    }
+}
+
+object! {
+    /// Where geography comes from.
+    pub struct GeoSettings {
+        /// For the client's address
+        origin: Vec<OriginSource> = Vec::new(),
+        /// For the person who uses the model
+        user: Vec<UserSource> = Vec::new(),
+    }
+}
+
+object! {
+    /// What is done about findings.
+    pub struct PolicySettings {
+        /// Whether findings take effect
+        mode: Mode = Mode::Enforce,
+        /// Actions that differ from the catalogue's defaults
+        actions: Table<FindingCode, Action> = Table::new(),
+    }
+}
+
+object! {
+    /// Another upstream, which the route table chooses by the header x-waybill-route.
+    pub struct RouteSettings {
+        /// The provider there; the node's where left out
+        provider: Option<Text> = None,
+        /// What it is called
+        authority: Option<Authority> = None,
+        /// Where it processes data
+        residency: Option<Residency> = None,
+    }
+}
+
+object! {
+    /// What to make of marks of relay software.
+    pub struct RelaySettings {
+        /// Marks that the operator's own load balancer or CDN leaves
+        ignore: Vec<IgnoredMark> = Vec::new(),
+    }
+}
+
+object! {
+    /// A mark that is no finding here.
+    pub struct IgnoredMark {
+        /// The header
+        header: HeaderName,
+        /// The value, whole; any where left out
+        value: Option<Text> = None,
+    }
+}
+
+object! {
+    /// Where a signing key is.
+    pub struct KeySource {
+        /// The environment variable that holds a private JWK or JWK Set
+        env: VariableName,
+    }
+}
+
+object! {
+    /// How tags are signed.
+    pub struct TagSettings {
+        /// The keys; tags go unsigned where there is none
+        keys: Vec<KeySource> = Vec::new(),
+        /// How long a signature holds, in seconds
+        lifetime_seconds: Whole<1, 3_600> = Whole(60),
+        /// What a signature covers
+        binding: Binding = Binding::Request,
+    }
+}
+
+object! {
+    /// The model provider behind this node.
+    pub struct ProviderSettings {
+        /// anthropic, openai, gemini, or one's own: the convention, and the customer's entry in providers
+        name: Text,
+        /// The Anthropic beta that user profiles need, for the header anthropic-beta
+        anthropic_beta: Option<HeaderText> = None,
+        /// The account and profile APIs that customers may not call; the provider's own where left out
+        deny_paths: Option<Vec<UrlPath>> = None,
+    }
+}
+
+object! {
+    /// Where events go beside the access log.
+    pub struct ReportSettings {
+        /// An OpenTelemetry collector
+        otlp: Option<OtlpSettings> = None,
+    }
+}
+
+object! {
+    /// An OpenTelemetry collector (OTLP/HTTP).
+    pub struct OtlpSettings {
+        /// Its Envoy cluster
+        cluster: Text,
+        /// The path that takes logs; /v1/logs where left out
+        path: Option<UrlPath> = None,
+    }
+}
+
+object! {
+    /// Whom a refused caller can turn to.
+    pub struct DisclosureSettings {
+        /// Who answers questions
+        contact: Option<Text> = None,
+        /// Where a refusal is appealed
+        appeal_url: Option<Url> = None,
+    }
+}
+
+object! {
+    /// Waybill's configuration. It stands as JSON in the StringValue of the filter's configuration.
+    pub struct Document {
+        /// The version of this format
+        version: Whole<1, 1>,
+        /// Who this node is
+        node: NodeSettings,
+        /// Where the signed register file comes from; this or register
+        snapshot: Option<SnapshotSettings> = None,
+        /// A small register that stands here; this or snapshot
+        register: Option<InlineRegister> = None,
+        /// The regions to judge by, with an inline register
+        regions: Option<RegionSettings> = None,
+        /// Who is calling
+        identity: IdentitySettings,
+        /// How the client's address is found
+        client_address: ClientAddressSettings = ClientAddressSettings { trusted_proxies: Vec::new(), header: ForwardingHeader::XForwardedFor },
+        /// Where geography comes from
+        geo: GeoSettings = GeoSettings { origin: Vec::new(), user: Vec::new() },
+        /// What is done about findings
+        policy: PolicySettings = PolicySettings { mode: Mode::Enforce, actions: Table::new() },
+        /// Other upstreams, by name
+        routes: Table<RouteName, RouteSettings> = Table::new(),
+        /// What to make of marks of relay software
+        relay: RelaySettings = RelaySettings { ignore: Vec::new() },
+        /// How tags are signed
+        tag: TagSettings = TagSettings { keys: Vec::new(), lifetime_seconds: Whole(60), binding: Binding::Request },
+        /// The model provider behind this node
+        provider: Option<ProviderSettings> = None,
+        /// Where events go beside the access log
+        reports: ReportSettings = ReportSettings { otlp: None },
+        /// Whom a refused caller can turn to
+        disclosure: DisclosureSettings = DisclosureSettings { contact: None, appeal_url: None },
+    }
+}
+
+/// Anthropic's Admin API (<https://platform.claude.com/docs/en/api/admin-api>) and user profiles.
+const ANTHROPIC_ADMIN_PATHS: &[&str] = &["/v1/organizations", "/v1/user_profiles"];
+/// OpenAI's Administration API (<https://platform.openai.com/docs/api-reference/administration>).
+const OPENAI_ADMIN_PATHS: &[&str] = &["/v1/organization", "/v1/projects"];
+
+/// The JSON Schema of the configuration (draft 2020-12), generated from the types above.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    let mut schema = Document::schema();
+    if let Some(members) = schema.as_object_mut() {
+        members.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+        members.insert("title".into(), "Waybill configuration, version 1".into());
+        members.insert("oneOf".into(), serde_json::json!([{"required": ["snapshot"]}, {"required": ["register"]}]));
+    }
+    schema
+}
+
+impl Config {
+    /// Parses the text of a configuration.
+    ///
+    /// # Errors
+    /// Every mistake in it, each with its JSON path and, where there is one, a hint.
+    pub fn parse(text: &str) -> Result<Self, Problems> {
+        let (document, json) = read_document::<Document>(text)?;
+        let mut problems = Problems::default();
+        let config = Self::build(document, &json, &mut problems);
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// The JWT claims that this configuration reads: identities first, then users' countries.
+    pub fn claims(&self) -> impl Iterator<Item = &Claim> {
+        let identities = self.sources.iter().filter_map(|source| match &source.place {
+            CredentialPlace::Jwt(claim) => Some(claim),
+            _ => None,
+        });
+        identities.chain(self.geo.user.iter().filter_map(|source| match source {
+            UserSource::Jwt(claim) => Some(claim),
+            UserSource::Header(_) => None,
+        }))
+    }
+
+    fn build(document: Document, json: &Json, problems: &mut Problems) -> Self {
+        let root = &Path::Root;
+        let under = |name: &'static str| Path::Member(root, name);
+        let inline_regions = document.register.as_ref().and_then(|register| register.regions.clone());
+        match (&document.snapshot, &document.register) {
+            (Some(_), Some(_)) => {
+                problems.note(root, "`snapshot` and `register` exclude each other", Some("keep the one that holds your customers".into()))
+            }
+            (None, None) => {
+                problems.note(root, "neither `snapshot` nor `register` is there", Some("a first run wants an inline `register`".into()))
+            }
+            (Some(_), None) if document.regions.is_some() => {
+                problems.note(
+                    &under("regions"),
+                    "regions come from the snapshot",
+                    Some("set them in the register that it is compiled from".into()),
+                );
+            }
+            _ => {}
+        }
+        if document.regions.is_some() && inline_regions.is_some() {
+            problems.note(&under("regions"), "regions stand here and in `register`", Some("keep one of the two".into()));
+        }
+        let provider_name = document.provider.as_ref().map(|provider| provider.name.as_str());
+        let region_settings = document.regions.clone().or(inline_regions).unwrap_or_else(|| RegionSettings {
+            set: SetId::for_provider(provider_name),
+            restricted: Vec::new(),
+            unsupported: None,
+        });
+        let register_at = under("register");
+        let regions = document.register.as_ref().and_then(|_| {
+            let beside = document.regions.is_some();
+            Regions::new(&region_settings, &Path::Member(if beside { root } else { &register_at }, "regions"), problems)
+        });
+        let register = document.register.map(|inline| Register::new(inline, &register_at, problems));
+
+        let upstream = Upstream::of_node(document.provider, &document.node);
+        let routes = document.routes.map(|route| upstream.rerouted(route));
+        check_beta(&upstream, &routes, json, problems);
+        check_reroutes(&document.policy.actions, register.as_ref(), &routes, problems);
+        check_sources(&document.identity.sources, problems);
+
+        let config = Self {
+            node: document.node,
+            snapshot: document.snapshot,
+            register,
+            regions,
+            sources: document.identity.sources,
+            client_address: document.client_address,
+            geo: document.geo,
+            policy: Policy::new(document.policy, json),
+            upstream,
+            routes,
+            relay_ignore: document.relay.ignore,
+            tag: document.tag,
+            disclosure: document.disclosure,
+            notices: Vec::new(),
+        };
+        let notices = config.find_notices(document.reports.otlp.is_some());
+        Self { notices, ..config }
+    }
+
+    /// Notes what has no effect, or more effect than it seems.
+    fn find_notices(&self, otlp: bool) -> Vec<Problem> {
+        let mut notices = Vec::new();
+        let mut notice = |path: &str, message: String, help: &str| {
+            notices.push(Problem { path: path.into(), message, help: Some(help.into()) });
+        };
+        if self.snapshot.is_some() {
+            notice(
+                "$.snapshot",
+                "this version doesn't load snapshots yet: every request is `snapshot.missing`".into(),
+                "use an inline `register`",
+            );
+        }
+        if !self.tag.keys.is_empty() {
+            notice(
+                "$.tag.keys",
+                "this version doesn't sign tags yet: they go unsigned".into(),
+                "a provider can't tell an unsigned tag from an invented one",
+            );
+        }
+        if self.sources.iter().any(|source| source.place == CredentialPlace::Chain) {
+            notice(
+                "$.identity.sources",
+                "this version doesn't verify chains yet: `chain` identifies nobody".into(),
+                "let resellers authenticate by a key",
+            );
+        }
+        if otlp {
+            notice(
+                "$.reports.otlp",
+                "this version doesn't send events to a collector yet".into(),
+                "Envoy's access loggers can: see docs/configuration.md",
+            );
+        }
+        if self.register.is_some() && self.geo.origin.iter().any(|source| source.header.is_none()) {
+            notice(
+                "$.geo.origin",
+                "there is no snapshot, so its address table knows no country".into(),
+                "set a header by Envoy's geoip filter",
+            );
+        }
+        if self.geo.origin.is_empty() {
+            notice(
+                "$.geo.origin",
+                "no source says where calls come from: every request is `geo.unknown`".into(),
+                "set a header by Envoy's geoip filter and name it here",
+            );
+        }
+        if let Some(regions) = &self.regions {
+            let unlisted: Vec<String> = regions.unlisted().map(|code| code.to_string()).collect();
+            if !unlisted.is_empty() {
+                let message = format!(
+                    "these are neither supported nor restricted, so requests from there get through with a report: {}",
+                    unlisted.join(" ")
+                );
+                notice("$.regions", message, "name those in `restricted` that the provider's terms exclude");
+            }
+        }
+        if self.policy.mode == Mode::Report {
+            notice(
+                "$.policy.mode",
+                "report: only callers that nobody can identify are refused".into(),
+                "`enforce` makes findings take effect",
+            );
+        }
+        if self.disclosure.appeal_url.is_none() {
+            notice("$.disclosure.appeal_url", "refused callers aren't told where to appeal".into(), "give an address");
+        }
+        notices
+    }
+}
+
+impl Policy {
+    fn new(settings: PolicySettings, json: &Json) -> Self {
+        // who the customers are isn't policy: a new customer leaves the revision as it is
+        let inline_regions = json.get("register").and_then(|register| register.get("regions"));
+        let policy = json.members().iter().filter(|(name, _)| name != "register").cloned();
+        let policy = policy.chain(inline_regions.map(|regions| ("regions".to_owned(), regions.clone())));
+        let mut canonical = String::new();
+        Json::Object(policy.collect()).write_canonical(&mut canonical);
+        let mut revision = hex(&sha2::Sha256::digest(canonical));
+        revision.truncate(16);
+        let named = settings.actions.iter().map(|(code, _)| *code).collect();
+        let action = |code: &FindingCode| settings.actions.get(code).cloned().unwrap_or_else(|| code.default_action());
+        let actions = FindingCode::ALL.iter().map(action).collect();
+        Self { mode: settings.mode, revision, actions, named }
+    }
+
+    /// What is done about a finding where no customer's override says otherwise.
+    #[must_use]
+    pub fn action(&self, code: FindingCode) -> &Action {
+        self.actions.get(code as usize).unwrap_or(&Action::Block)
+    }
+
+    /// Whether the configuration names this finding's action.
+    #[must_use]
+    pub fn names(&self, code: FindingCode) -> bool {
+        self.named.contains(&code)
+    }
+}
+
+impl Upstream {
+    fn of_node(provider: Option<ProviderSettings>, node: &NodeSettings) -> Self {
+        let (authority, residency) = (node.upstream_authority.clone(), node.residency);
+        let Some(provider) = provider else {
+            return Self { provider: None, convention: Convention::Other, authority, residency, deny_paths: Vec::new() };
+        };
+        let convention = Convention::of(&provider.name, provider.anthropic_beta);
+        let deny_paths = provider.deny_paths.unwrap_or_else(|| convention.admin_paths());
+        Self { provider: Some(provider.name), convention, authority, residency, deny_paths }
+    }
+
+    /// The upstream that a route leads to: what its entry says in place of the node's.
+    fn rerouted(&self, route: RouteSettings) -> Self {
+        let Some(provider) = route.provider.filter(|name| Some(name) != self.provider.as_ref()) else {
+            return Self { authority: route.authority, residency: route.residency.or(self.residency), ..self.clone() };
+        };
+        let convention = Convention::of(&provider, None);
+        // another vendor's data centre: the node's residency says nothing about it
+        Self {
+            deny_paths: convention.admin_paths(),
+            provider: Some(provider),
+            convention,
+            authority: route.authority,
+            residency: route.residency,
+        }
+    }
+
+    /// The provider's name, or nothing.
+    #[must_use]
+    pub fn provider_name(&self) -> &str {
+        self.provider.as_ref().map_or("", Text::as_str)
+    }
+}
+
+impl Convention {
+    fn of(name: &Text, anthropic_beta: Option<HeaderText>) -> Self {
+        match name.as_str() {
+            "anthropic" => Self::Anthropic(anthropic_beta),
+            "openai" => Self::OpenAi,
+            _ => Self::Other,
+        }
+    }
+
+    fn admin_paths(&self) -> Vec<UrlPath> {
+        let paths = match self {
+            Self::Anthropic(_) => ANTHROPIC_ADMIN_PATHS,
+            Self::OpenAi => OPENAI_ADMIN_PATHS,
+            Self::Other => &[],
+        };
+        paths.iter().filter_map(|path| UrlPath::parse(path).ok()).collect()
+    }
+}
+
+/// Notes a beta for Anthropic where no request goes there.
+fn check_beta(upstream: &Upstream, routes: &Table<RouteName, Upstream>, json: &Json, problems: &mut Problems) {
+    let is_set = json.get("provider").and_then(|provider| provider.get("anthropic_beta")).is_some();
+    let used =
+        std::iter::once(upstream).chain(routes.iter().map(|(_, route)| route)).any(|to| matches!(to.convention, Convention::Anthropic(_)));
+    if is_set && !used {
+        let at = Path::Member(&Path::Root, "provider");
+        problems.note(&Path::Member(&at, "anthropic_beta"), "the provider isn't `anthropic`", Some("leave it out".into()));
+    }
+}
+
+/// Notes reroutes to entries of `routes` that aren't there.
+fn check_reroutes(
+    actions: &Table<FindingCode, Action>,
+    register: Option<&Register>,
+    routes: &Table<RouteName, Upstream>,
+    problems: &mut Problems,
+) {
+    let mut check = |action: &Action, at: &Path<'_>| {
+        if let Action::Reroute(name) = action
+            && routes.get(name).is_none()
+        {
+            let known: Vec<&str> = routes.iter().map(|(name, _)| name.as_str()).collect();
+            let help = suggestion(name.as_str(), &known);
+            problems.note(&Path::Member(at, "reroute"), format!("`routes` has no entry `{name}`"), Some(help));
+        }
+    };
+    let policy_at = Path::Member(&Path::Root, "policy");
+    let actions_at = Path::Member(&policy_at, "actions");
+    for (code, action) in actions.iter() {
+        check(action, &Path::Member(&actions_at, code.as_str()));
+    }
+    let register_at = Path::Member(&Path::Root, "register");
+    let customers_at = Path::Member(&register_at, "customers");
+    for (i, customer) in register.into_iter().flat_map(Register::customers).enumerate() {
+        let customer_at = Path::Element(&customers_at, i);
+        let overrides_at = Path::Member(&customer_at, "overrides");
+        for (n, entry) in customer.overrides.iter().enumerate() {
+            check(&entry.action, &Path::Member(&Path::Element(&overrides_at, n), "action"));
+        }
+    }
+}
+
+/// Notes that no place is given, or one place twice.
+fn check_sources(sources: &[IdentitySource], problems: &mut Problems) {
+    let identity_at = Path::Member(&Path::Root, "identity");
+    let at = Path::Member(&identity_at, "sources");
+    if sources.is_empty() {
+        problems.note(
+            &at,
+            "without a source nobody can be identified",
+            Some(r#"such as [{"header": "x-api-key"}, {"bearer": true}]"#.into()),
+        );
+    }
+    for (i, source) in sources.iter().enumerate() {
+        if sources.iter().take(i).any(|earlier| earlier.place.header() == source.place.header() && earlier.place.same(&source.place)) {
+            problems.note(&Path::Element(&at, i), "this place stands twice", Some("remove one".into()));
+        }
+    }
+}
+
+impl CredentialPlace {
+    /// The header that is emptied, where it is one that is emptied whole.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Header(name) => Some(name.as_str()),
+            Self::Bearer => Some("authorization"),
+            Self::Query(_) | Self::WebsocketProtocol(_) | Self::Mtls(_) | Self::Jwt(_) | Self::Chain => None,
+        }
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        self.header().is_some() || self == other
+    }
+}
+
+impl std::fmt::Display for CredentialPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header {name}"),
+            Self::Bearer => f.write_str("bearer"),
+            Self::Query(name) => write!(f, "query {name}"),
+            Self::WebsocketProtocol(prefix) => write!(f, "websocket protocol {prefix}"),
+            Self::Mtls(san) => write!(f, "mtls {san}"),
+            Self::Jwt(claim) => write!(f, "jwt {} {}", claim.provider, claim.claim),
+            Self::Chain => f.write_str("chain"),
+        }
+    }
+}
+
+impl PartialEq for Claim {
+    fn eq(&self, other: &Self) -> bool {
+        self.provider == other.provider && self.claim == other.claim
+    }
+}
+
+impl Eq for Claim {}
+
+// === impl Shape for objects that say what they are by the name of one member ===
+
+/// Reads the one member of `kinds` that says what the object is; notes none or several.
+fn one_kind<'k>(members: &Members<'_>, kinds: &[&'k str], at: &Path<'_>, problems: &mut Problems) -> Option<&'k str> {
+    let present: Vec<&'k str> = kinds.iter().copied().filter(|kind| members.all().iter().any(|(name, _)| name == kind)).collect();
+    match present.as_slice() {
+        [kind] => Some(kind),
+        [] => {
+            let help = match members.all().iter().find_map(|(name, _)| crate::shape::nearest(name, kinds)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("one of `{}`", kinds.join("`, `")),
+            };
+            problems.note(at, "this doesn't say what it is", Some(help));
+            None
+        }
+        several => {
+            problems.note(at, format!("`{}` exclude each other", several.join("` and `")), Some("make each an element of its own".into()));
+            None
+        }
+    }
+}
+
+/// The schema of such an object: one member of `kinds`, and the members that each may have.
+fn kinds_schema(kinds: &[(&str, serde_json::Value)], common: &[(&str, serde_json::Value)]) -> serde_json::Value {
+    let alternatives: Vec<serde_json::Value> = kinds
+        .iter()
+        .map(|(name, schema)| {
+            let mut properties: serde_json::Map<String, serde_json::Value> = common.iter().map(|(n, s)| ((*n).into(), s.clone())).collect();
+            properties.insert((*name).into(), schema.clone());
+            serde_json::json!({"type": "object", "properties": properties, "required": [name], "additionalProperties": false})
+        })
+        .collect();
+    serde_json::json!({"oneOf": alternatives})
+}
+
+impl Shape for IdentitySource {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        const KINDS: [&str; 7] = ["header", "bearer", "query", "websocket_protocol", "mtls", "jwt", "chain"];
+        let members = Members::open(json, at, problems)?;
+        let kind = one_kind(&members, &KINDS, at, problems)?;
+        let place = match kind {
+            "header" => members.required("header", problems).map(CredentialPlace::Header),
+            "bearer" => members.required("bearer", problems).map(|True| CredentialPlace::Bearer),
+            "query" => members.required("query", problems).map(CredentialPlace::Query),
+            "websocket_protocol" => members.required("websocket_protocol", problems).map(CredentialPlace::WebsocketProtocol),
+            "mtls" => members.required("mtls", problems).map(CredentialPlace::Mtls),
+            "jwt" => members.required("jwt", problems).map(CredentialPlace::Jwt),
+            _ => members.required("chain", problems).map(|True| CredentialPlace::Chain),
+        };
+        let forward = members.optional("forward", problems).unwrap_or(Some(false));
+        let mut known = KINDS.to_vec();
+        known.push("forward");
+        members.close(&known, problems);
+        Some(Self { place: place?, forward: forward? })
+    }
+
+    fn schema() -> serde_json::Value {
+        kinds_schema(
+            &[
+                ("header", HeaderName::schema()),
+                ("bearer", True::schema()),
+                ("query", Text::schema()),
+                ("websocket_protocol", Text::schema()),
+                ("mtls", San::schema()),
+                ("jwt", Claim::schema()),
+                ("chain", True::schema()),
+            ],
+            &[("forward", bool::schema())],
+        )
+    }
+}
+
+impl Shape for OriginSource {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let members = Members::open(json, at, problems)?;
+        let header = match one_kind(&members, &["snapshot", "header"], at, problems)? {
+            "snapshot" => members.required("snapshot", problems).map(|True| None),
+            _ => members.required("header", problems).map(Some),
+        };
+        let role = members.optional("role", problems).unwrap_or(Some(Role::Decides));
+        members.close(&["snapshot", "header", "role"], problems);
+        Some(Self { header: header?, role: role? })
+    }
+
+    fn schema() -> serde_json::Value {
+        kinds_schema(&[("snapshot", True::schema()), ("header", HeaderName::schema())], &[("role", Role::schema())])
+    }
+}
+
+impl Shape for UserSource {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let members = Members::open(json, at, problems)?;
+        let source = match one_kind(&members, &["header", "jwt"], at, problems)? {
+            "header" => members.required("header", problems).map(Self::Header),
+            _ => members.required("jwt", problems).map(Self::Jwt),
+        };
+        members.close(&["header", "jwt"], problems);
+        source
+    }
+
+    fn schema() -> serde_json::Value {
+        kinds_schema(&[("header", HeaderName::schema()), ("jwt", Claim::schema())], &[])
+    }
+}

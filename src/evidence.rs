@@ -1,0 +1,390 @@
+//! What was seen in a request, from where, and what it may be taken for; nothing is looked up yet.
+//!
+//! Evidence is gathered in one pass over the headers. A header is looked at only if [`Watch`] knows its
+//! name, so the watch list is the closed list of header signals (`docs/privacy.md`, held by a test).
+//! Malformed input is evidence too: it never stops the way, it only counts for nobody.
+
+pub mod address;
+pub mod relay;
+pub mod signature;
+
+use std::borrow::Cow;
+
+use address::ClientAddress;
+use relay::RelayMark;
+use signature::SignatureHeaders;
+
+use crate::config::{Config, CredentialPlace, UserSource};
+use crate::names::CredentialDigest;
+use crate::path;
+use crate::region::Place;
+use crate::request::Request;
+
+/// What was seen in a request.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    /// Where it came from
+    pub address: ClientAddress<'a>,
+    /// Whether Envoy looked up another address than [`ClientAddress::client`], so that its country is of somebody else
+    pub other_address: bool,
+    /// The credentials presented, in the order of the configured sources
+    pub credentials: Vec<Presented<'a>>,
+    /// What sources of geography say of the client's address
+    pub origin: Vec<Reading>,
+    /// What is claimed of the person who uses the model
+    pub user: Vec<Reading>,
+    /// Marks of relay software, save those that the operator's own proxies leave
+    pub relay_marks: Vec<&'a RelayMark>,
+    /// Headers that only a node may set, as received
+    pub owned: Vec<Owned<'a>>,
+    /// Names of headers that never go on, as received
+    pub withheld: Vec<&'a [u8]>,
+    /// What is left of HTTP message signatures without this profile's own, where that differs
+    pub signatures: SignatureHeaders,
+    /// The path in its normal form
+    pub path: Cow<'a, [u8]>,
+    /// Whether the caller speaks Anthropic's dialect (`anthropic-version` is there)
+    pub speaks_anthropic: bool,
+    /// The betas that the caller asks for
+    pub anthropic_betas: Vec<&'a [u8]>,
+    /// The subprotocols that the caller offers for a WebSocket
+    pub subprotocols: Vec<&'a [u8]>,
+}
+
+/// A credential and where it stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presented<'a> {
+    /// The index of its source in [`Config::sources`]
+    pub source: usize,
+    /// What it is
+    pub credential: Credential<'a>,
+}
+
+/// What a caller identifies itself by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential<'a> {
+    /// A secret, of which only the digest is kept
+    Secret(CredentialDigest),
+    /// A name in a client certificate that Envoy verified
+    Certificate(&'a str),
+    /// A claim in a JWT that Envoy verified
+    Claim(&'a str),
+    /// Bytes that are no name
+    Unreadable,
+}
+
+/// What one source of geography says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// The index of the source in its list of [`crate::config::GeoSettings`]
+    pub source: usize,
+    /// The place
+    pub place: Place,
+}
+
+/// A header that only a node may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owned<'a> {
+    /// Its name, as received
+    pub name: &'a [u8],
+    /// Whether it belongs to tag and chain, which another reseller's node may well send
+    pub of_chain: bool,
+}
+
+/// The header names that a node looks at, and what for.
+#[derive(Debug)]
+pub struct Watch {
+    // INVARIANT (sorted): both by name, so that they can be searched
+    exact: Vec<(Vec<u8>, Vec<Role>)>,
+    prefixes: Vec<(Vec<u8>, Vec<Role>)>,
+    marks: Vec<RelayMark>,
+}
+
+/// What a header is looked at for. The closed list of what a node reads in headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// It may hold the credential of this source
+    Credential(usize),
+    /// Its elements may hold one
+    Subprotocols,
+    /// Trusted proxies write addresses to it
+    Forwarding,
+    /// An earlier filter of the same Envoy sets it to a country
+    Origin(usize),
+    /// The customer says in it where its user is
+    User(usize),
+    /// Only a node sets it, for tag and chain
+    OwnedByChain,
+    /// Only a node sets it, for itself
+    OwnedByNode,
+    /// Only a node sets it, by a provider's convention
+    OwnedByConvention,
+    /// Signatures (RFC 9421)
+    Signature,
+    /// Their parameters
+    SignatureInput,
+    /// The caller's dialect
+    AnthropicVersion,
+    /// The betas that the caller asks for
+    AnthropicBeta,
+    /// It marks a relay
+    Mark(usize),
+}
+
+impl Watch {
+    /// The list for a configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let mut watch = Self { exact: Vec::new(), prefixes: Vec::new(), marks: relay::marks() };
+        for (name, role) in [
+            ("compliance-tag", Role::OwnedByChain),
+            ("compliance-chain", Role::OwnedByChain),
+            ("compliance-trail", Role::OwnedByChain),
+            ("x-waybill-*", Role::OwnedByNode),
+            ("anthropic-user-profile-id", Role::OwnedByConvention),
+            ("anthropic-workspace-id", Role::OwnedByConvention),
+            ("openai-safety-identifier", Role::OwnedByConvention),
+            ("signature", Role::Signature),
+            ("signature-input", Role::SignatureInput),
+            ("anthropic-version", Role::AnthropicVersion),
+            ("anthropic-beta", Role::AnthropicBeta),
+            (config.client_address.header.as_str(), Role::Forwarding),
+        ] {
+            watch.add(name, role);
+        }
+        for (i, source) in config.sources.iter().enumerate() {
+            if let Some(header) = source.place.header() {
+                watch.add(header, Role::Credential(i));
+            }
+        }
+        if config.sources.iter().any(|source| matches!(source.place, CredentialPlace::WebsocketProtocol(_))) {
+            watch.add("sec-websocket-protocol", Role::Subprotocols);
+        }
+        for (i, source) in config.geo.origin.iter().enumerate() {
+            if let Some(header) = &source.header {
+                watch.add(header.as_str(), Role::Origin(i));
+            }
+        }
+        for (i, source) in config.geo.user.iter().enumerate() {
+            if let UserSource::Header(header) = source {
+                watch.add(header.as_str(), Role::User(i));
+            }
+        }
+        let marks: Vec<String> = watch.marks.iter().map(|mark| mark.header.clone()).collect();
+        for (i, header) in marks.iter().enumerate() {
+            watch.add(header, Role::Mark(i));
+        }
+        watch
+    }
+
+    /// The names looked at, a prefix with `*` behind it.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let exact = self.exact.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned());
+        exact.chain(self.prefixes.iter().map(|(name, _)| format!("{}*", String::from_utf8_lossy(name))))
+    }
+
+    /// Whether only a node may set a header of that name, in any case and with `_` for `-`.
+    #[must_use]
+    pub fn owns(&self, name: &[u8]) -> bool {
+        let spelled: Vec<u8> = name.iter().map(|b| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() }).collect();
+        self.roles(&spelled).any(|role| matches!(role, Role::OwnedByChain | Role::OwnedByNode | Role::OwnedByConvention))
+    }
+
+    fn add(&mut self, name: &str, role: Role) {
+        let (list, name) = match name.strip_suffix('*') {
+            Some(prefix) => (&mut self.prefixes, prefix),
+            None => (&mut self.exact, name),
+        };
+        match list.binary_search_by(|(n, _)| n.as_slice().cmp(name.as_bytes())) {
+            Ok(i) => {
+                if let Some((_, roles)) = list.get_mut(i) {
+                    roles.push(role);
+                }
+            }
+            Err(i) => list.insert(i, (name.into(), vec![role])),
+        }
+    }
+
+    /// What a header of that name is looked at for.
+    fn roles(&self, name: &[u8]) -> impl Iterator<Item = Role> {
+        let exact = self.exact.binary_search_by(|(n, _)| n.as_slice().cmp(name)).ok().and_then(|i| self.exact.get(i));
+        let before = self.prefixes.partition_point(|(prefix, _)| prefix.as_slice() <= name).checked_sub(1);
+        let prefix = before.and_then(|i| self.prefixes.get(i)).filter(|(prefix, _)| name.starts_with(prefix));
+        exact.into_iter().chain(prefix).flat_map(|(_, roles)| roles.iter().copied())
+    }
+}
+
+/// What a pass over the headers collects before it is understood.
+#[derive(Default)]
+struct Sightings<'a> {
+    credentials: Vec<(usize, &'a [u8])>,
+    forwarding: Vec<&'a [u8]>,
+    signature: Vec<&'a [u8]>,
+    signature_input: Vec<&'a [u8]>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Gathers the evidence in a request.
+    #[must_use]
+    pub fn gather(config: &'a Config, watch: &'a Watch, request: &Request<'a>) -> Self {
+        let full_path = request.path();
+        let mut seen = Sightings::default();
+        let mut evidence = Self {
+            address: ClientAddress { client: None, claimed: Vec::new(), malformed: false },
+            other_address: false,
+            credentials: Vec::new(),
+            origin: Vec::new(),
+            user: Vec::new(),
+            relay_marks: Vec::new(),
+            owned: Vec::new(),
+            withheld: Vec::new(),
+            signatures: SignatureHeaders::default(),
+            path: path::normal(full_path),
+            speaks_anthropic: false,
+            anthropic_betas: Vec::new(),
+            subprotocols: Vec::new(),
+        };
+        for (name, value) in &request.headers {
+            if name.contains(&b'_') {
+                let dashed: Vec<u8> = name.iter().map(|b| if *b == b'_' { b'-' } else { *b }).collect();
+                evidence.note_misspelled(config, watch, name, &dashed);
+            }
+            for role in watch.roles(name) {
+                evidence.note(config, watch, &mut seen, role, name, value);
+            }
+        }
+        evidence.address = ClientAddress::find(request.direct_peer, &seen.forwarding, &config.client_address);
+        evidence.other_address = request.envoy_client.is_some_and(|text| address::address_with_port(text) != evidence.address.client);
+        evidence.signatures = SignatureHeaders::without_ours(&seen.signature_input, &seen.signature);
+        if evidence.signatures.had_ours {
+            evidence.owned.push(Owned { name: b"signature", of_chain: true });
+        }
+        evidence.find_credentials(config, request, full_path, &seen.credentials);
+        evidence.find_user_claims(config, request);
+        evidence
+    }
+
+    fn note(&mut self, config: &Config, watch: &'a Watch, seen: &mut Sightings<'a>, role: Role, name: &'a [u8], value: &'a [u8]) {
+        match role {
+            Role::Credential(source) => {
+                seen.credentials.push((source, value));
+                self.withhold_credential(config, source, name);
+            }
+            Role::Subprotocols => {
+                self.subprotocols.extend(value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty()))
+            }
+            Role::Forwarding => seen.forwarding.push(value),
+            Role::Origin(source) => {
+                self.origin.extend(Place::from_bytes(value).map(|place| Reading { source, place }));
+                self.withheld.push(name);
+            }
+            Role::User(source) => self.user.extend(Place::from_bytes(value).map(|place| Reading { source, place })),
+            Role::OwnedByChain => self.note_owned(name, true),
+            Role::OwnedByNode => self.note_owned(name, false),
+            Role::OwnedByConvention => self.withheld.push(name),
+            Role::Signature => seen.signature.push(value),
+            Role::SignatureInput => seen.signature_input.push(value),
+            Role::AnthropicVersion => self.speaks_anthropic = true,
+            Role::AnthropicBeta => self.anthropic_betas.push(value),
+            Role::Mark(i) => {
+                let ignored = |element: &[u8]| {
+                    let same = |text: &str| text.as_bytes() == element || text.as_bytes() == value;
+                    config
+                        .relay_ignore
+                        .iter()
+                        .any(|mark| mark.header.as_str().as_bytes() == name && mark.value.as_ref().is_none_or(|value| same(value.as_str())))
+                };
+                if let Some(mark) = watch.marks.get(i).filter(|mark| mark.is_in(value, ignored)) {
+                    self.relay_marks.push(mark);
+                }
+            }
+        }
+    }
+
+    fn note_owned(&mut self, name: &'a [u8], of_chain: bool) {
+        self.owned.push(Owned { name, of_chain });
+        self.withheld.push(name);
+    }
+
+    /// The place of a credential is emptied whole, unless an application behind the node needs it.
+    fn withhold_credential(&mut self, config: &Config, source: usize, name: &'a [u8]) {
+        if config.sources.get(source).is_some_and(|source| !source.forward) {
+            self.withheld.push(name);
+        }
+    }
+
+    /// A name with underscores that some servers read as an owned one: it never goes on.
+    fn note_misspelled(&mut self, config: &Config, watch: &Watch, name: &'a [u8], dashed: &[u8]) {
+        for role in watch.roles(dashed) {
+            match role {
+                Role::OwnedByChain | Role::Signature | Role::SignatureInput => self.note_owned(name, true),
+                Role::OwnedByNode => self.note_owned(name, false),
+                Role::OwnedByConvention | Role::Origin(_) => self.withheld.push(name),
+                Role::Credential(source) => self.withhold_credential(config, source, name),
+                Role::Subprotocols | Role::Forwarding | Role::User(_) | Role::AnthropicVersion | Role::AnthropicBeta | Role::Mark(_) => {}
+            }
+        }
+    }
+
+    /// Finds the credentials, in the order of the sources. The same one in two places is hashed once.
+    fn find_credentials(&mut self, config: &'a Config, request: &Request<'a>, full_path: &'a [u8], headers: &[(usize, &'a [u8])]) {
+        let mut hashed: Option<(Vec<u8>, CredentialDigest)> = None;
+        let mut secret = |bytes: &[u8]| match &hashed {
+            Some((known, digest)) if known == bytes => Credential::Secret(*digest),
+            _ => {
+                let digest = CredentialDigest::of(bytes);
+                hashed = Some((bytes.to_vec(), digest));
+                Credential::Secret(digest)
+            }
+        };
+        let mut claims = request.claims.iter();
+        for (source, place) in config.sources.iter().map(|source| &source.place).enumerate() {
+            let mut present = |credential| self.credentials.push(Presented { source, credential });
+            let values = headers.iter().filter(|(index, _)| *index == source).map(|(_, value)| value.trim_ascii());
+            match place {
+                CredentialPlace::Header(_) => values.filter(|value| !value.is_empty()).for_each(|value| present(secret(value))),
+                CredentialPlace::Bearer => values.filter_map(bearer).for_each(|token| present(secret(token))),
+                CredentialPlace::Query(name) => {
+                    path::query_values(full_path, name.as_str())
+                        .filter(|value| !value.is_empty())
+                        .for_each(|value| present(secret(&value)));
+                }
+                CredentialPlace::WebsocketProtocol(prefix) => {
+                    let keys = self.subprotocols.iter().filter_map(|element| element.strip_prefix(prefix.as_str().as_bytes()));
+                    let keys: Vec<&[u8]> = keys.filter(|key| !key.is_empty()).collect();
+                    keys.into_iter().for_each(|key| present(secret(key)));
+                }
+                CredentialPlace::Mtls(san) => {
+                    if let Some(name) = request.tls.get(*san).filter(|name| !name.is_empty()) {
+                        present(std::str::from_utf8(name).map_or(Credential::Unreadable, Credential::Certificate));
+                    }
+                }
+                CredentialPlace::Jwt(_) => {
+                    if let Some(value) = claims.next().and_then(Option::as_deref).filter(|value| !value.is_empty()) {
+                        present(std::str::from_utf8(value).map_or(Credential::Unreadable, Credential::Claim));
+                    }
+                }
+                CredentialPlace::Chain => {}
+            }
+        }
+    }
+
+    fn find_user_claims(&mut self, config: &Config, request: &Request<'a>) {
+        let identities = config.sources.iter().filter(|source| matches!(source.place, CredentialPlace::Jwt(_))).count();
+        let mut claims = request.claims.iter().skip(identities);
+        for (source, kind) in config.geo.user.iter().enumerate() {
+            if let UserSource::Jwt(_) = kind {
+                let value = claims.next().and_then(Option::as_deref);
+                self.user.extend(value.and_then(Place::from_bytes).map(|place| Reading { source, place }));
+            }
+        }
+        self.user.sort_unstable_by_key(|reading| reading.source);
+    }
+}
+
+/// The token behind `Bearer`, whatever the scheme's case (RFC 9110 11.1, RFC 6750 2.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_at_checked(6)?;
+    let token = rest.trim_ascii_start();
+    (scheme.eq_ignore_ascii_case(b"bearer") && token.len() < rest.len() && !token.is_empty()).then_some(token)
+}

@@ -1,0 +1,187 @@
+//! The client's address, found from the right.
+//!
+//! Everybody on the way can write what they like into `X-Forwarded-For` and `Forwarded` (RFC 7239).
+//! So the walk starts at the machine that really is connected, and goes one element to the left for as
+//! long as the address in hand belongs to a proxy that the operator trusts. The first address outside is
+//! the client; whatever stands left of it is only *claimed*. An element that is no address stops the walk
+//! at the last good hop. `tests/data/xff-cases.json` holds the cases.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::config::{ClientAddressSettings, ForwardingHeader};
+
+/// Where the request came from, as far as the operator's own proxies can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAddress<'a> {
+    /// The client; IPv4-mapped IPv6 is given as IPv4
+    pub client: Option<IpAddr>,
+    /// What untrusted hops wrote left of it, left to right
+    pub claimed: Vec<&'a [u8]>,
+    /// Whether something that isn't an address stopped the walk
+    pub malformed: bool,
+}
+
+impl<'a> ClientAddress<'a> {
+    /// Walks from `direct_peer` through the lines of the configured header, in the order received.
+    #[must_use]
+    pub fn find(direct_peer: Option<&[u8]>, lines: &[&'a [u8]], settings: &ClientAddressSettings) -> Self {
+        let mut elements: Vec<&'a [u8]> = Vec::new();
+        for line in lines {
+            match settings.header {
+                ForwardingHeader::XForwardedFor => elements.extend(line.split(|b| *b == b',')),
+                ForwardingHeader::Forwarded => split_outside_quotes(line, b',', &mut elements),
+            }
+        }
+        elements = elements.into_iter().map(trim).filter(|element| !element.is_empty()).collect();
+
+        let Some(peer) = direct_peer.and_then(address_with_port) else {
+            return Self { client: None, claimed: elements, malformed: true };
+        };
+        let mut client = peer;
+        let mut malformed = false;
+        while settings.trusted_proxies.iter().any(|network| network.contains(client)) {
+            let Some(element) = elements.last() else { break };
+            let parsed = match settings.header {
+                ForwardingHeader::XForwardedFor => address_with_port(element),
+                ForwardingHeader::Forwarded => forwarded_for(element),
+            };
+            match parsed {
+                Some(address) => client = address,
+                None => {
+                    malformed = true;
+                    break;
+                }
+            }
+            elements.pop();
+        }
+        Self { client: Some(client), claimed: elements, malformed }
+    }
+}
+
+/// The network that an address is cut to before it leaves the node: /24 or /48.
+#[must_use]
+pub fn cut(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            format!("{}/24", Ipv4Addr::new(a, b, c, 0))
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        }
+    }
+}
+
+/// Parses `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` and `[2001:db8::1]:80`.
+#[must_use]
+pub fn address_with_port(element: &[u8]) -> Option<IpAddr> {
+    host_and_port(element, is_port)
+}
+
+/// Parses the `for` of one element of `Forwarded`.
+fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
+    let mut pairs = Vec::new();
+    split_outside_quotes(element, b';', &mut pairs);
+    let mut found: Option<Cow<'_, [u8]>> = None;
+    for pair in pairs {
+        let pair = trim(pair);
+        if pair.is_empty() {
+            continue;
+        }
+        let mut halves = pair.splitn(2, |b| *b == b'=');
+        let (name, value) = (halves.next()?, unquote(halves.next()?)?);
+        if name.is_empty() || !name.iter().all(|b| is_token(*b)) {
+            return None;
+        }
+        if name.eq_ignore_ascii_case(b"for") && found.replace(value).is_some() {
+            return None;
+        }
+    }
+    let node = found?;
+    if !node.starts_with(b"[") && node.iter().filter(|b| **b == b':').count() > 1 {
+        return None; // RFC 7239 6: IPv6 stands in brackets
+    }
+    host_and_port(&node, |port| is_port(port) || is_obfuscated_port(port))
+}
+
+fn host_and_port(element: &[u8], is_port: impl Fn(&str) -> bool) -> Option<IpAddr> {
+    let text = std::str::from_utf8(element).ok()?;
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, after) = rest.split_once(']')?;
+        let sound = after.is_empty() || after.strip_prefix(':').is_some_and(is_port);
+        return host.parse::<Ipv6Addr>().ok().filter(|_| sound).map(|v6| IpAddr::V6(v6).to_canonical());
+    }
+    match text.split_once(':') {
+        None => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+        Some((host, port)) if !port.contains(':') => host.parse::<Ipv4Addr>().ok().filter(|_| is_port(port)).map(IpAddr::V4),
+        Some(_) => text.parse::<Ipv6Addr>().ok().map(|v6| IpAddr::V6(v6).to_canonical()),
+    }
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok()
+}
+
+/// RFC 7239 6: `_` and letters, digits, `.`, `_`, `-`
+fn is_obfuscated_port(text: &str) -> bool {
+    text.strip_prefix('_').is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
+}
+
+/// Splits at a separator that stands outside quoted strings. With a quote left open the line is one piece.
+fn split_outside_quotes<'a>(line: &'a [u8], separator: u8, pieces: &mut Vec<&'a [u8]>) {
+    let before = pieces.len();
+    let (mut start, mut quoted, mut escaped) = (0, false, false);
+    for (i, byte) in line.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if *byte == separator && !quoted => {
+                pieces.push(line.get(start..i).unwrap_or_default());
+                start = i.saturating_add(1);
+            }
+            _ => {}
+        }
+    }
+    if quoted {
+        pieces.truncate(before);
+        start = 0;
+    }
+    pieces.push(line.get(start..).unwrap_or_default());
+}
+
+/// A token, or the content of a quoted string (RFC 9110 5.6.4).
+fn unquote(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let Some(rest) = value.strip_prefix(b"\"") else {
+        return (!value.is_empty() && value.iter().all(|b| is_token(*b))).then_some(Cow::Borrowed(value));
+    };
+    let inner = rest.strip_suffix(b"\"")?;
+    let mut content = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => content.push(*bytes.next()?),
+            b'"' => return None,
+            _ => content.push(*byte),
+        }
+    }
+    Some(Cow::Owned(content))
+}
+
+/// RFC 9110 5.6.2
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Without blanks around it: SP and HTAB only.
+fn trim(mut element: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = element {
+        element = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = element {
+        element = rest;
+    }
+    element
+}

@@ -1,0 +1,44 @@
+//! Marks of relay software: overt headers by which gateways and resale panels show themselves.
+//!
+//! The table is data (`data/relay-marks.json`), each row with its source. A mark is no proof and no
+//! accusation: it is a reason to ask a customer that isn't registered as a reseller. Whoever wants to
+//! hide strips it; sharing findings are for that.
+
+use crate::shape::Json;
+
+/// One overt mark.
+#[derive(Debug, Clone)]
+pub struct RelayMark {
+    /// The software that leaves it
+    pub software: String,
+    /// The header's name in lower case; a prefix if it ends in `*`
+    pub header: String,
+    /// A part that the value must contain, in lower case; any value where there is none
+    pub value: Option<String>,
+    /// Where that is known from
+    pub source: String,
+}
+
+/// The table that this build carries. A test reads it, so that it is never silently empty.
+#[must_use]
+pub fn marks() -> Vec<RelayMark> {
+    let table: Json = serde_json::from_str(include_str!("../../data/relay-marks.json")).unwrap_or(Json::Null);
+    let rows = table.get("marks").map(Json::items).unwrap_or_default();
+    rows.iter().filter_map(RelayMark::from_row).collect()
+}
+
+impl RelayMark {
+    fn from_row(row: &Json) -> Option<Self> {
+        let text = |name| row.get(name).and_then(Json::as_str).map(str::to_owned);
+        Some(Self { software: text("software")?, header: text("header")?, value: text("value"), source: text("source")? })
+    }
+
+    /// Whether an element of the header's value is this mark and isn't `ignored`.
+    pub fn is_in(&self, value: &[u8], ignored: impl Fn(&[u8]) -> bool) -> bool {
+        let wanted = self.value.as_deref().unwrap_or_default().as_bytes();
+        value.split(|b| *b == b',').map(<[u8]>::trim_ascii).any(|element| {
+            let contains = wanted.is_empty() || element.windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted));
+            contains && !element.is_empty() && !ignored(element)
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! One HTTP exchange: read the headers once, have them decided, do what the outcome says.
+
+use std::rc::Rc;
+use std::time::UNIX_EPOCH;
+
+use log::error;
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, Bytes, MapType};
+
+use super::host;
+use super::root::Node;
+use crate::config::{Config, CredentialPlace, San};
+use crate::outcome::{Edits, Outcome};
+use crate::refusal::Refusal;
+use crate::request::{Request, Time, TlsNames};
+
+/// An exchange under one configuration.
+#[derive(Debug)]
+pub struct Exchange {
+    node: Option<Rc<Node>>,
+}
+
+impl Exchange {
+    /// An exchange. Without a node (which Envoy never has, since it refuses to start) nothing passes.
+    #[must_use]
+    pub fn new(node: Option<Rc<Node>>) -> Self {
+        Self { node }
+    }
+}
+
+impl Context for Exchange {}
+
+impl HttpContext for Exchange {
+    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        let (Some(node), Some(map)) = (&self.node, host::header_map(MapType::HttpRequestHeaders)) else {
+            return refuse_without_reason();
+        };
+        let config = node.screen.config();
+        let headers = map.pairs();
+        let properties = Properties::read(config, &headers);
+        let request = properties.request(headers);
+        let mut ledger = node.ledger.borrow_mut();
+        let decision = node.screen.decide(&request, ledger.next_id());
+        node.count(&decision);
+        if let Some(event) = ledger.write(&decision) {
+            // filter state `wasm.waybill`, which access loggers print
+            if let Err(status) = hostcalls::set_property(vec!["waybill"], Some(&event)) {
+                error!("waybill: event {} can't be written: {status:?}", decision.id);
+            }
+        }
+        match &decision.outcome {
+            Outcome::Forward(edits) => forward(edits),
+            Outcome::Answer(refusal) => answer(refusal),
+        }
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        if let (Some(node), Some(map)) = (&self.node, host::header_map(MapType::HttpRequestTrailers)) {
+            let watch = node.screen.watch();
+            for (name, _) in map.pairs().into_iter().filter(|(name, _)| watch.owns(name)) {
+                remove(MapType::HttpRequestTrailers, name);
+            }
+        }
+        Action::Continue
+    }
+}
+
+/// What Envoy knows of a request beside its headers. Each is asked for only where the configuration needs it.
+struct Properties {
+    direct_peer: Option<Bytes>,
+    envoy_client: Option<Bytes>,
+    uri_san: Option<Bytes>,
+    dns_san: Option<Bytes>,
+    claims: Vec<Option<Bytes>>,
+    time: Time,
+}
+
+impl Properties {
+    fn read(config: &Config, headers: &[(&[u8], &[u8])]) -> Self {
+        let needs = |san| config.sources.iter().any(|source| source.place == CredentialPlace::Mtls(san));
+        let forwarding = config.client_address.header.as_str().as_bytes();
+        // only where a header moves the client's address can Envoy's idea of it be another
+        let may_differ =
+            config.geo.origin.iter().any(|source| source.header.is_some()) && headers.iter().any(|(name, _)| *name == forwarding);
+        Self {
+            direct_peer: property(vec!["filter_state", "direct"]),
+            envoy_client: may_differ.then(|| property(vec!["source", "address"])).flatten(),
+            uri_san: needs(San::Uri).then(|| property(vec!["connection", "uri_san_peer_certificate"])).flatten(),
+            dns_san: needs(San::Dns).then(|| property(vec!["connection", "dns_san_peer_certificate"])).flatten(),
+            claims: config
+                .claims()
+                .map(|claim| {
+                    property(vec![
+                        "metadata",
+                        "filter_metadata",
+                        "envoy.filters.http.jwt_authn",
+                        claim.provider.as_str(),
+                        claim.claim.as_str(),
+                    ])
+                })
+                .collect(),
+            time: now(),
+        }
+    }
+
+    fn request<'a>(&'a self, headers: Vec<(&'a [u8], &'a [u8])>) -> Request<'a> {
+        Request {
+            headers,
+            direct_peer: self.direct_peer.as_deref(),
+            envoy_client: self.envoy_client.as_deref(),
+            tls: TlsNames { uri_san: self.uri_san.as_deref(), dns_san: self.dns_san.as_deref() },
+            claims: &self.claims,
+            time: self.time,
+        }
+    }
+}
+
+fn property(path: Vec<&str>) -> Option<Bytes> {
+    hostcalls::get_property(path).ok().flatten()
+}
+
+fn now() -> Time {
+    let since = hostcalls::get_current_time().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    Time(since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0))
+}
+
+fn forward(edits: &Edits<'_>) -> Action {
+    for name in &edits.remove {
+        remove(MapType::HttpRequestHeaders, name);
+    }
+    for (name, value) in &edits.set {
+        if let Err(status) = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value)) {
+            error!("waybill: header {name} can't be set: {status:?}");
+            return refuse_without_reason();
+        }
+    }
+    Action::Continue
+}
+
+fn remove(map: MapType, name: &[u8]) {
+    // names come from the watch list, so they are ASCII
+    let removed = std::str::from_utf8(name).map(|name| hostcalls::set_map_value_bytes(map, name, None));
+    if !matches!(removed, Ok(Ok(()))) {
+        error!("waybill: header {} can't be removed", crate::names::printable(name));
+    }
+}
+
+fn answer(refusal: &Refusal) -> Action {
+    if !host::send_local_response(refusal.status, &refusal.details, &refusal.headers, refusal.body.as_bytes()) {
+        error!("waybill: the host didn't take the refusal {}", refusal.details);
+    }
+    Action::Pause
+}
+
+/// Whatever can't be decided doesn't pass.
+fn refuse_without_reason() -> Action {
+    if !host::send_local_response(503, "waybill_undecided", &[], b"") {
+        error!("waybill: the host didn't take the refusal");
+    }
+    Action::Pause
+}

@@ -1,0 +1,159 @@
+//! The outcome: what is done to a request that goes on, or the answer to one that doesn't, as data.
+//!
+//! Headers that the node owns are stripped on every path, then set. Every place that a credential was
+//! looked for in is emptied: the reseller's own credential is put in by Envoy's `credential_injector`.
+
+use crate::config::{Config, Convention, CredentialPlace, Upstream};
+use crate::evidence::Evidence;
+use crate::finding::Action;
+use crate::names::UnixSeconds;
+use crate::path;
+use crate::refusal::{self, Refusal};
+use crate::register::Customer;
+use crate::request::Request;
+use crate::rules::Geography;
+use crate::tag;
+use crate::verdict::{Verdict, Weighed};
+
+/// What is done with the request.
+#[derive(Debug)]
+pub enum Outcome<'a> {
+    /// It goes on, edited
+    Forward(Edits<'a>),
+    /// It is answered here
+    Answer(Refusal),
+}
+
+/// Header edits: first every removal, then every header that is set.
+#[derive(Debug, Default)]
+pub struct Edits<'a> {
+    /// Names to remove, in every copy, as received
+    pub remove: Vec<&'a [u8]>,
+    /// Names and values to set; a value replaces all there were
+    pub set: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// The header by which the route table chooses another upstream.
+pub const ROUTE_HEADER: &str = "x-waybill-route";
+
+/// What the outcome is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Grounds<'a, 'e> {
+    /// The configuration
+    pub config: &'a Config,
+    /// The request's evidence
+    pub evidence: &'e Evidence<'a>,
+    /// The customer, where it is known
+    pub customer: Option<&'a Customer>,
+    /// The request's geography
+    pub geography: Geography,
+    /// The findings and what is done about each
+    pub weighed: &'e [Weighed<'a>],
+    /// The verdict on them
+    pub verdict: &'e Verdict<'a>,
+    /// When the request came
+    pub now: UnixSeconds,
+}
+
+/// Makes the outcome of a verdict. `id` is the event's, which a refusal names.
+#[must_use]
+pub fn outcome<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream, id: &str) -> Outcome<'a> {
+    let Grounds { config, evidence, verdict, .. } = grounds;
+    match (verdict.action, verdict.reason) {
+        (Action::Block, Some(reason)) => Outcome::Answer(refusal::refuse(config, &evidence.path, evidence.speaks_anthropic, reason, id)),
+        _ => Outcome::Forward(edits(grounds, request, upstream)),
+    }
+}
+
+fn edits<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream) -> Edits<'a> {
+    let Grounds { config, evidence, customer, geography, weighed, verdict, now } = grounds;
+    let mut edits = Edits { remove: evidence.withheld.clone(), set: Vec::new() };
+    edits.empty_path(config, request);
+    edits.empty_subprotocols(config, evidence);
+    if evidence.signatures.had_ours {
+        edits.replace("signature-input", evidence.signatures.signature_input.as_deref().map(Into::into));
+        edits.replace("signature", evidence.signatures.signature.as_deref().map(Into::into));
+    }
+    edits.follow_convention(upstream, evidence, customer);
+    if let Some(tag) = tag::tag(config, customer, geography, weighed, now) {
+        edits.set.push((tag::HEADER, tag.into_bytes()));
+    }
+    if let Action::Reroute(route) = verdict.action {
+        edits.set.push((ROUTE_HEADER, route.as_str().into()));
+    }
+    edits.remove.sort_unstable();
+    edits.remove.dedup();
+    edits
+}
+
+impl Edits<'_> {
+    /// Sets a header that there was before, or removes it where nothing is left of it.
+    fn replace(&mut self, name: &'static str, value: Option<Vec<u8>>) {
+        self.remove.push(name.as_bytes());
+        self.set.extend(value.map(|value| (name, value)));
+    }
+
+    fn empty_path(&mut self, config: &Config, request: &Request<'_>) {
+        let mut emptied: Option<Vec<u8>> = None;
+        for source in config.sources.iter().filter(|source| !source.forward) {
+            if let CredentialPlace::Query(name) = &source.place {
+                let path = emptied.as_deref().unwrap_or(request.path());
+                emptied = path::without_parameter(path, name.as_str()).or(emptied);
+            }
+        }
+        self.set.extend(emptied.map(|path| (":path", path)));
+    }
+
+    fn empty_subprotocols(&mut self, config: &Config, evidence: &Evidence<'_>) {
+        let is_credential = |element: &[u8]| {
+            config.sources.iter().filter(|source| !source.forward).any(|source| {
+                matches!(&source.place, CredentialPlace::WebsocketProtocol(prefix) if element.starts_with(prefix.as_str().as_bytes()))
+            })
+        };
+        let kept: Vec<&[u8]> = evidence.subprotocols.iter().copied().filter(|element| !is_credential(element)).collect();
+        if kept.len() < evidence.subprotocols.len() {
+            self.replace("sec-websocket-protocol", (!kept.is_empty()).then(|| kept.join(&b", "[..])));
+        }
+    }
+
+    fn follow_convention(&mut self, upstream: &Upstream, evidence: &Evidence<'_>, customer: Option<&Customer>) {
+        let entry = customer.and_then(|customer| customer.at_provider(upstream.provider_name()));
+        let profile = entry.and_then(|entry| entry.profile.as_ref()).map(|profile| profile.as_str());
+        match &upstream.convention {
+            Convention::Anthropic(beta) => {
+                let Some(profile) = profile else { return };
+                self.set.push(("anthropic-user-profile-id", profile.into()));
+                let Some(beta) = beta.as_ref().map(|beta| beta.as_str().as_bytes()) else { return };
+                let asked = evidence.anthropic_betas.join(&b","[..]);
+                if !asked.split(|b| *b == b',').any(|element| element.trim_ascii() == beta) {
+                    let all = if asked.is_empty() { beta.to_vec() } else { [&asked, beta].join(&b","[..]) };
+                    self.replace("anthropic-beta", Some(all));
+                }
+            }
+            Convention::OpenAi => {
+                // at most 64 characters: a customer's id never has more
+                let identifier = profile.filter(|profile| profile.len() <= 64).or(customer.map(|customer| customer.id.as_str()));
+                self.set.extend(identifier.map(|identifier| ("openai-safety-identifier", identifier.into())));
+            }
+            Convention::Other => {}
+        }
+    }
+}
+
+/// The request's headers after the edits, as the next hop gets them.
+#[must_use]
+pub fn apply(request: &Request<'_>, edits: &Edits<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let is_set = |name: &[u8]| edits.set.iter().find(|(n, _)| n.as_bytes() == name);
+    let mut headers: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    for (name, value) in &request.headers {
+        match is_set(name) {
+            Some((_, new)) if name.starts_with(b":") => headers.push((name.to_vec(), new.clone())),
+            Some(_) => {}
+            None if edits.remove.contains(name) => {}
+            None => headers.push((name.to_vec(), value.to_vec())),
+        }
+    }
+    let added = edits.set.iter().filter(|(name, _)| !name.starts_with(':'));
+    headers.extend(added.map(|(name, value)| (name.as_bytes().to_vec(), value.clone())));
+    headers
+}

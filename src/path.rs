@@ -1,0 +1,144 @@
+//! Request paths: the query parameters in them, and the one path behind many spellings.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
+use crate::names::UrlPath;
+
+/// The path without its query.
+#[must_use]
+pub fn without_query(path: &[u8]) -> &[u8] {
+    path.split(|b| *b == b'?').next().unwrap_or_default()
+}
+
+/// The values of a query parameter, decoded, in order. Its name is compared after decoding.
+pub fn query_values<'a>(path: &'a [u8], name: &'a str) -> impl Iterator<Item = Cow<'a, [u8]>> {
+    parameters(path).filter(move |pair| is_named(pair, name)).map(|pair| decode(pair.splitn(2, |b| *b == b'=').nth(1).unwrap_or_default()))
+}
+
+/// The path with every parameter of that name taken out; `None` where there is none.
+#[must_use]
+pub fn without_parameter(path: &[u8], name: &str) -> Option<Vec<u8>> {
+    if !parameters(path).any(|pair| is_named(pair, name)) {
+        return None;
+    }
+    let mut left = without_query(path).to_vec();
+    let mut separator = b'?';
+    for pair in parameters(path).filter(|pair| !is_named(pair, name)) {
+        left.push(separator);
+        left.extend_from_slice(pair);
+        separator = b'&';
+    }
+    Some(left)
+}
+
+/// The path that a server may take this one for: percent-decoded as often as it changes anything,
+/// backslashes as slashes, doubled slashes as one, dot segments resolved, without query.
+#[must_use]
+pub fn normal(path: &[u8]) -> Cow<'_, [u8]> {
+    let path = without_query(path);
+    let plain = !path.iter().any(|b| matches!(b, b'%' | b'\\')) && !path.windows(2).any(|pair| pair == b"//" || pair == b"/.");
+    if plain {
+        return Cow::Borrowed(path);
+    }
+    let mut decoded: Vec<u8> = path.to_vec();
+    while decoded.contains(&b'%') {
+        let once: Vec<u8> = percent_decode(&decoded).collect();
+        if once.len() == decoded.len() {
+            break; // each escape makes it shorter, so this ends
+        }
+        decoded = once;
+    }
+    let mut segments: Vec<&[u8]> = Vec::new();
+    for segment in decoded.split(|b| matches!(b, b'/' | b'\\')) {
+        match segment {
+            b"" | b"." => {}
+            b".." => {
+                segments.pop();
+            }
+            _ => segments.push(segment),
+        }
+    }
+    let mut normal = Vec::with_capacity(decoded.len());
+    for segment in segments {
+        normal.push(b'/');
+        normal.extend_from_slice(segment);
+    }
+    if normal.is_empty() {
+        normal.push(b'/');
+    }
+    Cow::Owned(normal)
+}
+
+/// Whether a [`normal`] path is that path or lies below it, whatever the case of its letters.
+#[must_use]
+pub fn is_under(normal: &[u8], prefix: &UrlPath) -> bool {
+    starts_with(normal, prefix.as_str().trim_end_matches('/'))
+}
+
+/// Whether a [`normal`] path begins with these segments.
+#[must_use]
+pub fn starts_with(normal: &[u8], prefix: &str) -> bool {
+    let (Some(head), Some(rest)) = (normal.get(..prefix.len()), normal.get(prefix.len()..)) else { return false };
+    head.eq_ignore_ascii_case(prefix.as_bytes()) && (rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// The query's parameters as sent.
+fn parameters(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.splitn(2, |b| *b == b'?').nth(1).into_iter().flat_map(|query| query.split(|b| *b == b'&'))
+}
+
+fn is_named(pair: &[u8], name: &str) -> bool {
+    decode(pair.split(|b| *b == b'=').next().unwrap_or_default()).as_ref() == name.as_bytes()
+}
+
+/// Decodes as HTML forms and most servers do: `+` is a space.
+fn decode(text: &[u8]) -> Cow<'_, [u8]> {
+    if text.contains(&b'+') {
+        let spaced: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
+        return Cow::Owned(percent_decode(&spaced).collect());
+    }
+    percent_decode(text).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_one_normal_form() {
+        for (path, expected) in [
+            ("/v1/organizations", "/v1/organizations"),
+            ("/v1/%6frganizations?x=1", "/v1/organizations"),
+            ("/v1//organizations/", "/v1/organizations"),
+            ("/v1/./a/../organizations", "/v1/organizations"),
+            ("/v1/%252e%252e/%2e%2e/v1\\organizations", "/v1/organizations"),
+            ("/../..", "/"),
+            ("/%", "/%"),
+            ("", ""),
+            ("*", "*"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&normal(path.as_bytes())), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_ends_at_a_segment() {
+        let prefix = "/v1/organizations";
+        assert!(starts_with(b"/v1/organizations", prefix));
+        assert!(starts_with(b"/V1/Organizations/me", prefix));
+        assert!(!starts_with(b"/v1/organizationsx", prefix));
+        assert!(!starts_with(b"/v1", prefix));
+    }
+
+    #[test]
+    fn a_parameter_is_found_and_taken_out_in_every_spelling() {
+        let path = b"/v1beta/models?alt=sse&key=a%20b&k%65y=c&keys=d&key&&x";
+        let values: Vec<_> = query_values(path, "key").map(|v| v.into_owned()).collect();
+        assert_eq!(values, [&b"a b"[..], b"c", b""]);
+        assert_eq!(without_parameter(path, "key").unwrap(), b"/v1beta/models?alt=sse&keys=d&&x");
+        assert_eq!(without_parameter(b"/a?key=1", "key").unwrap(), b"/a");
+        assert_eq!(without_parameter(b"/a?b=1", "key"), None);
+    }
+}

@@ -1,0 +1,277 @@
+//! Refusals: what a caller gets whose request doesn't go on, in the shape that its SDK understands.
+//!
+//! Whoever is refused has a right to know why, by whom and how to appeal. So every refusal names this
+//! node (not the model provider), the reason's code, the policy's revision, a request id, and where to turn.
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::finding::FindingCode;
+use crate::path;
+
+/// A local answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status
+    pub status: u16,
+    /// Header names and values
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON
+    pub body: String,
+    /// For the access log's `%RESPONSE_CODE_DETAILS%`
+    pub details: String,
+}
+
+/// The dialect of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Anthropic,
+    OpenAi,
+    Gemini,
+    /// RFC 9457
+    Problem,
+}
+
+/// <https://platform.claude.com/docs/en/api/errors>
+#[derive(Serialize)]
+struct AnthropicBody<'a> {
+    r#type: &'static str,
+    error: AnthropicError,
+    request_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct AnthropicError {
+    r#type: &'static str,
+    message: String,
+    details: AnthropicDetails,
+}
+
+#[derive(Serialize)]
+struct AnthropicDetails {
+    error_code: FindingCode,
+}
+
+/// <https://platform.openai.com/docs/guides/error-codes>
+#[derive(Serialize)]
+struct OpenAiBody {
+    error: OpenAiError,
+}
+
+#[derive(Serialize)]
+struct OpenAiError {
+    message: String,
+    r#type: &'static str,
+    /// null
+    param: (),
+    code: FindingCode,
+}
+
+/// `google.rpc.Status` with `google.rpc.ErrorInfo` (<https://cloud.google.com/apis/design/errors>)
+#[derive(Serialize)]
+struct GeminiBody<'a> {
+    error: GeminiError<'a>,
+}
+
+#[derive(Serialize)]
+struct GeminiError<'a> {
+    code: u16,
+    message: String,
+    status: &'static str,
+    details: [ErrorInfo<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct ErrorInfo<'a> {
+    #[serde(rename = "@type")]
+    r#type: &'static str,
+    reason: String,
+    domain: &'a str,
+    metadata: Metadata<'a>,
+}
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    code: FindingCode,
+    policy: &'a str,
+    request_id: &'a str,
+    appeal: &'a str,
+}
+
+/// RFC 9457
+#[derive(Serialize)]
+struct ProblemBody<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    code: FindingCode,
+    node: &'a str,
+    policy: &'a str,
+    request_id: &'a str,
+    appeal: Option<&'a str>,
+}
+
+/// How long to wait for a register before asking again, in seconds: a node gets one within a poll or two.
+const RETRY_AFTER_SECONDS: u32 = 10;
+
+/// Paths by the provider whose dialect they speak. A path that several share is decided by header.
+const ANTHROPIC_PATHS: &[&str] =
+    &["/v1/messages", "/v1/complete", "/v1/organizations", "/v1/user_profiles", "/v1/skills", "/v1/environments"];
+const OPENAI_PATHS: &[&str] = &[
+    "/v1/chat",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/conversations",
+    "/v1/embeddings",
+    "/v1/audio",
+    "/v1/images",
+    "/v1/videos",
+    "/v1/realtime",
+    "/v1/moderations",
+    "/v1/assistants",
+    "/v1/threads",
+    "/v1/batches",
+    "/v1/fine_tuning",
+    "/v1/vector_stores",
+    "/v1/uploads",
+    "/v1/containers",
+    "/v1/evals",
+    "/v1/organization",
+    "/v1/projects",
+    "/v1beta/openai",
+    "/openai",
+];
+const SHARED_PATHS: &[&str] = &["/v1/models", "/v1/files", "/v1/agents", "/v1/sessions"];
+const GEMINI_PATHS: &[&str] = &["/v1beta", "/v1alpha", "/upload/v1beta"];
+
+impl Shape {
+    fn of(path: &[u8], speaks_anthropic: bool) -> Self {
+        let is_among = |paths: &[&str]| paths.iter().any(|prefix| path::starts_with(path, prefix));
+        // Gemini's methods stand behind a colon: /v1/models/gemini-2.5-pro:generateContent
+        let is_gemini_method = path::starts_with(path, "/v1/models") && path.contains(&b':');
+        if is_among(ANTHROPIC_PATHS) {
+            Self::Anthropic
+        } else if is_among(OPENAI_PATHS) {
+            Self::OpenAi
+        } else if is_among(GEMINI_PATHS) || is_gemini_method {
+            Self::Gemini
+        } else if is_among(SHARED_PATHS) {
+            if speaks_anthropic { Self::Anthropic } else { Self::OpenAi }
+        } else {
+            Self::Problem
+        }
+    }
+
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::Anthropic | Self::OpenAi | Self::Gemini => "application/json",
+            Self::Problem => "application/problem+json",
+        }
+    }
+}
+
+/// The refusal of a request to `path` (in its normal form) for `reason`. `id` is the event's.
+#[must_use]
+pub fn refuse(config: &Config, path: &[u8], speaks_anthropic: bool, reason: FindingCode, id: &str) -> Refusal {
+    let shape = Shape::of(path, speaks_anthropic);
+    let status = reason.status();
+    let node = config.node.id.as_str();
+    let appeal = config.disclosure.appeal_url.as_ref().map(|url| url.as_str());
+    let policy = config.policy.revision.as_str();
+    let message = message(config, reason, id);
+    let body = match shape {
+        Shape::Anthropic => to_json(&AnthropicBody {
+            r#type: "error",
+            error: AnthropicError { r#type: anthropic_type(status), message, details: AnthropicDetails { error_code: reason } },
+            request_id: id,
+        }),
+        Shape::OpenAi => to_json(&OpenAiBody { error: OpenAiError { message, r#type: openai_type(status), param: (), code: reason } }),
+        Shape::Gemini => to_json(&GeminiBody {
+            error: GeminiError {
+                code: status,
+                message,
+                status: gemini_status(status),
+                details: [ErrorInfo {
+                    r#type: "type.googleapis.com/google.rpc.ErrorInfo",
+                    reason: reason.as_str().to_ascii_uppercase().replace(['.', '-'], "_"),
+                    domain: node,
+                    metadata: Metadata { code: reason, policy, request_id: id, appeal: appeal.unwrap_or_default() },
+                }],
+            },
+        }),
+        Shape::Problem => to_json(&ProblemBody {
+            r#type: "about:blank",
+            title: reason.title(),
+            status,
+            detail: message,
+            code: reason,
+            node,
+            policy,
+            request_id: id,
+            appeal,
+        }),
+    };
+    let mut headers = vec![
+        ("content-type", shape.media_type().to_owned()),
+        ("cache-control", "no-store".to_owned()),
+        ("x-waybill-reason", reason.to_string()),
+        ("proxy-status", format!("\"{node}\"; error={}; details=\"{reason}\"", proxy_error(status))),
+    ];
+    // a register that isn't loaded yet is the one refusal that waiting helps against
+    headers.push(if status == 503 { ("retry-after", RETRY_AFTER_SECONDS.to_string()) } else { ("x-should-retry", "false".to_owned()) });
+    headers.push((if shape == Shape::Anthropic { "request-id" } else { "x-request-id" }, id.to_owned()));
+    headers.extend(appeal.map(|url| ("link", format!("<{url}>; rel=\"help\""))));
+    Refusal { status, headers, body, details: format!("waybill_{reason}") }
+}
+
+fn to_json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).unwrap_or_default() // none of these bodies can fail
+}
+
+/// One or two plain sentences: who decided, why, under what, and where to turn.
+fn message(config: &Config, reason: FindingCode, id: &str) -> String {
+    let node = &config.node.id;
+    let revision = &config.policy.revision;
+    let turn = match (&config.disclosure.appeal_url, &config.disclosure.contact) {
+        (Some(url), _) => format!("Appeal at {url}"),
+        (None, Some(contact)) => format!("Questions go to {contact}"),
+        (None, None) => "Ask whoever gave you your key".to_owned(),
+    };
+    format!(
+        "{node}, not the model provider, refused this request: {} ({reason}, policy {revision}). {turn}, request id {id}.",
+        reason.title()
+    )
+}
+
+const fn anthropic_type(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        503 => "api_error",
+        _ => "permission_error",
+    }
+}
+
+const fn openai_type(status: u16) -> &'static str {
+    match status {
+        401 => "invalid_request_error",
+        503 => "server_error",
+        _ => "request_forbidden",
+    }
+}
+
+const fn gemini_status(status: u16) -> &'static str {
+    match status {
+        401 => "UNAUTHENTICATED",
+        503 => "UNAVAILABLE",
+        _ => "PERMISSION_DENIED",
+    }
+}
+
+/// RFC 9209 2.3
+const fn proxy_error(status: u16) -> &'static str {
+    match status {
+        503 => "proxy_configuration_error",
+        _ => "http_request_denied",
+    }
+}

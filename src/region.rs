@@ -1,0 +1,360 @@
+//! Countries, and whether a model provider serves them.
+//!
+//! A *region set* is a dated list of the countries that a provider says it supports, kept in
+//! `data/regions.json` with its source. A set never lists what is unsupported: that is its complement,
+//! and only a set that says of itself that it is complete may refuse by its complement. [`Regions`] is
+//! one set with the operator's additions; [`Regions::standing`] is the only judgement made here.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::shape::{Json, Mismatch, Path, Problems, Word, object, suggestion, words};
+
+/// A country or territory: ISO 3166-1 alpha-2, or XK, which geography databases use for Kosovo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CountryCode([u8; 2]);
+
+/// Where a source of geography says that something is: a country, or a part of one where the source
+/// is that fine (`UA-43`, ISO 3166-2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The country
+    pub country: CountryCode,
+    /// The part after the hyphen, padded with spaces
+    subdivision: Option<[u8; 3]>,
+}
+
+/// Where data is kept: a country, or the European Union.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Residency {
+    /// One country
+    Country(CountryCode),
+    /// Any of the European Union's member states
+    EuropeanUnion,
+}
+
+words! {
+    /// What becomes of a country that the set leaves out and that isn't named as restricted.
+    pub enum Unsupported {
+        /// It is restricted; only a set that says it is complete can carry this
+        Restricted = "restricted",
+        /// It is unlisted: reported, not refused
+        Unlisted = "unlisted",
+    }
+}
+
+object! {
+    /// Which countries count as supported and as restricted.
+    pub struct RegionSettings {
+        /// The dated region set to judge by, from data/regions.json
+        set: SetId,
+        /// Countries that are restricted whatever the set says
+        restricted: Vec<CountryCode> = Vec::new(),
+        /// What becomes of countries that the set leaves out: `restricted` where the set is complete, else `unlisted`
+        unsupported: Option<Unsupported> = None,
+    }
+}
+
+/// The id of a region set that this build carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetId(String);
+
+/// How a place stands with the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// The set lists it
+    Supported,
+    /// Neither supported nor restricted
+    Unlisted,
+    /// Named as restricted, or left out by a complete set
+    Restricted,
+}
+
+/// A region set with the operator's additions, ready to judge.
+#[derive(Debug, Clone)]
+pub struct Regions {
+    /// The set's id, for explanations
+    pub set: String,
+    // INVARIANT (sorted): both, so that they can be searched
+    supported: Vec<CountryCode>,
+    restricted: Vec<CountryCode>,
+    restricted_parts: Vec<Place>,
+}
+
+/// One dated set of `data/regions.json`, and what that file says of all sets.
+#[derive(Debug)]
+struct Set {
+    complete: bool,
+    // INVARIANT (sorted)
+    supported: Vec<CountryCode>,
+    restricted_parts: Vec<Place>,
+    /// Territories and the state that each belongs to
+    territories: Vec<(CountryCode, CountryCode)>,
+}
+
+/// The European Union's member states since 2020-02-01 (<https://european-union.europa.eu/principles-countries-history/eu-countries_en>).
+#[rustfmt::skip]
+const EUROPEAN_UNION: &[[u8; 2]] = &[
+    *b"AT", *b"BE", *b"BG", *b"CY", *b"CZ", *b"DE", *b"DK", *b"EE", *b"ES", *b"FI", *b"FR", *b"GR", *b"HR", *b"HU", *b"IE", *b"IT", *b"LT", *b"LU",
+    *b"LV", *b"MT", *b"NL", *b"PL", *b"PT", *b"RO", *b"SE", *b"SI", *b"SK",
+];
+
+/// ISO 3166-1 alpha-2, officially assigned (249 codes, as in data/regions.json, which a test compares), and XK. Sorted.
+#[rustfmt::skip]
+const COUNTRIES: &[[u8; 2]] = &[
+    *b"AD", *b"AE", *b"AF", *b"AG", *b"AI", *b"AL", *b"AM", *b"AO", *b"AQ", *b"AR", *b"AS", *b"AT", *b"AU", *b"AW", *b"AX", *b"AZ", *b"BA", *b"BB",
+    *b"BD", *b"BE", *b"BF", *b"BG", *b"BH", *b"BI", *b"BJ", *b"BL", *b"BM", *b"BN", *b"BO", *b"BQ", *b"BR", *b"BS", *b"BT", *b"BV", *b"BW", *b"BY",
+    *b"BZ", *b"CA", *b"CC", *b"CD", *b"CF", *b"CG", *b"CH", *b"CI", *b"CK", *b"CL", *b"CM", *b"CN", *b"CO", *b"CR", *b"CU", *b"CV", *b"CW", *b"CX",
+    *b"CY", *b"CZ", *b"DE", *b"DJ", *b"DK", *b"DM", *b"DO", *b"DZ", *b"EC", *b"EE", *b"EG", *b"EH", *b"ER", *b"ES", *b"ET", *b"FI", *b"FJ", *b"FK",
+    *b"FM", *b"FO", *b"FR", *b"GA", *b"GB", *b"GD", *b"GE", *b"GF", *b"GG", *b"GH", *b"GI", *b"GL", *b"GM", *b"GN", *b"GP", *b"GQ", *b"GR", *b"GS",
+    *b"GT", *b"GU", *b"GW", *b"GY", *b"HK", *b"HM", *b"HN", *b"HR", *b"HT", *b"HU", *b"ID", *b"IE", *b"IL", *b"IM", *b"IN", *b"IO", *b"IQ", *b"IR",
+    *b"IS", *b"IT", *b"JE", *b"JM", *b"JO", *b"JP", *b"KE", *b"KG", *b"KH", *b"KI", *b"KM", *b"KN", *b"KP", *b"KR", *b"KW", *b"KY", *b"KZ", *b"LA",
+    *b"LB", *b"LC", *b"LI", *b"LK", *b"LR", *b"LS", *b"LT", *b"LU", *b"LV", *b"LY", *b"MA", *b"MC", *b"MD", *b"ME", *b"MF", *b"MG", *b"MH", *b"MK",
+    *b"ML", *b"MM", *b"MN", *b"MO", *b"MP", *b"MQ", *b"MR", *b"MS", *b"MT", *b"MU", *b"MV", *b"MW", *b"MX", *b"MY", *b"MZ", *b"NA", *b"NC", *b"NE",
+    *b"NF", *b"NG", *b"NI", *b"NL", *b"NO", *b"NP", *b"NR", *b"NU", *b"NZ", *b"OM", *b"PA", *b"PE", *b"PF", *b"PG", *b"PH", *b"PK", *b"PL", *b"PM",
+    *b"PN", *b"PR", *b"PS", *b"PT", *b"PW", *b"PY", *b"QA", *b"RE", *b"RO", *b"RS", *b"RU", *b"RW", *b"SA", *b"SB", *b"SC", *b"SD", *b"SE", *b"SG",
+    *b"SH", *b"SI", *b"SJ", *b"SK", *b"SL", *b"SM", *b"SN", *b"SO", *b"SR", *b"SS", *b"ST", *b"SV", *b"SX", *b"SY", *b"SZ", *b"TC", *b"TD", *b"TF",
+    *b"TG", *b"TH", *b"TJ", *b"TK", *b"TL", *b"TM", *b"TN", *b"TO", *b"TR", *b"TT", *b"TV", *b"TW", *b"TZ", *b"UA", *b"UG", *b"UM", *b"US", *b"UY",
+    *b"UZ", *b"VA", *b"VC", *b"VE", *b"VG", *b"VI", *b"VN", *b"VU", *b"WF", *b"WS", *b"XK", *b"YE", *b"YT", *b"ZA", *b"ZM", *b"ZW",
+];
+
+/// Hong Kong and Macao never get through as territories of China do elsewhere: what holds for it holds for them.
+const FOLLOW_CHINA: &[[u8; 2]] = &[*b"HK", *b"MO"];
+const CHINA: CountryCode = CountryCode(*b"CN");
+
+/// Isn't in ISO 3166-1, so no set can leave it out.
+const KOSOVO: CountryCode = CountryCode(*b"XK");
+
+impl CountryCode {
+    /// Two letters of a code that is in use, in either case; anything else (`XX`, `T1`, `EU`) is no country.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let code: [u8; 2] = bytes.try_into().ok()?;
+        let code = code.map(|b| b.to_ascii_uppercase());
+        COUNTRIES.binary_search(&code).is_ok().then_some(Self(code))
+    }
+
+    /// The two letters, in upper case.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Word for CountryCode {
+    const WHAT: &'static str = "a country: ISO 3166-1 alpha-2 in upper case";
+    const PATTERN: &'static str = "^[A-Z]{2}$";
+
+    fn parse(text: &str) -> Result<Self, Mismatch> {
+        let code = Self::from_bytes(text.as_bytes());
+        match code {
+            Some(code) if code.as_str() == text => Ok(code),
+            Some(code) => Err(Mismatch::new(format!("`{text}` isn't in upper case"), format!("write `{code}`"))),
+            None => {
+                let help = match text {
+                    "UK" => "did you mean `GB`? codes are ISO 3166-1 alpha-2",
+                    "EL" => "did you mean `GR`? codes are ISO 3166-1 alpha-2",
+                    _ => "codes are ISO 3166-1 alpha-2, such as `SG`",
+                };
+                Err(Mismatch::new(format!("unknown country code `{text}`"), help))
+            }
+        }
+    }
+}
+
+impl fmt::Display for CountryCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for CountryCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl Place {
+    /// Parses `SG` or `UA-43`, in either case; blanks around it don't count.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.trim_ascii();
+        let mut parts = bytes.splitn(2, |b| *b == b'-');
+        let country = CountryCode::from_bytes(parts.next()?)?;
+        let subdivision = match parts.next() {
+            None => None,
+            Some(part) if (1..=3).contains(&part.len()) && part.iter().all(u8::is_ascii_alphanumeric) => {
+                let mut padded = [b' '; 3];
+                for (to, from) in padded.iter_mut().zip(part) {
+                    *to = from.to_ascii_uppercase();
+                }
+                Some(padded)
+            }
+            Some(_) => return None,
+        };
+        Some(Self { country, subdivision })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.subdivision {
+            Some(part) => write!(f, "{}-{}", self.country, String::from_utf8_lossy(part.trim_ascii_end())),
+            None => self.country.fmt(f),
+        }
+    }
+}
+
+impl Residency {
+    /// Whether data that must stay in `self` may be processed in `upstream`.
+    #[must_use]
+    pub fn admits(self, upstream: Self) -> bool {
+        match (self, upstream) {
+            (Self::EuropeanUnion, Self::Country(country)) => EUROPEAN_UNION.contains(&country.0),
+            (required, offered) => required == offered,
+        }
+    }
+}
+
+impl Word for Residency {
+    const WHAT: &'static str = "where data stays: a country (ISO 3166-1 alpha-2) or EU";
+    const PATTERN: &'static str = "^[A-Z]{2}$";
+
+    fn parse(text: &str) -> Result<Self, Mismatch> {
+        match text {
+            "EU" => Ok(Self::EuropeanUnion),
+            country => CountryCode::parse(country).map(Self::Country),
+        }
+    }
+}
+
+impl fmt::Display for Residency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Country(country) => country.fmt(f),
+            Self::EuropeanUnion => f.write_str("EU"),
+        }
+    }
+}
+
+impl SetId {
+    /// The set to judge by for a provider that names none in its configuration.
+    #[must_use]
+    pub fn for_provider(provider: Option<&str>) -> Self {
+        Self(
+            match provider {
+                Some("openai") => "openai-api-2025",
+                Some("gemini") => "google-gemini-api-reconstructed",
+                _ => "anthropic-api-179",
+            }
+            .into(),
+        )
+    }
+}
+
+impl Word for SetId {
+    const WHAT: &'static str = "the id of a region set in data/regions.json, such as anthropic-api-179";
+    const PATTERN: &'static str = "^[a-z0-9-]{1,64}$";
+
+    fn parse(text: &str) -> Result<Self, Mismatch> {
+        let data = data();
+        let ids: Vec<&str> = sets(&data).filter_map(|set| set.get("id")).filter_map(Json::as_str).collect();
+        if ids.contains(&text) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Mismatch::new(format!("unknown region set `{text}`"), suggestion(text, &ids)))
+    }
+}
+
+impl Regions {
+    /// Puts the set and the operator's additions together. Notes settings that contradict each other.
+    pub fn new(settings: &RegionSettings, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let set = Set::find(&settings.set)?;
+        if settings.unsupported == Some(Unsupported::Restricted) && !set.complete {
+            problems.note(
+                &Path::Member(at, "unsupported"),
+                format!(
+                    "region set `{}` doesn't say of itself that it is complete, so nothing can be refused for being left out",
+                    settings.set.0
+                ),
+                Some("name countries in `restricted`, or choose a complete set".into()),
+            );
+            return None;
+        }
+        let by_complement = set.complete && settings.unsupported != Some(Unsupported::Unlisted);
+        let follows_its_state = |code: CountryCode| {
+            let state = set.territories.iter().find(|(territory, _)| *territory == code).map(|(_, state)| state);
+            state.is_some_and(|state| contains(&set.supported, *state))
+        };
+        let left_out = |code: CountryCode| by_complement && code != KOSOVO && !contains(&set.supported, code) && !follows_its_state(code);
+        let named_or_left_out = |code: CountryCode| settings.restricted.contains(&code) || left_out(code);
+        let with_china = |code: CountryCode| FOLLOW_CHINA.contains(&code.0) && named_or_left_out(CHINA) && !contains(&set.supported, code);
+        let restricted = countries().filter(|code| named_or_left_out(*code) || with_china(*code)).collect();
+        Some(Self { set: settings.set.0.clone(), supported: set.supported, restricted, restricted_parts: set.restricted_parts })
+    }
+
+    /// How the place stands.
+    #[must_use]
+    pub fn standing(&self, place: Place) -> Standing {
+        if self.restricted_parts.contains(&place) || contains(&self.restricted, place.country) {
+            Standing::Restricted
+        } else if contains(&self.supported, place.country) {
+            Standing::Supported
+        } else {
+            Standing::Unlisted
+        }
+    }
+
+    /// The countries that are neither supported nor restricted: they get through with a report.
+    pub fn unlisted(&self) -> impl Iterator<Item = CountryCode> {
+        countries().filter(|code| !contains(&self.supported, *code) && !contains(&self.restricted, *code))
+    }
+}
+
+/// All codes, sorted.
+fn countries() -> impl Iterator<Item = CountryCode> {
+    COUNTRIES.iter().map(|code| CountryCode(*code))
+}
+
+fn contains(sorted: &[CountryCode], code: CountryCode) -> bool {
+    sorted.binary_search(&code).is_ok()
+}
+
+/// The data that this build carries. A test reads it, so that a set is never silently empty.
+fn data() -> Json {
+    serde_json::from_str(include_str!("../data/regions.json")).unwrap_or(Json::Null)
+}
+
+fn sets(data: &Json) -> impl Iterator<Item = &Json> {
+    data.get("sets").map(Json::items).unwrap_or_default().iter()
+}
+
+impl Set {
+    fn find(id: &SetId) -> Option<Self> {
+        let data = data();
+        let set = sets(&data).find(|set| set.get("id").and_then(Json::as_str) == Some(&id.0))?;
+        let places = |list: Option<&Json>| -> Vec<Place> {
+            list.map(Json::items)
+                .unwrap_or_default()
+                .iter()
+                .filter_map(Json::as_str)
+                .filter_map(|text| Place::from_bytes(text.as_bytes()))
+                .collect()
+        };
+        let mut supported: Vec<CountryCode> = places(set.get("supported")).iter().map(|place| place.country).collect();
+        supported.sort_unstable();
+        let exceptions = set.get("supported_except").map(Json::items).unwrap_or_default();
+        let country = |text: &str| CountryCode::from_bytes(text.as_bytes());
+        let territories = data.get("dependent_territories").map(Json::members).unwrap_or_default();
+        Some(Self {
+            complete: set.get("complete") == Some(&Json::Bool(true)),
+            supported,
+            restricted_parts: exceptions.iter().flat_map(|except| places(except.get("subdivisions"))).collect(),
+            territories: territories
+                .iter()
+                .filter_map(|(territory, state)| Some((country(territory)?, country(state.as_str()?)?)))
+                .collect(),
+        })
+    }
+}

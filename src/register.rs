@@ -1,0 +1,419 @@
+//! The register: the customers that a node knows, and who stands behind a credential.
+//!
+//! [`Customer`] is one entry as the compliance officer writes it; [`Register`] is all of them with the
+//! indices that a request needs. Credentials are held as digests only, so that nobody who reads a
+//! register can use it. A date in the past is never an error here: it is a finding when a request comes.
+
+use std::collections::HashMap;
+
+use crate::finding::{Action, FindingCode};
+use crate::names::{CredentialDigest, CustomerId, HeaderText, LAST_SECOND, Network, NodeId, Text, UnixSeconds};
+use crate::region::{CountryCode, Residency};
+use crate::shape::{Json, Path, Problems, Shape, Table, object, words};
+
+words! {
+    /// What a customer is.
+    pub enum Kind {
+        /// Uses the models itself
+        Customer = "customer",
+        /// Resells them, and is expected to run a node
+        Reseller = "reseller",
+    }
+}
+
+words! {
+    /// Whether a customer may call.
+    pub enum Status {
+        /// It may
+        Active = "active",
+        /// It may not, for now
+        Suspended = "suspended",
+    }
+}
+
+words! {
+    /// How screening ended.
+    pub enum ScreeningStatus {
+        /// Screened and accepted
+        Passed = "passed",
+        /// Not done yet
+        Pending = "pending",
+        /// Screened and turned away
+        Refused = "refused",
+    }
+}
+
+words! {
+    /// Whether a customer is owned from a restricted region.
+    pub enum Ownership {
+        /// It isn't
+        Clear = "clear",
+        /// It is, beyond the threshold
+        Restricted = "restricted",
+        /// A share large enough to matter is unknown
+        Unresolved = "unresolved",
+    }
+}
+
+words! {
+    /// How the provider treats this customer by its own enforcement.
+    pub enum Enforcement {
+        /// No restriction
+        Unrestricted = "unrestricted",
+        /// Under review
+        Pending = "pending",
+        /// Restricted
+        Restricted = "restricted",
+        /// Banned
+        Banned = "banned",
+    }
+}
+
+words! {
+    /// What a node's signature covers.
+    pub enum Binding {
+        /// Each request has its own
+        Request = "request",
+        /// One for a customer and a window of time
+        Customer = "customer",
+    }
+}
+
+object! {
+    /// Who was screened, when, by whom, and until when that holds.
+    pub struct Screening {
+        /// How it ended
+        status: ScreeningStatus,
+        /// When it was done
+        at: Option<UnixSeconds> = None,
+        /// Until when it holds; for good where left out
+        until: Option<UnixSeconds> = None,
+        /// Who answers for it
+        by: Option<Text> = None,
+    }
+}
+
+object! {
+    /// The agreement that the customer accepted.
+    pub struct Agreement {
+        /// Its name and version
+        id: Text,
+        /// When it was accepted
+        accepted: UnixSeconds,
+        /// Until when it holds; for good where left out
+        until: Option<UnixSeconds> = None,
+    }
+}
+
+object! {
+    /// The customer's entry at one provider.
+    pub struct ProviderEntry {
+        /// The profile id that the provider gave out for this customer: looked up, never derived
+        profile: Option<HeaderText> = None,
+        /// How the provider treats it
+        enforcement: Enforcement = Enforcement::Unrestricted,
+    }
+}
+
+object! {
+    /// Another action for one finding, for this customer, for a time.
+    pub struct Override {
+        /// The finding
+        finding: FindingCode,
+        /// What is done about it instead
+        action: Action,
+        /// Who answers for it
+        author: Text,
+        /// When it ends
+        until: UnixSeconds,
+    }
+}
+
+object! {
+    /// A credential with what belongs to it.
+    pub struct CredentialEntry {
+        /// The SHA-256 digest of the credential's bytes
+        digest: CredentialDigest,
+        /// What to call it in events
+        label: Option<Text> = None,
+        /// From when on it no longer counts
+        expires: Option<UnixSeconds> = None,
+        /// The only networks that it may come from; from anywhere where left out
+        networks: Vec<Network> = Vec::new(),
+    }
+}
+
+/// A credential of the register: a bare digest, or an entry.
+#[derive(Debug, Clone)]
+pub struct Credential(CredentialEntry);
+
+object! {
+    /// A customer of the reseller.
+    pub struct Customer {
+        /// Its pseudonym, which tags carry
+        id: CustomerId,
+        /// What it is
+        kind: Kind = Kind::Customer,
+        /// Whether it may call
+        status: Status = Status::Active,
+        /// Its keys, as digests
+        credentials: Vec<Credential> = Vec::new(),
+        /// Names in its client certificates (URI or DNS subject alternative names)
+        mtls: Vec<Text> = Vec::new(),
+        /// Values of the JWT claims that identify it
+        jwt: Vec<Text> = Vec::new(),
+        /// Its screening; unscreened where left out
+        screening: Option<Screening> = None,
+        /// The agreement that it accepted
+        agreement: Option<Agreement> = None,
+        /// Who owns it; unresolved where left out
+        ownership: Ownership = Ownership::Unresolved,
+        /// The countries that it said it calls from
+        declared: Vec<CountryCode> = Vec::new(),
+        /// Whether its word on where its users are is trusted
+        vouches_for_users: bool = false,
+        /// Where its data must stay
+        residency: Option<Residency> = None,
+        /// Its entries at providers, by the provider's name
+        providers: Table<Text, ProviderEntry> = Table::new(),
+        /// Actions that differ for it
+        overrides: Vec<Override> = Vec::new(),
+    }
+}
+
+words! {
+    /// A JWK's key type.
+    pub enum KeyType {
+        /// Octet key pair (RFC 8037)
+        Okp = "OKP",
+    }
+}
+
+words! {
+    /// A JWK's curve.
+    pub enum Curve {
+        /// Ed25519 (RFC 8037)
+        Ed25519 = "Ed25519",
+    }
+}
+
+object! {
+    /// A node's public key: a JWK (RFC 7517, RFC 8037) with its window of validity.
+    pub struct NodeKey {
+        /// Key type
+        kty: KeyType,
+        /// Curve
+        crv: Curve,
+        /// The public key: 32 bytes in base64url without padding
+        x: Text,
+        /// Not before, in seconds since 1970
+        nbf: Option<crate::shape::Whole<0, LAST_SECOND>> = None,
+        /// Expires, in seconds since 1970
+        exp: Option<crate::shape::Whole<0, LAST_SECOND>> = None,
+    }
+}
+
+object! {
+    /// Another reseller's node.
+    pub struct Node {
+        /// Its name, as its tags say
+        id: NodeId,
+        /// The customer that runs it
+        customer: CustomerId,
+        /// Its screening
+        screening: Option<Screening> = None,
+        /// Its public keys
+        keys: Vec<NodeKey> = Vec::new(),
+        /// What its signatures cover
+        binding: Binding = Binding::Request,
+    }
+}
+
+object! {
+    /// A small register that stands in the configuration itself.
+    pub struct InlineRegister {
+        /// The customers
+        customers: Vec<Customer>,
+        /// Other resellers' nodes
+        nodes: Vec<Node> = Vec::new(),
+        /// The regions to judge by; may stand beside the register instead
+        regions: Option<crate::region::RegionSettings> = None,
+    }
+}
+
+/// All customers, with what leads to them.
+#[derive(Debug)]
+pub struct Register {
+    customers: Vec<Customer>,
+    // INVARIANT (indices): every value is an index into `customers`, and into its `credentials`
+    by_credential: HashMap<CredentialDigest, (usize, usize)>,
+    by_certificate: HashMap<String, usize>,
+    by_claim: HashMap<String, usize>,
+}
+
+impl Shape for Credential {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        match json {
+            Json::Object(_) => CredentialEntry::read(json, at, problems).map(Self),
+            bare => CredentialDigest::read(bare, at, problems)
+                .map(|digest| Self(CredentialEntry { digest, label: None, expires: None, networks: Vec::new() })),
+        }
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({"oneOf": [CredentialDigest::schema(), CredentialEntry::schema()]})
+    }
+}
+
+impl std::ops::Deref for Credential {
+    type Target = CredentialEntry;
+
+    fn deref(&self) -> &CredentialEntry {
+        &self.0
+    }
+}
+
+impl Customer {
+    /// How far its screening got; nobody who wasn't screened has passed.
+    #[must_use]
+    pub fn screening_status(&self) -> Option<ScreeningStatus> {
+        self.screening.as_ref().map(|screening| screening.status)
+    }
+
+    /// Its entry at the provider of that name.
+    #[must_use]
+    pub fn at_provider(&self, provider: &str) -> Option<&ProviderEntry> {
+        self.providers.get(provider)
+    }
+
+    /// The override for a finding that is in force.
+    #[must_use]
+    pub fn override_for(&self, code: FindingCode, now: UnixSeconds) -> Option<&Override> {
+        self.overrides.iter().find(|entry| entry.finding == code && now < entry.until)
+    }
+}
+
+impl Register {
+    /// Indexes the customers. Notes ids, credentials and names that lead to two of them, dates that
+    /// contradict each other, and what can never take effect.
+    pub fn new(inline: InlineRegister, at: &Path<'_>, problems: &mut Problems) -> Self {
+        let customers_at = Path::Member(at, "customers");
+        let mut ids: HashMap<String, usize> = HashMap::new();
+        let mut register =
+            Self { customers: Vec::new(), by_credential: HashMap::new(), by_certificate: HashMap::new(), by_claim: HashMap::new() };
+        for (i, customer) in inline.customers.iter().enumerate() {
+            let here = Path::Element(&customers_at, i);
+            if let Some(first) = ids.insert(customer.id.to_string(), i) {
+                let help = format!("the first is $.register.customers[{first}]");
+                problems.note(&Path::Member(&here, "id"), format!("`{}` stands twice", customer.id), Some(help));
+            }
+            check_customer(customer, &here, problems);
+            let mut claim = |twice: bool, list: &str, n: usize| {
+                if twice {
+                    let place = Path::Member(&here, list);
+                    problems.note(
+                        &Path::Element(&place, n),
+                        "this leads to two customers, or twice to one",
+                        Some("a credential names one customer; remove it from the other".into()),
+                    );
+                }
+            };
+            for (n, credential) in customer.credentials.iter().enumerate() {
+                claim(register.by_credential.insert(credential.digest, (i, n)).is_some(), "credentials", n);
+            }
+            for (n, name) in customer.mtls.iter().enumerate() {
+                claim(register.by_certificate.insert(name.as_str().into(), i).is_some(), "mtls", n);
+            }
+            for (n, value) in customer.jwt.iter().enumerate() {
+                claim(register.by_claim.insert(value.as_str().into(), i).is_some(), "jwt", n);
+            }
+        }
+        let nodes_at = Path::Member(at, "nodes");
+        for (i, node) in inline.nodes.iter().enumerate() {
+            let here = Path::Element(&nodes_at, i);
+            if !ids.contains_key(node.customer.as_str()) {
+                let known: Vec<&str> = inline.customers.iter().map(|customer| customer.id.as_str()).collect();
+                let help = crate::shape::suggestion(node.customer.as_str(), &known);
+                problems.note(&Path::Member(&here, "customer"), format!("no customer `{}` is in the register", node.customer), Some(help));
+            }
+            if inline.nodes.iter().take(i).any(|earlier| earlier.id == node.id) {
+                problems.note(&Path::Member(&here, "id"), format!("`{}` stands twice", node.id), None);
+            }
+            check_screening(node.screening.as_ref(), &here, problems);
+        }
+        register.customers = inline.customers;
+        register
+    }
+
+    /// How many customers there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.customers.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.customers.is_empty()
+    }
+
+    /// All customers, in the order of the register.
+    pub fn customers(&self) -> impl Iterator<Item = &Customer> {
+        self.customers.iter()
+    }
+
+    /// The customer behind a credential, and the credential's entry.
+    #[must_use]
+    pub fn by_credential(&self, digest: &CredentialDigest) -> Option<(&Customer, &CredentialEntry)> {
+        let (customer, credential) = self.by_credential.get(digest)?;
+        let customer = self.customers.get(*customer)?;
+        Some((customer, customer.credentials.get(*credential)?))
+    }
+
+    /// The customer that a client certificate names.
+    #[must_use]
+    pub fn by_certificate(&self, name: &str) -> Option<&Customer> {
+        self.customers.get(*self.by_certificate.get(name)?)
+    }
+
+    /// The customer that a JWT claim names.
+    #[must_use]
+    pub fn by_claim(&self, value: &str) -> Option<&Customer> {
+        self.customers.get(*self.by_claim.get(value)?)
+    }
+}
+
+/// Notes what contradicts itself within one customer.
+fn check_customer(customer: &Customer, at: &Path<'_>, problems: &mut Problems) {
+    check_screening(customer.screening.as_ref(), at, problems);
+    if let Some(agreement) = &customer.agreement
+        && agreement.until.is_some_and(|until| until <= agreement.accepted)
+    {
+        let here = Path::Member(at, "agreement");
+        problems.note(&Path::Member(&here, "until"), "the agreement ends before it was accepted", Some("put the dates right".into()));
+    }
+    let overrides_at = Path::Member(at, "overrides");
+    for (i, entry) in customer.overrides.iter().enumerate() {
+        let here = Path::Element(&overrides_at, i);
+        if entry.finding.precedes_customer() {
+            problems.note(
+                &Path::Member(&here, "finding"),
+                format!("`{}` fires before a customer is known, so no customer's override can concern it", entry.finding),
+                Some("use `policy.actions` for it".into()),
+            );
+        }
+        if customer.overrides.iter().take(i).any(|earlier| earlier.finding == entry.finding && earlier.until == entry.until) {
+            problems.note(&here, format!("`{}` is overridden twice for the same time", entry.finding), Some("keep one of the two".into()));
+        }
+    }
+}
+
+/// Notes a screening that ended before it began.
+fn check_screening(screening: Option<&Screening>, at: &Path<'_>, problems: &mut Problems) {
+    if let Some(Screening { at: Some(done), until: Some(until), .. }) = screening
+        && until <= done
+    {
+        let here = Path::Member(at, "screening");
+        problems.note(&Path::Member(&here, "until"), "the screening ends before it was done", Some("put the dates right".into()));
+    }
+}

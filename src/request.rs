@@ -1,0 +1,87 @@
+//! A request as raw facts: what the host hands over, taken once, before anything is understood.
+//!
+//! This is the whole of what Waybill ever reads of a request: header pairs (pseudo-headers among them),
+//! the two addresses that Envoy knows, one name of the client certificate, configured JWT claims, and the
+//! clock. No body, no TLS fingerprint. `docs/privacy.md` publishes the list.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::config::San;
+use crate::names::UnixSeconds;
+
+/// A header as received: name in lower case (as Envoy gives it), value as bytes.
+pub type Pair<'a> = (&'a [u8], &'a [u8]);
+
+/// What the host knows about a request when its headers are complete.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// All header pairs in order, pseudo-headers (`:method`, `:authority`, `:path`) among them
+    pub headers: Vec<Pair<'a>>,
+    /// The address of the machine at the other end of the connection, as text
+    pub direct_peer: Option<&'a [u8]>,
+    /// The address that Envoy takes for the client's, as text; `None` where it wasn't asked
+    pub envoy_client: Option<&'a [u8]>,
+    /// The first name of each kind in the client certificate that Envoy verified
+    pub tls: TlsNames<'a>,
+    /// The values of [`crate::config::Config::claims`], in that order
+    pub claims: &'a [Option<Vec<u8>>],
+    /// When the request came
+    pub time: Time,
+}
+
+/// The names in a client certificate that identify it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TlsNames<'a> {
+    /// The first URI
+    pub uri_san: Option<&'a [u8]>,
+    /// The first DNS name
+    pub dns_san: Option<&'a [u8]>,
+}
+
+/// A moment, in nanoseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub u64);
+
+impl<'a> Request<'a> {
+    /// The first value of a header, or nothing.
+    #[must_use]
+    pub fn first(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers.iter().find(|(n, _)| *n == name.as_bytes()).map(|(_, value)| *value)
+    }
+
+    /// The path with its query, as received.
+    #[must_use]
+    pub fn path(&self) -> &'a [u8] {
+        self.first(":path").unwrap_or_default()
+    }
+}
+
+impl<'a> TlsNames<'a> {
+    /// The name of that kind.
+    #[must_use]
+    pub fn get(&self, san: San) -> Option<&'a [u8]> {
+        match san {
+            San::Uri => self.uri_san,
+            San::Dns => self.dns_san,
+        }
+    }
+}
+
+impl Time {
+    /// Whole seconds.
+    #[must_use]
+    pub fn seconds(self) -> UnixSeconds {
+        UnixSeconds(i64::try_from(self.0 / 1_000_000_000).unwrap_or(i64::MAX))
+    }
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+impl std::fmt::Display for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let since = Duration::from_nanos(self.0); // ends in 2554, so it can always be written
+        match UNIX_EPOCH.checked_add(since) {
+            Some(time) => humantime::format_rfc3339_millis(time).fmt(f),
+            None => write!(f, "@{}", self.0),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The verdict: the policy applied to findings, nothing else.
+//!
+//! `allow < report < reroute < block`. The strongest action of all findings wins; the first finding, in
+//! catalogue order, that has it gives the reason. In `mode: report` a block or a reroute becomes a report
+//! that says what would have happened, except where nobody would then be authenticated.
+
+use crate::config::{Mode, Policy};
+use crate::finding::{Action, Finding, FindingCode};
+use crate::names::UnixSeconds;
+use crate::register::Customer;
+
+/// A finding and what the policy says is done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weighed<'a> {
+    /// What fired
+    pub finding: Finding,
+    /// The action by override, policy or catalogue, whatever the mode
+    pub action: &'a Action,
+}
+
+/// What is done about a request, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict<'a> {
+    /// What is done
+    pub action: &'a Action,
+    /// What `mode: enforce` would have done, where the mode softened it
+    pub would_be: Option<&'a Action>,
+    /// The finding that decided; none on allow
+    pub reason: Option<FindingCode>,
+}
+
+/// Says for each finding what is to be done about it: the customer's override, else the policy.
+#[must_use]
+pub fn weigh<'a>(policy: &'a Policy, customer: Option<&'a Customer>, findings: Vec<Finding>, now: UnixSeconds) -> Vec<Weighed<'a>> {
+    let action =
+        |code| customer.and_then(|customer| customer.override_for(code, now)).map_or_else(|| policy.action(code), |entry| &entry.action);
+    findings.into_iter().map(|finding| Weighed { action: action(finding.code), finding }).collect()
+}
+
+/// The verdict on weighed findings, which stand in catalogue order.
+#[must_use]
+pub fn verdict<'a>(mode: Mode, weighed: &[Weighed<'a>]) -> Verdict<'a> {
+    let mut best: Option<(&'a Action, &'a Action, FindingCode)> = None;
+    let mut strongest = &Action::Allow;
+    for Weighed { finding, action } in weighed {
+        let effective = soften(mode, finding.code, action);
+        if action.strength() > strongest.strength() {
+            strongest = action;
+        }
+        // of equals the first stays; routes aren't compared by their names
+        if best.is_none_or(|(e, a, _)| (effective.strength(), action.strength()) > (e.strength(), a.strength())) {
+            best = Some((effective, action, finding.code));
+        }
+    }
+    match best {
+        Some((action, _, code)) if *action != Action::Allow => {
+            let would_be = (strongest.strength() > action.strength()).then_some(strongest);
+            Verdict { action, would_be, reason: Some(code) }
+        }
+        _ => Verdict { action: &Action::Allow, would_be: None, reason: None },
+    }
+}
+
+/// What the mode leaves of an action.
+fn soften(mode: Mode, code: FindingCode, action: &Action) -> &Action {
+    match (mode, action) {
+        (Mode::Report, Action::Block | Action::Reroute(_)) if !code.guards_authentication() => &Action::Report,
+        _ => action,
+    }
+}
+
+impl Verdict<'_> {
+    /// The HTTP status of the refusal, where it is one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.reason.filter(|_| *self.action == Action::Block).map(FindingCode::status)
+    }
+}
