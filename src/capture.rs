@@ -70,7 +70,9 @@ impl Captured {
     /// Every mistake in it.
     pub fn parse(text: &str) -> Result<Self, Problems> {
         if text.trim_start().starts_with('{') {
-            return read_document::<Self>(text).map(|(captured, _)| captured);
+            let mut problems = Problems::default();
+            let captured = read_document::<Self>(text, &mut problems).map(|(captured, _)| captured);
+            return captured.filter(|_| problems.is_empty()).ok_or(problems);
         }
         Self::from_http(text)
     }

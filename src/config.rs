@@ -402,10 +402,10 @@ impl Config {
     /// # Errors
     /// Every mistake in it, each with its JSON path and, where there is one, a hint.
     pub fn parse(text: &str) -> Result<Self, Problems> {
-        let (document, json) = read_document::<Document>(text)?;
         let mut problems = Problems::default();
-        let config = Self::build(document, &json, &mut problems);
-        if problems.is_empty() { Ok(config) } else { Err(problems) }
+        let document = read_document::<Document>(text, &mut problems);
+        let config = document.map(|(document, json)| Self::build(document, &json, &mut problems));
+        config.filter(|_| problems.is_empty()).ok_or(problems)
     }
 
     /// The JWT claims that this configuration reads: identities first, then users' countries.
@@ -424,14 +424,14 @@ impl Config {
         let root = &Path::Root;
         let under = |name: &'static str| Path::Member(root, name);
         let inline_regions = document.register.as_ref().and_then(|register| register.regions.clone());
-        match (&document.snapshot, &document.register) {
+        match (json.get("snapshot"), json.get("register")) {
             (Some(_), Some(_)) => {
                 problems.note(root, "`snapshot` and `register` exclude each other", Some("keep the one that holds your customers".into()))
             }
             (None, None) => {
                 problems.note(root, "neither `snapshot` nor `register` is there", Some("a first run wants an inline `register`".into()))
             }
-            (Some(_), None) if document.regions.is_some() => {
+            (Some(_), None) if json.get("regions").is_some() => {
                 problems.note(
                     &under("regions"),
                     "regions come from the snapshot",
@@ -456,10 +456,11 @@ impl Config {
         });
         let register = document.register.map(|inline| Register::new(inline, &register_at, problems));
 
+        let beta_is_set = document.provider.as_ref().is_some_and(|provider| provider.anthropic_beta.is_some());
         let upstream = Upstream::of_node(document.provider, &document.node);
         let routes = document.routes.map(|route| upstream.rerouted(route));
-        check_beta(&upstream, &routes, json, problems);
-        check_reroutes(&document.policy.actions, register.as_ref(), &routes, problems);
+        check_beta(beta_is_set, &upstream, &routes, problems);
+        check_reroutes(&document.policy.actions, register.as_ref(), json.get("routes"), problems);
         check_sources(&document.identity.sources, problems);
 
         let config = Self {
@@ -637,8 +638,7 @@ impl Convention {
 }
 
 /// Notes a beta for Anthropic where no request goes there.
-fn check_beta(upstream: &Upstream, routes: &Table<RouteName, Upstream>, json: &Json, problems: &mut Problems) {
-    let is_set = json.get("provider").and_then(|provider| provider.get("anthropic_beta")).is_some();
+fn check_beta(is_set: bool, upstream: &Upstream, routes: &Table<RouteName, Upstream>, problems: &mut Problems) {
     let used =
         std::iter::once(upstream).chain(routes.iter().map(|(_, route)| route)).any(|to| matches!(to.convention, Convention::Anthropic(_)));
     if is_set && !used {
@@ -648,17 +648,12 @@ fn check_beta(upstream: &Upstream, routes: &Table<RouteName, Upstream>, json: &J
 }
 
 /// Notes reroutes to entries of `routes` that aren't there.
-fn check_reroutes(
-    actions: &Table<FindingCode, Action>,
-    register: Option<&Register>,
-    routes: &Table<RouteName, Upstream>,
-    problems: &mut Problems,
-) {
+fn check_reroutes(actions: &Table<FindingCode, Action>, register: Option<&Register>, routes: Option<&Json>, problems: &mut Problems) {
+    let known: Vec<&str> = routes.map(Json::members).unwrap_or_default().iter().map(|(name, _)| name.as_str()).collect();
     let mut check = |action: &Action, at: &Path<'_>| {
         if let Action::Reroute(name) = action
-            && routes.get(name).is_none()
+            && !known.contains(&name.as_str())
         {
-            let known: Vec<&str> = routes.iter().map(|(name, _)| name.as_str()).collect();
             let help = suggestion(name.as_str(), &known);
             problems.note(&Path::Member(at, "reroute"), format!("`routes` has no entry `{name}`"), Some(help));
         }

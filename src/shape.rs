@@ -105,26 +105,16 @@ pub struct Table<K, V>(Vec<(K, V)>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct True;
 
-/// Reads a whole document.
-///
-/// # Errors
-/// Every mistake in it, at least one.
-pub fn read_document<T: Shape>(text: &str) -> Result<(T, Json), Problems> {
-    let mut problems = Problems::default();
-    let json = match serde_json::from_str::<Json>(text) {
-        Ok(json) => json,
+/// Reads a whole document, so far as it can be read: the value may be there in spite of mistakes, which
+/// then concern fields that may be left out. It counts only once `problems` is empty.
+pub fn read_document<T: Shape>(text: &str, problems: &mut Problems) -> Option<(T, Json)> {
+    match serde_json::from_str::<Json>(text) {
+        Ok(json) => T::read(&json, &Path::Root, problems).map(|value| (value, json)),
         Err(error) => {
-            problems.note(
-                &Path::Root,
-                format!("this is not JSON: {error}"),
-                Some("strings and names stand in double quotes, no comma follows the last member".into()),
-            );
-            return Err(problems);
+            let help = "strings and names stand in double quotes, no comma follows the last member";
+            problems.note(&Path::Root, format!("this is not JSON: {error}"), Some(help.into()));
+            None
         }
-    };
-    match T::read(&json, &Path::Root, &mut problems) {
-        Some(value) if problems.is_empty() => Ok((value, json)),
-        _ => Err(problems),
     }
 }
 
@@ -245,6 +235,9 @@ impl<'de> serde::Deserialize<'de> for Json {
                 f.write_str("a JSON value")
             }
             fn visit_unit<E>(self) -> Result<Json, E> {
+                Ok(Json::Null)
+            }
+            fn visit_none<E>(self) -> Result<Json, E> {
                 Ok(Json::Null)
             }
             fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
@@ -451,7 +444,7 @@ pub fn wrong_type(at: &Path<'_>, expected: &str, found: &Json, problems: &mut Pr
 impl<T: Word> Shape for T {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let Json::Text(text) = json else {
-            wrong_type(at, &format!("a string ({})", T::WHAT), json, problems);
+            wrong_type(at, &format!("a string ({})", T::WHAT.trim().trim_end_matches('.')), json, problems);
             return None;
         };
         T::parse(text).map_err(|mismatch| problems.mismatch(at, mismatch)).ok()
@@ -491,23 +484,18 @@ impl<T: Shape> Shape for Vec<T> {
 impl<K: Word + PartialEq, V: Shape> Shape for Table<K, V> {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let members = Members::open(json, at, problems)?;
-        let mut table = Vec::with_capacity(members.all().len());
-        let mut sound = true;
+        let mut table: Vec<(K, V)> = Vec::with_capacity(members.all().len());
         for (name, value) in members.all() {
             let here = Path::Member(at, name);
             let key = K::parse(name).map_err(|mismatch| problems.mismatch(&here, mismatch)).ok();
-            match (key, V::read(value, &here, problems)) {
-                (Some(key), Some(value)) => {
-                    if table.iter().any(|(known, _)| *known == key) {
-                        problems.note(&here, "this name stands twice", Some("keep one of the two".into()));
-                        sound = false;
-                    }
-                    table.push((key, value));
+            if let (Some(key), Some(value)) = (key, V::read(value, &here, problems)) {
+                if table.iter().any(|(known, _)| *known == key) {
+                    problems.note(&here, "this name stands twice", Some("keep one of the two".into()));
                 }
-                _ => sound = false,
+                table.push((key, value));
             }
         }
-        sound.then_some(Self(table))
+        Some(Self(table)) // a bad entry is noted; the others are looked at further
     }
 
     fn schema() -> serde_json::Value {
@@ -567,7 +555,8 @@ impl<const MIN: u64, const MAX: u64> Shape for Whole<MIN, MAX> {
             }
         };
         if number.is_none() {
-            problems.note(at, format!("expected a whole number from {MIN} to {MAX}"), None);
+            let wanted = if MIN == MAX { format!("{MIN}") } else { format!("a whole number from {MIN} to {MAX}") };
+            problems.note(at, format!("expected {wanted}"), None);
         }
         number.map(Self)
     }
@@ -597,7 +586,8 @@ pub fn object_schema(doc: &[&str], fields: Vec<(&str, serde_json::Value, &[&str]
     })
 }
 
-/// Declares an object: its type, reader and schema. A field with `= default` may be left out.
+/// Declares an object: its type, reader and schema. A field with `= default` may be left out; where it is
+/// wrong, the mistake is noted and reading goes on with the default, so that later mistakes are found too.
 macro_rules! object {
     (
         $(#[doc = $doc:literal])+
@@ -634,7 +624,7 @@ macro_rules! object {
         $members.required(stringify!($field), $problems)
     };
     (@read $members:ident, $problems:ident, $field:ident, $default:expr) => {
-        $members.optional(stringify!($field), $problems).unwrap_or_else(|| Some($default))
+        $members.optional(stringify!($field), $problems).flatten().or_else(|| Some($default))
     };
     (@required) => { true };
     (@required $default:expr) => { false };

@@ -74,7 +74,7 @@ pub(super) fn configuration(text: &str) -> Result<String, Failure> {
 fn is_bare(text: &str) -> bool {
     match serde_json::from_str::<Json>(text) {
         Ok(json) => !["static_resources", "dynamic_resources", "resources", "@type"].iter().any(|name| json.get(name).is_some()),
-        Err(_) => text.trim_start().starts_with('{'),
+        Err(_) => text.trim().is_empty() || text.trim_start().starts_with('{'),
     }
 }
 
