@@ -1,7 +1,5 @@
 //! The client-address cases of `tests/data/xff-cases.json`, through the whole way of a request.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
 use serde_json::{Value, json};
 use waybill::capture::{Captured, text_or_hex};
 use waybill::screen::Screen;

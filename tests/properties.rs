@@ -1,7 +1,5 @@
 //! What holds for any bytes at all.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::IpAddr;
 
 use proptest::prelude::*;
@@ -20,10 +18,31 @@ const CONFIG: &str = include_str!("corpus/config/valid/full.json");
 
 /// Names that a node looks at, in the spellings that clients send.
 const NAMES: &[&str] = &[
-    "compliance-tag", "compliance_chain", "compliance-trail", "x-waybill-route", "x_waybill_anything", "x-waybill-", "signature",
-    "signature-input", "signature_input", "x-api-key", "authorization", "sec-websocket-protocol", "forwarded", "x-forwarded-for", "x-geo-country",
-    "x-user-country", "anthropic-beta", "anthropic-version", "anthropic-user-profile-id", "openai-safety-identifier", "via", "cdn-loop",
-    "x-litellm-x", "user-agent", "cookie",
+    "compliance-tag",
+    "compliance_chain",
+    "compliance-trail",
+    "x-waybill-route",
+    "x_waybill_anything",
+    "x-waybill-",
+    "signature",
+    "signature-input",
+    "signature_input",
+    "x-api-key",
+    "authorization",
+    "sec-websocket-protocol",
+    "forwarded",
+    "x-forwarded-for",
+    "x-geo-country",
+    "x-user-country",
+    "anthropic-beta",
+    "anthropic-version",
+    "anthropic-user-profile-id",
+    "openai-safety-identifier",
+    "via",
+    "cdn-loop",
+    "x-litellm-x",
+    "user-agent",
+    "cookie",
 ];
 
 fn pairs() -> impl Strategy<Value = Vec<(&'static str, Vec<u8>)>> {
@@ -39,7 +58,14 @@ fn pairs() -> impl Strategy<Value = Vec<(&'static str, Vec<u8>)>> {
 fn request<'a>(path: &'a [u8], headers: &'a [(&'static str, Vec<u8>)], peer: &'a [u8]) -> Request<'a> {
     let mut pairs: Vec<(&[u8], &[u8])> = vec![(b":method", b"POST"), (b":authority", b"gateway.acme.example"), (b":path", path)];
     pairs.extend(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())));
-    Request { headers: pairs, direct_peer: Some(peer), envoy_client: None, tls: TlsNames::default(), claims: &[], time: Time(1_795_000_000_000_000_000) }
+    Request {
+        headers: pairs,
+        direct_peer: Some(peer),
+        envoy_client: None,
+        tls: TlsNames::default(),
+        claims: &[],
+        time: Time(1_795_000_000_000_000_000),
+    }
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! Plays `tests/scenarios/*.json` against the pure core. `tests/envoy/test_scenarios.py` plays the same
 //! table through a real Envoy; both must give what the table says.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 

@@ -1,0 +1,168 @@
+//! The documents keep up with the code: a finding without a section, a signal that isn't published, a
+//! setting that isn't described, or a link that leads nowhere fails here.
+
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+use waybill::config::{Config, schema};
+use waybill::evidence::{Watch, relay};
+use waybill::finding::FindingCode;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const NOT_YET: &str = "*Not yet fired in this version.*";
+
+#[test]
+fn every_finding_has_its_section() {
+    let document = read("docs/findings.md");
+    let sections: Vec<(&str, &str)> = document.split("\n### ").skip(1).map(|section| section.split_once('\n').unwrap()).collect();
+    let headings: Vec<&str> = sections.iter().map(|(heading, _)| heading.trim()).collect();
+    let codes: Vec<&str> = FindingCode::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(headings, codes, "sections stand in catalogue order, one for each code");
+    for (code, (_, text)) in FindingCode::ALL.iter().zip(&sections) {
+        assert_eq!(text.contains(NOT_YET), !code.fires(), "{code}");
+        for part in ["**When**", "**Why**", "**To clear it**"] {
+            assert!(text.contains(part), "{code} lacks {part}");
+        }
+        assert!(!code.fires() || text.contains("**If you are refused**"), "{code} doesn't tell a refused customer what to do");
+        let row = document.lines().find(|line| line.starts_with(&format!("| [`{code}`](#{}) ", code.anchor())));
+        let row = row.unwrap_or_else(|| panic!("the table of contents lacks {code}"));
+        assert!(row.contains(code.default_action().as_str()), "{code}: the table says another default action: {row}");
+    }
+}
+
+#[test]
+fn what_is_read_is_published() {
+    // the widest configuration there is: every kind of source
+    let config = Config::parse(&read("tests/corpus/config/valid/full.json")).unwrap();
+    let document = read("docs/privacy.md");
+    let published: BTreeSet<String> = document
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .flat_map(|line| line.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let marks: BTreeSet<String> = relay::marks().into_iter().map(|mark| mark.header).collect();
+    let read: BTreeSet<String> = Watch::new(&config).names().filter(|name| !marks.contains(name)).collect();
+    for name in &read {
+        assert!(published.contains(name), "the node reads the header `{name}`, which docs/privacy.md doesn't publish");
+    }
+    // what the host hands over beside headers: the fields of `Request`, read off the source
+    let source = std::fs::read_to_string(Path::new(ROOT).join("src/request.rs")).unwrap();
+    let body = source.split("pub struct Request<'a> {").nth(1).unwrap().split("\n}").next().unwrap();
+    let fields: Vec<&str> = body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next()).collect();
+    assert_eq!(fields, ["headers", "direct_peer", "envoy_client", "tls", "claims", "time"], "a new signal is published first");
+}
+
+/// The host offers far more than a node reads. Whoever asks it for more has to publish that first.
+#[test]
+fn the_filter_asks_the_host_for_nothing_else() {
+    let source: String = ["src/filter/http.rs", "src/filter/root.rs", "src/filter/host.rs"].map(read).concat();
+    let after = |mark: &str, end: char| -> BTreeSet<String> {
+        source.split(mark).skip(1).map(|rest| rest.split(end).next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    let words = |words: &[&str]| -> BTreeSet<String> { words.iter().map(|word| (*word).to_owned()).collect() };
+    assert_eq!(
+        after("property(vec![", ']'),
+        words(&[
+            r#""waybill""#, // written, not read
+            r#""filter_state", "direct""#,
+            r#""source", "address""#,
+            r#""connection", "uri_san_peer_certificate""#,
+            r#""connection", "dns_san_peer_certificate""#,
+            r#""metadata", "filter_metadata", "envoy.filters.http.jwt_authn", claim.provider.as_str(), claim.claim.as_str(),"#,
+        ])
+    );
+    assert_eq!(
+        after("fn on_", '('),
+        words(&["configure", "http_request_headers", "http_request_trailers"]),
+        "neither bodies nor responses"
+    );
+    assert_eq!(after("BufferType::", ','), words(&["PluginConfiguration"]));
+    assert_eq!(
+        after("hostcalls::", '('),
+        words(&[
+            "define_metric",
+            "get_buffer",
+            "get_current_time",
+            "get_property",
+            "increment_metric",
+            "set_map_value_bytes",
+            "set_property"
+        ])
+    );
+}
+
+#[test]
+fn every_setting_is_described() {
+    let document = read("docs/configuration.md");
+    let mut names = BTreeSet::new();
+    collect_names(&schema(), &mut names);
+    for name in names {
+        assert!(document.contains(&format!("`{name}`")) || document.contains(&format!("\"{name}\"")), "docs/configuration.md lacks {name}");
+    }
+}
+
+fn collect_names(schema: &Value, names: &mut BTreeSet<String>) {
+    if let Some(properties) = schema["properties"].as_object() {
+        names.extend(properties.keys().cloned());
+    }
+    match schema {
+        Value::Object(members) => members.values().for_each(|value| collect_names(value, names)),
+        Value::Array(items) => items.iter().for_each(|value| collect_names(value, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_event_schema_knows_every_code() {
+    let published: Value = serde_json::from_str(&read("docs/event.schema.json")).unwrap();
+    let codes: Vec<&str> = published["$defs"]["code"]["enum"].as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect();
+    assert_eq!(codes, FindingCode::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_mark_has_a_source() {
+    let marks = relay::marks();
+    assert!(marks.len() > 10, "the table wasn't read");
+    for mark in marks {
+        assert!(mark.source.starts_with("https://"), "{}: {}", mark.software, mark.header);
+        assert_eq!(mark.header, mark.header.to_ascii_lowercase());
+    }
+    let table: Value = serde_json::from_str(&read("data/relay-marks.json")).unwrap();
+    assert_eq!(table["marks"].as_array().unwrap().len(), relay::marks().len(), "a row of the table can't be read");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for file in
+        ["README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/findings.md", "docs/configuration.md", "docs/privacy.md", "docs/operating.md"]
+    {
+        let text = read(file);
+        let folder = Path::new(ROOT).join(file).parent().unwrap().to_path_buf();
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if link.starts_with("http") || link.starts_with("mailto:") {
+                continue;
+            }
+            let target = if path.is_empty() { Path::new(ROOT).join(file) } else { folder.join(path) };
+            assert!(target.exists(), "{file}: {link}");
+            if !anchor.is_empty() {
+                let headings = std::fs::read_to_string(&target).unwrap();
+                let found = headings.lines().filter(|line| line.starts_with('#')).any(|line| slug(line) == anchor);
+                assert!(found, "{file}: {link}");
+            }
+        }
+    }
+}
+
+/// A heading's anchor, as GitHub makes it.
+fn slug(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars().filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_' || *c == ' ').map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
