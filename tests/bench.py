@@ -1,0 +1,135 @@
+"""What the node adds to a request, in CPU time: `./build.sh bench`.
+
+One Envoy with one worker has four listeners, and answers by itself, so that no upstream is in the
+figures: without a filter; with a filter that does nothing (`tests/noop`, what the SDK and the wasm host
+cost); with Waybill letting a request through; with Waybill refusing one. h2load sends each the same
+number of requests, in turn, several times; the CPU time is the Envoy process's own. Nothing is asserted:
+figures from a busy machine are not a failed build.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "envoy"))
+
+import wire  # noqa: E402
+from bootstrap import Node  # noqa: E402
+from harness import ENVOY, FILTER, KEY, Lab, configuration, node  # noqa: E402
+
+NOOP = os.environ.get("NOOP", "")
+ROUNDS = 7
+REQUESTS = 40_000
+WARM_UP = 10_000
+CONNECTIONS = 4
+PROMISE = 2.5  # times what the filter that does nothing adds
+
+HEADERS = {  # what Anthropic's Python SDK sends, and the load balancer before Envoy: 15 with the host ...
+    "accept": "application/json",
+    "accept-encoding": "gzip, deflate, br, zstd",
+    "anthropic-version": "2023-06-01",
+    "content-type": "application/json",
+    "user-agent": "Anthropic/Python 0.75.0",
+    "x-api-key": KEY,
+    "x-forwarded-for": "203.0.113.9",
+    "x-geo-country": "SG",
+    "x-stainless-arch": "x64",
+    "x-stainless-async": "false",
+    "x-stainless-lang": "python",
+    "x-stainless-os": "Linux",
+    "x-stainless-retry-count": "0",
+    "x-stainless-runtime-version": "3.11.2",
+    "x-test-direct-peer": "127.0.0.1",  # ... as this one doesn't reach the filter, see bootstrap.callers
+}
+
+
+@dataclass
+class Round:
+    """One listener's share of a round."""
+
+    microseconds: float  # of CPU time, per request
+    per_second: float
+
+
+def main():
+    require()
+    nodes = [
+        Node("no filter", None, FILTER, direct_response=True),
+        Node("empty filter", {}, Path(NOOP), direct_response=True),
+        node("waybill, allowed", configuration(), direct_response=True),
+        node("waybill, refused", configuration(), direct_response=True),
+    ]
+    with tempfile.TemporaryDirectory() as folder, wire.Upstream() as upstream:
+        folder = Path(folder)
+        with Lab(folder, nodes, upstream, None) as lab:
+            print(table(measure(lab)))
+
+
+def require():
+    """Ends with one clear line when something is missing."""
+    wanted = {"Envoy (set ENVOY)": ENVOY, "the filter (set WAYBILL)": FILTER, "tests/noop as wasm (set NOOP)": NOOP}
+    missing = [what for what, path in wanted.items() if not path or not Path(path).exists()]
+    if not shutil.which("h2load"):
+        missing.append("h2load (Debian: nghttp2-client)")
+    if missing:
+        sys.exit(f"bench.py needs {', '.join(missing)}; ./build.sh bench brings all of it")
+
+
+def measure(lab):
+    """Rounds over all listeners, interleaved, so that a busy moment of the machine hits them alike."""
+    rounds = {name: [] for name in lab.nodes}
+    for name in lab.nodes:
+        load(lab, name, WARM_UP)
+    for number in range(ROUNDS):
+        print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
+        for name in lab.nodes:
+            rounds[name].append(load(lab, name, REQUESTS))
+    return rounds
+
+
+def load(lab, name, requests):
+    headers = [part for header in HEADERS.items() for part in ("-H", ": ".join(header))]
+    path = "/v1/organizations" if "refused" in name else "/v1/messages"
+    url = f"http://127.0.0.1:{lab.nodes[name].port}{path}"
+    command = ["h2load", "--h1", "-n", str(requests), "-c", str(CONNECTIONS), *headers, url]
+    cpu, clock = cpu_seconds(lab.process.pid), time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    cpu, clock = cpu_seconds(lab.process.pid) - cpu, time.perf_counter() - clock
+    expected = f"{requests} 4xx" if "refused" in name else f"{requests} 2xx"
+    if expected not in done.stdout:
+        sys.exit(f"{name}: not all requests were answered as expected ({expected}):\n{done.stdout}")
+    return Round(cpu / requests * 1e6, requests / clock)
+
+
+def cpu_seconds(pid):
+    """User and system time of the whole process (proc(5): fields 14 and 15 of stat)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def table(rounds):
+    """Medians over the rounds; what a filter adds is taken round by round, then its median."""
+    lines = [f"{'':18}{'CPU us':>8}{'added':>8}{'x empty':>9}{'requests/s':>12}"]
+    for name, measured in rounds.items():
+        cpu = statistics.median(each.microseconds for each in measured)
+        speed = statistics.median(each.per_second for each in measured)
+        over_none = added(rounds, name)
+        ratio = over_none / added(rounds, "empty filter")
+        lines.append(f"{name:18}{cpu:8.2f}{over_none:8.2f}{ratio:9.2f}{speed:12.0f}")
+    lines.append(f"{ROUNDS} rounds of {REQUESTS} requests, one worker; promised for allowed: at most {PROMISE} x empty")
+    return "\n".join(lines)
+
+
+def added(rounds, name):
+    pairs = zip(rounds[name], rounds["no filter"], strict=True)
+    return statistics.median(one.microseconds - none.microseconds for one, none in pairs)
+
+
+if __name__ == "__main__":
+    main()

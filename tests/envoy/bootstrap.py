@@ -1,0 +1,194 @@
+"""Writes the Envoy configuration of a test: one listener per node configuration.
+
+In front of the filter stand the pieces that let a test play any caller: a header says who the direct
+peer is, and a JWT is checked as an operator's Envoy would check it. The event of each request goes to
+an access log of its own. Envoy takes JSON for YAML.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import wire
+
+TYPES = "type.googleapis.com/envoy.extensions"
+HTTP = f"{TYPES}.filters.http"
+STATS_TAGS = [  # as the files in envoy/ have them
+    {"tag_name": "verdict", "regex": r"^(?:wasmcustom\.)?waybill_requests_total(\.verdict\.([a-z]+))$"},
+    {"tag_name": "code", "regex": r"^(?:wasmcustom\.)?waybill_findings_total(\.code\.([a-z.-]+))$"},
+]
+
+
+@dataclass
+class Node:
+    """One listener: a node configuration (None: no filter at all) and how it is reached."""
+
+    name: str
+    config: dict | None
+    wasm: Path
+    tls: bool = False
+    environment: dict = field(default_factory=dict)
+    direct_response: bool = False  # Envoy answers by itself: load without an upstream
+    discovery: Path | None = None  # a file that holds the filter's configuration (ECDS), see `discovered`
+    events: Path = Path("/dev/null")
+    port: int = 0  # once it runs
+
+
+def bootstrap(nodes, upstream_port, certificates):
+    """The whole configuration. Ports are chosen by the system: Envoy's admin interface tells which."""
+    clusters = {name for node in nodes for name in ("default", *route_names(node))}
+    return {
+        "node": {"id": "test", "cluster": "test"},
+        "admin": {"address": address(0)},
+        "stats_config": {"stats_tags": STATS_TAGS},
+        "static_resources": {
+            "listeners": [listener(node, certificates) for node in nodes],
+            "clusters": [cluster(name, upstream_port) for name in sorted(clusters)],
+        },
+    }
+
+
+def discovered(node):
+    """What the file has to hold that `Node.discovery` names."""
+    extension = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+    return {"resources": [{"@type": extension, "name": "waybill", "typed_config": wasm(node)}]}
+
+
+def listener(node, certificates):
+    chain = {"filters": [{"name": "hcm", "typed_config": connection_manager(node)}]}
+    if node.tls:
+        chain["transport_socket"] = {"name": "tls", "typed_config": tls(certificates)}
+    return {"name": node.name, "address": address(0), "filter_chains": [chain]}
+
+
+def tls(certificates):
+    """Takes client certificates of the test's authority, and requests without any."""
+    certificate, key = certificates.server
+    pair = {"certificate_chain": {"filename": str(certificate)}, "private_key": {"filename": str(key)}}
+    trusted = {"trusted_ca": {"filename": str(certificates.ca)}}
+    return {
+        "@type": f"{TYPES}.transport_sockets.tls.v3.DownstreamTlsContext",
+        "require_client_certificate": False,
+        "common_tls_context": {"tls_certificates": [pair], "validation_context": trusted},
+    }
+
+
+def connection_manager(node):
+    router = http_filter("router.v3.Router", suppress_envoy_headers=True)
+    return {
+        "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": node.name,
+        "generate_request_id": False,
+        "max_request_headers_kb": 256,
+        "common_http_protocol_options": {"max_headers_count": 2000},
+        "http_protocol_options": {"enable_trailers": True},
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "access_log": [{"name": "events", "typed_config": access_log(node.events)}],
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes(node)}]},
+        "http_filters": [*callers(), *waybill(node), router],
+    }
+
+
+def access_log(path):
+    text = {"inline_string": "%FILTER_STATE(wasm.waybill:PLAIN)%\n"}
+    log = f"{TYPES}.access_loggers.file.v3.FileAccessLog"
+    return {"@type": log, "path": str(path), "log_format": {"text_format_source": text}}
+
+
+def callers():
+    """The filters before Waybill: who the direct peer is, and who the JWT says is calling."""
+    peer = {
+        "object_key": "direct",
+        "factory_key": "envoy.string",
+        "format_string": {
+            "text_format_source": {"inline_string": "%REQ(x-test-direct-peer)%"},
+            "omit_empty_values": True,
+        },
+        "skip_if_empty": True,
+    }
+    removed = {"request_mutations": [{"remove": "x-test-direct-peer"}]}
+    provider = {
+        "local_jwks": {"inline_string": wire.jwks()},
+        "from_headers": [{"name": "x-test-jwt"}],
+        "payload_in_metadata": "idp",
+    }
+    either = {"requires_any": {"requirements": [{"provider_name": "idp"}, {"allow_missing": {}}]}}
+    rules = [{"match": {"prefix": "/"}, "requires": either}]
+    return [
+        http_filter("set_filter_state.v3.Config", on_request_headers=[peer]),
+        http_filter("header_mutation.v3.HeaderMutation", mutations=removed),
+        http_filter("jwt_authn.v3.JwtAuthentication", providers={"idp": provider}, rules=rules),
+    ]
+
+
+def waybill(node):
+    if node.config is None:
+        return []
+    if node.discovery:
+        source = {"path_config_source": {"path": str(node.discovery)}}
+        discovery = {"config_source": source, "type_urls": [f"{HTTP}.wasm.v3.Wasm"]}
+        return [{"name": "waybill", "config_discovery": discovery}]
+    return [{"name": "waybill", "typed_config": wasm(node)}]
+
+
+def wasm(node):
+    """The filter, with a VM of the node's own, so that no node sees what another has counted."""
+    return {
+        "@type": f"{HTTP}.wasm.v3.Wasm",
+        "config": {
+            "name": node.name,
+            "vm_config": {
+                "vm_id": node.name,
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": str(node.wasm)}},
+                "environment_variables": {"key_values": node.environment},
+            },
+            "failure_policy": "FAIL_RELOAD",
+            "reload_config": {"backoff": {"base_interval": "0.1s"}},
+            "configuration": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": json.dumps(node.config),
+            },
+        },
+    }
+
+
+def http_filter(message, **settings):
+    """An HTTP filter, named by its message."""
+    return {"name": message, "typed_config": {"@type": f"{HTTP}.{message}", **settings}}
+
+
+def route_names(node):
+    return list((node.config or {}).get("routes", {}))
+
+
+def routes(node):
+    """One route per entry of the node's `routes`, as an operator writes them, then the default."""
+    chosen = {name: [{"name": "x-waybill-route", "string_match": {"exact": name}}] for name in route_names(node)}
+    return [route(node, name, headers) for name, headers in {**chosen, "default": []}.items()]
+
+
+def route(node, name, headers):
+    """A route that tells the upstream which it was."""
+    match = {"prefix": "/", "headers": headers}
+    if node.direct_response:
+        return {"match": match, "direct_response": {"status": 200, "body": {"inline_string": "ok"}}}
+    told = {"header": {"key": "x-test-cluster", "value": name}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    return {"match": match, "route": {"cluster": name, "timeout": "0s"}, "request_headers_to_add": [told]}
+
+
+def cluster(name, port):
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(port)}}]}]
+    options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    trailers = {"explicit_http_config": {"http_protocol_options": {"enable_trailers": True}}}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "2s",
+        "load_assignment": {"cluster_name": name, "endpoints": endpoints},
+        "typed_extension_protocol_options": {options: {"@type": f"type.googleapis.com/{options}", **trailers}},
+    }
+
+
+def address(port):
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}

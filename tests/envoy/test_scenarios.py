@@ -1,0 +1,206 @@
+"""Plays `tests/scenarios/*.json` through a real Envoy, and asks `waybill explain` about the same requests.
+
+The Rust tests play the same table against the pure core. Here Envoy must give the table's answer too,
+in its reply, in what goes on to the upstream and in the event; and what an operator reads at the desk
+(`explain`) must be what Envoy then does.
+"""
+
+import json
+import re
+import subprocess
+from collections import Counter
+
+import jsonschema
+import pytest
+
+from harness import ROOT, WAYBILL, node
+
+SCENARIOS = ROOT / "tests" / "scenarios"
+SCHEMA = ROOT / "docs" / "event.schema.json"
+ADDED_BY_ENVOY = {"host", "x-forwarded-proto", "content-length", "x-test-cluster"}
+MOMENTS = [  # what differs between two decisions on the same request: the clock and chance
+    (re.compile(r"\b(at)=@\d+"), r"\1=@…"),
+    (re.compile(r"\b(created|expires)=\d+"), r"\1=…"),
+    (re.compile(r"\b(nonce)=\"[^\"]*\""), r"\1=…"),
+    (re.compile(r"\bcmp=:[^:]*:"), "cmp=:…:"),
+]
+
+
+def merged(config, patch):
+    """A JSON merge patch (RFC 7396) applied: null removes, objects merge, all else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(config) if isinstance(config, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+def cases():
+    """Every case of every file, with its configuration written out, as pytest parameters."""
+    for path in sorted(SCENARIOS.glob("*.json")):
+        scenario = json.loads(path.read_text())
+        for case in scenario["cases"]:
+            config = merged(scenario["config"], case.get("config", {}))
+            yield pytest.param({**case, "config": config}, id=f"{path.stem}/{case['name']}")
+
+
+def node_key(case):
+    return json.dumps(case["config"], sort_keys=True), "tls" in case["request"]
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """One listener for each configuration that stands in the table."""
+    found = {}
+    for param in cases():
+        case = param.values[0]
+        if "core_only" not in case["expect"]:
+            found.setdefault(node_key(case), node(f"node-{len(found)}", case["config"], tls="tls" in case["request"]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def lab(start, nodes):
+    return start(*nodes.values())
+
+
+@pytest.fixture(scope="module", params=cases())
+def case(request):
+    if reason := request.param["expect"].get("core_only"):
+        pytest.skip(reason)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def played(lab, nodes, case):
+    return lab.play(nodes[node_key(case)].name, case["request"])
+
+
+def test_the_table_is_there():
+    assert list(cases()), f"no scenarios in {SCENARIOS}"
+
+
+def test_answer(case, played):
+    expect = case["expect"]
+    if expect["status"] is None:
+        assert played.received is not None, f"not forwarded, but answered: {played.response}"
+        check_forwarded(expect, played.received)
+    else:
+        assert played.received is None, f"forwarded, though it should get {expect['status']}: {played.received}"
+        assert played.response.status == expect["status"], played.response
+    check_response(expect.get("response", {}), played.response)
+
+
+def test_event(case, played):
+    expect, event = case["expect"], played.event
+    assert event is not None, "the access log has no event"
+    if SCHEMA.exists():
+        jsonschema.validate(event, json.loads(SCHEMA.read_text()))
+    assert [finding["code"] for finding in event["findings"]] == expect["findings"]
+    for name in ("verdict", "would_be", "reason", "customer", "user", "origin"):
+        if name in expect:
+            assert event[name] == expect[name], name
+
+
+def test_desk_agrees(case, played, tmp_path):
+    explained = explain(case, tmp_path)
+    event = played.event
+    verdict = explained["verdict"]
+    assert (verdict["action"], verdict["would_be"], verdict["reason"]) == (
+        event["verdict"], event["would_be"], event["reason"],
+    )  # fmt: skip
+    codes = [(finding["code"], finding["action"]) for finding in explained["findings"]]
+    assert codes == [(finding["code"], finding["action"]) for finding in event["findings"]]
+    for name in ("customer", "user", "origin"):
+        assert explained["evidence"][name] == event[name], name
+    if played.received:
+        assert explained["response"] is None
+        assert owned(explained["request_headers"]) == owned(played.received["headers"])
+        assert dict(map(tuple, explained["request_headers"]))[":path"] == played.received["path"]
+    else:
+        assert_same_refusal(explained["response"], played.response, event["id"])
+
+
+def assert_same_refusal(explained, response, request_id):
+    """The same answer but for the request's id, which is the desk's own there."""
+    assert explained["status"] == response.status
+    assert explained["body"] == response.body.decode().replace(request_id, "explain")
+    headers = {(name, value.replace(request_id, "explain")) for name, value in response.headers}
+    assert {(name.lower(), value) for name, value in explained["headers"]} <= headers
+
+
+def explain(case, folder):
+    """What `waybill explain` says about the case."""
+    config, request = folder / "config.json", folder / "request.json"
+    config.write_text(json.dumps(case["config"]))
+    request.write_text(json.dumps(case["request"]))
+    command = [WAYBILL, "explain", "--config", config, "--request", request, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"waybill explain failed:\n{done.stderr}"
+    return json.loads(done.stdout)
+
+
+def owned(headers):
+    """All headers but Envoy's own, in no order, with what the clock and chance put in taken out."""
+    kept = Counter()
+    for name, value in headers:
+        if not name.startswith(":") and name.lower() not in ADDED_BY_ENVOY:
+            kept[name.lower(), timeless(value)] += 1
+    return kept
+
+
+def timeless(value):
+    if isinstance(value, dict):
+        return json.dumps(value)
+    for pattern, replacement in MOMENTS:
+        value = pattern.sub(replacement, value)
+    return value
+
+
+def check_forwarded(expect, received):
+    forwarded = [(name.lower(), value) for name, value in received["headers"]]
+    if "path" in expect:
+        assert received["path"] == expect["path"]
+    for name, wanted in expect.get("headers", {}).items():
+        check_header(name, [value for other, value in forwarded if other == name.lower()], wanted)
+    absent = {spelled(name) for name in expect.get("absent", [])}
+    assert not [name for name, _ in forwarded if spelled(name) in absent]
+
+
+def spelled(name):
+    """A header's name in the one spelling that stands for all that receivers treat alike."""
+    return name.lower().replace("_", "-")
+
+
+def check_header(name, values, wanted):
+    """A node sets each of its headers once: two copies are as wrong as none."""
+    assert len(values) == 1, f"{name}: {len(values)} values: {values}"
+    if isinstance(wanted, dict) and "contains" in wanted:
+        for part in wanted["contains"]:
+            assert part in values[0], f"{name} lacks {part!r}"
+    else:
+        assert values[0] == wanted, name
+
+
+def check_response(expect, response):
+    for name, wanted in expect.get("headers", {}).items():
+        check_header(name, [value for other, value in response.headers if other == name.lower()], wanted)
+    if "body" in expect:
+        check_contained(expect["body"], response.json())
+
+
+def check_contained(wanted, found, path="$"):
+    """Every member of `wanted` stands in `found`, which may have more."""
+    if isinstance(wanted, dict) and "contains" in wanted:
+        for part in wanted["contains"]:
+            assert part in found, f"{path} lacks {part!r}"
+    elif isinstance(wanted, dict):
+        for key, value in wanted.items():
+            assert key in found, f"{path}.{key} is missing"
+            check_contained(value, found[key], f"{path}.{key}")
+    else:
+        assert found == wanted, path

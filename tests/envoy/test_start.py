@@ -1,0 +1,109 @@
+"""What Envoy does with a configuration: a bad one never serves, a bad update changes nothing."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from bootstrap import bootstrap, discovered
+from harness import KEY, ROOT, WAYBILL, command_line, configuration, node, request, until
+
+BAD = configuration(identity={"sources": [{"header": "x-api-key"}], "sauces": []}, policy={"mode": "enforced"})
+PLACES = ["$.identity.sauces", "$.policy.mode"]
+DEADLINE_SECONDS = 30
+
+
+@pytest.fixture
+def bad_file(tmp_path, upstream, certificates):
+    path = tmp_path / "envoy.json"
+    path.write_text(json.dumps(bootstrap([node("edge", BAD)], upstream.port, certificates)))
+    return path
+
+
+@pytest.mark.parametrize("mode", ["serve", "validate"])
+def test_bad_configuration_stops_envoy_and_says_why(bad_file, mode):
+    command = [*command_line(bad_file), "--mode", mode]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, cwd=ROOT)
+    assert done.returncode != 0
+    assert_says_why(done.stderr)
+
+
+def assert_says_why(log):
+    """Every mistake with its place, and what to do about it."""
+    for place in PLACES:
+        assert place in log
+    assert "help: did you mean" in log
+
+
+def test_updates(start, tmp_path):
+    """A bad update is refused and said; the old configuration serves on; a good one takes effect."""
+    path = tmp_path / "waybill.json"
+    edge = node("edge", configuration(), discovery=path)
+    publish(path, edge)
+    lab = start(edge)
+    assert lab.play("edge", request()).response.status == 200
+
+    publish(path, node("edge", BAD))
+    until(DEADLINE_SECONDS, "the bad update's end", lambda: updates(lab, "update_rejected|config_fail") > 0, lab.log)
+    assert_says_why(lab.log.read_text())
+    assert lab.play("edge", request()).response.status == 200
+
+    before = updates(lab, "update_success")
+    publish(path, node("edge", configuration(identity={"sources": [{"header": "x-other-key"}]})))
+    until(DEADLINE_SECONDS, "the update to be taken", lambda: updates(lab, "update_success") > before, lab.log)
+    assert lab.play("edge", request()).response.status == 401
+    assert lab.play("edge", request(headers=[["x-other-key", KEY]])).response.status == 200
+
+
+def publish(path, node):
+    """Puts a configuration into place as an operator should: whole, by a rename."""
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(discovered(node)))
+    os.replace(new, path)
+
+
+def updates(lab, kind):
+    return sum(lab.stats(f"extension_config_discovery.*({kind})").values())
+
+
+def test_two_nodes_and_their_metrics(start):
+    """Two nodes in one process don't mix; Prometheus sees labels, and only codes of the catalogue."""
+    strict = configuration(policy={"mode": "enforce", "actions": {"geo.undeclared": "block"}})
+    lab = start(node("plain", configuration()), node("strict", strict))
+    japan = request(country="JP")
+    assert lab.play("plain", japan).event["verdict"] == "report"
+    assert lab.play("strict", japan).event["verdict"] == "block"
+    assert lab.play("strict", request()).event["verdict"] == "allow"
+
+    metrics = lab.admin("/stats/prometheus?filter=waybill")
+    for line in (
+        'waybill_requests_total{verdict="allow"} 1',
+        'waybill_requests_total{verdict="report"} 1',
+        'waybill_requests_total{verdict="block"} 1',
+        'waybill_findings_total{code="geo.undeclared"} 2',
+    ):
+        assert line in metrics.splitlines()
+    codes = re.findall(r'waybill_findings_total\{code="([^"]+)"\}', metrics)
+    assert [code for code in codes if not re.match(catalogue(), code)] == []
+
+
+def test_events_are_chained(start):
+    """Each event carries the digest of the line before, so a missing or altered line shows."""
+    lab = start(node("edge", configuration()))
+    for country in ("SG", "JP", "CN", "SG"):
+        lab.play("edge", request(country=country))
+    lines = lab.events("edge")
+    events = [json.loads(line) for line in lines]
+    assert [event["seq"] for event in events] == list(range(events[0]["seq"], events[0]["seq"] + 4))
+    assert len({event["vm"] for event in events}) == 1
+    assert [event["prev"] for event in events[1:]] == [hashlib.sha256(line.encode()).hexdigest() for line in lines[:-1]]
+
+
+def catalogue():
+    """The pattern of all codes, as the configuration's schema publishes it."""
+    done = subprocess.run([WAYBILL, "schema"], capture_output=True, text=True, check=True)
+    schema = json.loads(done.stdout)
+    return schema["properties"]["policy"]["properties"]["actions"]["propertyNames"]["pattern"]
