@@ -53,8 +53,8 @@ build() {
     step "crates that Cargo.lock names" cargo fetch --locked --quiet --target "$TARGET" --target "$(rust_host)"
     step "dist/waybill.wasm ($WASM_COMPILER)" wasm_cargo build --release --locked --lib
     put "$WASM_DIR/waybill.wasm" dist/waybill.wasm
-    step "dist/waybill (Rust $(rust_version rustc))" native_cargo build --release --locked --bin waybill
-    put target/release/waybill dist/waybill
+    step "dist/waybill (Rust $(rust_version rustc))" native_cargo build --profile desk --locked --bin waybill
+    put target/desk/waybill dist/waybill
     say "dist/waybill.wasm: $(wc -c <dist/waybill.wasm) bytes, sha256 $(sha256sum <dist/waybill.wasm | cut -d' ' -f1)"
 }
 
@@ -71,7 +71,7 @@ run_tests() {
     step "cargo test" cargo test --locked
     step "geography for Envoy's geoip filter" "$PYTHON" envoy/geo_data.py
     validate_envoy_files
-    WAYBILL=$PWD/dist/waybill step "tests in a real Envoy" "$PYTHON" -m pytest tests/envoy
+    WAYBILL=$PWD/dist/waybill step "tests in a real Envoy" "$PYTHON" -m pytest tests
     say "test: $STEPS steps passed, $SKIPPED skipped, in $(minutes "$SECONDS")"
 }
 

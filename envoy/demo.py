@@ -186,6 +186,7 @@ def tell(running):
     start_provider(running)
     start_envoy(running, envoy)
     outcomes = [play(step) for step in STORY]
+    print("\nA reseller's gateway, with Waybill in a real Envoy: what became of twelve requests, and why\n")
     print_table(outcomes)
     faults = [f"  {n}. {o.step.who}: {fault}" for n, o in enumerate(outcomes, 1) for fault in o.faults()]
     if faults:

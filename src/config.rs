@@ -27,6 +27,7 @@ pub struct Config {
     pub regions: Option<Regions>,
     /// Where credentials are looked for, in this order
     pub sources: Vec<IdentitySource>,
+    source_names: Vec<String>,
     /// How the client's address is found
     pub client_address: ClientAddressSettings,
     /// Where geography comes from
@@ -408,6 +409,12 @@ impl Config {
         config.filter(|_| problems.is_empty()).ok_or(problems)
     }
 
+    /// What the source of that number is called in events and explanations.
+    #[must_use]
+    pub fn source_name(&self, number: usize) -> &str {
+        self.source_names.get(number).map_or("", String::as_str)
+    }
+
     /// The JWT claims that this configuration reads: identities first, then users' countries.
     pub fn claims(&self) -> impl Iterator<Item = &Claim> {
         let identities = self.sources.iter().filter_map(|source| match &source.place {
@@ -468,6 +475,7 @@ impl Config {
             snapshot: document.snapshot,
             register,
             regions,
+            source_names: document.identity.sources.iter().map(|source| source.place.to_string()).collect(),
             sources: document.identity.sources,
             client_address: document.client_address,
             geo: document.geo,

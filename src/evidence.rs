@@ -7,12 +7,15 @@
 pub mod address;
 pub mod relay;
 pub mod signature;
+pub mod watch;
 
 use std::borrow::Cow;
 
 use address::ClientAddress;
 use relay::RelayMark;
 use signature::SignatureHeaders;
+pub use watch::Watch;
+use watch::{Role, Spelling};
 
 use crate::config::{Config, CredentialPlace, UserSource};
 use crate::names::CredentialDigest;
@@ -91,129 +94,6 @@ pub struct Owned<'a> {
     pub of_chain: bool,
 }
 
-/// The header names that a node looks at, and what for.
-#[derive(Debug)]
-pub struct Watch {
-    // INVARIANT (sorted): both by name, so that they can be searched
-    exact: Vec<(Vec<u8>, Vec<Role>)>,
-    prefixes: Vec<(Vec<u8>, Vec<Role>)>,
-    marks: Vec<RelayMark>,
-}
-
-/// What a header is looked at for. The closed list of what a node reads in headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// It may hold the credential of this source
-    Credential(usize),
-    /// Its elements may hold one
-    Subprotocols,
-    /// Trusted proxies write addresses to it
-    Forwarding,
-    /// An earlier filter of the same Envoy sets it to a country
-    Origin(usize),
-    /// The customer says in it where its user is
-    User(usize),
-    /// Only a node sets it, for tag and chain
-    OwnedByChain,
-    /// Only a node sets it, for itself
-    OwnedByNode,
-    /// Only a node sets it, by a provider's convention
-    OwnedByConvention,
-    /// Signatures (RFC 9421)
-    Signature,
-    /// Their parameters
-    SignatureInput,
-    /// The caller's dialect
-    AnthropicVersion,
-    /// The betas that the caller asks for
-    AnthropicBeta,
-    /// It marks a relay
-    Mark(usize),
-}
-
-impl Watch {
-    /// The list for a configuration.
-    #[must_use]
-    pub fn new(config: &Config) -> Self {
-        let mut watch = Self { exact: Vec::new(), prefixes: Vec::new(), marks: relay::marks() };
-        for (name, role) in [
-            ("compliance-tag", Role::OwnedByChain),
-            ("compliance-chain", Role::OwnedByChain),
-            ("compliance-trail", Role::OwnedByChain),
-            ("x-waybill-*", Role::OwnedByNode),
-            ("anthropic-user-profile-id", Role::OwnedByConvention),
-            ("anthropic-workspace-id", Role::OwnedByConvention),
-            ("openai-safety-identifier", Role::OwnedByConvention),
-            ("signature", Role::Signature),
-            ("signature-input", Role::SignatureInput),
-            ("anthropic-version", Role::AnthropicVersion),
-            ("anthropic-beta", Role::AnthropicBeta),
-            (config.client_address.header.as_str(), Role::Forwarding),
-        ] {
-            watch.add(name, role);
-        }
-        for (i, source) in config.sources.iter().enumerate() {
-            if let Some(header) = source.place.header() {
-                watch.add(header, Role::Credential(i));
-            }
-        }
-        if config.sources.iter().any(|source| matches!(source.place, CredentialPlace::WebsocketProtocol(_))) {
-            watch.add("sec-websocket-protocol", Role::Subprotocols);
-        }
-        for (i, source) in config.geo.origin.iter().enumerate() {
-            if let Some(header) = &source.header {
-                watch.add(header.as_str(), Role::Origin(i));
-            }
-        }
-        for (i, source) in config.geo.user.iter().enumerate() {
-            if let UserSource::Header(header) = source {
-                watch.add(header.as_str(), Role::User(i));
-            }
-        }
-        let marks: Vec<String> = watch.marks.iter().map(|mark| mark.header.clone()).collect();
-        for (i, header) in marks.iter().enumerate() {
-            watch.add(header, Role::Mark(i));
-        }
-        watch
-    }
-
-    /// The names looked at, a prefix with `*` behind it.
-    pub fn names(&self) -> impl Iterator<Item = String> {
-        let exact = self.exact.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned());
-        exact.chain(self.prefixes.iter().map(|(name, _)| format!("{}*", String::from_utf8_lossy(name))))
-    }
-
-    /// Whether only a node may set a header of that name, in any case and with `_` for `-`.
-    #[must_use]
-    pub fn owns(&self, name: &[u8]) -> bool {
-        let spelled: Vec<u8> = name.iter().map(|b| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() }).collect();
-        self.roles(&spelled).any(|role| matches!(role, Role::OwnedByChain | Role::OwnedByNode | Role::OwnedByConvention))
-    }
-
-    fn add(&mut self, name: &str, role: Role) {
-        let (list, name) = match name.strip_suffix('*') {
-            Some(prefix) => (&mut self.prefixes, prefix),
-            None => (&mut self.exact, name),
-        };
-        match list.binary_search_by(|(n, _)| n.as_slice().cmp(name.as_bytes())) {
-            Ok(i) => {
-                if let Some((_, roles)) = list.get_mut(i) {
-                    roles.push(role);
-                }
-            }
-            Err(i) => list.insert(i, (name.into(), vec![role])),
-        }
-    }
-
-    /// What a header of that name is looked at for.
-    fn roles(&self, name: &[u8]) -> impl Iterator<Item = Role> {
-        let exact = self.exact.binary_search_by(|(n, _)| n.as_slice().cmp(name)).ok().and_then(|i| self.exact.get(i));
-        let before = self.prefixes.partition_point(|(prefix, _)| prefix.as_slice() <= name).checked_sub(1);
-        let prefix = before.and_then(|i| self.prefixes.get(i)).filter(|(prefix, _)| name.starts_with(prefix));
-        exact.into_iter().chain(prefix).flat_map(|(_, roles)| roles.iter().copied())
-    }
-}
-
 /// What a pass over the headers collects before it is understood.
 #[derive(Default)]
 struct Sightings<'a> {
@@ -245,12 +125,11 @@ impl<'a> Evidence<'a> {
             subprotocols: Vec::new(),
         };
         for (name, value) in &request.headers {
-            if name.contains(&b'_') {
-                let dashed: Vec<u8> = name.iter().map(|b| if *b == b'_' { b'-' } else { *b }).collect();
-                evidence.note_misspelled(config, watch, name, &dashed);
-            }
-            for role in watch.roles(name) {
-                evidence.note(config, watch, &mut seen, role, name, value);
+            for (role, spelling) in watch.roles(name) {
+                match spelling {
+                    Spelling::Exact => evidence.note(config, watch, &mut seen, role, name, value),
+                    Spelling::Underscores => evidence.note_misspelled(config, role, name),
+                }
             }
         }
         evidence.address = ClientAddress::find(request.direct_peer, &seen.forwarding, &config.client_address);
@@ -294,7 +173,7 @@ impl<'a> Evidence<'a> {
                         .iter()
                         .any(|mark| mark.header.as_str().as_bytes() == name && mark.value.as_ref().is_none_or(|value| same(value.as_str())))
                 };
-                if let Some(mark) = watch.marks.get(i).filter(|mark| mark.is_in(value, ignored)) {
+                if let Some(mark) = watch.mark(i).filter(|mark| mark.is_in(value, ignored)) {
                     self.relay_marks.push(mark);
                 }
             }
@@ -314,28 +193,22 @@ impl<'a> Evidence<'a> {
     }
 
     /// A name with underscores that some servers read as an owned one: it never goes on.
-    fn note_misspelled(&mut self, config: &Config, watch: &Watch, name: &'a [u8], dashed: &[u8]) {
-        for role in watch.roles(dashed) {
-            match role {
-                Role::OwnedByChain | Role::Signature | Role::SignatureInput => self.note_owned(name, true),
-                Role::OwnedByNode => self.note_owned(name, false),
-                Role::OwnedByConvention | Role::Origin(_) => self.withheld.push(name),
-                Role::Credential(source) => self.withhold_credential(config, source, name),
-                Role::Subprotocols | Role::Forwarding | Role::User(_) | Role::AnthropicVersion | Role::AnthropicBeta | Role::Mark(_) => {}
-            }
+    fn note_misspelled(&mut self, config: &Config, role: Role, name: &'a [u8]) {
+        match role {
+            Role::OwnedByChain | Role::Signature | Role::SignatureInput => self.note_owned(name, true),
+            Role::OwnedByNode => self.note_owned(name, false),
+            Role::OwnedByConvention | Role::Origin(_) => self.withheld.push(name),
+            Role::Credential(source) => self.withhold_credential(config, source, name),
+            Role::Subprotocols | Role::Forwarding | Role::User(_) | Role::AnthropicVersion | Role::AnthropicBeta | Role::Mark(_) => {}
         }
     }
 
     /// Finds the credentials, in the order of the sources. The same one in two places is hashed once.
     fn find_credentials(&mut self, config: &'a Config, request: &Request<'a>, full_path: &'a [u8], headers: &[(usize, &'a [u8])]) {
-        let mut hashed: Option<(Vec<u8>, CredentialDigest)> = None;
-        let mut secret = |bytes: &[u8]| match &hashed {
-            Some((known, digest)) if known == bytes => Credential::Secret(*digest),
-            _ => {
-                let digest = CredentialDigest::of(bytes);
-                hashed = Some((bytes.to_vec(), digest));
-                Credential::Secret(digest)
-            }
+        let mut hashed: Option<(&'a [u8], CredentialDigest)> = None;
+        let mut secret = |bytes: &'a [u8]| match hashed {
+            Some((known, digest)) if known == bytes => Credential::Secret(digest),
+            _ => Credential::Secret(hashed.insert((bytes, CredentialDigest::of(bytes))).1),
         };
         let mut claims = request.claims.iter();
         for (source, place) in config.sources.iter().map(|source| &source.place).enumerate() {
@@ -347,7 +220,7 @@ impl<'a> Evidence<'a> {
                 CredentialPlace::Query(name) => {
                     path::query_values(full_path, name.as_str())
                         .filter(|value| !value.is_empty())
-                        .for_each(|value| present(secret(&value)));
+                        .for_each(|value| present(Credential::Secret(CredentialDigest::of(&value))));
                 }
                 CredentialPlace::WebsocketProtocol(prefix) => {
                     let keys = self.subprotocols.iter().filter_map(|element| element.strip_prefix(prefix.as_str().as_bytes()));

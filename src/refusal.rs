@@ -220,6 +220,9 @@ pub fn refuse(config: &Config, path: &[u8], speaks_anthropic: bool, reason: Find
     ];
     // a register that isn't loaded yet is the one refusal that waiting helps against
     headers.push(if status == 503 { ("retry-after", RETRY_AFTER_SECONDS.to_string()) } else { ("x-should-retry", "false".to_owned()) });
+    if status == 401 {
+        headers.push(("www-authenticate", "Bearer".to_owned())); // RFC 9110 15.5.2 asks for a challenge
+    }
     headers.push((if shape == Shape::Anthropic { "request-id" } else { "x-request-id" }, id.to_owned()));
     headers.extend(appeal.map(|url| ("link", format!("<{url}>; rel=\"help\""))));
     Refusal { status, headers, body, details: format!("waybill_{reason}") }

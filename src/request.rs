@@ -4,8 +4,6 @@
 //! the two addresses that Envoy knows, one name of the client certificate, configured JWT claims, and the
 //! clock. No body, no TLS fingerprint. `docs/privacy.md` publishes the list.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use crate::config::San;
 use crate::names::UnixSeconds;
 
@@ -72,16 +70,5 @@ impl Time {
     #[must_use]
     pub fn seconds(self) -> UnixSeconds {
         UnixSeconds(i64::try_from(self.0 / 1_000_000_000).unwrap_or(i64::MAX))
-    }
-}
-
-/// RFC 3339 in UTC, to the millisecond.
-impl std::fmt::Display for Time {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let since = Duration::from_nanos(self.0); // ends in 2554, so it can always be written
-        match UNIX_EPOCH.checked_add(since) {
-            Some(time) => humantime::format_rfc3339_millis(time).fmt(f),
-            None => write!(f, "@{}", self.0),
-        }
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! A rule only says what is the case. What is done about it is [`crate::verdict`]'s business.
 
-use std::fmt::Write as _;
-
 use crate::config::{Config, Role, Upstream};
 use crate::evidence::{Evidence, Reading};
 use crate::finding::{Finding, FindingCode};
@@ -50,11 +48,16 @@ pub fn findings_at(upstream: &Upstream, evidence: &Evidence<'_>, identity: &Iden
 /// The geography of a request.
 #[must_use]
 pub fn geography(config: &Config, evidence: &Evidence<'_>, customer: Option<&Customer>) -> Geography {
-    let vouched = customer.is_some_and(|customer| customer.vouches_for_users);
-    let user = evidence.user.first().filter(|_| vouched).map(|reading| reading.place);
+    let (users, _) = vouched(evidence, customer);
+    let user = users.first().map(|reading| reading.place);
     let readings = trusted_origin(evidence);
     let decided = readings.iter().find(|reading| role(config, reading) == Role::Decides);
     Geography { user, origin: decided.or(readings.first()).map(|reading| reading.place) }
+}
+
+/// What is said of the user: by a customer that is trusted with it, or merely claimed.
+fn vouched<'e>(evidence: &'e Evidence<'_>, customer: Option<&Customer>) -> (&'e [Reading], &'e [Reading]) {
+    if customer.is_some_and(|customer| customer.vouches_for_users) { (&evidence.user, &[]) } else { (&[], &evidence.user) }
 }
 
 /// What sources say of the client's address; nothing where they were asked about another address.
@@ -161,24 +164,23 @@ impl Found {
     }
 
     fn geography(&mut self, config: &Config, regions: &Regions, evidence: &Evidence<'_>, customer: Option<&Customer>) {
-        let Geography { user, origin: _ } = geography(config, evidence, customer);
-        let readings = trusted_origin(evidence);
         // who says what, by how the place stands; a vouched user's place is said by the customer
         let mut said = Said::default();
-        if let Some(place) = user {
-            said.note(regions.standing(place), format_args!("user {place}"));
+        let (users, claims) = vouched(evidence, customer);
+        for reading in users {
+            said.note(regions.standing(reading.place), || format!("user {}", reading.place));
         }
-        let deciding: Vec<&Reading> = readings.iter().filter(|reading| role(config, reading) == Role::Decides).collect();
-        for reading in &deciding {
-            said.note(regions.standing(reading.place), format_args!("origin {} ({})", reading.place, origin_source(config, reading)));
+        let readings = trusted_origin(evidence);
+        let by = |wanted| readings.iter().filter(move |reading| role(config, reading) == wanted);
+        for reading in by(Role::Decides) {
+            said.note(regions.standing(reading.place), || format!("origin {} ({})", reading.place, origin_source(config, reading)));
         }
-        let hinting = readings.iter().filter(|reading| role(config, reading) == Role::Hints);
-        let hints: Vec<&Reading> = hinting.filter(|reading| regions.standing(reading.place) == Standing::Restricted).collect();
-
-        if let Some(hint) = hints.first().filter(|_| said.restricted.is_empty()) {
+        let hint = by(Role::Hints).find(|reading| regions.standing(reading.place) == Standing::Restricted);
+        if let Some(hint) = hint.filter(|_| said.restricted.is_empty()) {
+            let source = origin_source(config, hint);
             self.add(
                 FindingCode::GeoConflict,
-                format!("origin {} ({}, a hint) where no deciding source says restricted", hint.place, origin_source(config, hint)),
+                format!("origin {} ({source}, a hint) where no deciding source says restricted", hint.place),
             );
         }
         if !said.restricted.is_empty() {
@@ -195,16 +197,19 @@ impl Found {
             };
             self.add(FindingCode::GeoUnknown, why);
         }
-        let claims = evidence.user.iter().filter(|_| user.is_none());
-        if let Some(claim) = claims.into_iter().find(|claim| regions.standing(claim.place) == Standing::Restricted) {
+        if let Some(claim) = claims.iter().find(|claim| regions.standing(claim.place) == Standing::Restricted) {
             self.add(FindingCode::GeoClaimed, format!("user {} by a caller that isn't trusted with it", claim.place));
         }
         if let Some(customer) = customer {
-            let places = user.into_iter().chain(deciding.iter().map(|reading| reading.place));
-            let undeclared: Vec<String> =
-                places.filter(|place| !customer.declared.contains(&place.country)).map(|place| place.to_string()).collect();
+            let mut undeclared = String::new();
+            for place in users.iter().chain(by(Role::Decides)).map(|reading| reading.place) {
+                if !customer.declared.contains(&place.country) {
+                    append(&mut undeclared, &place.to_string());
+                }
+            }
             if !undeclared.is_empty() {
-                self.add(FindingCode::GeoUndeclared, format!("{} isn't declared", undeclared.join(" and ")));
+                undeclared.push_str(" isn't declared");
+                self.add(FindingCode::GeoUndeclared, undeclared);
             }
         }
     }
@@ -217,13 +222,27 @@ impl Found {
             self.add(FindingCode::RelayUndeclared, format!("{} (header {})", software.join(", "), first.header));
         }
         // another reseller's node sends tag and chain by right
-        let mut spoofed: Vec<String> =
-            evidence.owned.iter().filter(|owned| !(reseller && owned.of_chain)).map(|owned| printable(owned.name)).collect();
-        spoofed.dedup();
+        let mut spoofed = String::new();
+        for owned in evidence.owned.iter().filter(|owned| !(reseller && owned.of_chain)).take(NAMED_AT_MOST) {
+            append(&mut spoofed, &printable(owned.name.get(..NAME_AT_MOST).unwrap_or(owned.name)));
+        }
         if !spoofed.is_empty() {
-            self.add(FindingCode::TagSpoofed, format!("the client sent {}", spoofed.join(", ")));
+            self.add(FindingCode::TagSpoofed, format!("the client sent {spoofed}"));
         }
     }
+}
+
+/// How many headers of a client, and how many bytes of each name, an explanation repeats: whoever sends
+/// them would else decide how large an event is.
+const NAMED_AT_MOST: usize = 4;
+const NAME_AT_MOST: usize = 40;
+
+/// Adds to a list in words.
+fn append(list: &mut String, item: &str) {
+    if !list.is_empty() {
+        list.push_str(", ");
+    }
+    list.push_str(item);
 }
 
 /// Explanations of what sources say, by the standing that it leads to.
@@ -234,14 +253,11 @@ struct Said {
 }
 
 impl Said {
-    fn note(&mut self, standing: Standing, what: std::fmt::Arguments<'_>) {
-        let list = match standing {
-            Standing::Supported => return,
-            Standing::Unlisted => &mut self.unlisted,
-            Standing::Restricted => &mut self.restricted,
-        };
-        let comma = if list.is_empty() { "" } else { ", " };
-        // writing to a String can't fail
-        if write!(list, "{comma}{what}").is_err() {}
+    fn note(&mut self, standing: Standing, what: impl FnOnce() -> String) {
+        match standing {
+            Standing::Supported => {}
+            Standing::Unlisted => append(&mut self.unlisted, &what()),
+            Standing::Restricted => append(&mut self.restricted, &what()),
+        }
     }
 }

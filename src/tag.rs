@@ -3,16 +3,28 @@
 //! No address, no name and no prompt is in a tag: the customer is a pseudonym that only its reseller can
 //! resolve. Without a signature a tag proves nothing to whoever doesn't trust this node's connection.
 
-use sfv::{Date, DictSerializer, Integer, KeyRef, StringRef, TokenRef};
+use sfv::{Date, DictSerializer, Integer, KeyRef, StringRef, TokenRef, key_ref};
 
 use crate::config::Config;
 use crate::names::UnixSeconds;
-use crate::register::{Customer, Kind};
+use crate::register::{Customer, Kind, ScreeningStatus};
 use crate::rules::Geography;
 use crate::verdict::Weighed;
 
 /// The header's name.
 pub const HEADER: &str = "compliance-tag";
+
+const NODE: &KeyRef = key_ref("node");
+const CUSTOMER: &KeyRef = key_ref("customer");
+const SCREENING: &KeyRef = key_ref("screening");
+const UNTIL: &KeyRef = key_ref("until");
+const DECLARED: &KeyRef = key_ref("declared");
+const USER: &KeyRef = key_ref("user");
+const ORIGIN: &KeyRef = key_ref("origin");
+const ATTEST: &KeyRef = key_ref("attest");
+const FINDINGS: &KeyRef = key_ref("findings");
+const POLICY: &KeyRef = key_ref("policy");
+const AT: &KeyRef = key_ref("at");
 
 /// The tag of a request; `None` only if a value can't be a structured field, which parsing rules out.
 #[must_use]
@@ -23,41 +35,40 @@ pub fn tag(
     weighed: &[Weighed<'_>],
     now: UnixSeconds,
 ) -> Option<String> {
-    let mut text = String::with_capacity(256);
+    let mut text = String::with_capacity(320);
     let mut dict = DictSerializer::with_buffer(&mut text);
-    let key = |name| KeyRef::from_str(name).ok();
+    let string = |text| StringRef::from_str(text).ok();
     let token = |word| TokenRef::from_str(word).ok();
     let date = |time: UnixSeconds| Integer::try_from(time.0).ok().map(Date::from_unix_seconds);
 
-    dict.bare_item(key("node")?, StringRef::from_str(config.node.id.as_str()).ok()?);
+    dict.bare_item(NODE, string(config.node.id.as_str())?);
     if let Some(customer) = customer {
-        dict.bare_item(key("customer")?, StringRef::from_str(customer.id.as_str()).ok()?);
-        dict.bare_item(key("screening")?, token(customer.screening_status().map_or("none", |status| status.as_str()))?);
+        dict.bare_item(CUSTOMER, string(customer.id.as_str())?);
+        dict.bare_item(SCREENING, token(customer.screening_status().map_or("none", ScreeningStatus::as_str))?);
         if let Some(until) = customer.screening.as_ref().and_then(|screening| screening.until) {
-            dict.bare_item(key("until")?, date(until)?);
+            dict.bare_item(UNTIL, date(until)?);
         }
         if !customer.declared.is_empty() {
-            let mut declared = dict.inner_list(key("declared")?);
+            let mut declared = dict.inner_list(DECLARED);
             for country in &customer.declared {
-                declared.bare_item(StringRef::from_str(country.as_str()).ok()?);
+                declared.bare_item(string(country.as_str())?);
             }
             drop(declared.finish());
         }
     }
-    if let Some(user) = geography.user {
-        dict.bare_item(key("user")?, StringRef::from_str(user.country.as_str()).ok()?);
+    for (key, place) in [(USER, &geography.user), (ORIGIN, &geography.origin)] {
+        if let Some(place) = place {
+            dict.bare_item(key, string(place.country.as_str())?);
+        }
     }
-    if let Some(origin) = geography.origin {
-        dict.bare_item(key("origin")?, StringRef::from_str(origin.country.as_str()).ok()?);
-    }
-    dict.bare_item(key("attest")?, token(attest(customer))?);
-    let mut findings = dict.inner_list(key("findings")?);
+    dict.bare_item(ATTEST, token(attest(customer))?);
+    let mut findings = dict.inner_list(FINDINGS);
     for Weighed { finding, .. } in weighed {
-        findings.bare_item(StringRef::from_str(finding.code.as_str()).ok()?);
+        findings.bare_item(string(finding.code.as_str())?);
     }
     drop(findings.finish());
-    dict.bare_item(key("policy")?, StringRef::from_str(&config.policy.revision).ok()?);
-    dict.bare_item(key("at")?, date(now)?);
+    dict.bare_item(POLICY, string(&config.policy.revision)?);
+    dict.bare_item(AT, date(now)?);
     dict.finish()?;
     Some(text)
 }
@@ -66,7 +77,7 @@ pub fn tag(
 /// screened customer's own request, `gateway` for what it only passes on. A reseller's request is
 /// somebody else's, and without a verified chain nobody vouches for it.
 fn attest(customer: Option<&Customer>) -> &'static str {
-    let passed = |customer: &Customer| customer.screening_status() == Some(crate::register::ScreeningStatus::Passed);
+    let passed = |customer: &Customer| customer.screening_status() == Some(ScreeningStatus::Passed);
     match customer {
         Some(customer) if customer.kind == Kind::Customer && passed(customer) => "full",
         _ => "gateway",

@@ -45,7 +45,7 @@ HEADERS = {  # what Anthropic's Python SDK sends, and the load balancer before E
     "x-stainless-os": "Linux",
     "x-stainless-retry-count": "0",
     "x-stainless-runtime-version": "3.11.2",
-    "x-test-direct-peer": "127.0.0.1",  # ... as this one doesn't reach the filter, see bootstrap.callers
+    "x-test-direct-peer": "127.0.0.1 127.0.0.1",  # ... as this one doesn't reach the filter, see bootstrap.callers
 }
 
 
@@ -60,10 +60,10 @@ class Round:
 def main():
     require()
     nodes = [
-        Node("no filter", None, FILTER, direct_response=True),
-        Node("empty filter", {}, Path(NOOP), direct_response=True),
-        node("waybill, allowed", configuration(), direct_response=True),
-        node("waybill, refused", configuration(), direct_response=True),
+        Node("no filter", None, FILTER, direct_response=True, log=False),
+        Node("empty filter", {}, Path(NOOP), direct_response=True, log=False),
+        node("waybill, allowed", configuration(), direct_response=True, log=False),
+        node("waybill, refused", configuration(), direct_response=True, log=False),
     ]
     with tempfile.TemporaryDirectory() as folder, wire.Upstream() as upstream:
         folder = Path(folder)

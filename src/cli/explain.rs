@@ -70,7 +70,7 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
             "claimed": address.claimed.iter().map(|claim| text_or_hex(claim)).collect::<Vec<_>>(),
             "malformed": address.malformed,
             "customer": decision.identity.customer().map(|customer| &customer.id),
-            "credential": caller.map(|caller| json!({"source": source(decision, caller.source), "label": caller.label()})),
+            "credential": caller.map(|caller| json!({"source": decision.config.source_name(caller.source), "label": caller.label()})),
             "user": decision.geography.user.map(|place| place.country),
             "origin": decision.geography.origin.map(|place| place.country),
             "path": text_or_hex(&decision.evidence.path),
@@ -89,10 +89,6 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
         "request_headers": headers,
         "response": response,
     })
-}
-
-fn source(decision: &Decision<'_>, index: usize) -> String {
-    decision.config.sources.get(index).map(|source| source.place.to_string()).unwrap_or_default()
 }
 
 /// The same for a person.
@@ -178,7 +174,7 @@ fn who(decision: &Decision<'_>) -> String {
         Identity::Conflict(one, other) => format!("{} or {}: credentials name both", one.id, other.id),
         Identity::Known(caller) => {
             let label = caller.label().map(|label| format!(" ({label})")).unwrap_or_default();
-            format!("{} ({}), by {}{label}", caller.customer.id, caller.customer.kind, source(decision, caller.source))
+            format!("{} ({}), by {}{label}", caller.customer.id, caller.customer.kind, decision.config.source_name(caller.source))
         }
     }
 }

@@ -33,7 +33,10 @@ impl<'a> ClientAddress<'a> {
                 ForwardingHeader::Forwarded => split_outside_quotes(line, b',', &mut elements),
             }
         }
-        elements = elements.into_iter().map(trim).filter(|element| !element.is_empty()).collect();
+        elements.retain_mut(|element| {
+            *element = trim(element);
+            !element.is_empty()
+        });
 
         let Some(peer) = direct_peer.and_then(address_with_port) else {
             return Self { client: None, claimed: elements, malformed: true };
@@ -65,7 +68,7 @@ pub fn cut(address: IpAddr) -> String {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();
-            format!("{}/24", Ipv4Addr::new(a, b, c, 0))
+            format!("{a}.{b}.{c}.0/24")
         }
         IpAddr::V6(v6) => {
             let [a, b, c, ..] = v6.segments();

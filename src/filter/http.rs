@@ -43,11 +43,9 @@ impl HttpContext for Exchange {
         let mut ledger = node.ledger.borrow_mut();
         let decision = node.screen.decide(&request, ledger.next_id());
         node.count(&decision);
-        if let Some(event) = ledger.write(&decision) {
-            // filter state `wasm.waybill`, which access loggers print
-            if let Err(status) = hostcalls::set_property(vec!["waybill"], Some(&event)) {
-                error!("waybill: event {} can't be written: {status:?}", decision.id);
-            }
+        // filter state `wasm.waybill`, which access loggers print
+        if let Err(status) = hostcalls::set_property(vec!["waybill"], Some(ledger.write(&decision))) {
+            error!("waybill: event {} can't be written: {status:?}", decision.id);
         }
         match &decision.outcome {
             Outcome::Forward(edits) => forward(edits),
@@ -58,7 +56,7 @@ impl HttpContext for Exchange {
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         if let (Some(node), Some(map)) = (&self.node, host::header_map(MapType::HttpRequestTrailers)) {
             let watch = node.screen.watch();
-            for (name, _) in map.pairs().into_iter().filter(|(name, _)| watch.owns(name)) {
+            for (name, _) in map.pairs().into_iter().filter(|(name, _)| !watch.admits_trailer(name)) {
                 remove(MapType::HttpRequestTrailers, name);
             }
         }
@@ -68,7 +66,8 @@ impl HttpContext for Exchange {
 
 /// What Envoy knows of a request beside its headers. Each is asked for only where the configuration needs it.
 struct Properties {
-    direct_peer: Option<Bytes>,
+    /// The direct peer's address; behind a space, if the operator's format string has it, Envoy's idea of the client's
+    direct: Option<Bytes>,
     envoy_client: Option<Bytes>,
     uri_san: Option<Bytes>,
     dns_san: Option<Bytes>,
@@ -83,9 +82,11 @@ impl Properties {
         // only where a header moves the client's address can Envoy's idea of it be another
         let may_differ =
             config.geo.origin.iter().any(|source| source.header.is_some()) && headers.iter().any(|(name, _)| *name == forwarding);
+        let direct = property(vec!["filter_state", "direct"]);
+        let says_both = direct.as_ref().is_some_and(|addresses| addresses.contains(&b' '));
         Self {
-            direct_peer: property(vec!["filter_state", "direct"]),
-            envoy_client: may_differ.then(|| property(vec!["source", "address"])).flatten(),
+            direct,
+            envoy_client: (may_differ && !says_both).then(|| property(vec!["source", "address"])).flatten(),
             uri_san: needs(San::Uri).then(|| property(vec!["connection", "uri_san_peer_certificate"])).flatten(),
             dns_san: needs(San::Dns).then(|| property(vec!["connection", "dns_san_peer_certificate"])).flatten(),
             claims: config
@@ -105,10 +106,11 @@ impl Properties {
     }
 
     fn request<'a>(&'a self, headers: Vec<(&'a [u8], &'a [u8])>) -> Request<'a> {
+        let mut addresses = self.direct.iter().flat_map(|addresses| addresses.splitn(2, |b| *b == b' '));
         Request {
             headers,
-            direct_peer: self.direct_peer.as_deref(),
-            envoy_client: self.envoy_client.as_deref(),
+            direct_peer: addresses.next(),
+            envoy_client: addresses.next().or(self.envoy_client.as_deref()),
             tls: TlsNames { uri_san: self.uri_san.as_deref(), dns_san: self.dns_san.as_deref() },
             claims: &self.claims,
             time: self.time,

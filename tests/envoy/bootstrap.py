@@ -29,6 +29,7 @@ class Node:
     tls: bool = False
     environment: dict = field(default_factory=dict)
     direct_response: bool = False  # Envoy answers by itself: load without an upstream
+    log: bool = True  # without it, what Envoy's access logger costs is left out
     discovery: Path | None = None  # a file that holds the filter's configuration (ECDS), see `discovered`
     events: Path = Path("/dev/null")
     port: int = 0  # once it runs
@@ -83,7 +84,7 @@ def connection_manager(node):
         "common_http_protocol_options": {"max_headers_count": 2000},
         "http_protocol_options": {"enable_trailers": True},
         "upgrade_configs": [{"upgrade_type": "websocket"}],
-        "access_log": [{"name": "events", "typed_config": access_log(node.events)}],
+        "access_log": [{"name": "events", "typed_config": access_log(node.events)}] if node.log else [],
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes(node)}]},
         "http_filters": [*callers(), *waybill(node), router],
     }
