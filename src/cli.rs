@@ -6,6 +6,7 @@
 mod check;
 mod envoy;
 mod explain;
+mod found;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

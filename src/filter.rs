@@ -5,4 +5,5 @@
 
 pub mod host;
 pub mod http;
+pub mod node;
 pub mod root;

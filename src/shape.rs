@@ -7,26 +7,11 @@
 //!
 //! Limits: a document is read into memory whole, as [`Json`], and never on the request path.
 
+mod json;
+
 use std::fmt;
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
-
-/// A JSON value as written: members keep their order and a name that stands twice is still seen.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Json {
-    /// `null`
-    Null,
-    /// `true` or `false`
-    Bool(bool),
-    /// Any number
-    Number(serde_json::Number),
-    /// A string
-    Text(String),
-    /// An array
-    List(Vec<Json>),
-    /// An object, in the order written
-    Object(Vec<(String, Json)>),
-}
+pub use json::Json;
 
 /// One mistake in a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,135 +127,6 @@ pub fn suggestion(word: &str, candidates: &[&str]) -> String {
                 format!("one of `{}`", candidates.join("`, `"))
             }
         }
-    }
-}
-
-// === impl Json ===
-
-impl Json {
-    /// The value's type in JSON's words, for errors.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Bool(_) => "a boolean",
-            Self::Number(_) => "a number",
-            Self::Text(_) => "a string",
-            Self::List(_) => "a list",
-            Self::Object(_) => "an object",
-        }
-    }
-
-    /// The member of that name, if this is an object that has it.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Self> {
-        self.members().iter().find(|(key, _)| key == name).map(|(_, value)| value)
-    }
-
-    /// The text, if this is a string.
-    #[must_use]
-    pub fn as_str(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Null | Self::Bool(_) | Self::Number(_) | Self::List(_) | Self::Object(_) => None,
-        }
-    }
-
-    /// The elements of a list; nothing of anything else.
-    #[must_use]
-    pub fn items(&self) -> &[Self] {
-        match self {
-            Self::List(items) => items,
-            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) | Self::Object(_) => &[],
-        }
-    }
-
-    /// The members of an object; nothing of anything else.
-    #[must_use]
-    pub fn members(&self) -> &[(String, Self)] {
-        match self {
-            Self::Object(members) => members,
-            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) | Self::List(_) => &[],
-        }
-    }
-
-    /// Writes the value as JSON with members in the order of their names: equal documents, equal text.
-    pub fn write_canonical(&self, out: &mut String) {
-        let mut list = |open: char, close: char, items: &mut dyn Iterator<Item = (Option<&str>, &Self)>| {
-            out.push(open);
-            for (i, (name, value)) in items.enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                if let Some(name) = name {
-                    Self::Text(name.to_owned()).write_canonical(out);
-                    out.push(':');
-                }
-                value.write_canonical(out);
-            }
-            out.push(close);
-        };
-        match self {
-            Self::Null => out.push_str("null"),
-            Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-            Self::Number(number) => out.push_str(&number.to_string()),
-            Self::Text(text) => out.push_str(&serde_json::to_string(text).unwrap_or_default()),
-            Self::List(items) => list('[', ']', &mut items.iter().map(|item| (None, item))),
-            Self::Object(members) => {
-                let mut sorted: Vec<_> = members.iter().map(|(name, value)| (Some(name.as_str()), value)).collect();
-                sorted.sort_unstable_by_key(|(name, _)| *name);
-                list('{', '}', &mut sorted.into_iter());
-            }
-        }
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Json {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AsWritten;
-        impl<'de> Visitor<'de> for AsWritten {
-            type Value = Json;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON value")
-            }
-            fn visit_unit<E>(self) -> Result<Json, E> {
-                Ok(Json::Null)
-            }
-            fn visit_none<E>(self) -> Result<Json, E> {
-                Ok(Json::Null)
-            }
-            fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
-                Ok(Json::Bool(value))
-            }
-            fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
-                Ok(Json::Number(value.into()))
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
-                Ok(Json::Number(value.into()))
-            }
-            fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
-                Ok(serde_json::Number::from_f64(value).map_or(Json::Null, Json::Number))
-            }
-            fn visit_str<E>(self, value: &str) -> Result<Json, E> {
-                Ok(Json::Text(value.to_owned()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    items.push(item);
-                }
-                Ok(Json::List(items))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Json::Object(members))
-            }
-        }
-        deserializer.deserialize_any(AsWritten)
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::found::{Found, check_configuration};
 use super::{Failure, complain, envoy, print, read};
-use crate::screen::Screen;
 use crate::shape::{Json, Problem};
 
 #[derive(Debug, clap::Args)]
@@ -16,15 +16,6 @@ pub(super) struct Arguments {
     /// Print what was found as JSON on stdout
     #[arg(long)]
     json: bool,
-}
-
-/// What was found in one file.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    /// What is wrong
-    pub(super) errors: Vec<Problem>,
-    /// What is worth knowing
-    pub(super) notices: Vec<Problem>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -88,14 +79,6 @@ fn check(text: &str) -> Found {
             errors: vec![Problem { path: "$".into(), message: format!("this is neither YAML nor JSON: {error}"), help: None }],
             notices: Vec::new(),
         },
-    }
-}
-
-/// Checks the filter's own configuration.
-pub(super) fn check_configuration(text: &str) -> Found {
-    match Screen::parse(text) {
-        Ok(screen) => Found { errors: Vec::new(), notices: screen.config().notices.clone() },
-        Err(problems) => Found { errors: problems.iter().cloned().collect(), notices: Vec::new() },
     }
 }
 

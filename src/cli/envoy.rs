@@ -4,7 +4,7 @@
 //! The list of what is refused stands in `docs/configuration.md`. A file is searched as it is written;
 //! what Envoy fetches over xDS, or what stands in other files, isn't seen.
 
-use super::check::{Found, check_configuration};
+use super::found::{Found, check_configuration};
 use crate::config::{Config, CredentialPlace};
 use crate::outcome::ROUTE_HEADER;
 use crate::screen::Screen;

@@ -9,7 +9,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, Bytes, MapType};
 
 use super::host;
-use super::root::Node;
+use super::node::Node;
 use crate::config::{Config, CredentialPlace, San};
 use crate::outcome::{Edits, Outcome};
 use crate::refusal::Refusal;

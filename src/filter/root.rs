@@ -6,12 +6,12 @@ use std::rc::Rc;
 use log::{error, info, warn};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{ContextType, LogLevel, MetricType};
+use proxy_wasm::types::{ContextType, LogLevel};
 
 use super::http::Exchange;
+use super::node::Node;
 use crate::event::Ledger;
-use crate::finding::{Action, FindingCode};
-use crate::screen::{Decision, Screen};
+use crate::screen::Screen;
 
 /// The module's entry, which the SDK's macro writes.
 mod start {
@@ -27,25 +27,6 @@ thread_local! {
     /// One chain of events for each VM. It outlives configurations: an update makes a new root context
     /// in the same VM, and streams of the old one still end.
     static LEDGER: Rc<RefCell<Ledger>> = Rc::new(RefCell::new(Ledger::new(vm_number())));
-}
-
-/// What a request needs of its configuration. Shared by all requests under it.
-#[derive(Debug)]
-pub struct Node {
-    /// The compiled configuration
-    pub screen: Screen,
-    /// The VM's events
-    pub ledger: Rc<RefCell<Ledger>>,
-    metrics: Metrics,
-}
-
-/// The ids of the counters; their names come from the catalogue alone.
-#[derive(Debug)]
-struct Metrics {
-    // INVARIANT (order): by `Action::strength`
-    requests: Vec<u32>,
-    // INVARIANT (order): by `FindingCode::ALL`
-    findings: Vec<u32>,
 }
 
 #[derive(Default)]
@@ -69,7 +50,7 @@ impl RootContext for Root {
             Ok(screen) => {
                 announce(&screen);
                 let ledger = LEDGER.with(Rc::clone);
-                self.node = Some(Rc::new(Node { screen, ledger, metrics: Metrics::define() }));
+                self.node = Some(Rc::new(Node::new(screen, ledger)));
                 true
             }
             Err(problems) => {
@@ -110,35 +91,4 @@ fn announce(screen: &Screen) {
 /// A number that no other VM has. Where the host has no random source, the ledger says so by zeros.
 fn vm_number() -> u64 {
     getrandom::u64().unwrap_or(0)
-}
-
-impl Metrics {
-    fn define() -> Self {
-        let counter = |name: String| match hostcalls::define_metric(MetricType::Counter, &name) {
-            Ok(id) => id,
-            Err(status) => {
-                error!("waybill: counter {name} can't be defined: {status:?}");
-                0
-            }
-        };
-        let verdicts = ["allow", "report", "reroute", "block"];
-        Self {
-            requests: verdicts.iter().map(|verdict| counter(format!("waybill_requests_total.verdict.{verdict}"))).collect(),
-            findings: FindingCode::ALL.iter().map(|code| counter(format!("waybill_findings_total.code.{code}"))).collect(),
-        }
-    }
-}
-
-impl Node {
-    /// Counts a decision.
-    pub fn count(&self, decision: &Decision<'_>) {
-        let Metrics { requests, findings } = &self.metrics;
-        let verdict = requests.get(usize::from(Action::strength(decision.verdict.action)));
-        let codes = decision.weighed.iter().map(|weighed| findings.get(weighed.finding.code as usize));
-        for id in std::iter::once(verdict).chain(codes).flatten() {
-            if let Err(status) = hostcalls::increment_metric(*id, 1) {
-                warn!("waybill: counter {id} can't be incremented: {status:?}");
-            }
-        }
-    }
 }

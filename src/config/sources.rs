@@ -1,0 +1,223 @@
+//! Sources: where credentials and countries are looked for. Each says what it is by the name of one member.
+
+use crate::names::{HeaderName, Text};
+use crate::shape::{Json, Members, Path, Problems, Shape, True, object, words};
+
+/// A place that a request's credential is looked for in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentitySource {
+    /// Where
+    pub place: CredentialPlace,
+    /// Whether the place is left as it is (an application behind the node authenticates by it)
+    pub forward: bool,
+}
+
+/// Where a credential can stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialPlace {
+    /// A header whose value is the credential
+    Header(HeaderName),
+    /// `Authorization: Bearer`
+    Bearer,
+    /// A query parameter
+    Query(Text),
+    /// An element of `Sec-WebSocket-Protocol` that starts with this
+    WebsocketProtocol(Text),
+    /// The client certificate's first name of a kind
+    Mtls(San),
+    /// A claim of a JWT that Envoy's `jwt_authn` verified
+    Jwt(Claim),
+    /// A verified signature
+    Chain,
+}
+
+words! {
+    /// Which kind of subject alternative name identifies a client certificate.
+    pub enum San {
+        /// The first URI
+        Uri = "uri_san",
+        /// The first DNS name
+        Dns = "dns_san",
+    }
+}
+
+object! {
+    /// A claim of a JWT that Envoy's jwt_authn verified.
+    pub struct Claim {
+        /// The name in jwt_authn's payload_in_metadata
+        provider: Text,
+        /// The claim's name
+        claim: Text,
+    }
+}
+
+words! {
+    /// How much a source of geography counts.
+    pub enum Role {
+        /// What it says decides
+        Decides = "decides",
+        /// It only hints
+        Hints = "hints",
+    }
+}
+
+/// A source for the country of the client's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginSource {
+    /// Where it is read; `None` is the snapshot's address table
+    pub header: Option<HeaderName>,
+    /// How much it counts
+    pub role: Role,
+}
+
+/// A source for the country of the person who uses the model.
+#[derive(Debug, Clone)]
+pub enum UserSource {
+    /// A header that the customer sends
+    Header(HeaderName),
+    /// A JWT claim
+    Jwt(Claim),
+}
+
+impl CredentialPlace {
+    /// The header that is emptied, where it is one that is emptied whole.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Header(name) => Some(name.as_str()),
+            Self::Bearer => Some("authorization"),
+            Self::Query(_) | Self::WebsocketProtocol(_) | Self::Mtls(_) | Self::Jwt(_) | Self::Chain => None,
+        }
+    }
+
+    pub(super) fn same(&self, other: &Self) -> bool {
+        self.header().is_some() || self == other
+    }
+}
+
+impl std::fmt::Display for CredentialPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header {name}"),
+            Self::Bearer => f.write_str("bearer"),
+            Self::Query(name) => write!(f, "query {name}"),
+            Self::WebsocketProtocol(prefix) => write!(f, "websocket protocol {prefix}"),
+            Self::Mtls(san) => write!(f, "mtls {san}"),
+            Self::Jwt(claim) => write!(f, "jwt {} {}", claim.provider, claim.claim),
+            Self::Chain => f.write_str("chain"),
+        }
+    }
+}
+
+impl PartialEq for Claim {
+    fn eq(&self, other: &Self) -> bool {
+        self.provider == other.provider && self.claim == other.claim
+    }
+}
+
+impl Eq for Claim {}
+
+// === impl Shape for objects that say what they are by the name of one member ===
+
+/// Reads the one member of `kinds` that says what the object is; notes none or several.
+fn one_kind<'k>(members: &Members<'_>, kinds: &[&'k str], at: &Path<'_>, problems: &mut Problems) -> Option<&'k str> {
+    let present: Vec<&'k str> = kinds.iter().copied().filter(|kind| members.all().iter().any(|(name, _)| name == kind)).collect();
+    match present.as_slice() {
+        [kind] => Some(kind),
+        [] => {
+            let help = match members.all().iter().find_map(|(name, _)| crate::shape::nearest(name, kinds)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("one of `{}`", kinds.join("`, `")),
+            };
+            problems.note(at, "this doesn't say what it is", Some(help));
+            None
+        }
+        several => {
+            problems.note(at, format!("`{}` exclude each other", several.join("` and `")), Some("make each an element of its own".into()));
+            None
+        }
+    }
+}
+
+/// The schema of such an object: one member of `kinds`, and the members that each may have.
+fn kinds_schema(kinds: &[(&str, serde_json::Value)], common: &[(&str, serde_json::Value)]) -> serde_json::Value {
+    let alternatives: Vec<serde_json::Value> = kinds
+        .iter()
+        .map(|(name, schema)| {
+            let mut properties: serde_json::Map<String, serde_json::Value> = common.iter().map(|(n, s)| ((*n).into(), s.clone())).collect();
+            properties.insert((*name).into(), schema.clone());
+            serde_json::json!({"type": "object", "properties": properties, "required": [name], "additionalProperties": false})
+        })
+        .collect();
+    serde_json::json!({"oneOf": alternatives})
+}
+
+impl Shape for IdentitySource {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        const KINDS: [&str; 7] = ["header", "bearer", "query", "websocket_protocol", "mtls", "jwt", "chain"];
+        let members = Members::open(json, at, problems)?;
+        let kind = one_kind(&members, &KINDS, at, problems)?;
+        let place = match kind {
+            "header" => members.required("header", problems).map(CredentialPlace::Header),
+            "bearer" => members.required("bearer", problems).map(|True| CredentialPlace::Bearer),
+            "query" => members.required("query", problems).map(CredentialPlace::Query),
+            "websocket_protocol" => members.required("websocket_protocol", problems).map(CredentialPlace::WebsocketProtocol),
+            "mtls" => members.required("mtls", problems).map(CredentialPlace::Mtls),
+            "jwt" => members.required("jwt", problems).map(CredentialPlace::Jwt),
+            _ => members.required("chain", problems).map(|True| CredentialPlace::Chain),
+        };
+        let forward = members.optional("forward", problems).unwrap_or(Some(false));
+        let mut known = KINDS.to_vec();
+        known.push("forward");
+        members.close(&known, problems);
+        Some(Self { place: place?, forward: forward? })
+    }
+
+    fn schema() -> serde_json::Value {
+        kinds_schema(
+            &[
+                ("header", HeaderName::schema()),
+                ("bearer", True::schema()),
+                ("query", Text::schema()),
+                ("websocket_protocol", Text::schema()),
+                ("mtls", San::schema()),
+                ("jwt", Claim::schema()),
+                ("chain", True::schema()),
+            ],
+            &[("forward", bool::schema())],
+        )
+    }
+}
+
+impl Shape for OriginSource {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let members = Members::open(json, at, problems)?;
+        let header = match one_kind(&members, &["snapshot", "header"], at, problems)? {
+            "snapshot" => members.required("snapshot", problems).map(|True| None),
+            _ => members.required("header", problems).map(Some),
+        };
+        let role = members.optional("role", problems).unwrap_or(Some(Role::Decides));
+        members.close(&["snapshot", "header", "role"], problems);
+        Some(Self { header: header?, role: role? })
+    }
+
+    fn schema() -> serde_json::Value {
+        kinds_schema(&[("snapshot", True::schema()), ("header", HeaderName::schema())], &[("role", Role::schema())])
+    }
+}
+
+impl Shape for UserSource {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let members = Members::open(json, at, problems)?;
+        let source = match one_kind(&members, &["header", "jwt"], at, problems)? {
+            "header" => members.required("header", problems).map(Self::Header),
+            _ => members.required("jwt", problems).map(Self::Jwt),
+        };
+        members.close(&["header", "jwt"], problems);
+        source
+    }
+
+    fn schema() -> serde_json::Value {
+        kinds_schema(&[("header", HeaderName::schema()), ("jwt", Claim::schema())], &[])
+    }
+}

@@ -1,0 +1,68 @@
+//! What requests share: the configuration, the VM's ledger, the counters.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use log::{error, warn};
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::MetricType;
+
+use crate::event::Ledger;
+use crate::finding::{Action, FindingCode};
+use crate::screen::{Decision, Screen};
+
+/// What a request needs of its configuration. Shared by all requests under it.
+#[derive(Debug)]
+pub struct Node {
+    /// The compiled configuration
+    pub screen: Screen,
+    /// The VM's events
+    pub ledger: Rc<RefCell<Ledger>>,
+    metrics: Metrics,
+}
+
+/// The ids of the counters; their names come from the catalogue alone.
+#[derive(Debug)]
+struct Metrics {
+    // INVARIANT (order): by `Action::strength`
+    requests: Vec<u32>,
+    // INVARIANT (order): by `FindingCode::ALL`
+    findings: Vec<u32>,
+}
+
+impl Metrics {
+    fn define() -> Self {
+        let counter = |name: String| match hostcalls::define_metric(MetricType::Counter, &name) {
+            Ok(id) => id,
+            Err(status) => {
+                error!("waybill: counter {name} can't be defined: {status:?}");
+                0
+            }
+        };
+        let verdicts = ["allow", "report", "reroute", "block"];
+        Self {
+            requests: verdicts.iter().map(|verdict| counter(format!("waybill_requests_total.verdict.{verdict}"))).collect(),
+            findings: FindingCode::ALL.iter().map(|code| counter(format!("waybill_findings_total.code.{code}"))).collect(),
+        }
+    }
+}
+
+impl Node {
+    /// A node under a configuration; defines its counters.
+    #[must_use]
+    pub fn new(screen: Screen, ledger: Rc<RefCell<Ledger>>) -> Self {
+        Self { screen, ledger, metrics: Metrics::define() }
+    }
+
+    /// Counts a decision.
+    pub fn count(&self, decision: &Decision<'_>) {
+        let Metrics { requests, findings } = &self.metrics;
+        let verdict = requests.get(usize::from(Action::strength(decision.verdict.action)));
+        let codes = decision.weighed.iter().map(|weighed| findings.get(weighed.finding.code as usize));
+        for id in std::iter::once(verdict).chain(codes).flatten() {
+            if let Err(status) = hostcalls::increment_metric(*id, 1) {
+                warn!("waybill: counter {id} can't be incremented: {status:?}");
+            }
+        }
+    }
+}
