@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use crate::config::Config;
+use crate::evidence::address::address_with_port;
 use crate::names::{LAST_SECOND, Text, UnixSeconds, hex};
 use crate::request::{Request, Time, TlsNames};
 use crate::shape::{Json, Mismatch, Path, Problems, Shape, Table, Whole, object, read_document};
@@ -125,6 +126,9 @@ impl Captured {
     pub fn with(mut self, direct_peer: Option<&str>, time: Option<&str>) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         if let Some(peer) = direct_peer {
+            if address_with_port(peer.as_bytes()).is_none() {
+                problems.note(&Path::Root, format!("--direct-peer: `{peer}` is no address"), Some("such as `203.0.113.9`".into()));
+            }
             self.direct_peer = Text::read(&Json::Text(peer.into()), &Path::Root, &mut problems);
         }
         if let Some(time) = time {

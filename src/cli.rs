@@ -62,8 +62,9 @@ impl Failure {
 
 /// Reads a file of text.
 fn read(path: &PathBuf) -> Result<String, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| Failure(format!("{}: can't be read: {error}", path.display())))?;
-    String::from_utf8(bytes).map_err(|_| Failure(format!("{}: isn't UTF-8 text", path.display())))
+    let bytes = std::fs::read(path).map_err(|error| Failure(format!("can't be read: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| Failure("isn't UTF-8 text".into()))?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Writes to stdout. A reader that went away (`| head`) is no error.

@@ -44,6 +44,8 @@ pub struct Evidence<'a> {
     pub withheld: Vec<&'a [u8]>,
     /// What is left of HTTP message signatures without this profile's own, where that differs
     pub signatures: SignatureHeaders,
+    /// The path as received, with its query
+    pub received_path: &'a [u8],
     /// The path in its normal form
     pub path: Cow<'a, [u8]>,
     /// Whether the caller speaks Anthropic's dialect (`anthropic-version` is there)
@@ -119,6 +121,7 @@ impl<'a> Evidence<'a> {
             owned: Vec::new(),
             withheld: Vec::new(),
             signatures: SignatureHeaders::default(),
+            received_path: full_path,
             path: path::normal(full_path),
             speaks_anthropic: false,
             anthropic_betas: Vec::new(),
@@ -197,9 +200,9 @@ impl<'a> Evidence<'a> {
         match role {
             Role::OwnedByChain | Role::Signature | Role::SignatureInput => self.note_owned(name, true),
             Role::OwnedByNode => self.note_owned(name, false),
-            Role::OwnedByConvention | Role::Origin(_) => self.withheld.push(name),
+            Role::OwnedByConvention | Role::Origin(_) | Role::Subprotocols => self.withheld.push(name),
             Role::Credential(source) => self.withhold_credential(config, source, name),
-            Role::Subprotocols | Role::Forwarding | Role::User(_) | Role::AnthropicVersion | Role::AnthropicBeta | Role::Mark(_) => {}
+            Role::Forwarding | Role::User(_) | Role::AnthropicVersion | Role::AnthropicBeta | Role::Mark(_) => {}
         }
     }
 

@@ -107,7 +107,7 @@ impl Edits<'_> {
     fn empty_subprotocols(&mut self, config: &Config, evidence: &Evidence<'_>) {
         let is_credential = |element: &[u8]| {
             config.sources.iter().filter(|source| !source.forward).any(|source| {
-                matches!(&source.place, CredentialPlace::WebsocketProtocol(prefix) if element.starts_with(prefix.as_str().as_bytes()))
+                matches!(&source.place, CredentialPlace::WebsocketProtocol(prefix) if element.get(..prefix.as_str().len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_str().as_bytes())))
             })
         };
         let kept: Vec<&[u8]> = evidence.subprotocols.iter().copied().filter(|element| !is_credential(element)).collect();

@@ -33,42 +33,71 @@ pub fn without_parameter(path: &[u8], name: &str) -> Option<Vec<u8>> {
     Some(left)
 }
 
-/// The path that a server may take this one for: percent-decoded as often as it changes anything,
+/// The path that most servers take this one for: percent-decoded as often as it changes anything,
 /// backslashes as slashes, doubled slashes as one, dot segments resolved, without query.
 #[must_use]
 pub fn normal(path: &[u8]) -> Cow<'_, [u8]> {
     let path = without_query(path);
-    let plain = !path.iter().any(|b| matches!(b, b'%' | b'\\')) && !path.windows(2).any(|pair| pair == b"//" || pair == b"/.");
-    if plain {
+    if is_plain(path) {
         return Cow::Borrowed(path);
     }
-    let mut decoded: Vec<u8> = path.to_vec();
-    while decoded.contains(&b'%') {
-        let once: Vec<u8> = percent_decode(&decoded).collect();
-        if once.len() == decoded.len() {
+    let decoded = stages(path).pop().unwrap_or_default();
+    Cow::Owned(joined(&decoded, Dots::Resolved))
+}
+
+/// Whether any server could take the path for one below `prefix`: whatever it decodes, and whether or
+/// not it resolves dot segments. `path` is as received.
+#[must_use]
+pub fn may_be_under(path: &[u8], prefix: &UrlPath) -> bool {
+    let path = without_query(path);
+    if is_plain(path) {
+        return is_under(path, prefix);
+    }
+    stages(path).iter().any(|stage| [Dots::Resolved, Dots::Kept].into_iter().any(|dots| is_under(&joined(stage, dots), prefix)))
+}
+
+/// What is done about `..`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dots {
+    Resolved,
+    Kept,
+}
+
+fn is_plain(path: &[u8]) -> bool {
+    let ends_segment = |b: &u8| matches!(b, b'%' | b'\\' | b';' | b'#') || *b <= b' ';
+    !path.iter().any(ends_segment) && !path.windows(2).any(|pair| pair == b"//" || pair == b"/.")
+}
+
+/// The path as received, then after each decoding that changes it.
+fn stages(path: &[u8]) -> Vec<Vec<u8>> {
+    let mut stages = vec![path.to_vec()];
+    while let Some(last) = stages.last().filter(|last| last.contains(&b'%')) {
+        let once: Vec<u8> = percent_decode(last).collect();
+        if once.len() == last.len() {
             break; // each escape makes it shorter, so this ends
         }
-        decoded = once;
+        stages.push(once);
     }
+    stages
+}
+
+/// The segments with single slashes. Each ends where some servers see its end: at `;`, `?`, `#`, a blank or a control.
+fn joined(path: &[u8], dots: Dots) -> Vec<u8> {
     let mut segments: Vec<&[u8]> = Vec::new();
-    for segment in decoded.split(|b| matches!(b, b'/' | b'\\')) {
+    for segment in path.split(|b| matches!(b, b'/' | b'\\')) {
+        let segment = segment.split(|b| matches!(b, b';' | b'?' | b'#') || *b <= b' ').next().unwrap_or_default();
         match segment {
             b"" | b"." => {}
-            b".." => {
+            b".." if dots == Dots::Resolved => {
                 segments.pop();
             }
             _ => segments.push(segment),
         }
     }
-    let mut normal = Vec::with_capacity(decoded.len());
-    for segment in segments {
-        normal.push(b'/');
-        normal.extend_from_slice(segment);
+    if segments.is_empty() {
+        return b"/".to_vec();
     }
-    if normal.is_empty() {
-        normal.push(b'/');
-    }
-    Cow::Owned(normal)
+    segments.iter().flat_map(|segment| std::iter::once(&b'/').chain(segment.iter())).copied().collect()
 }
 
 /// Whether a [`normal`] path is that path or lies below it, whatever the case of its letters.
@@ -84,13 +113,14 @@ pub fn starts_with(normal: &[u8], prefix: &str) -> bool {
     head.eq_ignore_ascii_case(prefix.as_bytes()) && (rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// The query's parameters as sent.
+/// The query's parameters as sent. Some servers separate them by `;` too.
 fn parameters(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.splitn(2, |b| *b == b'?').nth(1).into_iter().flat_map(|query| query.split(|b| *b == b'&'))
+    path.splitn(2, |b| *b == b'?').nth(1).into_iter().flat_map(|query| query.split(|b| matches!(b, b'&' | b';')))
 }
 
 fn is_named(pair: &[u8], name: &str) -> bool {
-    decode(pair.split(|b| *b == b'=').next().unwrap_or_default()).as_ref() == name.as_bytes()
+    let found = decode(pair.split(|b| *b == b'=').next().unwrap_or_default());
+    found.strip_prefix(b"?").unwrap_or(&found) == name.as_bytes()
 }
 
 /// Decodes as HTML forms and most servers do: `+` is a space.
@@ -105,6 +135,7 @@ fn decode(text: &[u8]) -> Cow<'_, [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shape::Word as _;
 
     #[test]
     fn a_path_has_one_normal_form() {
@@ -124,6 +155,26 @@ mod tests {
     }
 
     #[test]
+    fn an_admin_path_is_seen_whatever_a_server_decodes() {
+        let prefix = UrlPath::parse("/v1/organizations").unwrap();
+        for path in [
+            "/v1/organizations;x",
+            "/v1;a/organizations",
+            "/v1/organizations%3fx",
+            "/v1/organizations%00",
+            "/v1/organizations%20",
+            "/v1/organizations/..%2f..%2fm",
+            "/v1/organizations/x%2f..%2f..%2f..%2fmessages",
+            "/v1/organizations/../messages",
+        ] {
+            assert!(may_be_under(path.as_bytes(), &prefix), "{path}");
+        }
+        for path in ["/v1/organizationsx", "/v1/%6frganizationsx", "/v1/messages?to=/v1/organizations", "/x/v1/organizations"] {
+            assert!(!may_be_under(path.as_bytes(), &prefix), "{path}");
+        }
+    }
+
+    #[test]
     fn a_prefix_ends_at_a_segment() {
         let prefix = "/v1/organizations";
         assert!(starts_with(b"/v1/organizations", prefix));
@@ -134,11 +185,12 @@ mod tests {
 
     #[test]
     fn a_parameter_is_found_and_taken_out_in_every_spelling() {
-        let path = b"/v1beta/models?alt=sse&key=a%20b&k%65y=c&keys=d&key&&x";
+        let path = b"/v1beta/models?alt=sse&key=a%20b&k%65y=c&keys=d;key=e&key&&x";
         let values: Vec<_> = query_values(path, "key").map(|v| v.into_owned()).collect();
-        assert_eq!(values, [&b"a b"[..], b"c", b""]);
+        assert_eq!(values, [&b"a b"[..], b"c", b"e", b""]);
         assert_eq!(without_parameter(path, "key").unwrap(), b"/v1beta/models?alt=sse&keys=d&&x");
         assert_eq!(without_parameter(b"/a?key=1", "key").unwrap(), b"/a");
+        assert_eq!(without_parameter(b"/a??key=1", "key").unwrap(), b"/a");
         assert_eq!(without_parameter(b"/a?b=1", "key"), None);
     }
 }

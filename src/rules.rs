@@ -149,7 +149,7 @@ impl Found {
         if let Some(enforcement @ (Enforcement::Restricted | Enforcement::Banned)) = entry.map(|entry| entry.enforcement) {
             self.add(FindingCode::ProviderRestricted, format!("{} by {}", enforcement, upstream.provider_name()));
         }
-        if let Some(denied) = upstream.deny_paths.iter().find(|prefix| path::is_under(&evidence.path, prefix)) {
+        if let Some(denied) = upstream.deny_paths.iter().find(|prefix| path::may_be_under(evidence.received_path, prefix)) {
             self.add(FindingCode::ProviderAdminPath, format!("under {denied}"));
         }
         if let Some(required) = customer.and_then(|customer| customer.residency) {
@@ -190,10 +190,11 @@ impl Found {
             self.add(FindingCode::GeoUnlisted, said.unlisted);
         }
         if readings.is_empty() {
-            let why = match (evidence.other_address, evidence.address.malformed) {
-                (true, _) => "Envoy looked up another address than the client's",
-                (false, true) => "the client's address is malformed",
-                (false, false) => "no source knows",
+            let why = match (evidence.other_address, evidence.address.client, evidence.address.malformed) {
+                (_, None, _) => "the direct peer's address isn't known",
+                (true, ..) => "Envoy looked up another address than the client's",
+                (false, _, true) => "the client's address is malformed",
+                (false, _, false) => "no source knows",
             };
             self.add(FindingCode::GeoUnknown, why);
         }

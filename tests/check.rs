@@ -25,6 +25,24 @@ fn what_undoes_a_promise_is_refused() {
         ("route-kept", "- remove: x-waybill-route", "- remove: x-other", "a client's own `x-waybill-route`"),
         ("no-overwrite", "overwrite: true", "overwrite: false", "`overwrite: true`"),
         ("fail-open", "failure_policy: FAIL_RELOAD", "failure_policy: FAIL_OPEN", "every request pass unscreened"),
+        ("fail-open-camel", "failure_policy: FAIL_RELOAD", "failurePolicy: FAIL_OPEN", "every request pass unscreened"),
+        ("fail-open-lower", "failure_policy: FAIL_RELOAD", "failure_policy: fail_open", "every request pass unscreened"),
+        ("fail-open-number", "failure_policy: FAIL_RELOAD", "failure_policy: 2", "every request pass unscreened"),
+        (
+            "twice",
+            "failure_policy: FAIL_RELOAD",
+            "failure_policy: FAIL_RELOAD\n                        failure_policy: FAIL_OPEN",
+            "stands twice",
+        ),
+        ("camel", removed_geo, "mutations: {}", "a client's own `x-geo-country`"),
+        ("direct-forged", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%", "%REQ(X-FORWARDED-FOR)%", "the filter state `direct`"),
+        (
+            "direct-disabled",
+            "- name: envoy.filters.http.set_filter_state",
+            "- name: x\n                    disabled: true",
+            "the filter state `direct`",
+        ),
+        ("forwarded", "\"header\": \"x-forwarded-for\"", "\"header\": \"forwarded\"", "can't follow `Forwarded`"),
         ("mtls", "{\"bearer\": true}", "{\"bearer\": true}, {\"mtls\": \"uri_san\"}", "certificates that nobody verified"),
         ("config", "\"version\": 1", "\"version\": 1, \"polcy\": {}", "did you mean `policy`?"),
         ("struct", "google.protobuf.StringValue", "google.protobuf.Struct", "isn't a google.protobuf.StringValue"),
@@ -35,6 +53,9 @@ fn what_undoes_a_promise_is_refused() {
     for (name, from, to, expected) in cases {
         assert!(demo.contains(from), "{name}: envoy/demo.yaml has no {from:?} any more");
         let mut changed = demo.replace(from, to);
+        if name == "camel" {
+            changed = changed.replace("http_filters:", "httpFilters:").replace("typed_config:", "typedConfig:");
+        }
         if name == "rewrite" || name == "retry" {
             let unsafe_route = "route: {prefix_rewrite: /v2, retry_policy: {retry_on: \"connect-failure,5xx\"}, cluster: anthropic";
             assert!(changed.contains("route: {cluster: anthropic"), "{name}: the route has changed");
@@ -59,7 +80,7 @@ fn an_injector_before_the_node_is_refused() {
 fn other_files_get_a_clear_answer() {
     for (name, text, expected) in [
         ("other.yaml", "static_resources: {}", "no Waybill filter is in this file"),
-        ("broken.yaml", "a: [", "neither YAML nor JSON"),
+        ("broken.yaml", "a: [", "can't be read as one YAML or JSON document"),
         ("empty.yaml", "", "this is not JSON"),
     ] {
         let (code, errors) = check(text, name);

@@ -52,19 +52,29 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// The configuration of the node in a file: the bare JSON, or what stands in an Envoy file.
-pub(super) fn configuration(text: &str) -> Result<String, Failure> {
+/// The configuration of a node in a file: the bare JSON, or what stands in an Envoy file; there the
+/// filter of that number, counted from 1, where it has several.
+pub(super) fn configuration(text: &str, number: Option<usize>) -> Result<String, Failure> {
     if is_bare(text) {
         return Ok(text.to_owned());
     }
     let document: Json = serde_yaml_ng::from_str(text).map_err(Failure::new)?;
-    envoy::configurations(&document).into_iter().next().ok_or_else(|| Failure("no Waybill filter is in this file".into()))
+    let mut all = envoy::configurations(&document);
+    let count = all.len();
+    match (count, number) {
+        (0, _) => Err(Failure("no Waybill filter is in this file".into())),
+        (1, None) => Ok(all.swap_remove(0)),
+        (_, Some(number)) if (1..=count).contains(&number) => Ok(all.swap_remove(number.saturating_sub(1))),
+        _ => Err(Failure(format!("{count} Waybill filters are in this file; choose one with --filter 1 to --filter {count}"))),
+    }
 }
 
 /// Whether a file is the filter's own JSON rather than Envoy's. Broken JSON counts as what it looks like.
 fn is_bare(text: &str) -> bool {
     match serde_json::from_str::<Json>(text) {
-        Ok(json) => !["static_resources", "dynamic_resources", "resources", "@type"].iter().any(|name| json.get(name).is_some()),
+        Ok(json) => !["static_resources", "staticResources", "dynamic_resources", "dynamicResources", "resources", "@type"]
+            .iter()
+            .any(|name| json.get(name).is_some()),
         Err(_) => text.trim().is_empty() || text.trim_start().starts_with('{'),
     }
 }
@@ -76,7 +86,11 @@ fn check(text: &str) -> Found {
     match serde_yaml_ng::from_str::<Json>(text) {
         Ok(document) => envoy::check(&document),
         Err(error) => Found {
-            errors: vec![Problem { path: "$".into(), message: format!("this is neither YAML nor JSON: {error}"), help: None }],
+            errors: vec![Problem {
+                path: "$".into(),
+                message: format!("this can't be read as one YAML or JSON document: {error}"),
+                help: None,
+            }],
             notices: Vec::new(),
         },
     }

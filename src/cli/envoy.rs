@@ -5,7 +5,7 @@
 //! what Envoy fetches over xDS, or what stands in other files, isn't seen.
 
 use super::found::{Found, check_configuration};
-use crate::config::{Config, CredentialPlace};
+use crate::config::{Config, CredentialPlace, ForwardingHeader};
 use crate::outcome::ROUTE_HEADER;
 use crate::screen::Screen;
 use crate::shape::{Json, Path, Problem, Problems};
@@ -19,20 +19,27 @@ const GEOIP: &str = "envoy.extensions.filters.http.geoip.v3.Geoip";
 const CREDENTIAL_INJECTOR: &str = "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector";
 const XFF_DETECTION: &str = "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig";
 
+/// The format that names the machine at the other end of the connection.
+const DIRECT_PEER: &str = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%";
+
 /// Retries that can't make a signed request look like a replay: the upstream never saw the first.
 const SAFE_RETRIES: &[&str] = &["connect-failure", "refused-stream"];
 
 /// The configurations of all Waybill filters in a document, as text.
 pub(super) fn configurations(document: &Json) -> Vec<String> {
     let mut found = Vec::new();
-    walk(document, &Path::Root, &mut |json, _| found.extend(waybill(json).and_then(configuration_text).map(str::to_owned)));
+    walk(&as_envoy_reads(document), &Path::Root, &mut |json, _| {
+        found.extend(waybill(json).and_then(configuration_text).map(str::to_owned))
+    });
     found
 }
 
 /// Checks an Envoy file: each filter's own configuration, then what stands around it.
-pub(super) fn check(document: &Json) -> Found {
+pub(super) fn check(written: &Json) -> Found {
     let mut found = Found::default();
     let mut filters: usize = 0;
+    let document = &as_envoy_reads(written);
+    walk(document, &Path::Root, &mut |json, at| note_repeated_names(json, at, &mut found.errors));
     walk(document, &Path::Root, &mut |json, at| {
         if let Some(wasm) = waybill(json) {
             filters = filters.saturating_add(1);
@@ -58,11 +65,16 @@ pub(super) fn check(document: &Json) -> Found {
 fn check_filter(wasm: &Json, at: &Path<'_>, found: &mut Found) {
     let config_at = Path::Member(at, "config");
     let Some(config) = wasm.get("config") else { return };
-    let opens = text(config.get("failure_policy")) == Some("FAIL_OPEN") || config.get("fail_open") == Some(&Json::Bool(true));
-    if opens {
+    let closed = match config.get("failure_policy") {
+        None => true,
+        Some(policy) => {
+            policy.as_str().is_some_and(|name| ["FAIL_RELOAD", "FAIL_CLOSED"].iter().any(|safe| name.eq_ignore_ascii_case(safe)))
+        }
+    };
+    if !closed || config.get("fail_open").is_some_and(|value| *value != Json::Bool(false)) {
         found.errors.push(Problem {
             path: Path::Member(&config_at, "failure_policy").to_string(),
-            message: "after one failure this lets every request pass unscreened".into(),
+            message: "after one failure this may let every request pass unscreened".into(),
             help: Some("`failure_policy: FAIL_RELOAD` starts the filter again".into()),
         });
     }
@@ -139,13 +151,22 @@ fn check_geography(
         let setter = before.iter().position(|filter| is_typed(filter, GEOIP) && mentions(filter, header.as_str()));
         let until = setter.unwrap_or(before.len());
         let removed = removes_early(manager, header.as_str())
-            || before.iter().take(until).any(|filter| is_typed(filter, HEADER_MUTATION) && removes(filter, header.as_str()));
+            || before.iter().take(until).any(|filter| {
+                is_typed(filter, HEADER_MUTATION) && filter.get("disabled") != Some(&Json::Bool(true)) && removes(filter, header.as_str())
+            });
+        let place = setter.map_or(*at, |i| Path::Element(at, i));
         if !removed {
-            let place = setter.map_or(*at, |i| Path::Element(at, i));
             problems.note(
                 &place,
                 format!("a client's own `{header}` isn't removed before it counts as the country of its address"),
                 Some(format!("put `header_mutation` that removes `{header}` before the filter that sets it: Envoy's geoip filter leaves a header in place when its lookup misses")),
+            );
+        }
+        if setter.is_some() && config.client_address.header == ForwardingHeader::Forwarded {
+            problems.note(
+                &place,
+                "Envoy's geoip filter can't follow `Forwarded`: it would look up an address that the client chose",
+                Some("let the proxies write X-Forwarded-For, or set the country by something that reads `Forwarded`".into()),
             );
         }
         let follows = items(manager.get("original_ip_detection_extensions")).iter().any(|extension| is_typed(extension, XFF_DETECTION));
@@ -221,6 +242,34 @@ fn check_signed_route(json: &Json, at: &Path<'_>, problems: &mut Problems) {
 
 // === reading Envoy's documents ===
 
+/// The document with the names of fields as protobuf spells them: Envoy takes `failurePolicy` for
+/// `failure_policy`. Names that are data (types, extensions' names) have dots or capitals and stay.
+fn as_envoy_reads(json: &Json) -> Json {
+    let snake = |name: &str| {
+        let is_field = name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(|b| b.is_ascii_alphanumeric());
+        if !is_field {
+            return name.to_owned();
+        }
+        let parts = name.chars().map(|c| if c.is_ascii_uppercase() { format!("_{}", c.to_ascii_lowercase()) } else { c.to_string() });
+        parts.collect()
+    };
+    match json {
+        Json::List(items) => Json::List(items.iter().map(as_envoy_reads).collect()),
+        Json::Object(members) => Json::Object(members.iter().map(|(name, value)| (snake(name), as_envoy_reads(value))).collect()),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) => json.clone(),
+    }
+}
+
+/// Of two members with one name Envoy takes the last, and a reader the first.
+fn note_repeated_names(json: &Json, at: &Path<'_>, errors: &mut Vec<Problem>) {
+    for (i, (name, _)) in json.members().iter().enumerate() {
+        if json.members().iter().take(i).any(|(earlier, _)| earlier == name) {
+            let path = Path::Member(at, name).to_string();
+            errors.push(Problem { path, message: "this name stands twice".into(), help: Some("keep one of the two".into()) });
+        }
+    }
+}
+
 /// Calls `see` for a value and all below it.
 fn walk(json: &Json, at: &Path<'_>, see: &mut dyn FnMut(&Json, &Path<'_>)) {
     see(json, at);
@@ -283,8 +332,15 @@ fn mentions_key(json: &Json, key: &str) -> bool {
     found
 }
 
+/// Whether a filter sets `direct` to what no header can change.
 fn sets_direct_peer(filter: &Json) -> bool {
-    is_typed(filter, SET_FILTER_STATE) && mentions(filter, "direct")
+    let entries = filter.get("typed_config").map(|config| items(config.get("on_request_headers"))).unwrap_or_default();
+    let from_connection = |entry: &Json| {
+        let format = entry.get("format_string").and_then(|format| format.get("text_format_source")?.get("inline_string"));
+        text(format).is_some_and(|format| format.starts_with(DIRECT_PEER))
+    };
+    let sets = |entry: &Json| text(entry.get("object_key")) == Some("direct") && from_connection(entry);
+    is_typed(filter, SET_FILTER_STATE) && filter.get("disabled") != Some(&Json::Bool(true)) && entries.iter().any(sets)
 }
 
 /// Whether a header mutation's settings remove that header.

@@ -19,6 +19,9 @@ pub(super) struct Arguments {
     /// The configuration: bare JSON, or the Envoy file that holds it
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Which of the file's Waybill filters, from 1, where it has several
+    #[arg(long, value_name = "NUMBER")]
+    filter: Option<usize>,
     /// The request: JSON, or HTTP as text
     #[arg(long, value_name = "FILE")]
     request: PathBuf,
@@ -35,9 +38,11 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let at = |path: &PathBuf, Failure(message)| Failure(format!("{}: {message}", path.display()));
-    let text = super::check::configuration(&read(&arguments.config)?).map_err(|failure| at(&arguments.config, failure))?;
+    let text = read(&arguments.config).and_then(|text| super::check::configuration(&text, arguments.filter));
+    let text = text.map_err(|failure| at(&arguments.config, failure))?;
     let screen = Screen::parse(&text).map_err(|problems| at(&arguments.config, Failure::new(problems)))?;
-    let captured = Captured::parse(&read(&arguments.request)?).map_err(|problems| at(&arguments.request, Failure::new(problems)))?;
+    let captured = read(&arguments.request).and_then(|text| Captured::parse(&text).map_err(Failure::new));
+    let captured = captured.map_err(|failure| at(&arguments.request, failure))?;
     let captured = captured.with(arguments.direct_peer.as_deref(), arguments.time.as_deref()).map_err(Failure::new)?;
     let owned = captured.own(screen.config());
     let request = owned.request();
@@ -102,8 +107,10 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
 
     writeln!(out, "\nEvidence")?;
     let address = &decision.evidence.address;
-    let client = address.client.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
-    let malformed = if address.malformed { " (something that isn't an address stopped the walk)" } else { "" };
+    let client =
+        address.client.map_or_else(|| "unknown: give the direct peer's with --direct-peer".to_owned(), |address| address.to_string());
+    let stopped = address.malformed && address.client.is_some();
+    let malformed = if stopped { " (something that isn't an address stopped the walk)" } else { "" };
     line(&mut out, "client address", &format!("{client}{malformed}"))?;
     if !address.claimed.is_empty() {
         let claimed: Vec<String> = address.claimed.iter().map(|claim| printable(claim)).collect();
