@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from bootstrap import bootstrap, discovered
-from harness import KEY, ROOT, WAYBILL, command_line, configuration, node, request, until
+from harness import FILTER, KEY, ROOT, WAYBILL, command_line, configuration, node, request, until
 
 BAD = configuration(identity={"sources": [{"header": "x-api-key"}], "sauces": []}, policy={"mode": "enforced"})
 PLACES = ["$.identity.sauces", "$.policy.mode"]
@@ -29,6 +29,11 @@ def test_bad_configuration_stops_envoy_and_says_why(bad_file, mode):
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, cwd=ROOT)
     assert done.returncode != 0
     assert_says_why(done.stderr)
+
+
+def test_the_module_is_small():
+    """What docs/operating.md promises."""
+    assert FILTER.stat().st_size <= 600_000
 
 
 def assert_says_why(log):
