@@ -622,7 +622,7 @@ fn check_sources(sources: &[IdentitySource], problems: &mut Problems) {
         );
     }
     for (i, source) in sources.iter().enumerate() {
-        if sources.iter().take(i).any(|earlier| earlier.place.header() == source.place.header() && earlier.place.same(&source.place)) {
+        if sources.iter().take(i).any(|earlier| earlier.place.same(&source.place)) {
             problems.note(&Path::Element(&at, i), "this place stands twice", Some("remove one".into()));
         }
     }

@@ -238,12 +238,6 @@ impl FindingCode {
         matches!(self, Self::SnapshotMissing | Self::IdentityMissing | Self::IdentityUnknown | Self::IdentityConflict)
     }
 
-    /// Whether it depends on the upstream, so that it is looked at anew after a reroute.
-    #[must_use]
-    pub const fn concerns_upstream(self) -> bool {
-        matches!(self, Self::ProviderRestricted | Self::ProviderAdminPath | Self::ResidencyMismatch)
-    }
-
     /// Whether this version has the input that the rule needs. The others are declared, so that
     /// configurations may already name them, and documented as not yet fired.
     #[must_use]

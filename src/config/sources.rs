@@ -90,8 +90,12 @@ impl CredentialPlace {
         }
     }
 
+    /// Whether the two stand in one place: `authorization` is one, read as bearer or whole.
     pub(super) fn same(&self, other: &Self) -> bool {
-        self.header().is_some() || self == other
+        match (self.header(), other.header()) {
+            (Some(one), Some(another)) => one == another,
+            _ => self == other,
+        }
     }
 }
 

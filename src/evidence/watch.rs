@@ -62,6 +62,13 @@ pub(super) enum Spelling {
 
 const BUCKETS: usize = 128;
 
+impl Role {
+    /// Whether only a node sets such a header.
+    fn is_owned(self) -> bool {
+        matches!(self, Self::OwnedByChain | Self::OwnedByNode | Self::OwnedByConvention)
+    }
+}
+
 impl Watch {
     /// The list for a configuration.
     #[must_use]
@@ -117,15 +124,14 @@ impl Watch {
     /// Whether only a node may set a header of that name, in any case and with `_` for `-`.
     #[must_use]
     pub fn owns(&self, name: &[u8]) -> bool {
-        let owned = |role| matches!(role, Role::OwnedByChain | Role::OwnedByNode | Role::OwnedByConvention);
-        self.roles(&name.to_ascii_lowercase()).any(|(role, _)| owned(role))
+        self.roles(&name.to_ascii_lowercase()).any(|(role, _)| role.is_owned())
     }
 
     /// Whether a trailer of that name goes on: none that is owned, holds a credential, or is half of a signature.
     #[must_use]
     pub fn admits_trailer(&self, name: &[u8]) -> bool {
         let ours = |role| matches!(role, Role::Signature | Role::SignatureInput | Role::Credential(_) | Role::Origin(_));
-        !self.owns(name) && !self.roles(&name.to_ascii_lowercase()).any(|(role, _)| ours(role))
+        !self.roles(&name.to_ascii_lowercase()).any(|(role, _)| role.is_owned() || ours(role))
     }
 
     /// The mark of that number.
