@@ -34,6 +34,8 @@ pub mod filter;
 pub mod capture;
 #[cfg(not(target_family = "wasm"))]
 pub mod cli;
+#[cfg(not(target_family = "wasm"))]
+pub mod compile;
 
 pub mod config;
 pub mod names;
@@ -41,3 +43,4 @@ pub mod path;
 pub mod region;
 pub mod register;
 pub mod shape;
+pub mod snapshot;

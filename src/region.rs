@@ -12,12 +12,12 @@ use serde::{Serialize, Serializer};
 use crate::shape::{Json, Mismatch, Path, Problems, Word, object, suggestion, words};
 
 /// A country or territory: ISO 3166-1 alpha-2, or XK, which geography databases use for Kosovo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CountryCode([u8; 2]);
 
 /// Where a source of geography says that something is: a country, or a part of one where the source
 /// is that fine (`UA-43`, ISO 3166-2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// The country
     pub country: CountryCode,

@@ -167,8 +167,10 @@ object! {
         screening: Option<Screening> = None,
         /// The agreement that it accepted
         agreement: Option<Agreement> = None,
-        /// Who owns it; unresolved where left out
-        ownership: Ownership = Ownership::Unresolved,
+        /// Who owns it; unresolved where left out. In files `entity` says it instead
+        ownership: Option<Ownership> = None,
+        /// The company that it is, in the register's entities: who owns it is worked out from there. In files only
+        entity: Option<Text> = None,
         /// The countries that it said it calls from
         declared: Vec<CountryCode> = Vec::new(),
         /// Whether its word on where its users are is trusted
@@ -292,6 +294,12 @@ impl std::ops::Deref for Credential {
 }
 
 impl Customer {
+    /// Whether it is owned from a restricted region; never clear where nobody says so.
+    #[must_use]
+    pub fn ownership(&self) -> Ownership {
+        self.ownership.unwrap_or(Ownership::Unresolved)
+    }
+
     /// How far its screening got; nobody who wasn't screened has passed.
     #[must_use]
     pub fn screening_status(&self) -> Option<ScreeningStatus> {
@@ -326,6 +334,10 @@ impl Register {
                 problems.note(&Path::Member(&here, "id"), format!("`{}` stands twice", customer.id), Some(help));
             }
             check_customer(customer, &here, problems);
+            if customer.entity.is_some() {
+                let help = "say `ownership` here; entities belong to a register of files, which `waybill compile` screens";
+                problems.note(&Path::Member(&here, "entity"), "an inline register has no entities", Some(help.into()));
+            }
             let mut claim = |twice: bool, list: &str, n: usize| {
                 if twice {
                     let place = Path::Member(&here, list);

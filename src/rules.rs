@@ -136,7 +136,7 @@ impl Found {
                 }
             }
         }
-        match customer.ownership {
+        match customer.ownership() {
             Ownership::Clear => {}
             Ownership::Restricted => self.add(FindingCode::OwnershipRestricted, "owned from a restricted region beyond the threshold"),
             Ownership::Unresolved => self.add(FindingCode::OwnershipUnresolved, "who owns it isn't resolved"),

@@ -127,7 +127,7 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
             },
         );
         line(&mut out, "screening", &screening)?;
-        line(&mut out, "ownership", customer.ownership.as_str())?;
+        line(&mut out, "ownership", customer.ownership().as_str())?;
         let declared: Vec<&str> = customer.declared.iter().map(|country| country.as_str()).collect();
         line(&mut out, "declared", if declared.is_empty() { "nothing".to_owned() } else { declared.join(", ") }.as_str())?;
     }
