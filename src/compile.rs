@@ -15,3 +15,4 @@ pub mod directory;
 pub mod networks;
 pub mod ownership;
 pub mod settings;
+pub mod write;

@@ -13,10 +13,10 @@ use sha2::Digest as _;
 pub use sources::{Claim, CredentialPlace, IdentitySource, OriginSource, Role, San, UserSource};
 
 use crate::finding::{Action, FindingCode};
-use crate::names::{Authority, HeaderName, HeaderText, Network, NodeId, PublicKeyText, RouteName, Text, Url, UrlPath, VariableName, hex};
+use crate::names::{Authority, HeaderName, HeaderText, Network, NodeId, RouteName, Text, TrustedKey, Url, UrlPath, VariableName, hex};
 use crate::region::{RegionSettings, Regions, Residency, SetId};
 use crate::register::{Binding, InlineRegister, Register};
-use crate::shape::{Json, Path, Problem, Problems, Shape, Table, Whole, Word, object, read_document, suggestion, words};
+use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, Table, Whole, Word, object, read_document, suggestion, words};
 
 /// The configuration of a node, ready for requests.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub struct Config {
     pub tag: TagSettings,
     /// Whom a refused caller can turn to
     pub disclosure: DisclosureSettings,
+    /// Paths that the node answers itself
+    pub endpoints: EndpointSettings,
     /// What is worth knowing about this configuration though nothing is wrong with it
     pub notices: Vec<Problem>,
 }
@@ -138,7 +140,7 @@ object! {
         /// From which age on it is stale, in seconds since its creation
         max_age_seconds: Whole<1, 31_536_000> = Whole(86_400),
         /// The keys that may have signed it
-        trusted_keys: Vec<PublicKeyText>,
+        trusted_keys: Vec<TrustedKey>,
         /// The lowest sequence that is taken
         min_sequence: Whole<0, { i64::MAX as u64 }> = Whole(0),
     }
@@ -263,6 +265,18 @@ object! {
 }
 
 object! {
+    /// Paths that the node answers itself, whoever asks.
+    pub struct EndpointSettings {
+        /// Whether the node has a register, for load balancers and Kubernetes: 200, or 503 until then
+        ready: Endpoint = Endpoint::default(),
+    }
+}
+
+/// A path that the node answers itself, unless it is off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint(Option<UrlPath>);
+
+object! {
     /// Whom a refused caller can turn to.
     pub struct DisclosureSettings {
         /// Who answers questions
@@ -303,6 +317,8 @@ object! {
         provider: Option<ProviderSettings> = None,
         /// Where events go beside the access log
         reports: ReportSettings = ReportSettings { otlp: None },
+        /// Paths that the node answers itself
+        endpoints: EndpointSettings = EndpointSettings { ready: Endpoint::default() },
         /// Whom a refused caller can turn to
         disclosure: DisclosureSettings = DisclosureSettings { contact: None, appeal_url: None },
     }
@@ -375,6 +391,11 @@ impl Config {
             }
             _ => {}
         }
+        if document.snapshot.as_ref().is_some_and(|snapshot| snapshot.trusted_keys.is_empty()) {
+            let snapshot_at = under("snapshot");
+            let help = "the public part of the key that compiles it, as `waybill keygen` prints it";
+            problems.note(&Path::Member(&snapshot_at, "trusted_keys"), "no key is trusted, so no snapshot can be taken", Some(help.into()));
+        }
         if document.regions.is_some() && inline_regions.is_some() {
             problems.note(&under("regions"), "regions stand here and in `register`", Some("keep one of the two".into()));
         }
@@ -413,6 +434,7 @@ impl Config {
             relay_ignore: document.relay.ignore,
             tag: document.tag,
             disclosure: document.disclosure,
+            endpoints: document.endpoints,
             notices: Vec::new(),
         };
         let notices = config.find_notices(document.reports.otlp.is_some());
@@ -425,13 +447,6 @@ impl Config {
         let mut notice = |path: &str, message: String, help: &str| {
             notices.push(Problem { path: path.into(), message, help: Some(help.into()) });
         };
-        if self.snapshot.is_some() {
-            notice(
-                "$.snapshot",
-                "this version doesn't load snapshots yet: every request is `snapshot.missing`".into(),
-                "use an inline `register`",
-            );
-        }
         if !self.tag.keys.is_empty() {
             notice(
                 "$.tag.keys",
@@ -488,6 +503,30 @@ impl Config {
             notice("$.disclosure.appeal_url", "refused callers aren't told where to appeal".into(), "give an address");
         }
         notices
+    }
+}
+
+impl Endpoint {
+    /// Whether a request's path, without its query, is this one.
+    #[must_use]
+    pub fn is(&self, path: &[u8]) -> bool {
+        let path = path.split(|b| *b == b'?').next().unwrap_or_default();
+        self.0.as_ref().is_some_and(|own| own.as_str().as_bytes() == path)
+    }
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self(UrlPath::parse("/.well-known/waybill/ready").ok())
+    }
+}
+
+impl Word for Endpoint {
+    const WHAT: &'static str = "a path that starts with a slash, or off";
+    const PATTERN: &'static str = r"^(/[!-~]{0,1000}|off)$";
+
+    fn parse(text: &str) -> Result<Self, Mismatch> {
+        if text == "off" { Ok(Self(None)) } else { UrlPath::parse(text).map(|path| Self(Some(path))) }
     }
 }
 

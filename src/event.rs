@@ -10,10 +10,12 @@
 use sha2::Digest as _;
 
 use crate::evidence::address;
+use crate::finding::Action;
 use crate::names::{UnixSeconds, hex};
 use crate::region::Place;
 use crate::request::Time;
 use crate::screen::Decision;
+use crate::snapshot::NetworkClass;
 
 /// The events of one VM: who it is, how many there were, and the digest of the last.
 #[derive(Debug)]
@@ -71,7 +73,7 @@ impl Ledger {
         };
         line.text("mode", decision.config.policy.mode.as_str());
         line.text("verdict", verdict.action.as_str());
-        line.optional("would_be", verdict.would_be.map(|action| action.as_str()));
+        line.optional("would_be", verdict.would_be.as_ref().map(Action::as_str));
         line.optional("route", decision.route());
         line.optional("reason", verdict.reason.map(|code| code.as_str()));
         line.raw(",\"findings\":[");
@@ -85,9 +87,13 @@ impl Ledger {
         line.optional("user", user.as_ref().map(|country| country.as_str()));
         line.optional("origin", origin.as_ref().map(|country| country.as_str()));
         line.optional("address", address.as_deref());
-        line.raw(",\"network\":null,\"chain\":null");
+        line.optional("network", decision.geography.network.map(NetworkClass::as_str));
+        line.raw(",\"chain\":null");
         line.text("policy", &decision.config.policy.revision);
-        line.raw(",\"snapshot\":null");
+        match decision.snapshot {
+            Some(sequence) => line.raw(",\"snapshot\":").number(sequence),
+            None => line.raw(",\"snapshot\":null"),
+        };
         line.text("vm", &self.vm);
         line.raw(",\"seq\":").number(self.seq);
         line.optional("prev", self.prev.as_deref());
@@ -171,7 +177,7 @@ mod tests {
         let mut ledger = Ledger::new(0xfeed);
         let mut prev = None;
         for seq in 0..3 {
-            let decision = screen.decide(&owned.request(), ledger.next_id());
+            let decision = screen.decide(&owned.request(), None, ledger.next_id());
             let line = ledger.write(&decision).to_vec();
             let event: serde_json::Value = serde_json::from_slice(&line).unwrap();
             assert_eq!(event["seq"], seq);

@@ -16,6 +16,7 @@ pub mod request;
 
 pub mod evidence;
 pub mod identity;
+pub mod lookups;
 
 pub mod finding;
 pub mod rules;

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 use sha2::Digest as _;
 
+use crate::key::VerifyingKey;
 use crate::shape::{Mismatch, Word};
 
 /// A node's name: a host name in lower case, as tags and refusals carry it.
@@ -50,7 +51,7 @@ pub struct UrlPath(String);
 
 /// An Ed25519 public key: 32 bytes in standard base64.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicKeyText(String);
+pub struct TrustedKey(VerifyingKey);
 
 /// The name of an environment variable that holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +96,7 @@ macro_rules! text {
         }
     )+ };
 }
-text!(NodeId, Authority, CustomerId, RouteName, HeaderName, HeaderText, Text, Url, UrlPath, PublicKeyText, VariableName);
+text!(NodeId, Authority, CustomerId, RouteName, HeaderName, HeaderText, Text, Url, UrlPath, VariableName);
 
 impl Word for NodeId {
     const WHAT: &'static str = "a node's name, such as acme.example";
@@ -233,16 +234,21 @@ impl Word for UrlPath {
     }
 }
 
-impl Word for PublicKeyText {
+impl Word for TrustedKey {
     const WHAT: &'static str = "an Ed25519 public key: 32 bytes in base64";
-    const PATTERN: &'static str = "^[A-Za-z0-9+/]{43}=$";
+    const PATTERN: &'static str = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
-        if text.strip_suffix('=').is_some_and(|rest| rest.len() == 43 && rest.bytes().all(allowed)) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(Mismatch::new("this is no Ed25519 public key", "32 bytes in standard base64: 43 characters and `=`"))
+        let wrong = || Mismatch::new("this is no Ed25519 public key", "32 bytes in standard base64: 43 characters and `=`");
+        VerifyingKey::from_base64(text).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl TrustedKey {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &VerifyingKey {
+        &self.0
     }
 }
 
@@ -291,6 +297,26 @@ impl Word for Network {
 }
 
 impl Network {
+    /// The network of an address in 4 or 16 bytes and the length of its prefix.
+    #[must_use]
+    pub fn from_parts(address: &[u8], prefix: u8) -> Option<Self> {
+        let address = match <[u8; 4]>::try_from(address) {
+            Ok(v4) => IpAddr::from(v4),
+            Err(_) => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
+        };
+        IpNet::new(address, prefix).ok().map(Self)
+    }
+
+    /// Its address in 4 or 16 bytes, and the length of its prefix.
+    #[must_use]
+    pub fn parts(&self) -> (Vec<u8>, u8) {
+        let address = match self.0.addr() {
+            IpAddr::V4(v4) => v4.octets().to_vec(),
+            IpAddr::V6(v6) => v6.octets().to_vec(),
+        };
+        (address, self.0.prefix_len())
+    }
+
     /// Whether the address is in it. IPv4-mapped addresses must be IPv4 by then.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -342,6 +368,22 @@ impl CredentialDigest {
     #[must_use]
     pub fn of(credential: &[u8]) -> Self {
         Self(sha2::Sha256::digest(credential).into())
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// What a snapshot keeps of a digest: its first half, the other is zero.
+    #[must_use]
+    pub fn of_key(key: [u8; 16]) -> Self {
+        let mut digest = [0; 32];
+        for (to, from) in digest.iter_mut().zip(key) {
+            *to = from;
+        }
+        Self(digest)
     }
 }
 

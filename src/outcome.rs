@@ -44,13 +44,13 @@ pub struct Grounds<'a, 'e> {
     /// The request's evidence
     pub evidence: &'e Evidence<'a>,
     /// The customer, where it is known
-    pub customer: Option<&'a Customer>,
+    pub customer: Option<&'e Customer>,
     /// The request's geography
     pub geography: Geography,
     /// The findings and what is done about each
-    pub weighed: &'e [Weighed<'a>],
+    pub weighed: &'e [Weighed],
     /// The verdict on them
-    pub verdict: &'e Verdict<'a>,
+    pub verdict: &'e Verdict,
     /// When the request came
     pub now: UnixSeconds,
 }
@@ -59,7 +59,7 @@ pub struct Grounds<'a, 'e> {
 #[must_use]
 pub fn outcome<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream, id: &str) -> Outcome<'a> {
     let Grounds { config, evidence, verdict, .. } = grounds;
-    match (verdict.action, verdict.reason) {
+    match (&verdict.action, verdict.reason) {
         (Action::Block, Some(reason)) => Outcome::Answer(refusal::refuse(config, &evidence.path, evidence.speaks_anthropic, reason, id)),
         _ => Outcome::Forward(edits(grounds, request, upstream)),
     }
@@ -78,7 +78,7 @@ fn edits<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstrea
     if let Some(tag) = tag::tag(config, customer, geography, weighed, now) {
         edits.set.push((tag::HEADER, tag.into_bytes()));
     }
-    if let Action::Reroute(route) = verdict.action {
+    if let Action::Reroute(route) = &verdict.action {
         edits.set.push((ROUTE_HEADER, route.as_str().into()));
     }
     edits.remove.sort_unstable();

@@ -77,9 +77,9 @@ pub struct Regions {
     /// The set's id, for explanations
     pub set: String,
     // INVARIANT (sorted): both, so that they can be searched
-    supported: Vec<CountryCode>,
-    restricted: Vec<CountryCode>,
-    restricted_parts: Vec<Place>,
+    pub(crate) supported: Vec<CountryCode>,
+    pub(crate) restricted: Vec<CountryCode>,
+    pub(crate) restricted_parts: Vec<Place>,
 }
 
 /// One dated set of `data/regions.json`, and what that file says of all sets.
@@ -197,6 +197,16 @@ impl Place {
     }
 }
 
+impl Word for Place {
+    const WHAT: &'static str = "a country, or a part of one (ISO 3166-2), such as UA-43";
+    const PATTERN: &'static str = "^[A-Z]{2}(-[A-Z0-9]{1,3})?$";
+
+    fn parse(text: &str) -> Result<Self, Mismatch> {
+        let unknown = || Mismatch::new(format!("unknown place `{text}`"), "ISO 3166, such as `SG` or `UA-43`");
+        Self::from_bytes(text.as_bytes()).filter(|place| place.to_string() == text).ok_or_else(unknown)
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.subdivision {
@@ -292,6 +302,14 @@ impl Regions {
         let with_china = |code: CountryCode| FOLLOW_CHINA.contains(&code.0) && named_or_left_out(CHINA) && !contains(&set.supported, code);
         let restricted = countries().filter(|code| named_or_left_out(*code) || with_china(*code)).collect();
         Some(Self { set: settings.set.0.clone(), supported: set.supported, restricted, restricted_parts: set.restricted_parts })
+    }
+
+    /// Regions that were put together before, as a snapshot has them.
+    #[must_use]
+    pub fn resolved(set: String, mut supported: Vec<CountryCode>, mut restricted: Vec<CountryCode>, restricted_parts: Vec<Place>) -> Self {
+        supported.sort_unstable();
+        restricted.sort_unstable();
+        Self { set, supported, restricted, restricted_parts }
     }
 
     /// How the place stands.

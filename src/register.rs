@@ -6,8 +6,10 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
 
 use crate::finding::{Action, FindingCode};
+use crate::key::VerifyingKey;
 use crate::names::{CredentialDigest, CustomerId, HeaderText, LAST_SECOND, Network, NodeId, Text, UnixSeconds};
 use crate::region::{CountryCode, Residency};
 use crate::shape::{Json, Path, Problems, Shape, Table, object, words};
@@ -208,7 +210,7 @@ object! {
         /// Curve
         crv: Curve,
         /// The public key: 32 bytes in base64url without padding
-        x: Text,
+        x: VerifyingKey,
         /// Not before, in seconds since 1970
         nbf: Option<crate::shape::Whole<0, LAST_SECOND>> = None,
         /// Expires, in seconds since 1970
@@ -247,7 +249,7 @@ object! {
 /// All customers, with what leads to them.
 #[derive(Debug)]
 pub struct Register {
-    customers: Vec<Customer>,
+    customers: Vec<Rc<Customer>>,
     // INVARIANT (indices): every value is an index into `customers`, and into its `credentials`
     by_credential: HashMap<CredentialDigest, (usize, usize), BuildHasherDefault<DigestHasher>>,
     by_certificate: HashMap<String, usize>,
@@ -282,6 +284,12 @@ impl Shape for Credential {
 
     fn schema() -> serde_json::Value {
         serde_json::json!({"oneOf": [CredentialDigest::schema(), CredentialEntry::schema()]})
+    }
+}
+
+impl From<CredentialEntry> for Credential {
+    fn from(entry: CredentialEntry) -> Self {
+        Self(entry)
     }
 }
 
@@ -371,7 +379,7 @@ impl Register {
             }
             check_screening(node.screening.as_ref(), &here, problems);
         }
-        register.customers = inline.customers;
+        register.customers = inline.customers.into_iter().map(Rc::new).collect();
         register
     }
 
@@ -389,27 +397,26 @@ impl Register {
 
     /// All customers, in the order of the register.
     pub fn customers(&self) -> impl Iterator<Item = &Customer> {
-        self.customers.iter()
+        self.customers.iter().map(|customer| &**customer)
     }
 
-    /// The customer behind a credential, and the credential's entry.
+    /// The customer behind a credential, and the index of its entry among the customer's.
     #[must_use]
-    pub fn by_credential(&self, digest: &CredentialDigest) -> Option<(&Customer, &CredentialEntry)> {
+    pub fn by_credential(&self, digest: &CredentialDigest) -> Option<(Rc<Customer>, usize)> {
         let (customer, credential) = self.by_credential.get(digest)?;
-        let customer = self.customers.get(*customer)?;
-        Some((customer, customer.credentials.get(*credential)?))
+        Some((self.customers.get(*customer).map(Rc::clone)?, *credential))
     }
 
     /// The customer that a client certificate names.
     #[must_use]
-    pub fn by_certificate(&self, name: &str) -> Option<&Customer> {
-        self.customers.get(*self.by_certificate.get(name)?)
+    pub fn by_certificate(&self, name: &str) -> Option<Rc<Customer>> {
+        self.customers.get(*self.by_certificate.get(name)?).map(Rc::clone)
     }
 
     /// The customer that a JWT claim names.
     #[must_use]
-    pub fn by_claim(&self, value: &str) -> Option<&Customer> {
-        self.customers.get(*self.by_claim.get(value)?)
+    pub fn by_claim(&self, value: &str) -> Option<Rc<Customer>> {
+        self.customers.get(*self.by_claim.get(value)?).map(Rc::clone)
     }
 }
 

@@ -6,10 +6,12 @@ use crate::config::{Config, Role, Upstream};
 use crate::evidence::{Evidence, Reading};
 use crate::finding::{Finding, FindingCode};
 use crate::identity::Identity;
+use crate::lookups::{Lookups, Origin};
 use crate::names::{UnixSeconds, printable};
 use crate::path;
 use crate::region::{Place, Regions, Standing};
 use crate::register::{Customer, Enforcement, Kind, Ownership, ScreeningStatus, Status};
+use crate::snapshot::NetworkClass;
 
 /// The geography of a request, its parts kept apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,20 +20,33 @@ pub struct Geography {
     pub user: Option<Place>,
     /// Where the call comes from: the first deciding source that knows, else the first that hints
     pub origin: Option<Place>,
+    /// What kind of network it comes from
+    pub network: Option<NetworkClass>,
 }
 
 /// Everything that fired, in catalogue order.
 #[must_use]
-pub fn findings(config: &Config, evidence: &Evidence<'_>, identity: &Identity<'_>, now: UnixSeconds) -> Vec<Finding> {
+pub fn findings(
+    config: &Config,
+    lookups: Lookups<'_>,
+    evidence: &Evidence<'_>,
+    identity: &Identity,
+    origin: &Origin<'_>,
+    now: UnixSeconds,
+) -> Vec<Finding> {
     let mut found = Found(Vec::new());
+    if let Some(created) = lookups.stale_since(now) {
+        found.add(FindingCode::SnapshotStale, format!("the snapshot was made {created}"));
+    }
     found.identity(evidence, identity, now);
     if let Some(customer) = identity.customer() {
         found.customer(config, customer, now);
     }
     found.upstream(evidence, identity.customer(), &config.upstream);
-    if let Some(regions) = &config.regions {
-        found.geography(config, regions, evidence, identity.customer());
+    if let Some(regions) = lookups.regions() {
+        found.geography(regions, evidence, origin, identity.customer());
     }
+    found.network(origin);
     found.marks(evidence, identity.customer());
     found.0.sort_unstable_by_key(|finding| finding.code);
     found.0
@@ -39,7 +54,7 @@ pub fn findings(config: &Config, evidence: &Evidence<'_>, identity: &Identity<'_
 
 /// What fires at another upstream than the node's own, in catalogue order.
 #[must_use]
-pub fn findings_at(upstream: &Upstream, evidence: &Evidence<'_>, identity: &Identity<'_>) -> Vec<Finding> {
+pub fn findings_at(upstream: &Upstream, evidence: &Evidence<'_>, identity: &Identity) -> Vec<Finding> {
     let mut found = Found(Vec::new());
     found.upstream(evidence, identity.customer(), upstream);
     found.0
@@ -47,32 +62,14 @@ pub fn findings_at(upstream: &Upstream, evidence: &Evidence<'_>, identity: &Iden
 
 /// The geography of a request.
 #[must_use]
-pub fn geography(config: &Config, evidence: &Evidence<'_>, customer: Option<&Customer>) -> Geography {
+pub fn geography(evidence: &Evidence<'_>, origin: &Origin<'_>, customer: Option<&Customer>) -> Geography {
     let (users, _) = vouched(evidence, customer);
-    let user = users.first().map(|reading| reading.place);
-    let readings = trusted_origin(evidence);
-    let decided = readings.iter().find(|reading| role(config, reading) == Role::Decides);
-    Geography { user, origin: decided.or(readings.first()).map(|reading| reading.place) }
+    Geography { user: users.first().map(|reading| reading.place), origin: origin.place(), network: origin.network() }
 }
 
 /// What is said of the user: by a customer that is trusted with it, or merely claimed.
 fn vouched<'e>(evidence: &'e Evidence<'_>, customer: Option<&Customer>) -> (&'e [Reading], &'e [Reading]) {
     if customer.is_some_and(|customer| customer.vouches_for_users) { (&evidence.user, &[]) } else { (&[], &evidence.user) }
-}
-
-/// What sources say of the client's address; nothing where they were asked about another address.
-fn trusted_origin<'e>(evidence: &'e Evidence<'_>) -> &'e [Reading] {
-    if evidence.other_address { &[] } else { &evidence.origin }
-}
-
-fn role(config: &Config, reading: &Reading) -> Role {
-    config.geo.origin.get(reading.source).map_or(Role::Hints, |source| source.role)
-}
-
-/// What a reading's source is called in an explanation.
-fn origin_source(config: &Config, reading: &Reading) -> String {
-    let source = config.geo.origin.get(reading.source);
-    source.and_then(|source| source.header.as_ref()).map_or_else(|| "snapshot".into(), ToString::to_string)
 }
 
 /// The findings of a request while they are collected.
@@ -83,7 +80,7 @@ impl Found {
         self.0.push(Finding { code, evidence: evidence.into() });
     }
 
-    fn identity(&mut self, evidence: &Evidence<'_>, identity: &Identity<'_>, now: UnixSeconds) {
+    fn identity(&mut self, evidence: &Evidence<'_>, identity: &Identity, now: UnixSeconds) {
         let caller = match identity {
             Identity::Unloaded => return self.add(FindingCode::SnapshotMissing, "no register is loaded"),
             Identity::Missing => return self.add(FindingCode::IdentityMissing, "no configured place holds a credential"),
@@ -96,7 +93,7 @@ impl Found {
             }
             Identity::Known(caller) => caller,
         };
-        if let Some(expires) = caller.entry.and_then(|entry| entry.expires).filter(|expires| *expires <= now) {
+        if let Some(expires) = caller.entry().and_then(|entry| entry.expires).filter(|expires| *expires <= now) {
             self.add(FindingCode::IdentityExpired, format!("the credential expired {expires}"));
         }
         if caller.outside {
@@ -163,24 +160,22 @@ impl Found {
         }
     }
 
-    fn geography(&mut self, config: &Config, regions: &Regions, evidence: &Evidence<'_>, customer: Option<&Customer>) {
+    fn geography(&mut self, regions: &Regions, evidence: &Evidence<'_>, origin: &Origin<'_>, customer: Option<&Customer>) {
         // who says what, by how the place stands; a vouched user's place is said by the customer
         let mut said = Said::default();
         let (users, claims) = vouched(evidence, customer);
         for reading in users {
             said.note(regions.standing(reading.place), || format!("user {}", reading.place));
         }
-        let readings = trusted_origin(evidence);
-        let by = |wanted| readings.iter().filter(move |reading| role(config, reading) == wanted);
-        for reading in by(Role::Decides) {
-            said.note(regions.standing(reading.place), || format!("origin {} ({})", reading.place, origin_source(config, reading)));
+        let by = |wanted| origin.located.iter().filter(move |located| located.role == wanted);
+        for located in by(Role::Decides) {
+            said.note(regions.standing(located.place), || format!("origin {} ({})", located.place, located.source));
         }
-        let hint = by(Role::Hints).find(|reading| regions.standing(reading.place) == Standing::Restricted);
+        let hint = by(Role::Hints).find(|located| regions.standing(located.place) == Standing::Restricted);
         if let Some(hint) = hint.filter(|_| said.restricted.is_empty()) {
-            let source = origin_source(config, hint);
             self.add(
                 FindingCode::GeoConflict,
-                format!("origin {} ({source}, a hint) where no deciding source says restricted", hint.place),
+                format!("origin {} ({}, a hint) where no deciding source says restricted", hint.place, hint.source),
             );
         }
         if !said.restricted.is_empty() {
@@ -189,7 +184,7 @@ impl Found {
         if !said.unlisted.is_empty() {
             self.add(FindingCode::GeoUnlisted, said.unlisted);
         }
-        if readings.is_empty() {
+        if origin.located.is_empty() {
             let why = match (evidence.other_address, evidence.address.client, evidence.address.malformed) {
                 (_, None, _) => "the direct peer's address isn't known",
                 (true, ..) => "Envoy looked up another address than the client's",
@@ -203,15 +198,34 @@ impl Found {
         }
         if let Some(customer) = customer {
             let mut undeclared = String::new();
-            for place in users.iter().chain(by(Role::Decides)).map(|reading| reading.place) {
-                if !customer.declared.contains(&place.country) {
+            let places = users.iter().map(|reading| reading.place).chain(by(Role::Decides).map(|located| located.place));
+            let mut last = None;
+            for place in places.filter(|place| !customer.declared.contains(&place.country)) {
+                // sources that agree say it once
+                if last != Some(place) {
                     append(&mut undeclared, &place.to_string());
                 }
+                last = Some(place);
             }
             if !undeclared.is_empty() {
                 undeclared.push_str(" isn't declared");
                 self.add(FindingCode::GeoUndeclared, undeclared);
             }
+        }
+    }
+
+    /// What kind of network the client's address is in.
+    fn network(&mut self, origin: &Origin<'_>) {
+        let (mut hiding, mut hosting) = (String::new(), String::new());
+        for (list, class) in &origin.networks {
+            let words = if class.hides() { &mut hiding } else { &mut hosting };
+            append(words, &format!("{class} ({list})"));
+        }
+        if !hiding.is_empty() {
+            self.add(FindingCode::NetworkAnonymizer, hiding);
+        }
+        if !hosting.is_empty() {
+            self.add(FindingCode::NetworkHosting, hosting);
         }
     }
 

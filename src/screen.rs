@@ -7,10 +7,12 @@ use crate::config::Config;
 use crate::evidence::{Evidence, Watch};
 use crate::finding::Action;
 use crate::identity::Identity;
+use crate::lookups::{Lookups, Origin};
 use crate::outcome::{Grounds, Outcome, outcome};
 use crate::request::{Request, Time};
 use crate::rules::{self, Geography};
 use crate::shape::Problems;
+use crate::snapshot::Snapshot;
 use crate::verdict::{Verdict, Weighed, verdict, weigh};
 
 /// A configuration and what follows from it for every request.
@@ -32,13 +34,17 @@ pub struct Decision<'a> {
     /// What was seen
     pub evidence: Evidence<'a>,
     /// Who is calling
-    pub identity: Identity<'a>,
+    pub identity: Identity,
+    /// What is known of the client's address
+    pub origin: Origin<'a>,
     /// From where
     pub geography: Geography,
+    /// The sequence of the snapshot that it was looked up in
+    pub snapshot: Option<u64>,
     /// What fired, and what is done about each
-    pub weighed: Vec<Weighed<'a>>,
+    pub weighed: Vec<Weighed>,
     /// What is done about the request
-    pub verdict: Verdict<'a>,
+    pub verdict: Verdict,
     /// How
     pub outcome: Outcome<'a>,
 }
@@ -66,29 +72,38 @@ impl Screen {
         &self.watch
     }
 
-    /// Decides a request. `id` names its event.
+    /// Decides a request by what the snapshot says, unless the configuration has an inline register. `id`
+    /// names its event.
     #[must_use]
-    pub fn decide<'a>(&'a self, request: &Request<'a>, id: String) -> Decision<'a> {
+    pub fn decide<'a>(&'a self, request: &Request<'a>, snapshot: Option<&'a Snapshot>, id: String) -> Decision<'a> {
         let config = &self.config;
         let now = request.time.seconds();
         let evidence = Evidence::gather(config, &self.watch, request);
-        let identity = Identity::look_up(config, &evidence, now);
+        let lookups = Lookups::new(config, snapshot);
+        let identity = Identity::look_up(lookups, &evidence, now);
         let customer = identity.customer();
-        let geography = rules::geography(config, &evidence, customer);
-        let mut weighed = weigh(&config.policy, customer, rules::findings(config, &evidence, &identity, now), now);
+        let origin = lookups.origin(&evidence);
+        let geography = rules::geography(&evidence, &origin, customer);
+        let findings = rules::findings(config, lookups, &evidence, &identity, &origin, now);
+        let mut weighed = weigh(&config.policy, customer, findings, now);
         let mut verdict = verdict(config.policy.mode, &weighed);
         let mut upstream = &config.upstream;
-        if let Action::Reroute(name) = verdict.action
-            && let Some(other) = config.routes.get(name)
-        {
-            let there = weigh(&config.policy, customer, rules::findings_at(other, &evidence, &identity), now);
-            verdict = look_again(verdict, &there);
-            merge(&mut weighed, there);
-            upstream = other;
+        if let Action::Reroute(name) = &verdict.action {
+            match config.routes.get(name) {
+                Some(other) => {
+                    let there = weigh(&config.policy, customer, rules::findings_at(other, &evidence, &identity), now);
+                    verdict = look_again(verdict, &there);
+                    merge(&mut weighed, there);
+                    upstream = other;
+                }
+                // a snapshot's override may name a route that this node doesn't have
+                None => verdict.action = Action::Block,
+            }
         }
         let grounds = Grounds { config, evidence: &evidence, customer, geography, weighed: &weighed, verdict: &verdict, now };
         let outcome = outcome(grounds, request, upstream, &id);
-        Decision { id, time: request.time, config, evidence, identity, geography, weighed, verdict, outcome }
+        let snapshot = lookups.sequence();
+        Decision { id, time: request.time, config, evidence, identity, origin, geography, snapshot, weighed, verdict, outcome }
     }
 }
 
@@ -96,7 +111,7 @@ impl Decision<'_> {
     /// The entry of `routes` that the request is sent to, where it is rerouted.
     #[must_use]
     pub fn route(&self) -> Option<&str> {
-        match self.verdict.action {
+        match &self.verdict.action {
             Action::Reroute(name) => Some(name.as_str()),
             Action::Allow | Action::Report | Action::Block => None,
         }
@@ -105,15 +120,15 @@ impl Decision<'_> {
 
 /// After a reroute: whatever would refuse or reroute at the new upstream too refuses the request, since
 /// there is nowhere left to send it.
-fn look_again<'a>(verdict: Verdict<'a>, there: &[Weighed<'a>]) -> Verdict<'a> {
+fn look_again(verdict: Verdict, there: &[Weighed]) -> Verdict {
     match there.iter().find(|weighed| matches!(weighed.action, Action::Block | Action::Reroute(_))) {
-        Some(weighed) => Verdict { action: &Action::Block, would_be: None, reason: Some(weighed.finding.code) },
+        Some(weighed) => Verdict { action: Action::Block, would_be: None, reason: Some(weighed.finding.code) },
         None => verdict,
     }
 }
 
 /// Adds what fired only at the new upstream, in catalogue order.
-fn merge<'a>(weighed: &mut Vec<Weighed<'a>>, there: Vec<Weighed<'a>>) {
+fn merge(weighed: &mut Vec<Weighed>, there: Vec<Weighed>) {
     for new in there {
         if !weighed.iter().any(|known| known.finding.code == new.finding.code) {
             weighed.push(new);

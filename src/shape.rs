@@ -213,6 +213,12 @@ impl<K, V> Table<K, V> {
         Self(Vec::new())
     }
 
+    /// A table of these entries, whose names differ.
+    #[must_use]
+    pub fn from_entries(entries: Vec<(K, V)>) -> Self {
+        Self(entries)
+    }
+
     /// The value that stands under a name.
     pub fn get<Q: ?Sized>(&self, name: &Q) -> Option<&V>
     where

@@ -1,21 +1,44 @@
 //! The snapshot: what a request looks up, compiled from the register into one signed file.
+//!
+//! [`layout`] says what is in the file and verifies it part by part. A worker holds the [`table`] of addresses
+//! itself, since every request asks it; a million customers stay where the pages are ([`Pages`]: in Envoy the
+//! memory that all workers share, at the desk the file), and only those seen lately are held here.
 
-use crate::region::Place;
+pub mod customers;
+pub mod fetch;
+pub mod layout;
+pub mod nodes;
+pub mod table;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use customers::{Key, Naming};
+use layout::{Head, PageKind, PageRow, Preamble, Refused};
+use nodes::Nodes;
+use table::{AddressTable, FactsRow};
+
+use crate::names::{CredentialDigest, UnixSeconds};
+use crate::region::{Place, Regions};
+use crate::register::{Customer, Node};
 use crate::shape::words;
 
 words! {
-    /// What the networks of a list are.
+    /// What the networks of a list are, from what hides least to what hides most.
     pub enum NetworkClass {
-        /// A cloud or a data centre
-        Hosting = "hosting",
         /// A content delivery network
         Cdn = "cdn",
+        /// A cloud or a data centre
+        Hosting = "hosting",
+        /// An open proxy
+        Proxy = "proxy",
         /// A VPN
         Vpn = "vpn",
         /// An exit of Tor
         Tor = "tor",
-        /// An open proxy
-        Proxy = "proxy",
     }
 }
 
@@ -28,4 +51,246 @@ pub struct Facts {
     pub asn: Option<u32>,
     /// The lists that it is on, as bits: bit n is the n-th list in the order of the sources
     pub lists: u64,
+}
+
+/// Where the pages of a snapshot are.
+pub trait Pages {
+    /// The bytes of a page, verified; `None` where it is gone, because the worker's snapshot is no longer the current one.
+    fn page(&self, number: usize) -> Option<Vec<u8>>;
+}
+
+/// A verified snapshot, ready for requests.
+pub struct Snapshot {
+    preamble: Preamble,
+    head: Head,
+    addresses: AddressTable,
+    nodes: Nodes,
+    pages: Box<dyn Pages>,
+    bucket_bits: u32,
+    seen: RefCell<Seen>,
+}
+
+/// The customers seen lately: a fixed number of places, in each the last that belonged there.
+struct Seen(Vec<Option<(Key, Naming, Rc<Customer>)>>);
+
+/// How many customers a worker remembers: some 4 MB where each has a profile and a few countries.
+const REMEMBERED: usize = 4_096;
+
+impl NetworkClass {
+    /// Whether it hides where a request comes from.
+    #[must_use]
+    pub fn hides(self) -> bool {
+        match self {
+            Self::Cdn | Self::Hosting => false,
+            Self::Proxy | Self::Vpn | Self::Tor => true,
+        }
+    }
+}
+
+impl Snapshot {
+    /// A snapshot of that preamble and head, whose pages were each verified. Pages that the one before has too
+    /// are taken over, and the memory of its others is free before the first new one is read: a worker never
+    /// holds two tables.
+    ///
+    /// # Errors
+    /// What breaks the format from one page to the next, or that pages are gone.
+    pub fn new(preamble: Preamble, head: Head, pages: Box<dyn Pages>, before: Option<Self>) -> Result<Self, Refused> {
+        let mut kept = before.map(|before| before.into_pages(&head)).unwrap_or_default();
+        let digest = |number: usize| head.pages.get(number).map(|page| page.digest);
+        let addresses = AddressTable::new(&head, |number| kept.remove(&digest(number)?).or_else(|| pages.page(number)))?;
+        let nodes = Nodes::new(&head, |number| pages.page(number))?;
+        let buckets = head.of_kind(PageKind::Customers).len();
+        if !buckets.is_power_of_two() {
+            return Err(Refused::Head("the number of its buckets is no power of two".into()));
+        }
+        Ok(Self { preamble, head, addresses, nodes, pages, bucket_bits: buckets.trailing_zeros(), seen: RefCell::default() })
+    }
+
+    /// The pages of its table that the next snapshot has too.
+    fn into_pages(self, next: &Head) -> BTreeMap<[u8; 32], Vec<u8>> {
+        let wanted: BTreeSet<&[u8; 32]> = next.pages.iter().map(|page| &page.digest).collect();
+        let rows = self.head.pages.iter();
+        let pages = rows.map(|row| row.digest).zip(self.addresses.into_pages());
+        pages.filter(|(digest, _)| wanted.contains(digest)).collect()
+    }
+
+    /// Its sequence.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.preamble.sequence
+    }
+
+    /// When it was compiled.
+    #[must_use]
+    pub fn created(&self) -> UnixSeconds {
+        self.preamble.created
+    }
+
+    /// How many bytes its table of addresses has.
+    #[must_use]
+    pub fn table_size(&self) -> usize {
+        self.addresses.size()
+    }
+
+    /// Its signed beginning.
+    #[must_use]
+    pub fn preamble(&self) -> &Preamble {
+        &self.preamble
+    }
+
+    /// Its head.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The regions to judge by.
+    #[must_use]
+    pub fn regions(&self) -> &Regions {
+        &self.head.regions
+    }
+
+    /// What is known of an address.
+    #[must_use]
+    pub fn address(&self, address: IpAddr) -> Option<FactsRow<'_>> {
+        self.addresses.find(address)
+    }
+
+    /// The customer behind a credential, and the index of its entry among the customer's.
+    #[must_use]
+    pub fn by_credential(&self, digest: &CredentialDigest) -> Option<(Rc<Customer>, usize)> {
+        // a record holds the one credential that leads to it
+        self.customer(Key::of_credential(digest), Naming::Credential).map(|customer| (customer, 0))
+    }
+
+    /// The customer that a client certificate names.
+    #[must_use]
+    pub fn by_certificate(&self, name: &str) -> Option<Rc<Customer>> {
+        self.customer(Key::of_name(Naming::Certificate, name), Naming::Certificate)
+    }
+
+    /// The customer that a JWT claim names.
+    #[must_use]
+    pub fn by_claim(&self, value: &str) -> Option<Rc<Customer>> {
+        self.customer(Key::of_name(Naming::Claim, value), Naming::Claim)
+    }
+
+    /// A customer that runs a node, by its id.
+    #[must_use]
+    pub fn by_id(&self, id: &str) -> Option<Rc<Customer>> {
+        self.customer(Key::of_name(Naming::Id, id), Naming::Id)
+    }
+
+    /// The node that has a key of this thumbprint (RFC 7638).
+    #[must_use]
+    pub fn node(&self, thumbprint: &str) -> Option<&Node> {
+        self.nodes.by_thumbprint(thumbprint)
+    }
+
+    fn customer(&self, key: Key, naming: Naming) -> Option<Rc<Customer>> {
+        if let Some(customer) = self.seen.borrow().get(&key, naming) {
+            return Some(customer);
+        }
+        let number = self.head.of_kind(PageKind::Customers).start.checked_add(key.bucket(self.bucket_bits))?;
+        let rows = self.head.pages.get(number)?.rows;
+        let page = (rows > 0).then(|| self.pages.page(number))??;
+        let customer = Rc::new(customers::find(&page, rows, &key, naming)?);
+        self.seen.borrow_mut().put(key, naming, Rc::clone(&customer));
+        Some(customer)
+    }
+}
+
+/// A snapshot in one piece, as the desk has it.
+#[cfg(not(target_family = "wasm"))]
+impl Snapshot {
+    /// Reads a whole file: verifies the signature, each page and their order.
+    ///
+    /// # Errors
+    /// The first reason not to take it.
+    pub fn read(file: Vec<u8>, trusted: impl Fn(&crate::key::VerifyingKey) -> bool) -> Result<Self, Refused> {
+        let preamble = Preamble::parse(&file, trusted)?;
+        let size = u64::try_from(file.len()).unwrap_or(u64::MAX);
+        if size < preamble.file_size {
+            return Err(Refused::Truncated);
+        }
+        if size > preamble.file_size {
+            return Err(Refused::Head("something follows its last page".into()));
+        }
+        let head = file.get(layout::PREAMBLE..layout::PREAMBLE.saturating_add(preamble.head_size)).ok_or(Refused::Truncated)?;
+        let head = Head::parse(&preamble, head)?;
+        let mut places = Vec::with_capacity(head.pages.len());
+        for (number, row) in head.pages.iter().enumerate() {
+            let begin = usize::try_from(row.offset).unwrap_or(usize::MAX);
+            let place = begin..begin.saturating_add(row.size);
+            let page = file.get(place.clone()).ok_or(Refused::Truncated)?;
+            row.verify(number, page)?;
+            check_page(&head, number, page)?;
+            places.push(place);
+        }
+        Self::new(preamble, head, Box::new(FilePages { file, places }), None)
+    }
+}
+
+/// The pages of a file.
+#[cfg(not(target_family = "wasm"))]
+struct FilePages {
+    file: Vec<u8>,
+    places: Vec<std::ops::Range<usize>>,
+}
+
+#[cfg(not(target_family = "wasm"))]
+impl Pages for FilePages {
+    fn page(&self, number: usize) -> Option<Vec<u8>> {
+        self.file.get(self.places.get(number)?.clone()).map(<[u8]>::to_vec)
+    }
+}
+
+/// Checks a page that was verified, before anything reads it.
+///
+/// # Errors
+/// What breaks the format within it.
+pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), Refused> {
+    let Some(PageRow { kind, rows, .. }) = head.pages.get(number).copied() else {
+        return Err(Refused::Page(number, "there is no such page"));
+    };
+    let found = match kind {
+        PageKind::Facts | PageKind::V4 | PageKind::V6 | PageKind::V6Fine => table::check(kind, bytes, rows, &head.contents),
+        PageKind::Nodes => nodes::check(bytes, rows),
+        PageKind::Customers => {
+            let buckets = head.of_kind(kind);
+            customers::check(bytes, rows, number.saturating_sub(buckets.start), buckets.len().trailing_zeros())
+        }
+    };
+    found.map_err(|why| Refused::Page(number, why))
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Snapshot({})", self.preamble.sequence)
+    }
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self(vec![None; REMEMBERED])
+    }
+}
+
+impl Seen {
+    /// The place of a key: by other bits than those that choose its bucket.
+    fn place(key: &Key) -> usize {
+        let [.., a, b] = key.0;
+        usize::from(u16::from_le_bytes([a, b])) % REMEMBERED
+    }
+
+    fn get(&self, key: &Key, naming: Naming) -> Option<Rc<Customer>> {
+        let (known, kind, customer) = self.0.get(Self::place(key))?.as_ref()?;
+        (known == key && *kind == naming).then(|| Rc::clone(customer))
+    }
+
+    fn put(&mut self, key: Key, naming: Naming, customer: Rc<Customer>) {
+        if let Some(place) = self.0.get_mut(Self::place(&key)) {
+            *place = Some((key, naming, customer));
+        }
+    }
 }

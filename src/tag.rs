@@ -21,6 +21,7 @@ const UNTIL: &KeyRef = key_ref("until");
 const DECLARED: &KeyRef = key_ref("declared");
 const USER: &KeyRef = key_ref("user");
 const ORIGIN: &KeyRef = key_ref("origin");
+const NETWORK: &KeyRef = key_ref("network");
 const ATTEST: &KeyRef = key_ref("attest");
 const FINDINGS: &KeyRef = key_ref("findings");
 const POLICY: &KeyRef = key_ref("policy");
@@ -28,13 +29,7 @@ const AT: &KeyRef = key_ref("at");
 
 /// The tag of a request; `None` only if a value can't be a structured field, which parsing rules out.
 #[must_use]
-pub fn tag(
-    config: &Config,
-    customer: Option<&Customer>,
-    geography: Geography,
-    weighed: &[Weighed<'_>],
-    now: UnixSeconds,
-) -> Option<String> {
+pub fn tag(config: &Config, customer: Option<&Customer>, geography: Geography, weighed: &[Weighed], now: UnixSeconds) -> Option<String> {
     let mut text = String::with_capacity(320);
     let mut dict = DictSerializer::with_buffer(&mut text);
     let string = |text| StringRef::from_str(text).ok();
@@ -60,6 +55,9 @@ pub fn tag(
         if let Some(place) = place {
             dict.bare_item(key, string(place.country.as_str())?);
         }
+    }
+    if let Some(network) = geography.network {
+        dict.bare_item(NETWORK, token(network.as_str())?);
     }
     dict.bare_item(ATTEST, token(attest(customer))?);
     let mut findings = dict.inner_list(FINDINGS);

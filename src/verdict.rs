@@ -11,36 +11,36 @@ use crate::register::Customer;
 
 /// A finding and what the policy says is done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Weighed<'a> {
+pub struct Weighed {
     /// What fired
     pub finding: Finding,
     /// The action by override, policy or catalogue, whatever the mode
-    pub action: &'a Action,
+    pub action: Action,
 }
 
 /// What is done about a request, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict<'a> {
+pub struct Verdict {
     /// What is done
-    pub action: &'a Action,
+    pub action: Action,
     /// What `mode: enforce` would have done, where the mode softened it
-    pub would_be: Option<&'a Action>,
+    pub would_be: Option<Action>,
     /// The finding that decided; none on allow
     pub reason: Option<FindingCode>,
 }
 
 /// Says for each finding what is to be done about it: the customer's override, else the policy.
 #[must_use]
-pub fn weigh<'a>(policy: &'a Policy, customer: Option<&'a Customer>, findings: Vec<Finding>, now: UnixSeconds) -> Vec<Weighed<'a>> {
+pub fn weigh(policy: &Policy, customer: Option<&Customer>, findings: Vec<Finding>, now: UnixSeconds) -> Vec<Weighed> {
     let action =
         |code| customer.and_then(|customer| customer.override_for(code, now)).map_or_else(|| policy.action(code), |entry| &entry.action);
-    findings.into_iter().map(|finding| Weighed { action: action(finding.code), finding }).collect()
+    findings.into_iter().map(|finding| Weighed { action: action(finding.code).clone(), finding }).collect()
 }
 
 /// The verdict on weighed findings, which stand in catalogue order.
 #[must_use]
-pub fn verdict<'a>(mode: Mode, weighed: &[Weighed<'a>]) -> Verdict<'a> {
-    let mut best: Option<(&'a Action, &'a Action, FindingCode)> = None;
+pub fn verdict(mode: Mode, weighed: &[Weighed]) -> Verdict {
+    let mut best: Option<(&Action, &Action, FindingCode)> = None;
     let mut strongest = &Action::Allow;
     for Weighed { finding, action } in weighed {
         let effective = soften(mode, finding.code, action);
@@ -54,10 +54,10 @@ pub fn verdict<'a>(mode: Mode, weighed: &[Weighed<'a>]) -> Verdict<'a> {
     }
     match best {
         Some((action, _, code)) if *action != Action::Allow => {
-            let would_be = (strongest.strength() > action.strength()).then_some(strongest);
-            Verdict { action, would_be, reason: Some(code) }
+            let would_be = (strongest.strength() > action.strength()).then(|| strongest.clone());
+            Verdict { action: action.clone(), would_be, reason: Some(code) }
         }
-        _ => Verdict { action: &Action::Allow, would_be: None, reason: None },
+        _ => Verdict { action: Action::Allow, would_be: None, reason: None },
     }
 }
 
@@ -69,10 +69,10 @@ fn soften(mode: Mode, code: FindingCode, action: &Action) -> &Action {
     }
 }
 
-impl Verdict<'_> {
+impl Verdict {
     /// The HTTP status of the refusal, where it is one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
-        self.reason.filter(|_| *self.action == Action::Block).map(FindingCode::status)
+        self.reason.filter(|_| self.action == Action::Block).map(FindingCode::status)
     }
 }

@@ -58,7 +58,7 @@ fn what_is_read_is_published() {
 /// The host offers far more than a node reads. Whoever asks it for more has to publish that first.
 #[test]
 fn the_filter_asks_the_host_for_nothing_else() {
-    let source: String = ["src/filter/http.rs", "src/filter/root.rs", "src/filter/node.rs", "src/filter/host.rs"].map(read).concat();
+    let source: String = ["src/filter/http.rs", "src/filter/root.rs", "src/filter/node.rs", "src/filter/host.rs", "src/filter/keeper.rs"].map(read).concat();
     let after = |mark: &str, end: char| -> BTreeSet<String> {
         source.split(mark).skip(1).map(|rest| rest.split(end).next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     };
@@ -76,20 +76,25 @@ fn the_filter_asks_the_host_for_nothing_else() {
     );
     assert_eq!(
         after("fn on_", '('),
-        words(&["configure", "http_request_headers", "http_request_trailers"]),
-        "neither bodies nor responses"
+        words(&["configure", "http_call_response", "http_request_headers", "http_request_trailers", "tick"]),
+        "neither bodies nor responses of requests; a call's response is the snapshot server's"
     );
-    assert_eq!(after("BufferType::", ','), words(&["PluginConfiguration"]));
+    assert_eq!(after("BufferType::", ','), words(&["HttpCallResponseBody", "PluginConfiguration"]));
     assert_eq!(
         after("hostcalls::", '('),
         words(&[
             "define_metric",
+            "dispatch_http_call",
             "get_buffer",
             "get_current_time",
             "get_property",
+            "get_shared_data",
             "increment_metric",
+            "record_metric",
             "set_map_value_bytes",
-            "set_property"
+            "set_property",
+            "set_shared_data",
+            "set_tick_period"
         ])
     );
 }

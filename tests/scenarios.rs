@@ -5,11 +5,16 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use waybill::capture::Captured;
+use waybill::compile::networks::AddressTable;
+use waybill::compile::write::{Material, write};
 use waybill::finding::FindingCode;
+use waybill::key::{SigningKey, Window};
+use waybill::names::UnixSeconds;
 use waybill::outcome::{Outcome, apply};
 use waybill::screen::Screen;
+use waybill::snapshot::Snapshot;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -20,8 +25,14 @@ fn the_core_decides_as_the_table_says() {
     for (file, case, config) in cases() {
         played += 1;
         let name = format!("{file}/{}", case["name"].as_str().unwrap());
-        if let Err(why) = play(&case, &config) {
+        if let Err(why) = play(&case, &config, None) {
             failures.push(format!("{name}: {why}"));
+        }
+        // the same customers and regions out of a snapshot decide the same
+        if config.get("register").is_some()
+            && let Err(why) = compiled(&config).and_then(|(config, snapshot)| play(&case, &config, Some(&snapshot)))
+        {
+            failures.push(format!("{name} by snapshot: {why}"));
         }
     }
     assert!(played > 100, "only {played} scenarios were found");
@@ -65,11 +76,38 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-fn play(case: &Value, config: &Value) -> Result<(), String> {
+/// The configuration's inline register as a snapshot, and the configuration without it.
+fn compiled(config: &Value) -> Result<(Value, Snapshot), String> {
+    let inline = Screen::parse(&config.to_string()).map_err(|problems| problems.to_string())?;
+    let register = inline.config().register.as_ref().ok_or("no register")?;
+    let customers: Vec<_> = register.customers().cloned().collect();
+    let key = SigningKey::new(&[7; 32], Window::default());
+    let material = Material {
+        sequence: 1,
+        created: UnixSeconds(i64::MAX / 2), // never stale: cases have their own times
+        regions: inline.config().regions.as_ref().ok_or("no regions")?,
+        sources: &[],
+        addresses: &AddressTable::default(),
+        customers: &customers,
+        nodes: &[],
+        files: &[],
+    };
+    let file = write(&material, &key).map_err(|error| error.to_string())?;
+    let snapshot = Snapshot::read(file, |signer| *signer == key.verifying_key()).map_err(|refused| refused.to_string())?;
+    let mut config = config.clone();
+    let members = config.as_object_mut().ok_or("no object")?;
+    members.remove("register");
+    members.remove("regions");
+    let key = key.verifying_key().to_base64();
+    members.insert("snapshot".into(), json!({"cluster": "c", "authority": "a", "path": "/s", "trusted_keys": [key]}));
+    Ok((config, snapshot))
+}
+
+fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(), String> {
     let screen = Screen::parse(&config.to_string()).map_err(|problems| problems.to_string())?;
     let owned = Captured::parse(&case["request"].to_string()).map_err(|problems| problems.to_string())?.own(screen.config());
     let request = owned.request();
-    let decision = screen.decide(&request, "test".to_owned());
+    let decision = screen.decide(&request, snapshot, "test".to_owned());
     let expect = &case["expect"];
     let verdict = &decision.verdict;
     let codes: Vec<&str> = decision.weighed.iter().map(|weighed| weighed.finding.code.as_str()).collect();
@@ -79,7 +117,7 @@ fn play(case: &Value, config: &Value) -> Result<(), String> {
     same("status", &expect["status"], &verdict.status().into())?;
     let place = |place: Option<waybill::region::Place>| place.map(|place| place.country.to_string());
     for (name, found) in [
-        ("would_be", verdict.would_be.map(|action| action.as_str().to_owned())),
+        ("would_be", verdict.would_be.as_ref().map(|action| action.as_str().to_owned())),
         ("customer", decision.identity.customer().map(|customer| customer.id.to_string())),
         ("user", place(decision.geography.user)),
         ("origin", place(decision.geography.origin)),

@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let captured = captured.with(arguments.direct_peer.as_deref(), arguments.time.as_deref()).map_err(Failure::new)?;
     let owned = captured.own(screen.config());
     let request = owned.request();
-    let decision = screen.decide(&request, "explain".to_owned());
+    let decision = screen.decide(&request, None, "explain".to_owned());
     if arguments.json {
         print(&format!("{:#}\n", as_json(&decision, &request)));
     } else {
@@ -187,11 +187,12 @@ fn who(decision: &Decision<'_>) -> String {
 }
 
 fn verdict(decision: &Decision<'_>) -> String {
-    let action = match decision.verdict.action {
+    let action = match &decision.verdict.action {
         Action::Reroute(route) => format!("reroute to {route}"),
         other => other.as_str().to_owned(),
     };
-    let would_be = decision.verdict.would_be.map(|would| format!(" (would be {} in mode enforce)", would.as_str())).unwrap_or_default();
+    let would_be =
+        decision.verdict.would_be.as_ref().map(|would| format!(" (would be {} in mode enforce)", would.as_str())).unwrap_or_default();
     let status = decision.verdict.status().map(|status| format!(", HTTP {status}")).unwrap_or_default();
     format!("{action}{status}{would_be}")
 }

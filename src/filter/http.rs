@@ -40,17 +40,20 @@ impl HttpContext for Exchange {
         let headers = map.pairs();
         let properties = Properties::read(config, &headers);
         let request = properties.request(headers);
-        let mut ledger = node.ledger.borrow_mut();
-        let decision = node.screen.decide(&request, ledger.next_id());
-        node.count(&decision);
-        // filter state `wasm.waybill`, which access loggers print
-        if let Err(status) = hostcalls::set_property(vec!["waybill"], Some(ledger.write(&decision))) {
-            error!("waybill: event {} can't be written: {status:?}", decision.id);
+        if config.endpoints.ready.is(request.path()) {
+            return answer(&ready(node));
         }
-        match &decision.outcome {
-            Outcome::Forward(edits) => forward(edits),
-            Outcome::Answer(refusal) => answer(refusal),
-        }
+        node.decide(&request, |decision, ledger| {
+            node.count(decision);
+            // filter state `wasm.waybill`, which access loggers print
+            if let Err(status) = hostcalls::set_property(vec!["waybill"], Some(ledger.write(decision))) {
+                error!("waybill: event {} can't be written: {status:?}", decision.id);
+            }
+            match &decision.outcome {
+                Outcome::Forward(edits) => forward(edits),
+                Outcome::Answer(refusal) => answer(refusal),
+            }
+        })
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
@@ -122,7 +125,8 @@ fn property(path: Vec<&str>) -> Option<Bytes> {
     hostcalls::get_property(path).ok().flatten()
 }
 
-fn now() -> Time {
+/// The host's clock.
+pub(super) fn now() -> Time {
     let since = hostcalls::get_current_time().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     Time(since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0))
 }
@@ -145,6 +149,18 @@ fn remove(map: MapType, name: &[u8]) {
     let removed = std::str::from_utf8(name).map(|name| hostcalls::set_map_value_bytes(map, name, None));
     if !matches!(removed, Ok(Ok(()))) {
         error!("waybill: header {} can't be removed", crate::names::printable(name));
+    }
+}
+
+/// What a load balancer is told.
+fn ready(node: &Node) -> Refusal {
+    let (status, details, body) =
+        if node.is_ready() { (200, "waybill_ready", "ready\n") } else { (503, "waybill_not_ready", "no snapshot yet\n") };
+    Refusal {
+        status,
+        details: details.into(),
+        headers: vec![("content-type", "text/plain".into()), ("cache-control", "no-store".into())],
+        body: body.into(),
     }
 }
 

@@ -7,8 +7,10 @@ use log::{error, warn};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
+use super::keeper::Keeper;
 use crate::event::Ledger;
 use crate::finding::{Action, FindingCode};
+use crate::request::Request;
 use crate::screen::{Decision, Screen};
 
 /// What a request needs of its configuration. Shared by all requests under it.
@@ -18,6 +20,8 @@ pub struct Node {
     pub screen: Screen,
     /// The VM's events
     pub ledger: Rc<RefCell<Ledger>>,
+    /// The snapshot, where the configuration has one
+    pub keeper: Option<Keeper>,
     metrics: Metrics,
 }
 
@@ -51,13 +55,35 @@ impl Node {
     /// A node under a configuration; defines its counters.
     #[must_use]
     pub fn new(screen: Screen, ledger: Rc<RefCell<Ledger>>) -> Self {
-        Self { screen, ledger, metrics: Metrics::define() }
+        let keeper = Keeper::new(screen.config());
+        Self { screen, ledger, keeper, metrics: Metrics::define() }
+    }
+
+    /// Decides a request by the snapshot that this worker holds.
+    pub fn decide<T>(&self, request: &Request<'_>, then: impl FnOnce(&Decision<'_>, &mut Ledger) -> T) -> T {
+        let mut ledger = self.ledger.borrow_mut();
+        let mut caught_up = false;
+        loop {
+            let snapshot = self.keeper.as_ref().map(Keeper::snapshot);
+            let decision = self.screen.decide(request, snapshot.as_ref().and_then(|snapshot| snapshot.as_ref()), ledger.next_id());
+            if !caught_up && self.keeper.as_ref().is_some_and(Keeper::caught_up) {
+                caught_up = true;
+                continue;
+            }
+            return then(&decision, &mut ledger);
+        }
+    }
+
+    /// Whether there is a register to decide by.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.keeper.as_ref().is_none_or(|keeper| keeper.snapshot().is_some())
     }
 
     /// Counts a decision.
     pub fn count(&self, decision: &Decision<'_>) {
         let Metrics { requests, findings } = &self.metrics;
-        let verdict = requests.get(usize::from(Action::strength(decision.verdict.action)));
+        let verdict = requests.get(usize::from(Action::strength(&decision.verdict.action)));
         let codes = decision.weighed.iter().map(|weighed| findings.get(weighed.finding.code as usize));
         for id in std::iter::once(verdict).chain(codes).flatten() {
             if let Err(status) = hostcalls::increment_metric(*id, 1) {

@@ -8,7 +8,8 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{ContextType, LogLevel};
 
-use super::http::Exchange;
+use super::http::{Exchange, now};
+use super::keeper;
 use super::node::Node;
 use crate::event::Ledger;
 use crate::screen::Screen;
@@ -34,9 +35,21 @@ struct Root {
     node: Option<Rc<Node>>,
 }
 
-impl Context for Root {}
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, _headers: usize, body_size: usize, _trailers: usize) {
+        if let Some(keeper) = self.node.as_ref().and_then(|node| node.keeper.as_ref()) {
+            keeper.answer(token, body_size, now().0);
+        }
+    }
+}
 
 impl RootContext for Root {
+    fn on_tick(&mut self) {
+        if let Some(keeper) = self.node.as_ref().and_then(|node| node.keeper.as_ref()) {
+            keeper.tick(now().0);
+        }
+    }
+
     fn on_configure(&mut self, _size: usize) -> bool {
         let bytes = match hostcalls::get_buffer(proxy_wasm::types::BufferType::PluginConfiguration, 0, usize::MAX) {
             Ok(Some(bytes)) => bytes,
@@ -50,7 +63,13 @@ impl RootContext for Root {
             Ok(screen) => {
                 announce(&screen);
                 let ledger = LEDGER.with(Rc::clone);
-                self.node = Some(Rc::new(Node::new(screen, ledger)));
+                let node = Node::new(screen, ledger);
+                if node.keeper.is_some()
+                    && let Err(status) = hostcalls::set_tick_period(keeper::TICK)
+                {
+                    error!("waybill: the host gives no ticks, so no snapshot can be fetched: {status:?}");
+                }
+                self.node = Some(Rc::new(node));
                 true
             }
             Err(problems) => {
@@ -80,8 +99,8 @@ fn announce(screen: &Screen) {
         config.node.id,
         config.policy.mode,
         config.policy.revision,
-        config.register.as_ref().map_or(0, |register| register.len()),
-        config.regions.as_ref().map_or("none", |regions| regions.set.as_str()),
+        config.register.as_ref().map_or_else(|| "by snapshot".to_owned(), |register| register.len().to_string()),
+        config.regions.as_ref().map_or("by snapshot", |regions| regions.set.as_str()),
     );
     for notice in &config.notices {
         warn!("waybill: {notice}");

@@ -1,0 +1,336 @@
+//! Writes a snapshot. The same inputs give the same bytes.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use sha2::Digest as _;
+
+use super::networks::AddressTable;
+use crate::key::SigningKey;
+use crate::names::{UnixSeconds, hex};
+use crate::region::{Place, Regions};
+use crate::register::{Customer, Node};
+use crate::snapshot::customers::{self, Key, Naming};
+use crate::snapshot::layout::{FileContents, MAGIC, MAX_HEAD, MAX_PAGE, PREAMBLE, PageKind, ROWS_A_PAGE, SIGNED, SourceContents, VERSION};
+use crate::snapshot::table::{DIVIDED, POINTER};
+
+/// What goes into a snapshot: the register, screened.
+#[derive(Debug)]
+pub struct Material<'a> {
+    /// Newer snapshots have higher ones
+    pub sequence: u64,
+    /// When it is compiled
+    pub created: UnixSeconds,
+    /// The regions to judge by
+    pub regions: &'a Regions,
+    /// What the sources of network addresses are, in order of precedence
+    pub sources: &'a [SourceContents],
+    /// What they say
+    pub addresses: &'a AddressTable,
+    /// The customers, their ownership worked out
+    pub customers: &'a [Customer],
+    /// Other nodes
+    pub nodes: &'a [Node],
+    /// The register's files
+    pub files: &'a [FileContents],
+}
+
+/// Why a register doesn't fit into a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteError {
+    /// More different facts, places or sets of lists than rows can point at
+    Addresses(&'static str),
+    /// Two names of customers have the same key
+    SameKey(String, String),
+    /// A customer's record, or all that fall into one bucket, are larger than a page
+    Page(usize),
+    /// The head is larger than it may be
+    Head(usize),
+}
+
+/// How large a bucket of customers is meant to be, in bytes: reading one costs a miss, and each costs 41 bytes of head.
+const BUCKET: usize = 16 << 10;
+
+/// Writes and signs a snapshot.
+///
+/// # Errors
+/// What doesn't fit into the format.
+pub fn write(material: &Material<'_>, key: &SigningKey) -> Result<Vec<u8>, WriteError> {
+    let mut pages = Pages::default();
+    let (places, list_sets) = write_addresses(material, &mut pages)?;
+    if !material.nodes.is_empty() {
+        let page = serde_json::Value::Array(material.nodes.iter().map(node_json).collect()).to_string();
+        pages.push(PageKind::Nodes, page.as_bytes(), material.nodes.len())?;
+    }
+    let keys = write_customers(material, &mut pages)?;
+
+    let regions = material.regions;
+    let contents = json!({
+        "regions": {"set": regions.set, "supported": regions.supported, "restricted": regions.restricted, "restricted_parts": texts(&regions.restricted_parts)},
+        "sources": material.sources.iter().map(source_json).collect::<Vec<_>>(),
+        "places": texts(&places),
+        "list_sets": list_sets,
+        "customers": material.customers.len(),
+        "keys": keys,
+        "nodes": material.nodes.len(),
+        "files": material.files.iter().map(|file| json!({"file": file.file, "sha256": file.sha256})).collect::<Vec<_>>(),
+        "compiler": concat!("waybill ", env!("CARGO_PKG_VERSION")),
+    })
+    .to_string();
+    let mut head = little(contents.len()).to_vec();
+    head.extend(contents.as_bytes());
+    head.extend(&pages.rows);
+    if head.len() > MAX_HEAD {
+        return Err(WriteError::Head(head.len()));
+    }
+
+    let mut file = MAGIC.to_vec();
+    let size = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+    let file_size = size(PREAMBLE).saturating_add(size(head.len())).saturating_add(size(pages.bytes.len()));
+    let created = u64::try_from(material.created.0).unwrap_or(0);
+    for number in [u64::from(VERSION), size(head.len()), file_size, material.sequence, created] {
+        file.extend(number.to_le_bytes());
+    }
+    file.extend(sha2::Sha256::digest(&head));
+    file.extend(key.verifying_key().as_bytes());
+    file.resize(SIGNED, 0);
+    file.extend(key.sign(&file));
+    file.extend(head);
+    file.append(&mut pages.bytes);
+    Ok(file)
+}
+
+/// Pages and their rows in the head, as they are written.
+#[derive(Default)]
+struct Pages {
+    bytes: Vec<u8>,
+    rows: Vec<u8>,
+    count: usize,
+}
+
+impl Pages {
+    fn push(&mut self, kind: PageKind, page: &[u8], rows: usize) -> Result<(), WriteError> {
+        if page.len() > MAX_PAGE {
+            return Err(WriteError::Page(page.len()));
+        }
+        self.rows.push(kind as u8);
+        self.rows.extend(little(page.len()));
+        self.rows.extend(little(rows));
+        self.rows.extend(sha2::Sha256::digest(page));
+        self.bytes.extend(page);
+        self.count = self.count.saturating_add(1);
+        Ok(())
+    }
+
+    /// Rows of an address and a pointer each, in pages of [`ROWS_A_PAGE`].
+    fn push_runs<const KEY: usize>(&mut self, kind: PageKind, runs: &[Row<KEY>]) -> Result<(), WriteError> {
+        for rows in runs.chunks(ROWS_A_PAGE) {
+            let mut page = Vec::with_capacity(rows.len().saturating_mul(KEY.saturating_add(POINTER)));
+            for (key, pointer) in rows {
+                page.extend(key);
+                page.extend(pointer.to_le_bytes().iter().take(POINTER));
+            }
+            self.push(kind, &page, rows.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the table of addresses; gives what rows of facts point at: places and sets of lists, both from 1 on.
+fn write_addresses(material: &Material<'_>, pages: &mut Pages) -> Result<(Vec<Place>, Vec<Vec<usize>>), WriteError> {
+    let AddressTable { v4, v6, facts, .. } = material.addresses;
+    if v4.is_empty() && v6.is_empty() {
+        return Ok(Default::default());
+    }
+    if u32::try_from(facts.len()).map_or(true, |count| count >= DIVIDED) {
+        return Err(WriteError::Addresses("more than 16,777,214 different facts"));
+    }
+    let places: BTreeSet<Place> = facts.iter().flat_map(|facts| facts.places.iter().flatten().copied()).collect();
+    let places: Vec<Place> = places.into_iter().collect();
+    let sets: BTreeSet<u64> = facts.iter().map(|facts| facts.lists).filter(|lists| *lists != 0).collect();
+    let sets: Vec<u64> = sets.into_iter().collect();
+    if places.len() > usize::from(u16::MAX) || sets.len() > usize::from(u16::MAX) {
+        return Err(WriteError::Addresses("more than 65,535 different places or sets of lists"));
+    }
+    let pointer = |place: Option<usize>| u16::try_from(place.map_or(0, |place| place.saturating_add(1))).unwrap_or(0).to_le_bytes();
+    for rows in facts.chunks(ROWS_A_PAGE) {
+        let mut page = Vec::new();
+        for row in rows {
+            page.extend(row.asn.unwrap_or(0).to_le_bytes());
+            page.extend(pointer(sets.binary_search(&row.lists).ok()));
+            for place in &row.places {
+                page.extend(pointer(place.and_then(|place| places.binary_search(&place).ok())));
+            }
+        }
+        pages.push(PageKind::Facts, &page, rows.len())?;
+    }
+    let v4: Vec<Row<4>> = v4.iter().map(|(first, pointer)| (first.to_le_bytes(), *pointer)).collect();
+    pages.push_runs(PageKind::V4, &v4)?;
+    let (networks, fine) = divide(v6);
+    pages.push_runs(PageKind::V6, &networks)?;
+    pages.push_runs(PageKind::V6Fine, &fine)?;
+
+    let lists: Vec<usize> = material.sources.iter().enumerate().filter(|(_, source)| source.class.is_some()).map(|(i, _)| i).collect();
+    let members = |set: u64| {
+        lists.iter().enumerate().filter(move |(bit, _)| set.checked_shr(u32::try_from(*bit).unwrap_or(64)).is_some_and(|set| set & 1 == 1))
+    };
+    Ok((places, sets.iter().map(|set| members(*set).map(|(_, source)| *source).collect()).collect()))
+}
+
+/// A row of addresses: the first, and what it points at.
+type Row<const KEY: usize> = ([u8; KEY], u32);
+
+/// Runs by the first half of the address, and the finer runs of those halves that are divided.
+fn divide(runs: &[(u128, u32)]) -> (Vec<Row<8>>, Vec<Row<16>>) {
+    let mut networks: Vec<(u64, u32)> = Vec::new();
+    let mut fine: Vec<(u128, u32)> = Vec::new();
+    let half = |address: u128| u64::try_from(address >> 64).unwrap_or(u64::MAX);
+    let mut in_force = 0;
+    // ends the divided half that the last row may be, where `next` lies beyond the half after it
+    let close = |networks: &mut Vec<(u64, u32)>, in_force: u32, next: Option<u128>| {
+        if let Some((last, DIVIDED)) = networks.last().copied()
+            && let Some(after) = last.checked_add(1)
+            && next.is_none_or(|next| next > u128::from(after) << 64)
+        {
+            networks.push((after, in_force));
+        }
+    };
+    for (first, pointer) in runs.iter().copied() {
+        let network = half(first);
+        let begins_there = u128::from(network) << 64 == first;
+        if networks.last().is_none_or(|(last, _)| *last < network) {
+            close(&mut networks, in_force, Some(first));
+        }
+        if begins_there {
+            networks.push((network, pointer));
+        } else {
+            match networks.last_mut() {
+                Some((last, DIVIDED)) if *last == network => {}
+                Some((last, before)) if *last == network => {
+                    fine.push((u128::from(network) << 64, *before));
+                    *before = DIVIDED;
+                }
+                _ => {
+                    networks.push((network, DIVIDED));
+                    fine.push((u128::from(network) << 64, in_force));
+                }
+            }
+            fine.push((first, pointer));
+        }
+        in_force = pointer;
+    }
+    close(&mut networks, in_force, None);
+    let networks = networks.into_iter().map(|(first, pointer)| (first.to_le_bytes(), pointer)).collect();
+    (networks, fine.into_iter().map(|(first, pointer)| (first.to_le_bytes(), pointer)).collect())
+}
+
+/// Writes the buckets of customers; gives how many keys there are.
+fn write_customers(material: &Material<'_>, pages: &mut Pages) -> Result<usize, WriteError> {
+    let runs_a_node: BTreeSet<&str> = material.nodes.iter().map(|node| node.customer.as_str()).collect();
+    // (key, record's place, record's size): records stand in one buffer
+    let mut keys: Vec<(Key, usize, usize)> = Vec::new();
+    let mut records: Vec<u8> = Vec::new();
+    for customer in material.customers {
+        let mut add = |key: Key, record: &[u8]| {
+            keys.push((key, records.len(), record.len()));
+            records.extend(record);
+        };
+        for credential in &customer.credentials {
+            add(Key::of_credential(&credential.digest), &customers::encode(Naming::Credential, Some(credential), customer));
+        }
+        let ids = runs_a_node.contains(customer.id.as_str()).then_some((Naming::Id, customer.id.as_str()));
+        let certificates = customer.mtls.iter().map(|name| (Naming::Certificate, name.as_str()));
+        let claims = customer.jwt.iter().map(|value| (Naming::Claim, value.as_str()));
+        for (naming, name) in certificates.chain(claims).chain(ids) {
+            add(Key::of_name(naming, name), &customers::encode(naming, None, customer));
+        }
+    }
+    keys.sort_unstable();
+    let record = |begin: usize, size: usize| records.get(begin..begin.saturating_add(size)).unwrap_or_default();
+    let mut last: Option<(Key, &[u8])> = None;
+    for (key, begin, size) in &keys {
+        if let Some((_, other)) = last.filter(|(last, _)| last == key) {
+            let name = |bytes: &[u8]| customers::id(bytes).unwrap_or_default();
+            return Err(WriteError::SameKey(name(other), name(record(*begin, *size))));
+        }
+        last = Some((*key, record(*begin, *size)));
+    }
+    let size = records.len().saturating_add(keys.len().saturating_mul(customers::ROW));
+    let bits = (size / BUCKET).next_power_of_two().trailing_zeros().min(16);
+    let mut rest = keys.as_slice();
+    for bucket in 0..1_usize << bits {
+        let count = rest.partition_point(|(key, ..)| key.bucket(bits) <= bucket);
+        let (here, after) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+        rest = after;
+        let mut page = Vec::new();
+        let mut at = here.len().saturating_mul(customers::ROW);
+        for (key, _, size) in here {
+            page.extend(key.0);
+            page.extend(little(at));
+            at = at.saturating_add(*size);
+        }
+        here.iter().for_each(|(_, begin, size)| page.extend(record(*begin, *size)));
+        pages.push(PageKind::Customers, &page, here.len())?;
+    }
+    Ok(keys.len())
+}
+
+/// Sizes are far below 4 GB: pages by [`MAX_PAGE`], the head by [`MAX_HEAD`].
+fn little(size: usize) -> [u8; 4] {
+    u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+fn texts(places: &[Place]) -> Vec<String> {
+    places.iter().map(ToString::to_string).collect()
+}
+
+fn source_json(source: &SourceContents) -> serde_json::Value {
+    without_nulls(json!({
+        "name": source.name, "role": source.role, "class": source.class, "date": source.date, "sha256": source.sha256,
+        "networks": source.networks.0, "origin": source.origin,
+    }))
+}
+
+fn node_json(node: &Node) -> serde_json::Value {
+    let keys = node.keys.iter().map(|key| {
+        without_nulls(json!({
+            "kty": key.kty, "crv": key.crv, "x": key.x.to_string(), "nbf": key.nbf.map(|second| second.0), "exp": key.exp.map(|second| second.0),
+        }))
+    });
+    let screening = node.screening.as_ref().map(|screening| {
+        without_nulls(json!({"status": screening.status, "at": screening.at, "until": screening.until, "by": screening.by}))
+    });
+    without_nulls(json!({
+        "id": node.id, "customer": node.customer, "screening": screening, "keys": keys.collect::<Vec<_>>(), "binding": node.binding,
+    }))
+}
+
+/// Members that are left out are absent, not null.
+fn without_nulls(mut json: serde_json::Value) -> serde_json::Value {
+    if let Some(members) = json.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    json
+}
+
+/// The digest of a file, as the head has it.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&sha2::Sha256::digest(bytes))
+}
+
+impl std::fmt::Display for WriteError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Addresses(what) => write!(f, "the table of addresses has {what}"),
+            Self::SameKey(one, other) => write!(f, "a credential or name leads to both {one} and {other}"),
+            Self::Page(size) => write!(
+                f,
+                "a page of {size} bytes is larger than {MAX_PAGE}: a customer has too many overrides, or there are too many customers"
+            ),
+            Self::Head(size) => write!(f, "the head has {size} bytes, more than {MAX_HEAD}"),
+        }
+    }
+}
+
+impl std::error::Error for WriteError {}

@@ -1,0 +1,377 @@
+//! Keeps the current snapshot: fetched by one VM for all, held by each worker, moved on between requests.
+//!
+//! What all VMs share lies in the host's shared data, under names that carry the node and the source:
+//! `…stamp` (a few bytes that change with each snapshot), `…current` (preamble, head and slots), `…page.<slot>`
+//! and `…lease` (which VM fetches, and until when). Keys are never freed by the host, so their number is
+//! bounded by the largest snapshot there was.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use log::{error, info, warn};
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{Bytes, MapType, MetricType};
+
+use super::host;
+use crate::config::{Config, SnapshotSettings};
+use crate::key::VerifyingKey;
+use crate::names::UnixSeconds;
+use crate::snapshot::fetch::{Answer, Ask, Current, Failure, Fetcher, Progress, Rules, SharedPage, Store, mark, unmarked};
+use crate::snapshot::layout::{PREAMBLE, Preamble};
+use crate::snapshot::{Pages, Snapshot};
+
+/// How often a VM looks whether there is a newer snapshot, and whether it is time to ask for one.
+pub const TICK: Duration = Duration::from_millis(100);
+/// How long the VM that fetches is trusted to be alive, in nanoseconds; it renews this at each tick.
+const LEASE: u64 = 15_000_000_000;
+/// How long a part may take. Whatever drips in slower counts as down.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// How often the age is written, in ticks.
+const AGE_EVERY: u32 = 10;
+
+/// The snapshot of one configuration in one VM.
+#[derive(Debug)]
+pub struct Keeper {
+    settings: SnapshotSettings,
+    names: Rc<Names>,
+    // who this is among those that may fetch
+    owner: u64,
+    fetcher: RefCell<Fetcher>,
+    asked: RefCell<Option<(u32, Ask)>>,
+    // what the last look at the shared stamp gave, and which of them is held
+    stamp: RefCell<Vec<u8>>,
+    held_stamp: RefCell<Vec<u8>>,
+    held: RefCell<Option<Snapshot>>,
+    gone: Rc<Cell<bool>>,
+    serves: Cell<bool>,
+    known: RefCell<Option<Preamble>>,
+    last_failure: RefCell<String>,
+    ticks: Cell<u32>,
+    metrics: Metrics,
+}
+
+/// Names in shared data.
+#[derive(Debug)]
+struct Names {
+    prefix: String,
+    stamp: String,
+    current: String,
+    lease: String,
+}
+
+#[derive(Debug)]
+struct Metrics {
+    sequence: u32,
+    age: u32,
+    size: u32,
+    failures: u32,
+}
+
+thread_local! {
+    /// After an update the old configuration's root context goes on ticking. Of those that share a source
+    /// the newest in this VM fetches: the old one may trust other keys.
+    static NEWEST: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+impl Keeper {
+    /// A keeper for the configuration's snapshot, if it has one.
+    #[must_use]
+    pub fn new(config: &Config) -> Option<Self> {
+        let settings = config.snapshot.clone()?;
+        let prefix = format!("waybill {} {} {}{} ", config.node.id, settings.cluster, settings.authority, settings.path);
+        let name = |what: &str| format!("{prefix}{what}");
+        let names = Names { stamp: name("stamp"), current: name("current"), lease: name("lease"), prefix };
+        let metric = |kind, name: &str| hostcalls::define_metric(kind, name).unwrap_or(0);
+        let keeper = Self {
+            settings,
+            owner: getrandom::u64().unwrap_or(0),
+            fetcher: RefCell::default(),
+            asked: RefCell::default(),
+            stamp: RefCell::default(),
+            held_stamp: RefCell::default(),
+            held: RefCell::default(),
+            gone: Rc::default(),
+            serves: Cell::default(),
+            known: RefCell::default(),
+            last_failure: RefCell::default(),
+            ticks: Cell::default(),
+            metrics: Metrics {
+                sequence: metric(MetricType::Gauge, "waybill_snapshot_sequence"),
+                age: metric(MetricType::Gauge, "waybill_snapshot_age_seconds"),
+                size: metric(MetricType::Gauge, "waybill_snapshot_bytes"),
+                failures: metric(MetricType::Counter, "waybill_snapshot_failures_total"),
+            },
+            names: Rc::new(names),
+        };
+        NEWEST.with_borrow_mut(|newest| newest.insert(keeper.names.prefix.clone(), keeper.owner));
+        // compare-and-swap on an absent key always succeeds: the lease must be there before anybody bids for it
+        if get(&keeper.names.lease).0.is_none() && !set(&keeper.names.lease, &[0; 16], None) {
+            error!("waybill: the host keeps no shared data");
+        }
+        keeper.look();
+        Some(keeper)
+    }
+
+    /// The snapshot to decide by: the newest that this VM knows of.
+    pub fn snapshot(&self) -> Ref<'_, Option<Snapshot>> {
+        self.serves.set(true);
+        self.adopt();
+        self.held.borrow()
+    }
+
+    /// Whether, since this was asked last, a page was gone: the worker slept through two snapshots. Then it has the newest now.
+    pub fn caught_up(&self) -> bool {
+        let gone = self.gone.replace(false);
+        if gone {
+            self.look();
+        }
+        gone
+    }
+
+    /// What happens ten times a second. `now` is in nanoseconds since 1970.
+    pub fn tick(&self, now: u64) {
+        self.look();
+        if self.serves.get() {
+            self.adopt();
+        }
+        let ticks = self.ticks.get();
+        self.ticks.set(ticks.wrapping_add(1));
+        if ticks.is_multiple_of(AGE_EVERY) {
+            self.show_age(now);
+        }
+        // bids even while a call is under way: the lease would run out meanwhile
+        if self.is_newest() && self.leads(now) && self.asked.borrow().is_none() {
+            self.ask(now);
+        }
+    }
+
+    /// Takes the answer to a call, if it is one of this keeper's.
+    pub fn answer(&self, token: u32, size: usize, now: u64) {
+        let Some((_, ask)) = self.asked.borrow_mut().take_if(|(asked, _)| *asked == token) else { return };
+        if !self.is_newest() || !self.leads(now) {
+            // another fetches by now; what came so far is this VM's own and can be fetched again
+            self.fetcher.replace(Fetcher::default());
+            return;
+        }
+        let headers = host::header_map(MapType::HttpCallResponseHeaders);
+        let pairs = headers.as_ref().map(host::HeaderMap::pairs).unwrap_or_default();
+        let header = |name: &[u8]| pairs.iter().find(|(other, _)| *other == name).and_then(|(_, value)| std::str::from_utf8(value).ok());
+        let answer = Answer {
+            // the host gives no headers where there was no answer at all
+            status: header(b":status").and_then(|status| status.parse().ok()).unwrap_or(503),
+            etag: header(b"etag"),
+            size,
+            body: &|begin, most| {
+                let body = hostcalls::get_buffer(proxy_wasm::types::BufferType::HttpCallResponseBody, begin, most);
+                body.ok().flatten().unwrap_or_default()
+            },
+        };
+        let current = get(&self.names.current).0;
+        let trusted = |key: &VerifyingKey| self.trusts(key);
+        let rules = self.rules(&trusted, now);
+        let mut store = SharedStore(&self.names);
+        let progress = self.fetcher.borrow_mut().answer(answer, &ask, current.as_deref(), rules, &mut store);
+        match progress {
+            Progress::More => self.ask(now),
+            Progress::Unchanged => self.recovered(),
+            Progress::Published(sequence) => {
+                self.recovered();
+                self.look();
+                let known = self.known.borrow();
+                let size = known.as_ref().map_or(0, |preamble| preamble.file_size);
+                let created = known.as_ref().map_or(UnixSeconds(0), |preamble| preamble.created);
+                info!("waybill: snapshot {sequence}, made {created}, {size} bytes, is now the current one");
+            }
+            Progress::Failed(failure) => self.failed(&failure),
+        }
+    }
+
+    /// Asks for what the fetcher wants next.
+    fn ask(&self, now: u64) {
+        let Some(ask) = self.fetcher.borrow_mut().ask(now) else { return };
+        let range = format!("bytes={}-{}", ask.range.start, ask.range.end.saturating_sub(1));
+        let mut headers = vec![
+            (":method", "GET"),
+            (":path", self.settings.path.as_str()),
+            (":authority", self.settings.authority.as_str()),
+            ("range", range.as_str()),
+            ("accept-encoding", "identity"),
+        ];
+        headers.extend(ask.etag.as_deref().map(|etag| ("if-none-match", etag)));
+        match hostcalls::dispatch_http_call(self.settings.cluster.as_str(), headers, None, Vec::new(), TIMEOUT) {
+            Ok(token) => drop(self.asked.replace(Some((token, ask)))),
+            Err(status) => {
+                let text = format!("cluster `{}` can't be called ({status:?}): is it in this Envoy's clusters?", self.settings.cluster);
+                self.complain(text);
+                // the same wait as for a server that is down
+                let down = Answer { status: 503, etag: None, size: 0, body: &|_, _| Vec::new() };
+                let mut store = SharedStore(&self.names);
+                let _failed = self.fetcher.borrow_mut().answer(down, &ask, None, self.rules(&|_| false, now), &mut store);
+            }
+        }
+    }
+
+    /// Looks whether another snapshot became the current one.
+    fn look(&self) {
+        let stamp = get(&self.names.stamp).0.unwrap_or_default();
+        if *self.stamp.borrow() == stamp {
+            return;
+        }
+        let current = get(&self.names.current).0;
+        let known = current.and_then(|current| Preamble::parse(current.get(..PREAMBLE)?, |key| self.trusts(key)).ok());
+        if let Some(preamble) = &known {
+            gauge(self.metrics.sequence, preamble.sequence);
+            gauge(self.metrics.size, preamble.file_size);
+        }
+        self.known.replace(known);
+        self.stamp.replace(stamp);
+    }
+
+    /// Moves on to the current snapshot, if it is another than the one held.
+    fn adopt(&self) {
+        if *self.held_stamp.borrow() == *self.stamp.borrow() {
+            return;
+        }
+        self.held_stamp.replace(self.stamp.borrow().clone());
+        let Some(stored) = get(&self.names.current).0 else { return };
+        let before = self.held.take();
+        let pages = |current: &Current| {
+            let places = current.head.pages.iter().zip(&current.slots).map(|(page, slot)| (*slot, mark(&page.digest))).collect();
+            Box::new(SharedPages { names: Rc::clone(&self.names), places, gone: Rc::clone(&self.gone) })
+        };
+        let adopted = Current::parse(&stored, |key| self.trusts(key)).and_then(|current| {
+            let pages = pages(&current);
+            Snapshot::new(current.preamble, current.head, pages, before)
+        });
+        match adopted {
+            Ok(snapshot) => drop(self.held.replace(Some(snapshot))),
+            Err(refused) => error!("waybill: the current snapshot is dropped: {refused}"),
+        }
+    }
+
+    fn rules<'a>(&self, trusted: &'a dyn Fn(&VerifyingKey) -> bool, now: u64) -> Rules<'a> {
+        let SnapshotSettings { min_sequence, poll_seconds, .. } = &self.settings;
+        Rules { trusted, min_sequence: min_sequence.0, poll_seconds: poll_seconds.0, now, chance: getrandom::u64().unwrap_or(0) }
+    }
+
+    fn trusts(&self, key: &VerifyingKey) -> bool {
+        self.settings.trusted_keys.iter().any(|trusted| trusted.key() == key)
+    }
+
+    fn is_newest(&self) -> bool {
+        NEWEST.with_borrow_mut(|newest| *newest.entry(self.names.prefix.clone()).or_insert(self.owner) == self.owner)
+    }
+
+    /// Whether this VM is the one that fetches; bids for it where nobody does.
+    fn leads(&self, now: u64) -> bool {
+        let (lease, version) = get(&self.names.lease);
+        let lease = lease.unwrap_or_default();
+        let number = |at: usize| lease.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let (owner, until) = (number(0), number(8));
+        // a clock that jumped back would else leave a lease that nobody can take
+        let runs = now < until && until.saturating_sub(now) <= LEASE;
+        if runs && owner != self.owner {
+            return false;
+        }
+        if runs && until.saturating_sub(now) > LEASE / 2 {
+            return true;
+        }
+        let bid = [self.owner.to_le_bytes(), now.saturating_add(LEASE).to_le_bytes()].concat();
+        set(&self.names.lease, &bid, version)
+    }
+
+    fn show_age(&self, now: u64) {
+        if let Some(preamble) = &*self.known.borrow() {
+            let created = u64::try_from(preamble.created.0).unwrap_or(0);
+            gauge(self.metrics.age, (now / 1_000_000_000).saturating_sub(created));
+        }
+    }
+
+    fn failed(&self, failure: &Failure) {
+        let server = format!("cluster `{}`, {}{}", self.settings.cluster, self.settings.authority, self.settings.path);
+        self.complain(format!("{server}: {failure}"));
+    }
+
+    /// Counts a failure; logs it once, however often it repeats.
+    fn complain(&self, text: String) {
+        if let Err(status) = hostcalls::increment_metric(self.metrics.failures, 1) {
+            warn!("waybill: a counter can't be incremented: {status:?}");
+        }
+        if *self.last_failure.borrow() != text {
+            let serving = self.known.borrow().as_ref().map_or("there is none".into(), |preamble| format!("{} stays", preamble.sequence));
+            warn!("waybill: no new snapshot ({serving}): {text}");
+            self.last_failure.replace(text);
+        }
+    }
+
+    fn recovered(&self) {
+        if !self.last_failure.take().is_empty() {
+            info!("waybill: the snapshot server answers again");
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        NEWEST.with_borrow_mut(|newest| {
+            if newest.get(&self.names.prefix) == Some(&self.owner) {
+                newest.remove(&self.names.prefix);
+            }
+        });
+    }
+}
+
+/// Pages in shared data.
+#[derive(Debug)]
+struct SharedPages {
+    names: Rc<Names>,
+    places: Vec<(u32, [u8; 8])>,
+    gone: Rc<Cell<bool>>,
+}
+
+impl Pages for SharedPages {
+    fn page(&self, number: usize) -> Option<Vec<u8>> {
+        let (slot, mark) = self.places.get(number)?;
+        let page = get(&self.names.page(*slot)).0.and_then(|stored| unmarked(stored, *mark));
+        if page.is_none() {
+            self.gone.set(true);
+        }
+        page
+    }
+}
+
+struct SharedStore<'a>(&'a Names);
+
+impl Store for SharedStore<'_> {
+    fn put_page(&mut self, slot: u32, page: &SharedPage<'_>) -> bool {
+        set(&self.0.page(slot), &page.stored(), None)
+    }
+
+    fn publish(&mut self, current: &[u8], sequence: u64) -> bool {
+        // the stamp comes last: whoever sees it finds the snapshot. Two VMs that publish at once differ in it
+        let stamp = [sequence.to_le_bytes(), getrandom::u64().unwrap_or(0).to_le_bytes()].concat();
+        set(&self.0.current, current, None) && set(&self.0.stamp, &stamp, None)
+    }
+}
+
+impl Names {
+    fn page(&self, slot: u32) -> String {
+        format!("{}page.{slot}", self.prefix)
+    }
+}
+
+fn get(name: &str) -> (Option<Bytes>, Option<u32>) {
+    hostcalls::get_shared_data(name).unwrap_or((None, None))
+}
+
+fn set(name: &str, value: &[u8], version: Option<u32>) -> bool {
+    hostcalls::set_shared_data(name, Some(value), version).is_ok()
+}
+
+fn gauge(id: u32, value: u64) {
+    if let Err(status) = hostcalls::record_metric(id, value) {
+        warn!("waybill: a gauge can't be set: {status:?}");
+    }
+}

@@ -1,0 +1,407 @@
+//! Keeps the snapshot fresh: what to ask the server for next, and what to make of the answer.
+//!
+//! One VM of the process does this for all. An idle poll asks for the preamble alone. For a newer snapshot
+//! come the head, then those pages that the current one doesn't have, in parts; each page is verified by
+//! itself and put where all workers find it. Only when all are there does the new snapshot become the
+//! current one. Whatever fails on the way leaves the current one as it is, and pages that came stay for the
+//! next try.
+//!
+//! Pages are kept in numbered slots. A page of the current snapshot is never overwritten; one that only the
+//! snapshot before had is, so each is stored with the beginning of its digest ([`SharedPage`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
+
+use super::check_page;
+use super::layout::{Head, PREAMBLE, Preamble, Refused};
+use crate::key::VerifyingKey;
+
+/// The most that is asked for at once, in bytes: verifying a part mustn't hold a worker for long.
+pub const PART: usize = 256 << 10;
+/// A whole file instead of a part is only taken up to this size, in bytes.
+pub const MAX_WHOLE: usize = 4 << 20;
+
+/// Where pages and the current snapshot are kept for all workers.
+pub trait Store {
+    /// Keeps a page.
+    fn put_page(&mut self, slot: u32, page: &SharedPage<'_>) -> bool;
+    /// Makes a snapshot the current one: what [`Current::parse`] reads.
+    fn publish(&mut self, current: &[u8], sequence: u64) -> bool;
+}
+
+/// A page as it is stored: its bytes, then the first 8 of its digest.
+#[derive(Debug)]
+pub struct SharedPage<'a> {
+    /// Its bytes
+    pub bytes: &'a [u8],
+    /// The beginning of its digest
+    pub mark: [u8; 8],
+}
+
+/// The current snapshot as it is stored: preamble, head, and the slot of each page.
+#[derive(Debug)]
+pub struct Current {
+    /// Its preamble, verified
+    pub preamble: Preamble,
+    /// Its head
+    pub head: Head,
+    /// Where its pages are
+    pub slots: Vec<u32>,
+}
+
+/// What to ask the server for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The bytes of the file
+    pub range: Range<u64>,
+    /// The entity tag of what is already here
+    pub etag: Option<String>,
+}
+
+/// The server's answer.
+#[derive(Clone, Copy)]
+pub struct Answer<'a> {
+    /// The HTTP status
+    pub status: u16,
+    /// The entity tag
+    pub etag: Option<&'a str>,
+    /// The body's size in bytes
+    pub size: usize,
+    /// Reads from the body: from where on, how much at most
+    pub body: &'a dyn Fn(usize, usize) -> Vec<u8>,
+}
+
+/// What came of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The current snapshot is the newest
+    Unchanged,
+    /// There is more to ask for, at once
+    More,
+    /// A newer snapshot is now the current one
+    Published(u64),
+    /// It failed, and will be tried again
+    Failed(Failure),
+}
+
+/// Why an attempt failed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The server can't be asked or answered with this status; 503 and 504 are also Envoy's for no connection and no answer in time
+    Status(u16),
+    /// The server sends the whole file, which is too large for that
+    NoRanges(usize),
+    /// What it sent isn't taken
+    Refused(Refused),
+    /// The host didn't keep it
+    Store,
+}
+
+/// Fetches snapshots.
+#[derive(Debug, Default)]
+pub struct Fetcher {
+    state: State,
+    failures: u32,
+    due: u64,
+    etag: Option<String>,
+    // pages that came for a snapshot which isn't complete yet
+    staged: BTreeMap<[u8; 32], u32>,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Waiting,
+    /// The preamble, and the file's bytes so far
+    Head(Box<Preamble>, Vec<u8>),
+    Pages(Box<Filling>),
+}
+
+/// A snapshot whose pages are coming.
+#[derive(Debug)]
+struct Filling {
+    preamble: Preamble,
+    head: Head,
+    bytes: Vec<u8>,
+    slots: Vec<Option<u32>>,
+    used: BTreeSet<u32>,
+    // every slot below is in use
+    free: u32,
+    // the pages asked for
+    asked: Range<usize>,
+}
+
+/// What a poll is judged by.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    /// The keys that may have signed
+    pub trusted: &'a dyn Fn(&VerifyingKey) -> bool,
+    /// The lowest sequence that is taken
+    pub min_sequence: u64,
+    /// How often to ask, in seconds
+    pub poll_seconds: u64,
+    /// When it is, in nanoseconds since 1970
+    pub now: u64,
+    /// A random number, which spreads many nodes over time
+    pub chance: u64,
+}
+
+impl Fetcher {
+    /// What to ask for now, if anything. `now` is in nanoseconds.
+    pub fn ask(&mut self, now: u64) -> Option<Ask> {
+        let size = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+        match &mut self.state {
+            State::Waiting if now < self.due => None,
+            State::Waiting => Some(Ask { range: 0..size(PREAMBLE), etag: self.etag.clone() }),
+            State::Head(preamble, bytes) => {
+                let end = PREAMBLE.saturating_add(preamble.head_size).min(bytes.len().saturating_add(PART));
+                Some(Ask { range: size(bytes.len())..size(end), etag: None })
+            }
+            State::Pages(filling) => {
+                filling.choose();
+                let pages = filling.head.pages.get(filling.asked.clone())?;
+                let (first, last) = (pages.first()?, pages.last()?);
+                Some(Ask { range: first.offset..last.offset.saturating_add(size(last.size)), etag: None })
+            }
+        }
+    }
+
+    /// Takes the answer to what was asked. `current` is the stored current snapshot.
+    pub fn answer(&mut self, answer: Answer<'_>, asked: &Ask, current: Option<&[u8]>, rules: Rules<'_>, store: &mut dyn Store) -> Progress {
+        let taken = self.take(answer, asked, current, rules, store);
+        let wait = |seconds: u64| {
+            let nanos = seconds.saturating_mul(1_000_000_000);
+            // between three quarters and all of it
+            rules.now.saturating_add(nanos.saturating_sub(rules.chance.checked_rem(nanos / 4).unwrap_or(0)))
+        };
+        match &taken {
+            Ok(Progress::More) => {}
+            Ok(_) => {
+                self.failures = 0;
+                self.due = wait(rules.poll_seconds);
+                self.state = State::Waiting;
+            }
+            Err(_) => {
+                let backoff = 1_u64.checked_shl(self.failures).unwrap_or(u64::MAX).min(rules.poll_seconds.max(1));
+                self.failures = self.failures.saturating_add(1).min(32);
+                self.due = wait(backoff);
+                self.state = State::Waiting;
+                self.etag = None;
+            }
+        }
+        taken.unwrap_or_else(Progress::Failed)
+    }
+
+    fn take(
+        &mut self,
+        answer: Answer<'_>,
+        asked: &Ask,
+        current: Option<&[u8]>,
+        rules: Rules<'_>,
+        store: &mut dyn Store,
+    ) -> Result<Progress, Failure> {
+        // a server without ranges sends the whole file: the part is in it
+        let begin = match answer.status {
+            304 if asked.etag.is_some() => return Ok(Progress::Unchanged),
+            206 => 0,
+            200 if answer.size > MAX_WHOLE => return Err(Failure::NoRanges(answer.size)),
+            200 => usize::try_from(asked.range.start).unwrap_or(usize::MAX),
+            416 => return Err(Failure::Refused(Refused::Truncated)),
+            status => return Err(Failure::Status(status)),
+        };
+        let wanted = usize::try_from(asked.range.end.saturating_sub(asked.range.start)).unwrap_or(0);
+        let part = (answer.body)(begin, wanted);
+        if part.len() < wanted && !matches!(self.state, State::Waiting) {
+            return Err(Failure::Refused(Refused::Truncated));
+        }
+        match std::mem::take(&mut self.state) {
+            State::Waiting => {
+                let preamble = Preamble::parse(&part, rules.trusted)?;
+                self.etag = answer.etag.map(str::to_owned);
+                let known = current.and_then(|current| Some((Preamble::parse(current, rules.trusted).ok()?, current.get(..PREAMBLE)?)));
+                if let Some((known, bytes)) = known {
+                    if bytes == part {
+                        return Ok(Progress::Unchanged);
+                    }
+                    match preamble.sequence.cmp(&known.sequence) {
+                        std::cmp::Ordering::Less => return Err(Refused::Rollback(preamble.sequence, known.sequence).into()),
+                        std::cmp::Ordering::Equal => return Err(Refused::SameSequence(known.sequence).into()),
+                        std::cmp::Ordering::Greater => {}
+                    }
+                }
+                if preamble.sequence < rules.min_sequence {
+                    return Err(Refused::Rollback(preamble.sequence, rules.min_sequence).into());
+                }
+                self.state = State::Head(Box::new(preamble), part);
+                Ok(Progress::More)
+            }
+            State::Head(preamble, mut bytes) => {
+                bytes.extend(part);
+                let Some(head) = bytes.get(PREAMBLE..).filter(|head| head.len() >= preamble.head_size) else {
+                    self.state = State::Head(preamble, bytes);
+                    return Ok(Progress::More);
+                };
+                let head = Head::parse(&preamble, head)?;
+                let filling = Filling::new(
+                    *preamble,
+                    head,
+                    bytes,
+                    current.and_then(|current| Current::parse(current, rules.trusted).ok()),
+                    &mut self.staged,
+                );
+                self.go_on(filling, store)
+            }
+            State::Pages(mut filling) => {
+                filling.keep(&part, &mut self.staged, store)?;
+                self.go_on(*filling, store)
+            }
+        }
+    }
+
+    fn go_on(&mut self, filling: Filling, store: &mut dyn Store) -> Result<Progress, Failure> {
+        if filling.slots.iter().any(Option::is_none) {
+            self.state = State::Pages(Box::new(filling));
+            return Ok(Progress::More);
+        }
+        let mut stored = filling.bytes;
+        for slot in filling.slots.iter().flatten() {
+            stored.extend(slot.to_le_bytes());
+        }
+        if !store.publish(&stored, filling.preamble.sequence) {
+            return Err(Failure::Store);
+        }
+        self.staged.clear();
+        Ok(Progress::Published(filling.preamble.sequence))
+    }
+}
+
+impl Filling {
+    fn new(preamble: Preamble, head: Head, bytes: Vec<u8>, current: Option<Current>, staged: &mut BTreeMap<[u8; 32], u32>) -> Self {
+        let wanted: BTreeSet<[u8; 32]> = head.pages.iter().map(|page| page.digest).collect();
+        staged.retain(|digest, _| wanted.contains(digest));
+        let mut kept = staged.clone();
+        let mut used: BTreeSet<u32> = staged.values().copied().collect();
+        if let Some(current) = current {
+            used.extend(&current.slots);
+            kept.extend(current.head.pages.iter().zip(&current.slots).map(|(page, slot)| (page.digest, *slot)));
+        }
+        let slots = head.pages.iter().map(|page| if page.size == 0 { Some(NOWHERE) } else { kept.get(&page.digest).copied() }).collect();
+        Self { preamble, head, bytes, slots, used, free: 0, asked: 0..0 }
+    }
+
+    /// Chooses the pages to ask for: the first that is missing, and those behind it that are missing too.
+    fn choose(&mut self) {
+        let first = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        let mut size = 0_usize;
+        let behind = self.slots.iter().zip(&self.head.pages).skip(first);
+        let count = behind
+            .take_while(|(slot, page)| {
+                size = size.saturating_add(page.size);
+                // an empty page between two takes nothing
+                (slot.is_none() && (size <= PART || size == page.size)) || page.size == 0
+            })
+            .count();
+        self.asked = first..first.saturating_add(count);
+    }
+
+    /// Verifies the pages that came and keeps them.
+    fn keep(&mut self, part: &[u8], staged: &mut BTreeMap<[u8; 32], u32>, store: &mut dyn Store) -> Result<(), Failure> {
+        let mut rest = part;
+        for number in self.asked.clone() {
+            let (Some(page), Some(slot)) = (self.head.pages.get(number).copied(), self.slots.get_mut(number)) else { break };
+            if slot.is_some() {
+                continue;
+            }
+            let (bytes, after) = rest.split_at_checked(page.size).ok_or(Failure::Refused(Refused::Truncated))?;
+            rest = after;
+            page.verify(number, bytes)?;
+            check_page(&self.head, number, bytes)?;
+            while self.used.contains(&self.free) {
+                self.free = self.free.saturating_add(1);
+            }
+            let free = self.free;
+            if !store.put_page(free, &SharedPage { bytes, mark: mark(&page.digest) }) {
+                return Err(Failure::Store);
+            }
+            self.used.insert(free);
+            staged.insert(page.digest, free);
+            *slot = Some(free);
+        }
+        Ok(())
+    }
+}
+
+/// The slot of a page that has no bytes.
+const NOWHERE: u32 = u32::MAX;
+
+/// The beginning of a page's digest, which is stored with it.
+#[must_use]
+pub fn mark(digest: &[u8; 32]) -> [u8; 8] {
+    digest.first_chunk().copied().unwrap_or_default()
+}
+
+impl Current {
+    /// Reads what was published.
+    ///
+    /// # Errors
+    /// That its key is no longer trusted, or that it isn't what was published.
+    pub fn parse(stored: &[u8], trusted: impl Fn(&VerifyingKey) -> bool) -> Result<Self, Refused> {
+        let preamble = Preamble::parse(stored, trusted)?;
+        let rest = stored.get(PREAMBLE..).unwrap_or_default();
+        let (head, slots) = rest.split_at_checked(preamble.head_size).ok_or(Refused::Truncated)?;
+        let head = Head::parse(&preamble, head)?;
+        let slots: Vec<u32> = slots.chunks_exact(4).filter_map(|slot| Some(u32::from_le_bytes(*slot.first_chunk()?))).collect();
+        if slots.len() == head.pages.len() { Ok(Self { preamble, head, slots }) } else { Err(Refused::Truncated) }
+    }
+}
+
+impl SharedPage<'_> {
+    /// The stored form.
+    #[must_use]
+    pub fn stored(&self) -> Vec<u8> {
+        [self.bytes, &self.mark].concat()
+    }
+}
+
+/// The page in its stored form, if it is the one of that mark.
+#[must_use]
+pub fn unmarked(mut stored: Vec<u8>, mark: [u8; 8]) -> Option<Vec<u8>> {
+    let size = stored.len().checked_sub(mark.len())?;
+    if stored.get(size..) != Some(&mark) {
+        return None;
+    }
+    stored.truncate(size);
+    Some(stored)
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(503) => f.write_str("the server can't be reached (or answers 503)"),
+            Self::Status(504) => f.write_str("the server doesn't answer in time (or answers 504)"),
+            Self::Status(status) => write!(f, "the server answers {status}"),
+            Self::NoRanges(size) => write!(f, "the server ignores `Range` and sends all {size} bytes; only {MAX_WHOLE} are taken at once"),
+            Self::Refused(refused) => write!(f, "not taken: {refused}"),
+            Self::Store => f.write_str("the host didn't keep it"),
+        }
+    }
+}
+
+impl fmt::Debug for Answer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({}, {} bytes)", self.status, self.size)
+    }
+}
+
+impl fmt::Debug for Rules<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rules(from {}, every {} s)", self.min_sequence, self.poll_seconds)
+    }
+}

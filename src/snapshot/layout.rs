@@ -1,0 +1,340 @@
+//! The file, byte by byte: preamble, head, pages. `docs/snapshot.md` publishes it.
+//!
+//! ```text
+//! preamble   256 bytes: what an idle poll reads; signed
+//! head       JSON on what is in the file, then one row for each page with its digest; the preamble has the head's digest
+//! pages      sorted fixed-width rows, and customers; each at most 512 KiB
+//! ```
+//!
+//! Everything hangs on the one signature: it covers the head's digest, and the head holds each page's. So a
+//! part of the file can be verified by itself, fetched again by itself, and kept when the next snapshot has
+//! it unchanged. Numbers are little-endian.
+
+use std::fmt;
+
+use sha2::Digest as _;
+
+use crate::config::Role;
+use crate::key::VerifyingKey;
+use crate::names::{Text, UnixSeconds};
+use crate::region::{CountryCode, Place, Regions};
+use crate::shape::{Whole, object, read_document, words};
+use crate::snapshot::NetworkClass;
+
+/// The first bytes of every snapshot.
+pub const MAGIC: [u8; 8] = *b"WAYBILL\n";
+/// The version of the format that this code reads and writes.
+pub const VERSION: u16 = 1;
+/// The size of the preamble, in bytes.
+pub const PREAMBLE: usize = 256;
+/// How much of the preamble is signed, in bytes.
+pub const SIGNED: usize = 192;
+/// The largest head, in bytes: 43 bytes for each of a hundred thousand pages.
+pub const MAX_HEAD: usize = 8 << 20;
+/// The largest page, in bytes.
+pub const MAX_PAGE: usize = 512 << 10;
+/// The size of a page's row in the head, in bytes: kind, size, number of rows, digest.
+pub const PAGE_ROW: usize = 41;
+/// The rows of a full page of the address table.
+pub const ROWS_A_PAGE: usize = 8_192;
+
+/// A preamble whose signature by a trusted key was verified: there is no other way to have one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preamble {
+    /// Newer snapshots have higher ones
+    pub sequence: u64,
+    /// When the register was compiled
+    pub created: UnixSeconds,
+    /// The key that signed
+    pub key: VerifyingKey,
+    /// The head's size, in bytes
+    pub head_size: usize,
+    /// The whole file's, in bytes
+    pub file_size: u64,
+    head_digest: [u8; 32],
+}
+
+/// The head, whose digest is the preamble's.
+#[derive(Debug)]
+pub struct Head {
+    /// What is in the file
+    pub contents: Contents,
+    /// The regions to judge by
+    pub regions: Regions,
+    /// The pages, in the order of the file
+    pub pages: Vec<PageRow>,
+    // INVARIANT (kinds): where the pages of each kind begin, by `PageKind::ALL`, and where the last ends
+    kinds: Vec<usize>,
+}
+
+/// One page, as the head describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRow {
+    /// What is in it
+    pub kind: PageKind,
+    /// Where it begins in the file
+    pub offset: u64,
+    /// Its size in bytes
+    pub size: usize,
+    /// How many rows it has
+    pub rows: usize,
+    /// The SHA-256 of its bytes
+    pub digest: [u8; 32],
+}
+
+words! {
+    /// What is in a page. In the order of the file.
+    pub enum PageKind {
+        /// What sources say, for rows of addresses to point at
+        Facts = "facts",
+        /// IPv4 addresses
+        V4 = "v4",
+        /// IPv6 networks down to /64
+        V6 = "v6",
+        /// IPv6 addresses within those /64 that are divided
+        V6Fine = "v6-fine",
+        /// Other nodes, by the thumbprints of their keys
+        Nodes = "nodes",
+        /// Customers, by what names them
+        Customers = "customers",
+    }
+}
+
+object! {
+    /// What is in a snapshot: the head's JSON.
+    pub struct Contents {
+        /// The regions to judge by, resolved
+        regions: RegionContents,
+        /// What the sources of network addresses are, in order of precedence
+        sources: Vec<SourceContents> = Vec::new(),
+        /// The places that rows of facts point at, from 1 on: 0 is "not known"
+        places: Vec<Place> = Vec::new(),
+        /// The sets of lists that rows of facts point at, from 1 on: 0 is "on no list". Each is the numbers of sources
+        list_sets: Vec<Vec<Whole<0, 4_095>>> = Vec::new(),
+        /// How many customers there are
+        customers: Whole<0, { u32::MAX as u64 }>,
+        /// How many credentials and names lead to them
+        keys: Whole<0, { u32::MAX as u64 }>,
+        /// How many other nodes there are
+        nodes: Whole<0, { u32::MAX as u64 }>,
+        /// The register's files, with their digests
+        files: Vec<FileContents> = Vec::new(),
+        /// What compiled it
+        compiler: Text,
+    }
+}
+
+object! {
+    /// The regions of a snapshot.
+    pub struct RegionContents {
+        /// The region set
+        set: Text,
+        /// Supported countries
+        supported: Vec<CountryCode>,
+        /// Restricted countries
+        restricted: Vec<CountryCode>,
+        /// Restricted parts of countries
+        restricted_parts: Vec<Place> = Vec::new(),
+    }
+}
+
+object! {
+    /// A source of a snapshot.
+    pub struct SourceContents {
+        /// Its name
+        name: Text,
+        /// For countries: how much it counts
+        role: Option<Role> = None,
+        /// For a list: what the networks in it are
+        class: Option<NetworkClass> = None,
+        /// As of when it is
+        date: UnixSeconds,
+        /// The SHA-256 of its file, in hexadecimal digits
+        sha256: Text,
+        /// How many networks it has
+        networks: Whole<0, { u64::MAX }>,
+        /// Where it is from, and under which terms
+        origin: Option<Text> = None,
+    }
+}
+
+object! {
+    /// A file that a snapshot was compiled from.
+    pub struct FileContents {
+        /// Its path in the register's directory
+        file: Text,
+        /// The SHA-256 of its bytes, in hexadecimal digits
+        sha256: Text,
+    }
+}
+
+/// Why a snapshot isn't taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// It doesn't begin as a snapshot does
+    NotASnapshot,
+    /// Its format is newer than this code
+    Format(u16),
+    /// It ends too early
+    Truncated,
+    /// It is signed with a key that isn't trusted here
+    Key(String),
+    /// The signature doesn't hold
+    Signature,
+    /// The head's bytes aren't what was signed
+    HeadDigest,
+    /// The head can't be read
+    Head(String),
+    /// The bytes of a page aren't what was signed
+    PageDigest(usize),
+    /// A page breaks the format
+    Page(usize, &'static str),
+    /// It is older than what is known
+    Rollback(u64, u64),
+    /// It has the sequence of another snapshot
+    SameSequence(u64),
+}
+
+impl Preamble {
+    /// Reads the first [`PREAMBLE`] bytes of a file and verifies their signature.
+    ///
+    /// # Errors
+    /// Why they are no preamble, or none to be trusted.
+    pub fn parse(bytes: &[u8], trusted: impl Fn(&VerifyingKey) -> bool) -> Result<Self, Refused> {
+        let mut rest = bytes;
+        if rest.get(..MAGIC.len()) != Some(&MAGIC) {
+            return Err(if MAGIC.starts_with(bytes) { Refused::Truncated } else { Refused::NotASnapshot });
+        }
+        let preamble = bytes.get(..PREAMBLE).ok_or(Refused::Truncated)?;
+        rest = rest.get(MAGIC.len()..).unwrap_or_default();
+        let mut number = || -> Option<u64> {
+            let (number, after) = rest.split_first_chunk()?;
+            rest = after;
+            Some(u64::from_le_bytes(*number))
+        };
+        let numbers = [number(), number(), number(), number(), number()];
+        let [Some(version), Some(head_size), Some(file_size), Some(sequence), Some(created)] = numbers else {
+            return Err(Refused::Truncated);
+        };
+        if version != u64::from(VERSION) {
+            return Err(Refused::Format(u16::try_from(version).unwrap_or(u16::MAX)));
+        }
+        let (Some((head_digest, rest)), Some((signed, signature))) = (rest.split_first_chunk::<32>(), preamble.split_at_checked(SIGNED))
+        else {
+            return Err(Refused::Truncated);
+        };
+        let key = rest.first_chunk::<32>().and_then(VerifyingKey::from_bytes).ok_or(Refused::Signature)?;
+        if !trusted(&key) {
+            return Err(Refused::Key(key.to_base64()));
+        }
+        let holds = <&[u8; 64]>::try_from(signature).is_ok_and(|signature| key.verify(signed, signature));
+        if !holds {
+            return Err(Refused::Signature);
+        }
+        let head_size = usize::try_from(head_size).ok().filter(|size| *size <= MAX_HEAD);
+        let created = i64::try_from(created).map(UnixSeconds);
+        match (head_size, created) {
+            (Some(head_size), Ok(created)) => Ok(Self { sequence, created, key, head_size, file_size, head_digest: *head_digest }),
+            _ => Err(Refused::Head("its size or time is beyond what is allowed".into())),
+        }
+    }
+}
+
+impl Head {
+    /// Reads a head.
+    ///
+    /// # Errors
+    /// Why it isn't the preamble's, or breaks the format.
+    pub fn parse(preamble: &Preamble, bytes: &[u8]) -> Result<Self, Refused> {
+        if bytes.len() < preamble.head_size {
+            return Err(Refused::Truncated);
+        }
+        if <[u8; 32]>::from(sha2::Sha256::digest(bytes)) != preamble.head_digest {
+            return Err(Refused::HeadDigest);
+        }
+        let broken = |why: &str| Refused::Head(why.into());
+        let (size, rest) = bytes.split_first_chunk::<4>().ok_or(Refused::Truncated)?;
+        let size = usize::try_from(u32::from_le_bytes(*size)).unwrap_or(usize::MAX);
+        let (json, rows) = rest.split_at_checked(size).ok_or_else(|| broken("its JSON is longer than it"))?;
+        let text = std::str::from_utf8(json).map_err(|_| broken("its JSON isn't UTF-8"))?;
+        let mut problems = crate::shape::Problems::default();
+        let contents = read_document::<Contents>(text, &mut problems).filter(|_| problems.is_empty());
+        let (contents, _) = contents.ok_or_else(|| Refused::Head(problems.to_string()))?;
+        if rows.len() % PAGE_ROW != 0 {
+            return Err(broken("its rows of pages are cut off"));
+        }
+        let mut offset = u64::try_from(PREAMBLE.saturating_add(preamble.head_size)).unwrap_or(u64::MAX);
+        let mut pages: Vec<PageRow> = Vec::with_capacity(rows.len() / PAGE_ROW);
+        for row in rows.chunks_exact(PAGE_ROW) {
+            let page = PageRow::parse(row, offset).ok_or_else(|| broken("a row of its pages can't be read"))?;
+            if pages.last().is_some_and(|last| last.kind > page.kind) {
+                return Err(broken("its pages are out of order"));
+            }
+            offset = offset.saturating_add(u64::try_from(page.size).unwrap_or(u64::MAX));
+            pages.push(page);
+        }
+        if offset != preamble.file_size {
+            return Err(broken("its pages don't fill the file"));
+        }
+        let kinds = PageKind::ALL.iter().map(|kind| pages.partition_point(|page| page.kind < *kind)).chain([pages.len()]).collect();
+        let regions = contents.regions.resolve();
+        Ok(Self { contents, regions, pages, kinds })
+    }
+
+    /// The numbers of the pages of a kind.
+    #[must_use]
+    pub fn of_kind(&self, kind: PageKind) -> std::ops::Range<usize> {
+        let edge = |number: usize| self.kinds.get(number).copied().unwrap_or(self.pages.len());
+        edge(kind as usize)..edge((kind as usize).saturating_add(1))
+    }
+}
+
+impl PageRow {
+    fn parse(row: &[u8], offset: u64) -> Option<Self> {
+        let (kind, row) = row.split_first()?;
+        let (size, row) = row.split_first_chunk::<4>()?;
+        let (rows, row) = row.split_first_chunk::<4>()?;
+        let kind = *PageKind::ALL.get(usize::from(*kind))?;
+        let number = |bytes: &[u8; 4]| usize::try_from(u32::from_le_bytes(*bytes)).ok();
+        let size = number(size).filter(|size| *size <= MAX_PAGE)?;
+        Some(Self { kind, offset, size, rows: number(rows)?, digest: row.try_into().ok()? })
+    }
+
+    /// Checks that these are the page's bytes. `number` is the page's, for the error.
+    ///
+    /// # Errors
+    /// That they aren't.
+    pub fn verify(&self, number: usize, bytes: &[u8]) -> Result<(), Refused> {
+        if bytes.len() == self.size && <[u8; 32]>::from(sha2::Sha256::digest(bytes)) == self.digest {
+            Ok(())
+        } else {
+            Err(Refused::PageDigest(number))
+        }
+    }
+}
+
+impl RegionContents {
+    fn resolve(&self) -> Regions {
+        Regions::resolved(self.set.as_str().to_owned(), self.supported.clone(), self.restricted.clone(), self.restricted_parts.clone())
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotASnapshot => f.write_str("this is no snapshot: it doesn't begin with `WAYBILL`"),
+            Self::Format(version) => write!(f, "its format is version {version}, this code reads version {VERSION}"),
+            Self::Truncated => f.write_str("it ends too early"),
+            Self::Key(key) => write!(f, "it is signed with the key {key}, which isn't trusted here"),
+            Self::Signature => f.write_str("its signature doesn't hold"),
+            Self::HeadDigest => f.write_str("its head isn't what was signed"),
+            Self::Head(why) => write!(f, "its head can't be used: {why}"),
+            Self::PageDigest(page) => write!(f, "its page {page} isn't what was signed"),
+            Self::Page(page, why) => write!(f, "its page {page} can't be used: {why}"),
+            Self::Rollback(offered, least) => write!(f, "its sequence {offered} is older than {least}"),
+            Self::SameSequence(sequence) => write!(f, "it has the sequence {sequence} of another snapshot"),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}

@@ -1,0 +1,241 @@
+//! The table of addresses: sorted runs, read in place.
+//!
+//! A run goes from its first address to the next run's, and points at the facts that hold for it. IPv6 is
+//! held by its first 64 bits; the few /64 that are divided point at a finer table instead.
+
+use std::net::IpAddr;
+
+use super::NetworkClass;
+use super::layout::{Contents, Head, PageKind, ROWS_A_PAGE, Refused};
+use crate::config::Role;
+use crate::region::Place;
+
+/// A row's pointer, in bytes: at most 2^24 - 1 different facts.
+pub const POINTER: usize = 3;
+/// The pointer that says "look into the finer table".
+pub const DIVIDED: u32 = 0xff_ffff;
+
+/// The whole table, a copy for each worker.
+#[derive(Debug)]
+pub struct AddressTable {
+    v4: Runs<4>,
+    v6: Runs<8>,
+    v6_fine: Runs<16>,
+    facts: Vec<Vec<u8>>,
+    // INVARIANT (geometry): the size of a row of facts, and how many a page has (the last has fewer)
+    facts_width: usize,
+    facts_a_page: usize,
+    // the sources of countries, in order of precedence
+    countries: Vec<(String, Role)>,
+    // what the pointers in rows of facts mean, from 1 on
+    places: Vec<Place>,
+    list_sets: Vec<Vec<(String, NetworkClass)>>,
+}
+
+/// What the sources say of one address, read in place.
+#[derive(Debug, Clone, Copy)]
+pub struct FactsRow<'a> {
+    table: &'a AddressTable,
+    row: &'a [u8],
+}
+
+/// Runs of one width of address, in pages.
+#[derive(Debug, Default)]
+struct Runs<const KEY: usize> {
+    // INVARIANT (order): strictly ascending within pages and across them; the first run begins at zero
+    firsts: Vec<u128>,
+    pages: Vec<Vec<u8>>,
+}
+
+impl AddressTable {
+    /// Puts pages together, which `page` gives by number, each verified by itself; checks that their order goes on from one to the next.
+    ///
+    /// # Errors
+    /// What breaks the format.
+    pub fn new(head: &Head, mut page: impl FnMut(usize) -> Option<Vec<u8>>) -> Result<Self, Refused> {
+        let mut load = |kind| {
+            let numbers = head.of_kind(kind);
+            numbers.map(|number| page(number).ok_or(Refused::Page(number, "it is gone"))).collect::<Result<Vec<_>, Refused>>()
+        };
+        let facts = load(PageKind::Facts)?;
+        let (v4, v6, v6_fine) = (load(PageKind::V4)?, load(PageKind::V6)?, load(PageKind::V6Fine)?);
+        let first = |kind| head.of_kind(kind).start;
+        let sources = &head.contents.sources;
+        let countries: Vec<(String, Role)> =
+            sources.iter().filter_map(|source| Some((source.name.as_str().to_owned(), source.role?))).collect();
+        let list_sets = head.contents.list_sets.iter().map(|set| {
+            let sources = set.iter().filter_map(|number| sources.get(usize::try_from(number.0).ok()?));
+            sources.filter_map(|source| Some((source.name.as_str().to_owned(), source.class?))).collect()
+        });
+        Ok(Self {
+            v4: Runs::new(v4, first(PageKind::V4))?,
+            v6: Runs::new(v6, first(PageKind::V6))?,
+            v6_fine: Runs::new(v6_fine, first(PageKind::V6Fine))?,
+            facts_width: facts_width(countries.len()),
+            facts_a_page: head.pages.get(first(PageKind::Facts)).map_or(0, |page| page.rows),
+            facts,
+            places: head.contents.places.clone(),
+            list_sets: list_sets.collect(),
+            countries,
+        })
+    }
+
+    /// What is known of an address. IPv4-mapped addresses are IPv4.
+    #[must_use]
+    pub fn find(&self, address: IpAddr) -> Option<FactsRow<'_>> {
+        let pointer = match address.to_canonical() {
+            IpAddr::V4(v4) => self.v4.find(u128::from(u32::from(v4)))?,
+            IpAddr::V6(v6) => {
+                let bits = u128::from(v6);
+                match self.v6.find(bits >> 64)? {
+                    DIVIDED => self.v6_fine.find(bits)?,
+                    pointer => pointer,
+                }
+            }
+        };
+        let pointer = usize::try_from(pointer).ok()?;
+        let (page, row) = (pointer.checked_div(self.facts_a_page)?, pointer.checked_rem(self.facts_a_page)?);
+        let begin = row.checked_mul(self.facts_width)?;
+        let row = self.facts.get(page)?.get(begin..begin.checked_add(self.facts_width)?)?;
+        Some(FactsRow { table: self, row })
+    }
+
+    /// Its pages, in the order of the file.
+    pub(super) fn into_pages(self) -> impl Iterator<Item = Vec<u8>> {
+        self.facts.into_iter().chain(self.v4.pages).chain(self.v6.pages).chain(self.v6_fine.pages)
+    }
+
+    /// How many bytes it holds.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let pages = self.v4.pages.iter().chain(&self.v6.pages).chain(&self.v6_fine.pages).chain(&self.facts);
+        pages.map(Vec::len).fold(0, usize::saturating_add)
+    }
+}
+
+impl<const KEY: usize> Runs<KEY> {
+    const WIDTH: usize = KEY.saturating_add(POINTER);
+
+    fn new(pages: Vec<Vec<u8>>, number: usize) -> Result<Self, Refused> {
+        let mut firsts: Vec<u128> = Vec::with_capacity(pages.len());
+        let mut last: Option<u128> = None;
+        for (i, page) in pages.iter().enumerate() {
+            let broken = |why| Refused::Page(number.saturating_add(i), why);
+            let rows = page.len().checked_div(Self::WIDTH).unwrap_or(0);
+            let ends = (Self::key(page, 0), rows.checked_sub(1).and_then(|end| Self::key(page, end)));
+            let (Some(first), Some(end)) = ends else { return Err(broken("it is empty")) };
+            if last.is_some_and(|last| last >= first) {
+                return Err(broken("its addresses don't go on from the page before"));
+            }
+            last = Some(end);
+            firsts.push(first);
+        }
+        Ok(Self { firsts, pages })
+    }
+
+    fn key(page: &[u8], row: usize) -> Option<u128> {
+        let begin = row.checked_mul(Self::WIDTH)?;
+        let key = page.get(begin..begin.checked_add(KEY)?)?;
+        let mut bytes = [0; 16];
+        bytes.get_mut(..KEY)?.copy_from_slice(key);
+        Some(u128::from_le_bytes(bytes))
+    }
+
+    fn pointer(page: &[u8], row: usize) -> Option<u32> {
+        let begin = row.checked_mul(Self::WIDTH)?.checked_add(KEY)?;
+        let [a, b, c] = *page.get(begin..)?.first_chunk::<POINTER>()?;
+        Some(u32::from_le_bytes([a, b, c, 0]))
+    }
+
+    /// The pointer of the last run that begins at `key` or before.
+    fn find(&self, key: u128) -> Option<u32> {
+        let number = self.firsts.partition_point(|first| *first <= key).checked_sub(1)?;
+        let page = self.pages.get(number)?;
+        let (mut low, mut high) = (0, page.len().checked_div(Self::WIDTH)?);
+        while low < high {
+            let middle = low.midpoint(high);
+            if Self::key(page, middle)? <= key { low = middle.saturating_add(1) } else { high = middle }
+        }
+        Self::pointer(page, low.checked_sub(1)?)
+    }
+}
+
+/// Checks a page of the table by itself.
+///
+/// # Errors
+/// What breaks the format.
+pub fn check(kind: PageKind, page: &[u8], rows: usize, contents: &Contents) -> Result<(), &'static str> {
+    match kind {
+        PageKind::Facts => check_facts(page, rows, contents),
+        PageKind::V4 => check_runs::<4>(page, rows),
+        PageKind::V6 => check_runs::<8>(page, rows),
+        PageKind::V6Fine => check_runs::<16>(page, rows),
+        PageKind::Nodes | PageKind::Customers => Ok(()),
+    }
+}
+
+/// Checks a page of runs by itself: whole rows in strictly ascending order.
+fn check_runs<const KEY: usize>(page: &[u8], rows: usize) -> Result<(), &'static str> {
+    if rows == 0 || rows > ROWS_A_PAGE || rows.checked_mul(Runs::<KEY>::WIDTH) != Some(page.len()) {
+        return Err("its size isn't that of its rows");
+    }
+    let mut last = None;
+    for row in 0..rows {
+        let key = Runs::<KEY>::key(page, row);
+        if last.is_some() && key <= last {
+            return Err("its addresses aren't in ascending order");
+        }
+        last = key;
+    }
+    Ok(())
+}
+
+/// Checks a page of facts by itself.
+fn check_facts(page: &[u8], rows: usize, contents: &Contents) -> Result<(), &'static str> {
+    let countries = contents.sources.iter().filter(|source| source.role.is_some()).count();
+    let width = facts_width(countries);
+    if rows == 0 || rows.checked_mul(width) != Some(page.len()) {
+        return Err("its size isn't that of its rows");
+    }
+    let within = |cell: &[u8], count: usize| cell.first_chunk().is_some_and(|cell| usize::from(u16::from_le_bytes(*cell)) <= count);
+    let sound = page.chunks_exact(width).all(|row| {
+        let sets = row.get(4..).is_some_and(|set| within(set, contents.list_sets.len()));
+        sets && row.get(FACTS_FIXED..).unwrap_or_default().chunks_exact(2).all(|cell| within(cell, contents.places.len()))
+    });
+    if sound { Ok(()) } else { Err("a row points at nothing") }
+}
+
+/// The size of a row of facts: the autonomous system (4 bytes), the set of lists (2), a place for each source of countries (2).
+#[must_use]
+pub fn facts_width(countries: usize) -> usize {
+    countries.saturating_mul(2).saturating_add(FACTS_FIXED)
+}
+
+const FACTS_FIXED: usize = 6;
+
+/// What the pointer at the beginning of these bytes points at; nothing where it is 0.
+fn pointed<'a, T>(table: &'a [T], bytes: &[u8]) -> Option<&'a T> {
+    let pointer = u16::from_le_bytes(*bytes.first_chunk()?);
+    table.get(usize::from(pointer).checked_sub(1)?)
+}
+
+impl<'a> FactsRow<'a> {
+    /// What each source of countries says that knows, with its role and name.
+    pub fn places(self) -> impl Iterator<Item = (Place, Role, &'a str)> {
+        let cells = self.row.get(FACTS_FIXED..).unwrap_or_default().chunks_exact(2);
+        let sources = self.table.countries.iter();
+        cells.zip(sources).filter_map(|(cell, (name, role))| Some((*pointed(&self.table.places, cell)?, *role, name.as_str())))
+    }
+
+    /// The lists that the address is on.
+    pub fn lists(self) -> impl Iterator<Item = (&'a str, NetworkClass)> {
+        let set = self.row.get(4..).and_then(|rest| pointed(&self.table.list_sets, rest));
+        set.into_iter().flatten().map(|(name, class)| (name.as_str(), *class))
+    }
+
+    /// The autonomous system that announces the address.
+    #[must_use]
+    pub fn asn(self) -> Option<u32> {
+        self.row.first_chunk().map(|asn| u32::from_le_bytes(*asn)).filter(|asn| *asn != 0)
+    }
+}
