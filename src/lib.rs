@@ -38,6 +38,7 @@ pub mod cli;
 pub mod compile;
 
 pub mod config;
+pub mod key;
 pub mod names;
 pub mod path;
 pub mod region;

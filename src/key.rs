@@ -1,0 +1,294 @@
+//! Ed25519 keys as documents hold them: JWKs (RFC 7517, RFC 8037), and bare base64 for `trusted_keys`.
+//!
+//! A [`SigningKey`] comes from a private JWK and leaves only by [`SigningKey::to_private_jwk`]; neither its
+//! `Debug` nor any error shows a part of it. Members of a JWK that nobody here knows are passed over, as
+//! RFC 7517 section 4 asks for.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ed25519_dalek::Signer as _;
+use sha2::Digest as _;
+
+use crate::names::LAST_SECOND;
+use crate::shape::{Json, Mismatch, Word};
+
+/// A private key with its window.
+#[derive(Clone)]
+pub struct SigningKey {
+    key: ed25519_dalek::SigningKey,
+    window: Window,
+}
+
+/// A public key. INVARIANT (strong): a point of the curve whose order isn't small.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VerifyingKey(ed25519_dalek::VerifyingKey);
+
+/// When a key counts, in seconds since 1970: from `nbf` on, before `exp`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Window {
+    /// Not before
+    pub nbf: Option<u64>,
+    /// Expires
+    pub exp: Option<u64>,
+}
+
+/// The length of a key, public or private, in bytes (RFC 8032).
+pub const KEY_LENGTH: usize = 32;
+/// The length of a signature in bytes (RFC 8032).
+pub const SIGNATURE_LENGTH: usize = 64;
+
+impl SigningKey {
+    /// The key that 32 random bytes make (RFC 8032 section 5.1.5).
+    #[must_use]
+    pub fn new(secret: &[u8; KEY_LENGTH], window: Window) -> Self {
+        Self { key: ed25519_dalek::SigningKey::from_bytes(secret), window }
+    }
+
+    /// Reads a private JWK.
+    ///
+    /// # Errors
+    /// A [`Mismatch`] that says why not, and repeats nothing of the text.
+    pub fn from_jwk(text: &str) -> Result<Self, Mismatch> {
+        let wrong =
+            |why: &str| Mismatch::new(format!("this is no private Ed25519 key: {why}"), "a private JWK, as `waybill keygen` prints it");
+        let json: Json = serde_json::from_str(text).map_err(|error| {
+            // serde_json's own text may quote what stands there
+            wrong(&format!("not JSON from line {}, column {} on", error.line(), error.column()))
+        })?;
+        let word = |name: &str| json.get(name).and_then(Json::as_str);
+        if json.get("keys").is_some() {
+            return Err(wrong("a set of keys stands where one belongs"));
+        }
+        if word("kty") != Some("OKP") || word("crv") != Some("Ed25519") {
+            return Err(wrong("`kty` isn't `OKP` or `crv` isn't `Ed25519`"));
+        }
+        let secret = word("d").ok_or_else(|| wrong("the private part, `d`, is missing"))?;
+        let secret: [u8; KEY_LENGTH] = decode(secret).ok_or_else(|| wrong("`d` isn't 32 bytes in base64url"))?;
+        let second = |name: &str| match json.get(name) {
+            None => Ok(None),
+            Some(Json::Number(number)) if number.as_u64().is_some_and(|second| second <= LAST_SECOND) => Ok(number.as_u64()),
+            Some(_) => Err(wrong(&format!("`{name}` isn't a whole number of seconds since 1970"))),
+        };
+        let window = Window { nbf: second("nbf")?, exp: second("exp")? };
+        if window.is_empty() {
+            return Err(wrong("it expires before it begins to count"));
+        }
+        let key = Self::new(&secret, window);
+        if word("x").is_some_and(|public| decode(public) != Some(*key.verifying_key().as_bytes())) {
+            return Err(wrong("`x` isn't the public part of `d`"));
+        }
+        if word("kid").is_some_and(|kid| kid != key.verifying_key().thumbprint()) {
+            return Err(wrong("`kid` isn't its thumbprint (RFC 7638)"));
+        }
+        Ok(key)
+    }
+
+    /// The public part.
+    #[must_use]
+    pub fn verifying_key(&self) -> VerifyingKey {
+        VerifyingKey(self.key.verifying_key())
+    }
+
+    /// When it counts.
+    #[must_use]
+    pub fn window(&self) -> Window {
+        self.window
+    }
+
+    /// The signature of a message.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LENGTH] {
+        self.key.sign(message).to_bytes()
+    }
+
+    /// The private JWK in one line: the secret itself.
+    #[must_use]
+    pub fn to_private_jwk(&self) -> String {
+        let secret = URL_SAFE_NO_PAD.encode(self.key.as_bytes());
+        self.verifying_key().jwk(&format!(r#","d":"{secret}""#), self.window)
+    }
+
+    /// The public JWK in one line, as a node's entry in a register has it.
+    #[must_use]
+    pub fn to_public_jwk(&self) -> String {
+        self.verifying_key().jwk("", self.window)
+    }
+}
+
+/// Shows which key it is, and nothing of the secret.
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({}, ..)", self.verifying_key().thumbprint())
+    }
+}
+
+impl VerifyingKey {
+    /// The key in 32 bytes; `None` where they are no point of the curve, or one of small order, under which
+    /// anybody can sign.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; KEY_LENGTH]) -> Option<Self> {
+        ed25519_dalek::VerifyingKey::from_bytes(bytes).ok().filter(|key| !key.is_weak()).map(Self)
+    }
+
+    /// The key in standard base64 with padding, as `snapshot.trusted_keys` has it.
+    #[must_use]
+    pub fn from_base64(text: &str) -> Option<Self> {
+        let bytes = STANDARD.decode(text).ok()?;
+        Self::from_bytes(bytes.as_slice().try_into().ok()?)
+    }
+
+    /// Its bytes (RFC 8032 section 5.1.2).
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; KEY_LENGTH] {
+        self.0.as_bytes()
+    }
+
+    /// Standard base64 with padding, as `snapshot.trusted_keys` has it.
+    #[must_use]
+    pub fn to_base64(&self) -> String {
+        STANDARD.encode(self.as_bytes())
+    }
+
+    /// The SHA-256 thumbprint of its JWK in base64url (RFC 7638, RFC 8037 appendix A.3): what a `keyid` says.
+    #[must_use]
+    pub fn thumbprint(&self) -> String {
+        URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{self}"}}"#)))
+    }
+
+    /// Whether the signature is this key's, of this message. Strict: no signature has a second form that passes.
+    #[must_use]
+    pub fn verify(&self, message: &[u8], signature: &[u8; SIGNATURE_LENGTH]) -> bool {
+        self.0.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
+    }
+
+    fn jwk(&self, private: &str, window: Window) -> String {
+        let second = |name: &str, second: Option<u64>| second.map_or_else(String::new, |second| format!(r#","{name}":{second}"#));
+        let (nbf, exp) = (second("nbf", window.nbf), second("exp", window.exp));
+        format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{self}"{private},"kid":"{}"{nbf}{exp}}}"#, self.thumbprint())
+    }
+}
+
+/// As in a JWK's `x`.
+impl Word for VerifyingKey {
+    const WHAT: &'static str = "an Ed25519 public key: 32 bytes in base64url without padding";
+    const PATTERN: &'static str = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"; // the last digit carries 4 bits
+
+    fn parse(text: &str) -> Result<Self, Mismatch> {
+        let help = "the `x` of a public JWK, as `waybill keygen --public` prints it";
+        let Some(bytes) = decode(text) else {
+            return Err(Mismatch::new("this isn't 32 bytes in base64url without padding", help));
+        };
+        Self::from_bytes(&bytes).ok_or_else(|| Mismatch::new("these 32 bytes are no Ed25519 public key", help))
+    }
+}
+
+/// Base64url without padding, as in a JWK.
+impl fmt::Display for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.as_bytes()))
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifyingKey({self})")
+    }
+}
+
+impl Window {
+    /// Whether the key counts at that second.
+    #[must_use]
+    pub fn contains(&self, second: u64) -> bool {
+        self.nbf.is_none_or(|nbf| nbf <= second) && self.exp.is_none_or(|exp| second < exp)
+    }
+
+    /// Whether it never counts, because it expires before it begins to.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nbf.zip(self.exp).is_some_and(|(nbf, exp)| exp <= nbf)
+    }
+}
+
+fn decode(text: &str) -> Option<[u8; KEY_LENGTH]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.as_slice().try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // RFC 8037 appendix A
+    const PRIVATE: &str = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    const SECRET: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
+    const PUBLIC: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    const THUMBPRINT: &str = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+
+    #[test]
+    fn rfc_8037_holds() {
+        let key = SigningKey::from_jwk(PRIVATE).unwrap();
+        let public = key.verifying_key();
+        assert_eq!(public.to_string(), PUBLIC);
+        assert_eq!(public.thumbprint(), THUMBPRINT);
+        let jws = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
+        let signature = key.sign(jws.as_bytes());
+        assert_eq!(
+            URL_SAFE_NO_PAD.encode(signature),
+            "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
+        );
+        assert!(public.verify(jws.as_bytes(), &signature));
+        assert!(!public.verify(b"something else", &signature));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let window = Window { nbf: Some(1_795_000_000), exp: Some(1_830_000_000) };
+        let key = SigningKey::new(&[7; KEY_LENGTH], window);
+        let again = SigningKey::from_jwk(&key.to_private_jwk()).unwrap();
+        assert_eq!((again.verifying_key(), again.window()), (key.verifying_key(), window));
+        assert!(window.contains(1_795_000_000) && window.contains(1_829_999_999) && !window.contains(1_830_000_000));
+        let public = key.verifying_key();
+        assert_eq!(VerifyingKey::from_base64(&public.to_base64()).unwrap(), public);
+        assert_eq!(VerifyingKey::parse(&public.to_string()).unwrap(), public);
+        assert!(!key.to_public_jwk().contains("\"d\"") && key.to_public_jwk().contains(&public.thumbprint()));
+        assert!(SigningKey::from_jwk(&key.to_public_jwk()).is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_secret() {
+        let cases = [
+            (PRIVATE.replace("OKP", "EC"), "`kty` isn't `OKP`"),
+            (PRIVATE.replace("\"d\"", "\"e\""), "`d`, is missing"),
+            (PRIVATE.replace(SECRET, &format!("{SECRET}A")), "`d` isn't 32 bytes"),
+            (PRIVATE.replace("\"x\":\"11", "\"x\":\"12"), "`x` isn't the public part"),
+            (PRIVATE.replace('}', r#","kid":"other"}"#), "`kid` isn't its thumbprint"),
+            (PRIVATE.replace('}', r#","exp":"soon"}"#), "`exp` isn't a whole number"),
+            (PRIVATE.replace('}', r#","nbf":5,"exp":5}"#), "expires before it begins"),
+            (format!(r#"{{"keys":[{PRIVATE}]}}"#), "a set of keys"),
+            (PRIVATE.replace('}', ""), "not JSON from line 1, column"),
+            (format!("\"{SECRET}\""), "`kty` isn't `OKP`"),
+            (SECRET.to_owned(), "not JSON from line 1, column"),
+        ];
+        for (text, expected) in cases {
+            let mismatch = SigningKey::from_jwk(&text).unwrap_err();
+            assert!(mismatch.message.contains(expected), "{}", mismatch.message);
+            assert!(!format!("{mismatch:?}").contains("nWGxne"), "{mismatch:?}");
+        }
+        assert!(!format!("{:?}", SigningKey::from_jwk(PRIVATE).unwrap()).contains("nWGxne"));
+    }
+
+    #[test]
+    fn no_key_under_which_anybody_can_sign() {
+        // the neutral element, and a y that belongs to no point
+        for y in [1, 2] {
+            let mut bytes = [0; KEY_LENGTH];
+            bytes[0] = y;
+            assert!(VerifyingKey::parse(&URL_SAFE_NO_PAD.encode(bytes)).is_err(), "{y}");
+        }
+        // one digit short, padded, stray bits in the last digit, nothing
+        for x in [PUBLIC.trim_end_matches('o'), &format!("{PUBLIC}="), &PUBLIC.replace("HURo", "HURp"), ""] {
+            assert!(VerifyingKey::parse(x).is_err(), "{x}");
+        }
+    }
+}
