@@ -7,11 +7,16 @@ mod check;
 mod envoy;
 mod explain;
 mod found;
+mod keygen;
+mod register;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::compile::directory::Document;
+use crate::shape::Word as _;
 
 /// Screens, tags and vouches for requests to model providers: the desk of the Envoy filter.
 #[derive(Debug, Parser)]
@@ -23,12 +28,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Check configurations: Envoy files around the filter, or the filter's bare JSON
+    /// Check configurations (Envoy files around the filter, or the filter's bare JSON) and registers of files
     Check(check::Arguments),
     /// Decide one request on the desk: evidence, findings, verdict, headers
     Explain(explain::Arguments),
-    /// Print the JSON Schema of the configuration
-    Schema,
+    /// Make a key for a node or for signing snapshots, or a credential for a customer
+    Keygen(keygen::Arguments),
+    /// Print the JSON Schema of the configuration, or of a register's file
+    Schema {
+        /// configuration, register, customers, entities or nodes
+        #[arg(default_value = "configuration", value_parser = document)]
+        document: Document,
+    },
 }
 
 /// Why a verb gave up.
@@ -41,8 +52,10 @@ pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
-        Verb::Schema => {
-            serde_json::to_string_pretty(&crate::config::schema()).map(|text| print(&format!("{text}\n"))).map_err(Failure::new)
+        Verb::Keygen(arguments) => keygen::run(&arguments),
+        Verb::Schema { document } => {
+            print(&format!("{:#}\n", document.schema()));
+            Ok(())
         }
     };
     match outcome {
@@ -52,6 +65,10 @@ pub fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+fn document(text: &str) -> Result<Document, String> {
+    Document::parse(text).map_err(|mismatch| mismatch.help.unwrap_or(mismatch.message))
 }
 
 impl Failure {

@@ -387,6 +387,12 @@ impl CredentialDigest {
     }
 }
 
+impl fmt::Display for CredentialDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", hex(&self.0))
+    }
+}
+
 impl Word for UnixSeconds {
     const WHAT: &'static str = "a time in UTC by RFC 3339, such as 2027-01-31T00:00:00Z";
     const PATTERN: &'static str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$";

@@ -9,7 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use crate::finding::{Action, FindingCode};
-use crate::key::VerifyingKey;
+use crate::key::{VerifyingKey, Window};
 use crate::names::{CredentialDigest, CustomerId, HeaderText, LAST_SECOND, Network, NodeId, Text, UnixSeconds};
 use crate::region::{CountryCode, Residency};
 use crate::shape::{Json, Path, Problems, Shape, Table, object, words};
@@ -211,12 +211,20 @@ object! {
         crv: Curve,
         /// The public key: 32 bytes in base64url without padding
         x: VerifyingKey,
+        /// Its thumbprint (RFC 7638), so that a person can tell keys apart; worked out where left out
+        kid: Option<Text> = None,
+        /// Never here: the private part of a key
+        d: Option<PrivatePart> = None,
         /// Not before, in seconds since 1970
         nbf: Option<crate::shape::Whole<0, LAST_SECOND>> = None,
         /// Expires, in seconds since 1970
         exp: Option<crate::shape::Whole<0, LAST_SECOND>> = None,
     }
 }
+
+/// What never stands in a register: the private part of a key. There is no such value.
+#[derive(Debug, Clone)]
+pub enum PrivatePart {}
 
 object! {
     /// Another reseller's node.
@@ -293,6 +301,21 @@ impl From<CredentialEntry> for Credential {
     }
 }
 
+impl Shape for PrivatePart {
+    fn read(_json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        problems.note(
+            at,
+            "this is a private key: whoever reads it can sign as this node",
+            Some("its owner replaces the key; `waybill keygen --public` prints what belongs here".into()),
+        );
+        None
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({"not": {}})
+    }
+}
+
 impl std::ops::Deref for Credential {
     type Target = CredentialEntry;
 
@@ -324,6 +347,14 @@ impl Customer {
     #[must_use]
     pub fn override_for(&self, code: FindingCode, now: UnixSeconds) -> Option<&Override> {
         self.overrides.iter().find(|entry| entry.finding == code && now < entry.until)
+    }
+}
+
+impl NodeKey {
+    /// When it counts.
+    #[must_use]
+    pub fn window(&self) -> Window {
+        Window { nbf: self.nbf.map(|second| second.0), exp: self.exp.map(|second| second.0) }
     }
 }
 
@@ -377,7 +408,7 @@ impl Register {
             if inline.nodes.iter().take(i).any(|earlier| earlier.id == node.id) {
                 problems.note(&Path::Member(&here, "id"), format!("`{}` stands twice", node.id), None);
             }
-            check_screening(node.screening.as_ref(), &here, problems);
+            check_node(node, &here, problems);
         }
         register.customers = inline.customers.into_iter().map(Rc::new).collect();
         register
@@ -421,7 +452,7 @@ impl Register {
 }
 
 /// Notes what contradicts itself within one customer.
-fn check_customer(customer: &Customer, at: &Path<'_>, problems: &mut Problems) {
+pub(crate) fn check_customer(customer: &Customer, at: &Path<'_>, problems: &mut Problems) {
     check_screening(customer.screening.as_ref(), at, problems);
     if let Some(agreement) = &customer.agreement
         && agreement.until.is_some_and(|until| until <= agreement.accepted)
@@ -441,6 +472,22 @@ fn check_customer(customer: &Customer, at: &Path<'_>, problems: &mut Problems) {
         }
         if customer.overrides.iter().take(i).any(|earlier| earlier.finding == entry.finding && earlier.until == entry.until) {
             problems.note(&here, format!("`{}` is overridden twice for the same time", entry.finding), Some("keep one of the two".into()));
+        }
+    }
+}
+
+/// Notes what contradicts itself within one node.
+pub(crate) fn check_node(node: &Node, at: &Path<'_>, problems: &mut Problems) {
+    check_screening(node.screening.as_ref(), at, problems);
+    let keys_at = Path::Member(at, "keys");
+    for (i, key) in node.keys.iter().enumerate() {
+        let here = Path::Element(&keys_at, i);
+        if key.window().is_empty() {
+            problems.note(&Path::Member(&here, "exp"), "the key expires before it begins to count", Some("`exp` comes after `nbf`".into()));
+        }
+        if key.kid.as_ref().is_some_and(|kid| *kid != *key.x.thumbprint()) {
+            let help = format!("leave it out, or write `{}`", key.x.thumbprint());
+            problems.note(&Path::Member(&here, "kid"), "this isn't the key's thumbprint (RFC 7638)", Some(help));
         }
     }
 }

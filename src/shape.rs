@@ -16,7 +16,7 @@ pub use json::Json;
 /// One mistake in a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where: a JSON path, `$.node.id`
+    /// Where: a JSON path, `$.node.id`; empty where it concerns a file as a whole
     pub path: String,
     /// What is wrong, in the user's words
     pub message: String,
@@ -134,7 +134,10 @@ pub fn suggestion(word: &str, candidates: &[&str]) -> String {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.message)?;
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)?;
         match &self.help {
             Some(help) => write!(f, "\n  help: {help}"),
             None => Ok(()),
@@ -448,6 +451,12 @@ pub fn object_schema(doc: &[&str], fields: Vec<(&str, serde_json::Value, &[&str]
     })
 }
 
+/// A field's name as documents have it: without the mark that lets Rust take a word of its own, `r#type`.
+#[must_use]
+pub fn plain(name: &'static str) -> &'static str {
+    name.strip_prefix("r#").unwrap_or(name)
+}
+
 /// Declares an object: its type, reader and schema. A field with `= default` may be left out; where it is
 /// wrong, the mistake is noted and reading goes on with the default, so that later mistakes are found too.
 macro_rules! object {
@@ -471,22 +480,22 @@ macro_rules! object {
             ) -> Option<Self> {
                 let members = $crate::shape::Members::open(json, at, problems)?;
                 $( let $field: Option<$type> = object!(@read members, problems, $field $(, $default)?); )+
-                members.close(&[$( stringify!($field) ),+], problems);
+                members.close(&[$( $crate::shape::plain(stringify!($field)) ),+], problems);
                 Some(Self { $( $field: $field? ),+ })
             }
 
             fn schema() -> serde_json::Value {
                 $crate::shape::object_schema(&[$($doc),+], vec![
-                    $( (stringify!($field), <$type as $crate::shape::Shape>::schema(), &[$($field_doc),+], object!(@required $($default)?)) ),+
+                    $( ($crate::shape::plain(stringify!($field)), <$type as $crate::shape::Shape>::schema(), &[$($field_doc),+], object!(@required $($default)?)) ),+
                 ])
             }
         }
     };
     (@read $members:ident, $problems:ident, $field:ident) => {
-        $members.required(stringify!($field), $problems)
+        $members.required($crate::shape::plain(stringify!($field)), $problems)
     };
     (@read $members:ident, $problems:ident, $field:ident, $default:expr) => {
-        $members.optional(stringify!($field), $problems).flatten().or_else(|| Some($default))
+        $members.optional($crate::shape::plain(stringify!($field)), $problems).flatten().or_else(|| Some($default))
     };
     (@required) => { true };
     (@required $default:expr) => { false };

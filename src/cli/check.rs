@@ -1,17 +1,18 @@
 //! `waybill check`: every mistake in the files around a node, before Envoy meets them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::found::{Found, check_configuration};
-use super::{Failure, complain, envoy, print, read};
+use super::{Failure, complain, envoy, print, read, register};
+use crate::compile::directory::{Remark, grouped};
 use crate::shape::{Json, Problem};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Envoy's YAML or JSON that holds the filter, or the filter's configuration as bare JSON
-    #[arg(required = true, value_name = "FILE")]
+    /// Envoy's YAML or JSON that holds the filter, the filter's configuration as bare JSON, or a register's directory
+    #[arg(required = true, value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
     /// Print what was found as JSON on stdout
     #[arg(long)]
@@ -22,24 +23,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut wrong: usize = 0;
     let mut report = Vec::new();
     for path in &arguments.files {
-        let name = path.display();
-        let found = match read(path) {
-            Ok(text) => check(&text),
-            Err(Failure(message)) => Found { errors: vec![Problem { path: "$".into(), message, help: None }], notices: Vec::new() },
-        };
-        wrong = wrong.saturating_add(found.errors.len());
+        let name = path.display().to_string();
+        let checked = if path.is_dir() { Checked::register(path) } else { Checked::configuration(path) };
+        wrong = wrong.saturating_add(checked.errors.len()).saturating_add(checked.more);
         if arguments.json {
-            report.push(json!({"file": name.to_string(), "errors": list(&found.errors), "notices": list(&found.notices)}));
-            continue;
-        }
-        for problem in &found.errors {
-            complain(&format!("{name}: {problem}"));
-        }
-        for notice in &found.notices {
-            complain(&format!("{name}: note: {notice}"));
-        }
-        if found.errors.is_empty() {
-            print(&format!("{name}: ok\n"));
+            report.push(checked.json(&name));
+        } else {
+            checked.tell(&name);
         }
     }
     if arguments.json {
@@ -48,8 +38,84 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match wrong {
         0 => Ok(()),
         1 => Err(Failure("1 error".into())),
-        n => Err(Failure(format!("{n} errors"))),
+        n => Err(Failure(format!("{} errors", grouped(n)))),
     }
+}
+
+/// What was found at one path of the command line.
+struct Checked {
+    errors: Vec<Remark>,
+    /// How many errors there are beside those
+    more: usize,
+    notices: Vec<Remark>,
+    /// What is there, where nothing is wrong
+    summary: Option<String>,
+}
+
+impl Checked {
+    fn configuration(path: &PathBuf) -> Self {
+        let found =
+            read(path).map_or_else(|Failure(message)| Found { errors: vec![unread(message)], notices: Vec::new() }, |text| check(&text));
+        let remarks =
+            |problems: Vec<Problem>| problems.into_iter().map(|problem| Remark { file: String::new(), line: None, problem }).collect();
+        Self { errors: remarks(found.errors), more: 0, notices: remarks(found.notices), summary: None }
+    }
+
+    fn register(path: &Path) -> Self {
+        match register::check(path) {
+            Ok((summary, remarks)) => Self { errors: remarks.errors, more: remarks.more, notices: remarks.notices, summary },
+            Err(Failure(message)) => {
+                let unread = Remark { file: String::new(), line: None, problem: unread(message) };
+                Self { errors: vec![unread], more: 0, notices: Vec::new(), summary: None }
+            }
+        }
+    }
+
+    fn tell(&self, name: &str) {
+        let place = |remark: &Remark| match (remark.file.as_str(), remark.line) {
+            ("", _) => name.to_owned(),
+            (file, None) => format!("{}/{file}", name.trim_end_matches('/')),
+            (file, Some(line)) => format!("{}/{file}:{line}", name.trim_end_matches('/')),
+        };
+        for remark in &self.errors {
+            complain(&format!("{}: {}", place(remark), remark.problem));
+        }
+        if self.more > 0 {
+            complain(&format!("{name}: and {} more", grouped(self.more)));
+        }
+        for remark in &self.notices {
+            complain(&format!("{}: note: {}", place(remark), remark.problem));
+        }
+        if self.errors.is_empty() {
+            print(&match &self.summary {
+                Some(summary) => format!("{name}: ok: {summary}\n"),
+                None => format!("{name}: ok\n"),
+            });
+        }
+    }
+
+    fn json(&self, name: &str) -> serde_json::Value {
+        let list = |remarks: &[Remark]| remarks.iter().map(object).collect::<Vec<_>>();
+        let mut report = json!({"file": name, "errors": list(&self.errors), "notices": list(&self.notices)});
+        if let (Some(members), true) = (report.as_object_mut(), self.more > 0) {
+            members.insert("more".into(), self.more.into());
+        }
+        report
+    }
+}
+
+fn unread(message: String) -> Problem {
+    Problem { path: "$".into(), message, help: None }
+}
+
+/// One thing found, for machines; `file` and `line` only in a register's directory.
+fn object(Remark { file, line, problem }: &Remark) -> serde_json::Value {
+    let mut object = json!({"path": problem.path, "message": problem.message, "help": problem.help});
+    if let (Some(members), false) = (object.as_object_mut(), file.is_empty()) {
+        members.insert("file".into(), file.as_str().into());
+        members.insert("line".into(), (*line).into());
+    }
+    object
 }
 
 /// The configuration of a node in a file: the bare JSON, or what stands in an Envoy file; there the
@@ -94,8 +160,4 @@ fn check(text: &str) -> Found {
             notices: Vec::new(),
         },
     }
-}
-
-fn list(problems: &[Problem]) -> Vec<serde_json::Value> {
-    problems.iter().map(|problem| json!({"path": problem.path, "message": problem.message, "help": problem.help})).collect()
 }

@@ -1,1 +1,850 @@
-//! To be written.
+//! The register as a directory of plain files: read whole, with every mistake's file and line.
+//!
+//! ```text
+//! register.json    settings: regions, how ownership is screened, sources of networks
+//! customers.json   or customers.jsonl, or customers.csv: the customers
+//! entities.json    companies, and who holds how much of them
+//! bods/*.json      the same as statements of the Beneficial Ownership Data Standard
+//! nodes.json       other resellers' nodes and their public keys
+//! networks/        what register.json names there; only its names are looked at here
+//! ```
+//!
+//! [`read`] takes the files' bytes and gives a [`Directory`] in which every reference leads somewhere, or [`Remarks`] that
+//! say what is wrong. customers.jsonl and customers.csv are read a line at a time and may hold millions; the JSON
+//! documents are held as a tree while they are read.
+
+mod lines;
+mod table;
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+use crate::finding::Action;
+use crate::names::{CredentialDigest, Text, UnixSeconds};
+use crate::region::{CountryCode, RegionSettings, Regions, SetId};
+use crate::register::{Customer, Kind, Node, ScreeningStatus, check_customer, check_node};
+use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, Whole, nearest, object, words};
+
+use super::settings::{OwnershipSettings, Settings};
+
+/// The files of a register, by their way from its directory, with `/` between.
+#[derive(Debug, Default, Clone)]
+pub struct Files {
+    /// Those that [`is_document`] asks for, with their bytes
+    pub documents: BTreeMap<String, Vec<u8>>,
+    /// The names of all others
+    pub others: BTreeSet<String>,
+}
+
+/// A register whose references all lead somewhere.
+#[derive(Debug)]
+pub struct Directory {
+    /// The settings
+    pub settings: Settings,
+    /// The regions to judge by
+    pub regions: Regions,
+    /// The customers, in the order written
+    pub customers: Vec<Customer>,
+    /// The companies and persons of entities.json
+    pub entities: Vec<EntityEntry>,
+    /// Who holds how much of whom, by entities.json
+    pub holdings: Vec<HoldingEntry>,
+    /// Other resellers' nodes
+    pub nodes: Vec<Node>,
+    origin: Origin,
+}
+
+/// What was found in the files of a register.
+#[derive(Debug, Default, Clone)]
+pub struct Remarks {
+    /// What is wrong: the first [`MOST_ERRORS`]
+    pub errors: Vec<Remark>,
+    /// How many more errors there are
+    pub more: usize,
+    /// What is worth knowing
+    pub notices: Vec<Remark>,
+}
+
+/// One thing found, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// The file, from the register's directory
+    pub file: String,
+    /// The line, counted from 1; none where it concerns the file as a whole
+    pub line: Option<usize>,
+    /// What it is. Its path is one into the JSON document, into the JSON of the line, the name of a column, or empty
+    pub problem: Problem,
+}
+
+/// As many errors are kept and shown: who has more has made one mistake many times.
+pub const MOST_ERRORS: usize = 1_000;
+
+const SETTINGS: &str = "register.json";
+const CUSTOMERS_JSON: &str = "customers.json";
+const CUSTOMERS_LINES: &str = "customers.jsonl";
+const CUSTOMERS_TABLE: &str = "customers.csv";
+const ENTITIES: &str = "entities.json";
+const NODES: &str = "nodes.json";
+const BODS: &str = "bods/";
+const NETWORKS: &str = "networks/";
+const TOP: &[&str] = &[SETTINGS, CUSTOMERS_JSON, CUSTOMERS_LINES, CUSTOMERS_TABLE, ENTITIES, NODES, BODS, NETWORKS];
+
+object! {
+    /// The customers of a register of files, in its customers.json.
+    pub struct CustomersFile {
+        /// The customers
+        customers: Each<Customer>,
+    }
+}
+
+object! {
+    /// Other resellers' nodes, in a register's nodes.json.
+    pub struct NodesFile {
+        /// The nodes
+        nodes: Each<Node>,
+    }
+}
+
+object! {
+    /// Companies, persons and states, and who holds how much of whom, in a register's entities.json.
+    pub struct EntitiesFile {
+        /// The companies, persons and states
+        entities: Each<EntityEntry>,
+        /// Who holds how much of whom
+        holdings: Each<HoldingEntry> = Each(Vec::new()),
+    }
+}
+
+object! {
+    /// A company, person or state.
+    pub struct EntityEntry {
+        /// What customers and holdings call it
+        id: Text,
+        /// What it is
+        r#type: EntityType = EntityType::Company,
+        /// Its name, for people
+        name: Option<Text> = None,
+        /// Where it is incorporated, or where a person is from; unknown where left out
+        jurisdiction: Option<CountryCode> = None,
+        /// Where it is run from
+        headquarters: Option<CountryCode> = None,
+    }
+}
+
+words! {
+    /// What an entity is.
+    pub enum EntityType {
+        /// A company
+        Company = "company",
+        /// A natural person
+        Person = "person",
+        /// A state or a part of one
+        State = "state",
+        /// Many holders of whom none matters, such as the free float of a listed company
+        WidelyHeld = "widely-held",
+    }
+}
+
+object! {
+    /// Who holds how much of whom. Several holdings of one owner in one company add up.
+    pub struct HoldingEntry {
+        /// The owner's id
+        owner: Text,
+        /// The id of what it owns
+        of: Text,
+        /// The share in basis points, 10,000 being all of it; unknown where left out
+        basis_points: Option<Whole<0, 10_000>> = None,
+    }
+}
+
+/// A list of which each element is read for itself, with its number: one that is wrong doesn't hide the others.
+#[derive(Debug, Clone)]
+pub struct Each<T>(Vec<(usize, T)>);
+
+impl<T: Shape> Shape for Each<T> {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let Json::List(items) = json else {
+            crate::shape::wrong_type(at, "a list", json, problems);
+            return None;
+        };
+        let read = |(i, item)| T::read(item, &Path::Element(at, i), problems).map(|value| (i, value));
+        Some(Self(items.iter().enumerate().filter_map(read).collect()))
+    }
+
+    fn schema() -> serde_json::Value {
+        Vec::<T>::schema()
+    }
+}
+
+/// Whether [`read`] wants that file's bytes; of any other its name is enough.
+#[must_use]
+pub fn is_document(name: &str) -> bool {
+    (TOP.contains(&name) && !name.ends_with('/'))
+        || name.strip_prefix(BODS).is_some_and(|rest| rest.ends_with(".json") && !rest.contains('/'))
+}
+
+/// Reads the register; `now` is for notices of what has ended. The directory is there only if nothing is wrong.
+#[must_use]
+pub fn read(files: &Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
+    let mut remarks = Remarks::default();
+    check_names(files, &mut remarks);
+
+    let settings = match document(files, SETTINGS, &mut remarks) {
+        Some(settings) => settings,
+        None => Settings { schema: Whole(1), regions: None, ownership: OwnershipSettings::default(), networks: Vec::new() },
+    };
+    let regions = read_regions(&settings, &mut remarks);
+    check_networks(&settings, files, &mut remarks);
+
+    let EntitiesFile { entities, holdings } =
+        document(files, ENTITIES, &mut remarks).unwrap_or(EntitiesFile { entities: Each(Vec::new()), holdings: Each(Vec::new()) });
+    let entity_ids = check_entities(&entities, &holdings, files, &mut remarks);
+
+    let (origin, customers) = read_customers(files, &mut remarks);
+    let nodes = document(files, NODES, &mut remarks).map_or_else(|| Each(Vec::new()), |file: NodesFile| file.nodes);
+    let ids = check_customers(&customers, &origin, &mut remarks);
+    check_entity_references(&customers, &origin, entity_ids.as_ref(), &mut remarks);
+    check_nodes(&nodes, &customers, &ids, &mut remarks);
+    notice_customers(&customers, &origin, now, &mut remarks);
+
+    remarks.locate(files);
+    let directory = regions.filter(|_| remarks.errors.is_empty()).map(|regions| Directory {
+        settings,
+        regions,
+        customers,
+        entities: entities.into_values(),
+        holdings: holdings.into_values(),
+        nodes: nodes.into_values(),
+        origin,
+    });
+    (directory, remarks)
+}
+
+// === the files as such ===
+
+fn check_names(files: &Files, remarks: &mut Remarks) {
+    for name in &files.others {
+        let known = name.starts_with(NETWORKS) && !name.ends_with('/');
+        let readme = name.rsplit('/').next().is_some_and(|last| last.starts_with("README"));
+        if known || readme {
+            continue;
+        }
+        let help = match name.strip_prefix(BODS) {
+            Some(_) => "BODS statements stand in files that end in `.json`".into(),
+            None => match nearest(name, TOP) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "a register holds register.json, customers, entities.json, nodes.json, bods/, networks/ and README files".into(),
+            },
+        };
+        remarks.error(name, None, "no such file belongs to a register", Some(&help));
+    }
+}
+
+/// Reads a JSON document; one that isn't there is none.
+fn document<T: Shape>(files: &Files, name: &'static str, remarks: &mut Remarks) -> Option<T> {
+    let json = tree(name, files.documents.get(name)?, remarks)?;
+    let mut problems = Problems::default();
+    let value = T::read(&json, &Path::Root, &mut problems);
+    remarks.take(name, problems);
+    value
+}
+
+fn tree(name: &'static str, bytes: &[u8], remarks: &mut Remarks) -> Option<Json> {
+    match serde_json::from_slice(without_mark(bytes)) {
+        Ok(json) => Some(json),
+        Err(error) => {
+            remarks.not_json(name, error.line(), &error);
+            None
+        }
+    }
+}
+
+/// Without the byte order mark that some editors put first.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+// === settings ===
+
+fn read_regions(settings: &Settings, remarks: &mut Remarks) -> Option<Regions> {
+    let default = || RegionSettings { set: SetId::for_provider(None), restricted: Vec::new(), unsupported: None };
+    let at = Path::Member(&Path::Root, "regions");
+    let mut problems = Problems::default();
+    let regions = Regions::new(&settings.regions.clone().unwrap_or_else(default), &at, &mut problems);
+    remarks.take(SETTINGS, problems);
+    let unlisted: Vec<String> = regions.iter().flat_map(Regions::unlisted).map(|code| code.to_string()).collect();
+    if !unlisted.is_empty() {
+        let message =
+            format!("these are neither supported nor restricted, so requests from there get through with a report: {}", unlisted.join(" "));
+        remarks.notice(SETTINGS, "$.regions", message, "name those in `restricted` that the provider's terms exclude");
+    }
+    regions
+}
+
+fn check_networks(settings: &Settings, files: &Files, remarks: &mut Remarks) {
+    let there: Vec<&str> = files.others.iter().map(String::as_str).filter(|name| name.starts_with(NETWORKS)).collect();
+    let networks_at = Path::Member(&Path::Root, "networks");
+    let mut problems = Problems::default();
+    for (i, source) in settings.networks.iter().enumerate() {
+        let here = Path::Element(&networks_at, i);
+        if settings.networks.iter().take(i).any(|earlier| earlier.name == source.name) {
+            problems.note(
+                &Path::Member(&here, "name"),
+                format!("`{}` stands twice", source.name),
+                Some("give each source its own name".into()),
+            );
+        }
+        if !there.contains(&source.file.as_str()) {
+            let help = match nearest(source.file.as_str(), &there) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "put it into `networks/` and write the way from the register's directory".into(),
+            };
+            problems.note(&Path::Member(&here, "file"), format!("no file `{}` is in the register", source.file), Some(help));
+        }
+    }
+    remarks.take(SETTINGS, problems);
+    for name in there {
+        let readme = name.rsplit('/').next().is_some_and(|last| last.starts_with("README"));
+        if !readme && !settings.networks.iter().any(|source| source.file == *name) {
+            remarks.notice(name, "", "no source in register.json names this file".into(), "name it in `networks`, or remove it");
+        }
+    }
+}
+
+// === entities ===
+
+/// As many names are searched for one that was meant, so that many mistakes in a large register stay quick to tell.
+const MOST_CANDIDATES: usize = 2_000;
+
+/// Gives back the ids, or none where files hold more than are known here.
+fn check_entities<'a>(
+    entities: &'a Each<EntityEntry>,
+    holdings: &Each<HoldingEntry>,
+    files: &Files,
+    remarks: &mut Remarks,
+) -> Option<HashMap<&'a str, usize>> {
+    let mut problems = Problems::default();
+    let mut ids: HashMap<&str, usize> = HashMap::with_capacity(entities.0.len());
+    let entities_at = Path::Member(&Path::Root, "entities");
+    for (i, entity) in &entities.0 {
+        if let Some(first) = ids.insert(entity.id.as_str(), *i) {
+            let help = format!("the first is $.entities[{first}]");
+            problems.note(&Path::Member(&Path::Element(&entities_at, *i), "id"), format!("`{}` stands twice", entity.id), Some(help));
+        }
+    }
+    // statements of bods/ bring entities of their own
+    let all = files.documents.range(BODS.to_owned()..).next().is_none_or(|(name, _)| !name.starts_with(BODS)).then_some(ids);
+    let holdings_at = Path::Member(&Path::Root, "holdings");
+    let share = |holding: &HoldingEntry| holding.basis_points.map_or(0, |share| share.0);
+    let mut sums: HashMap<&str, (u64, u64)> = HashMap::new(); // all of it, and up to the holding at hand
+    for (_, holding) in &holdings.0 {
+        let (sum, _) = sums.entry(holding.of.as_str()).or_default();
+        *sum = sum.saturating_add(share(holding));
+    }
+    for (i, holding) in &holdings.0 {
+        let here = Path::Element(&holdings_at, *i);
+        for (name, id) in [("owner", &holding.owner), ("of", &holding.of)] {
+            if let Some(mismatch) = all.as_ref().and_then(|ids| unknown_entity(id, ids)) {
+                problems.mismatch(&Path::Member(&here, name), mismatch);
+            }
+        }
+        if let Some((sum, so_far)) = sums.get_mut(holding.of.as_str()) {
+            let before = *so_far;
+            *so_far = before.saturating_add(share(holding));
+            if before <= 10_000 && *so_far > 10_000 {
+                problems.note(
+                    &Path::Member(&here, "basis_points"),
+                    format!("more than all of `{}` is held: {} basis points in sum", holding.of, grouped(*sum)),
+                    Some("the shares in one company add up to 10,000 at most; a stake that stands twice counts twice".into()),
+                );
+            }
+        }
+    }
+    remarks.take(ENTITIES, problems);
+    all
+}
+
+fn unknown_entity(id: &Text, known: &HashMap<&str, usize>) -> Option<Mismatch> {
+    if known.contains_key(id.as_str()) {
+        return None;
+    }
+    let candidates: Vec<&str> = if known.len() <= MOST_CANDIDATES { known.keys().copied().collect() } else { Vec::new() };
+    let near = near_one(id.as_str(), candidates);
+    Some(Mismatch::new(
+        format!("no entity `{id}` is in the register"),
+        near.unwrap_or_else(|| "add it to entities.json, with its country of incorporation".into()),
+    ))
+}
+
+/// "did you mean `x`?" of candidates in any order.
+fn near_one(word: &str, mut candidates: Vec<&str>) -> Option<String> {
+    candidates.sort_unstable();
+    nearest(word, &candidates).map(|near| format!("did you mean `{near}`?"))
+}
+
+// === customers ===
+
+/// Where the customers stand: their file, and for each its line and, in customers.json, its number in the list.
+#[derive(Debug)]
+struct Origin {
+    file: &'static str,
+    places: Vec<(u32, u32)>,
+}
+
+impl Origin {
+    fn push(&mut self, line: usize, number: usize) {
+        // a register of four thousand million lines would be past everything else here
+        self.places.push((u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(number).unwrap_or(u32::MAX)));
+    }
+
+    fn line(&self, i: usize) -> usize {
+        self.places.get(i).map_or(0, |(line, _)| usize::try_from(*line).unwrap_or(usize::MAX))
+    }
+
+    /// Says something of one customer: `say` is given the path that leads to it.
+    fn say(&self, i: usize, say: impl FnOnce(&Path<'_>, &mut Problems)) -> Vec<Remark> {
+        let list = Path::Member(&Path::Root, "customers");
+        let number = self.places.get(i).map_or(0, |(_, number)| usize::try_from(*number).unwrap_or(usize::MAX));
+        let path = if self.file == CUSTOMERS_JSON { Path::Element(&list, number) } else { Path::Root };
+        let mut problems = Problems::default();
+        say(&path, &mut problems);
+        problems.iter().map(|problem| self.remark(self.line(i), problem.clone())).collect()
+    }
+
+    /// A problem of the customer on that line. In customers.json the line is looked for later: the problem's own is closer.
+    fn remark(&self, line: usize, problem: Problem) -> Remark {
+        let path = match self.file {
+            CUSTOMERS_TABLE => table::column_of(&problem.path),
+            _ => problem.path,
+        };
+        Remark { file: self.file.into(), line: (self.file != CUSTOMERS_JSON).then_some(line), problem: Problem { path, ..problem } }
+    }
+}
+
+fn read_customers(files: &Files, remarks: &mut Remarks) -> (Origin, Vec<Customer>) {
+    let forms: Vec<&'static str> =
+        [CUSTOMERS_JSON, CUSTOMERS_LINES, CUSTOMERS_TABLE].into_iter().filter(|name| files.documents.contains_key(*name)).collect();
+    let Some((file, bytes)) = forms.first().and_then(|file| Some((*file, files.documents.get(*file)?))) else {
+        let help = "customers.json is enough for a start: {\"customers\": []}; customers.jsonl and customers.csv do as well";
+        remarks.error(CUSTOMERS_JSON, None, "this register has no customers", Some(help));
+        return (Origin { file: CUSTOMERS_JSON, places: Vec::new() }, Vec::new());
+    };
+    for other in forms.iter().skip(1) {
+        let message = format!("the customers stand in `{file}` already");
+        remarks.error(other, None, &message, Some("keep one of the two, so that there is one truth"));
+    }
+    let mut origin = Origin { file, places: Vec::new() };
+    let mut customers = Vec::new();
+    if file == CUSTOMERS_JSON {
+        let read: Option<CustomersFile> = document(files, CUSTOMERS_JSON, remarks);
+        let lines = lines::of_elements(without_mark(bytes), "customers");
+        for (number, customer) in read.map(|file| file.customers.0).unwrap_or_default() {
+            origin.push(lines.get(number).copied().unwrap_or_default(), number);
+            customers.push(customer);
+        }
+        return (origin, customers);
+    }
+    let many = bytes.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
+    origin.places.reserve(many);
+    customers.reserve(many);
+    let mut row = |remarks: &mut Remarks, line: usize, json: &Json| {
+        let mut problems = Problems::default();
+        let customer = Customer::read(json, &Path::Root, &mut problems);
+        for problem in problems.iter() {
+            remarks.push_error(origin.remark(line, problem.clone()));
+        }
+        if let Some(customer) = customer {
+            origin.push(line, 0);
+            customers.push(customer);
+        }
+    };
+    if file == CUSTOMERS_TABLE {
+        table::read(file, without_mark(bytes), remarks, row);
+    } else {
+        for (i, line) in without_mark(bytes).split(|byte| *byte == b'\n').enumerate() {
+            let number = i.saturating_add(1);
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            match serde_json::from_slice(line) {
+                Ok(json) => row(remarks, number, &json),
+                Err(error) => remarks.not_json(file, number, &error),
+            }
+        }
+    }
+    (origin, customers)
+}
+
+/// Notes what contradicts itself, and ids, credentials and names that lead to two customers. Gives back the ids.
+fn check_customers<'a>(customers: &'a [Customer], origin: &Origin, remarks: &mut Remarks) -> HashMap<&'a str, usize> {
+    let mut ids: HashMap<&str, usize> = HashMap::with_capacity(customers.len());
+    let mut credentials: HashMap<&CredentialDigest, usize> = HashMap::with_capacity(customers.len());
+    let mut certificates: HashMap<&str, usize> = HashMap::new();
+    let mut claims: HashMap<&str, usize> = HashMap::new();
+    for (i, customer) in customers.iter().enumerate() {
+        let found = origin.say(i, |at, problems| {
+            check_customer(customer, at, problems);
+            if customer.entity.is_some() && customer.ownership.is_some() {
+                let help = "keep `entity` where the owners are on file, `ownership` where you answer for the result yourself";
+                problems.note(at, "`entity` and `ownership` exclude each other", Some(help.into()));
+            }
+            if let Some(first) = first_place(ids.entry(customer.id.as_str()), i) {
+                let help = format!("the first is {}", origin.place(first));
+                problems.note(&Path::Member(at, "id"), format!("`{}` stands twice", customer.id), Some(help));
+            }
+            let mut twice = |list: &str, n: usize, what: &str, first: Option<usize>| {
+                let Some(first) = first else { return };
+                let list = Path::Member(at, list);
+                let (message, help) = if first == i {
+                    (format!("this {what} stands twice"), "keep one of the two".into())
+                } else {
+                    let help = format!("it is at {} too; remove it from one", origin.place(first));
+                    (format!("this {what} leads to two customers"), help)
+                };
+                problems.note(&Path::Element(&list, n), message, Some(help));
+            };
+            for (n, credential) in customer.credentials.iter().enumerate() {
+                twice("credentials", n, "credential", first_place(credentials.entry(&credential.digest), i));
+            }
+            for (n, name) in customer.mtls.iter().enumerate() {
+                twice("mtls", n, "name in certificates", first_place(certificates.entry(name.as_str()), i));
+            }
+            for (n, value) in customer.jwt.iter().enumerate() {
+                twice("jwt", n, "value of a claim", first_place(claims.entry(value.as_str()), i));
+            }
+        });
+        found.into_iter().for_each(|remark| remarks.push_error(remark));
+    }
+    ids
+}
+
+/// Whose entry it is already, if anybody's; else it is `i`'s from now on.
+fn first_place<K>(entry: Entry<'_, K, usize>, i: usize) -> Option<usize> {
+    match entry {
+        Entry::Occupied(first) => Some(*first.get()),
+        Entry::Vacant(free) => {
+            free.insert(i);
+            None
+        }
+    }
+}
+
+fn check_entity_references(customers: &[Customer], origin: &Origin, ids: Option<&HashMap<&str, usize>>, remarks: &mut Remarks) {
+    let Some(ids) = ids else { return };
+    for (i, customer) in customers.iter().enumerate() {
+        if let Some(mismatch) = customer.entity.as_ref().and_then(|id| unknown_entity(id, ids)) {
+            let found = origin.say(i, |at, problems| problems.mismatch(&Path::Member(at, "entity"), mismatch));
+            found.into_iter().for_each(|remark| remarks.push_error(remark));
+        }
+    }
+}
+
+/// What is said of customers all at once: how many there are, and where the first stands.
+struct Tally {
+    count: usize,
+    first: Option<Remark>,
+}
+
+impl Tally {
+    fn count(&mut self, origin: &Origin, i: usize, place: impl FnOnce(&Path<'_>, &mut Problems)) {
+        self.count = self.count.saturating_add(1);
+        if self.first.is_none() {
+            self.first = origin.say(i, place).into_iter().next();
+        }
+    }
+
+    fn notice(self, one: &str, many: &str, help: &str, remarks: &mut Remarks) {
+        if let Some(mut remark) = self.first {
+            remark.problem.message = match self.count {
+                1 => format!("1 {one}"),
+                n => format!("{} {many}; the first is here", grouped(n)),
+            };
+            remark.problem.help = Some(help.into());
+            remarks.notices.push(remark);
+        }
+    }
+}
+
+/// Notes what is allowed and yet worth knowing.
+fn notice_customers(customers: &[Customer], origin: &Origin, now: UnixSeconds, remarks: &mut Remarks) {
+    let [mut unowned, mut expired, mut ended, mut reroutes] = [const { Tally { count: 0, first: None } }; 4];
+    for (i, customer) in customers.iter().enumerate() {
+        if customer.entity.is_none() && customer.ownership.is_none() {
+            unowned.count(origin, i, |at, problems| problems.note(at, "", None));
+        }
+        if let Some(screening) = &customer.screening
+            && screening.status == ScreeningStatus::Passed
+            && screening.until.is_some_and(|until| until <= now)
+        {
+            let until =
+                |at: &Path<'_>, problems: &mut Problems| problems.note(&Path::Member(&Path::Member(at, "screening"), "until"), "", None);
+            expired.count(origin, i, until);
+        }
+        for (n, entry) in customer.overrides.iter().enumerate() {
+            let here = |name: &'static str| {
+                move |at: &Path<'_>, problems: &mut Problems| {
+                    problems.note(&Path::Member(&Path::Element(&Path::Member(at, "overrides"), n), name), "", None);
+                }
+            };
+            if entry.until <= now {
+                ended.count(origin, i, here("until"));
+            }
+            if matches!(entry.action, Action::Reroute(_)) {
+                reroutes.count(origin, i, here("action"));
+            }
+        }
+    }
+    unowned.notice(
+        "customer has neither `entity` nor `ownership`, and is `unresolved`",
+        "customers have neither `entity` nor `ownership`, and are `unresolved`",
+        "name the company in `entity`, or say `ownership` yourself",
+        remarks,
+    );
+    expired.notice(
+        "screening has ended",
+        "screenings have ended",
+        "each request is `customer.screening-expired` until it is renewed",
+        remarks,
+    );
+    ended.notice("override has ended and does nothing", "overrides have ended and do nothing", "remove what is no longer needed", remarks);
+    reroutes.notice(
+        "override reroutes to an entry of the node's `routes`",
+        "overrides reroute to entries of the node's `routes`",
+        "the register can't see whether the node has that entry: check the configuration",
+        remarks,
+    );
+}
+
+// === nodes ===
+
+fn check_nodes(nodes: &Each<Node>, customers: &[Customer], ids: &HashMap<&str, usize>, remarks: &mut Remarks) {
+    let mut problems = Problems::default();
+    let mut notices = Problems::default();
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    let mut keys: HashMap<&[u8], usize> = HashMap::new();
+    let nodes_at = Path::Member(&Path::Root, "nodes");
+    for (i, node) in &nodes.0 {
+        let here = Path::Element(&nodes_at, *i);
+        check_node(node, &here, &mut problems);
+        if let Some(first) = first_place(names.entry(node.id.as_str()), *i) {
+            let help = format!("the first is $.nodes[{first}]; one node may have several keys");
+            problems.note(&Path::Member(&here, "id"), format!("`{}` stands twice", node.id), Some(help));
+        }
+        let keys_at = Path::Member(&here, "keys");
+        if node.keys.is_empty() {
+            let help = "ask its operator for the public JWK, as `waybill keygen --public` prints it";
+            problems.note(&here, format!("`{}` has no key, so nothing that it signs can be verified", node.id), Some(help.into()));
+        }
+        for (n, key) in node.keys.iter().enumerate() {
+            if let Some(first) = first_place(keys.entry(key.x.as_bytes()), *i) {
+                let help = format!("it is a key of $.nodes[{first}] already; each node has its own");
+                problems.note(&Path::Element(&keys_at, n), "this key stands twice", Some(help));
+            }
+        }
+        let customer_at = Path::Member(&here, "customer");
+        match ids.get(node.customer.as_str()).and_then(|i| customers.get(*i)) {
+            None => {
+                let few = if ids.len() <= MOST_CANDIDATES { ids.keys().copied().collect() } else { Vec::new() };
+                let help =
+                    near_one(node.customer.as_str(), few).unwrap_or_else(|| "add the reseller that runs the node to the customers".into());
+                problems.note(&customer_at, format!("no customer `{}` is in the register", node.customer), Some(help));
+            }
+            Some(customer) if customer.kind != Kind::Reseller => notices.note(
+                &customer_at,
+                format!("`{}` isn't a reseller, so the chains of its node are never looked at", node.customer),
+                Some("give the customer the kind `reseller`".into()),
+            ),
+            Some(_) => {}
+        }
+    }
+    remarks.take(NODES, problems);
+    remarks.notices.extend(notices.iter().map(|problem| Remark { file: NODES.into(), line: None, problem: problem.clone() }));
+}
+
+// === the published schemas ===
+
+words! {
+    /// A kind of document that has a published schema.
+    pub enum Document {
+        /// The filter's configuration
+        Configuration = "configuration",
+        /// register.json
+        Register = "register",
+        /// customers.json; a line of customers.jsonl is its `#/$defs/customer`
+        Customers = "customers",
+        /// entities.json
+        Entities = "entities",
+        /// nodes.json
+        Nodes = "nodes",
+    }
+}
+
+impl Document {
+    /// Its JSON Schema (draft 2020-12), generated from the types that read it.
+    #[must_use]
+    pub fn schema(self) -> serde_json::Value {
+        let (mut schema, title) = match self {
+            Self::Configuration => return crate::config::schema(),
+            Self::Register => (Settings::schema(), "Waybill register: register.json, version 1"),
+            Self::Customers => (customers_schema(), "Waybill register: customers.json"),
+            Self::Entities => (EntitiesFile::schema(), "Waybill register: entities.json"),
+            Self::Nodes => (nodes_schema(), "Waybill register: nodes.json"),
+        };
+        if let Some(members) = schema.as_object_mut() {
+            members.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+            members.insert("title".into(), title.into());
+        }
+        schema
+    }
+}
+
+fn customers_schema() -> serde_json::Value {
+    let mut customer = Customer::schema();
+    if let Some(members) = customer.as_object_mut() {
+        members.insert("not".into(), serde_json::json!({"required": ["entity", "ownership"]}));
+    }
+    let mut schema = CustomersFile::schema();
+    if let Some(items) = schema.pointer_mut("/properties/customers/items") {
+        *items = serde_json::json!({"$ref": "#/$defs/customer"});
+    }
+    if let Some(members) = schema.as_object_mut() {
+        members.insert("$defs".into(), serde_json::json!({"customer": customer}));
+    }
+    schema
+}
+
+fn nodes_schema() -> serde_json::Value {
+    let mut schema = NodesFile::schema();
+    let node = schema.pointer_mut("/properties/nodes/items").and_then(serde_json::Value::as_object_mut);
+    if let Some(node) = node {
+        node.insert("required".into(), serde_json::json!(["id", "customer", "keys"]));
+    }
+    let keys = schema.pointer_mut("/properties/nodes/items/properties/keys").and_then(serde_json::Value::as_object_mut);
+    if let Some(keys) = keys {
+        keys.insert("minItems".into(), 1.into());
+    }
+    schema
+}
+
+// === what was found ===
+
+impl Origin {
+    /// `customers.json:14`
+    fn place(&self, i: usize) -> String {
+        format!("{}:{}", self.file, self.line(i))
+    }
+}
+
+impl Remarks {
+    /// Takes in the mistakes of a JSON document; [`Remarks::locate`] finds their lines.
+    fn take(&mut self, file: &str, problems: Problems) {
+        for problem in problems.iter() {
+            self.push_error(Remark { file: file.into(), line: None, problem: problem.clone() });
+        }
+    }
+
+    fn error(&mut self, file: &str, line: Option<usize>, message: &str, help: Option<&str>) {
+        let problem = Problem { path: String::new(), message: message.into(), help: help.map(str::to_owned) };
+        self.push_error(Remark { file: file.into(), line, problem });
+    }
+
+    fn notice(&mut self, file: &str, path: &str, message: String, help: &str) {
+        let problem = Problem { path: path.into(), message, help: Some(help.into()) };
+        self.notices.push(Remark { file: file.into(), line: None, problem });
+    }
+
+    fn not_json(&mut self, file: &str, line: usize, error: &serde_json::Error) {
+        let text = error.to_string();
+        let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+        let help = "strings and names stand in double quotes, no comma follows the last member";
+        self.error(file, Some(line), &format!("this is not JSON from column {} on: {message}", error.column()), Some(help));
+    }
+
+    fn push_error(&mut self, mut remark: Remark) {
+        if self.errors.len() >= MOST_ERRORS {
+            self.more = self.more.saturating_add(1);
+            return;
+        }
+        remark.problem.path = discreet(remark.problem.path);
+        self.errors.push(remark);
+    }
+
+    /// Finds the lines of paths into JSON documents, and puts everything in the order of files and lines.
+    fn locate(&mut self, files: &Files) {
+        let mut all: Vec<&mut Remark> = self.errors.iter_mut().chain(&mut self.notices).collect();
+        for (name, bytes) in &files.documents {
+            let paths: Vec<String> =
+                all.iter().filter(|remark| remark.awaits_line(name)).map(|remark| remark.problem.path.clone()).collect();
+            if paths.is_empty() {
+                continue;
+            }
+            let found = lines::locate(without_mark(bytes), paths.iter().map(String::as_str));
+            for remark in all.iter_mut().filter(|remark| remark.awaits_line(name)) {
+                remark.line = found.get(remark.problem.path.as_str()).copied();
+            }
+        }
+        let by_place = |a: &Remark, b: &Remark| (&a.file, a.line).cmp(&(&b.file, b.line));
+        self.errors.sort_by(by_place);
+        self.notices.sort_by(by_place);
+    }
+}
+
+impl Remark {
+    fn awaits_line(&self, name: &str) -> bool {
+        self.line.is_none() && self.file == name && !self.problem.path.is_empty()
+    }
+}
+
+/// The path without what somebody may have written in place of a credential's entry: a name there may be the key itself.
+fn discreet(path: String) -> String {
+    let known = ["digest", "label", "expires", "networks"];
+    let Some((before, rest)) = path.split_once("credentials[") else { return path };
+    match rest.split_once(']') {
+        Some((number, member))
+            if !member.is_empty() && !known.iter().any(|name| member.strip_prefix('.').is_some_and(|rest| rest.starts_with(name))) =>
+        {
+            format!("{before}credentials[{number}]")
+        }
+        _ => path,
+    }
+}
+
+/// `customers.json:14: $.customers[3].id: …`
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}", self.problem)
+    }
+}
+
+impl Directory {
+    /// Where a customer stands: its file and, counted from 1, its line.
+    #[must_use]
+    pub fn place(&self, customer: usize) -> (&'static str, usize) {
+        (self.origin.file, self.origin.line(customer))
+    }
+}
+
+impl<T> Each<T> {
+    fn into_values(self) -> Vec<T> {
+        self.0.into_iter().map(|(_, value)| value).collect()
+    }
+}
+
+/// A number with its thousands apart: 1,204.
+#[must_use]
+pub fn grouped(number: impl fmt::Display) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len().saturating_mul(2));
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && digits.len().saturating_sub(i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

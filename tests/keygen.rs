@@ -1,0 +1,75 @@
+//! `waybill keygen`: what it prints is what the register, the configuration and the compiler read.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use waybill::key::{SigningKey, VerifyingKey, Window};
+use waybill::names::{CredentialDigest, TrustedKey};
+use waybill::shape::Word as _;
+
+#[test]
+fn a_key_has_its_window_and_its_public_forms() {
+    let made = keygen(&["--not-before", "2026-01-01T00:00:00Z", "--expires", "2027-01-01T00:00:00Z"], "");
+    let private = text(&made.stdout);
+    assert_eq!(private.lines().count(), 1);
+    let key = SigningKey::from_jwk(&private).unwrap();
+    assert_eq!(key.window(), Window { nbf: Some(1_767_225_600), exp: Some(1_798_761_600) });
+    let public = text(&keygen(&["--public", "-"], &private).stdout);
+    assert_eq!(public.trim(), key.to_public_jwk());
+    let trusted = text(&keygen(&["--trusted-key", "-"], &private).stdout);
+    assert!(TrustedKey::parse(trusted.trim()).is_ok());
+    assert_eq!(VerifyingKey::from_base64(trusted.trim()), Some(key.verifying_key()));
+    // stderr tells both public forms and nothing of the private one
+    let told = text(&made.stderr);
+    assert!(told.contains(public.trim()) && told.contains(trusted.trim()));
+    assert!(!told.contains("\"d\"") && !public.contains("\"d\""));
+}
+
+#[test]
+fn keygen_alone_makes_a_nodes_key_and_never_the_same() {
+    let [one, other] = [keygen(&[], ""), keygen(&["node"], "")].map(|made| SigningKey::from_jwk(&text(&made.stdout)).unwrap());
+    assert_ne!(one.verifying_key(), other.verifying_key());
+    assert_eq!(one.window(), Window::default());
+}
+
+#[test]
+fn a_credential_is_shown_once_with_its_digest() {
+    let made = keygen(&["credential"], "");
+    let out = text(&made.stdout);
+    let (secret, digest) = out.trim().split_once('\n').unwrap();
+    assert!(secret.starts_with("wb_") && secret.len() == 46, "{secret}");
+    assert_eq!(CredentialDigest::parse(digest).unwrap(), CredentialDigest::of(secret.as_bytes()));
+    assert!(!text(&made.stderr).contains(secret));
+}
+
+#[test]
+fn what_is_wrong_is_said_without_the_secret() {
+    let refused = keygen(&["--public", "-"], r#"{"kty":"OKP","crv":"Ed25519","d":"very-secret"}"#);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("`d` isn't 32 bytes") && !text(&refused.stderr).contains("very-secret"));
+    for wrong in [
+        &["--expires", "2027-01-01"][..],
+        &["--public", "-", "--trusted-key", "-"],
+        &["--public", "-", "--expires", "2027-01-01T00:00:00Z"],
+        &["customer"],
+    ] {
+        assert_eq!(keygen(wrong, "").status.code(), Some(2), "{wrong:?}");
+    }
+    let backwards = keygen(&["--not-before", "2027-01-01T00:00:00Z", "--expires", "2026-01-01T00:00:00Z"], "");
+    assert_eq!((backwards.status.code(), backwards.stdout.len()), (Some(1), 0));
+}
+
+fn keygen(arguments: &[&str], stdin: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waybill"));
+    command.arg("keygen").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // a command that was refused may have closed it already
+    drop(child.stdin.take().unwrap().write_all(stdin.as_bytes()));
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
