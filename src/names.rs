@@ -322,6 +322,12 @@ impl Network {
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
     }
+
+    /// Its first and its last address.
+    #[must_use]
+    pub fn range(&self) -> (IpAddr, IpAddr) {
+        (self.0.network(), self.0.broadcast())
+    }
 }
 
 impl fmt::Display for Network {

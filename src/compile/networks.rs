@@ -1,14 +1,553 @@
-//! To be written.
+//! Network sources: many files that say something of addresses, made one table.
+//!
+//! A source is an MMDB file that gives countries or AS numbers, or a list of networks. Each becomes spans of
+//! addresses with one [`Fact`]; a sweep over all their ends, in order, gives the runs of [`AddressTable`].
+//! The sources are kept apart in [`Facts`], so that a finding can say which one said what.
+//!
+//! An IPv6 address that embeds an IPv4 address (mapped, 6to4, Teredo) is judged by that one: see
+//! [`embedded_v4`]. MMDB files point those ranges to their IPv4 half, or leave them out, as their makers
+//! liked; nothing is taken from there.
+//!
+//! Limits: [`MAX_COUNTRY_SOURCES`] and [`MAX_LISTS`]. A file is read whole; the Internet takes some 300 MB.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::Ipv6Subnets;
+use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader, WithinOptions};
+use sha2::{Digest as _, Sha256};
+
+use super::settings::{Gives, NetworkSource};
+use crate::names::{Network, Text};
+use crate::region::Place;
+use crate::shape::{Mismatch, Path, Problem, Problems, Word as _};
 use crate::snapshot::Facts;
 
+/// As many sources of countries as a snapshot can tell apart.
+pub const MAX_COUNTRY_SOURCES: usize = 16;
+
+/// As many lists as [`Facts::lists`] has bits.
+pub const MAX_LISTS: usize = 64;
+
+/// So many mistakes of one list are shown: a wrong file has one on every line.
+const MAX_MISTAKES_SHOWN: usize = 20;
+
 /// What all sources say of all addresses.
+///
+/// Both runs are sorted and begin at address 0; each entry holds from its address up to the next one's, and
+/// points into `facts`. Neighbours differ. `facts` is sorted, so its first entry is "nothing is known".
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddressTable {
-    /// The first address of each run of IPv4, and its facts
+    /// IPv4: the first address of a run, and what is known of it
     pub v4: Vec<(u32, u32)>,
-    /// The first address of each run of IPv6, and its facts
+    /// IPv6 likewise
     pub v6: Vec<(u128, u32)>,
-    /// Facts that differ
+    /// What runs point to, each once
     pub facts: Vec<Facts>,
+}
+
+/// The table, and what became of each source, in the order of the sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Networks {
+    /// What all sources say together
+    pub table: AddressTable,
+    /// What was read from each
+    pub sources: Vec<SourceSummary>,
+}
+
+/// What was read from a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceSummary {
+    /// What it is called
+    pub name: Text,
+    /// The SHA-256 digest of its file
+    pub sha256: [u8; 32],
+    /// Networks that it says something of
+    pub networks: usize,
+    /// AS numbers on a list that no source knows networks of: a typing error, or gone from the Internet
+    pub unannounced: Vec<u32>,
+}
+
+/// What a source is, and which of its kind, counted from 0.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Countries(usize),
+    AsNumbers(usize),
+    List(usize),
+}
+
+/// One thing that one source says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fact {
+    Place(usize, Place),
+    Asn(usize, u32),
+    /// The list's bit
+    Listed(u64),
+}
+
+/// Addresses of one family, both ends included, of which a source says one thing.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    first: u128,
+    last: u128,
+    fact: Fact,
+}
+
+/// Spans of both families; those of one source never overlap.
+#[derive(Debug, Default)]
+struct Spans {
+    v4: Vec<Span>,
+    v6: Vec<Span>,
+}
+
+/// A list as written.
+#[derive(Debug, Default)]
+struct List {
+    networks: Vec<Network>,
+    /// AS numbers, each with the line where it stands first
+    asns: BTreeMap<u32, usize>,
+}
+
+/// Facts found so far, in order, with the number that each got when it was found.
+type Found = BTreeMap<Facts, u32>;
+
+const LAST_V4: u128 = 0xffff_ffff;
+const LAST_V6: u128 = u128::MAX;
+
+/// The IPv4 address that an IPv6 address embeds, and by which it is judged.
+///
+/// IPv4-compatible and IPv4-mapped (RFC 4291, 2.5.5), 6to4 (RFC 3056, 2) and the client in a Teredo address
+/// (RFC 4380, 4). Without this, a tunnel would be a way around what is known of an address.
+#[must_use]
+pub fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let low = |bits: u128| Ipv4Addr::from_bits(u32::try_from(bits & LAST_V4).unwrap_or_default());
+    match (address.to_bits(), address.segments()) {
+        (0 | 1, _) => None, // unspecified and loopback aren't IPv4-compatible
+        (bits, [0, 0, 0, 0, 0, 0 | 0xffff, _, _]) => Some(low(bits)),
+        (bits, [0x2002, ..]) => Some(low(bits >> 80)),
+        (bits, [0x2001, 0, ..]) => Some(low(!bits)),
+        _ => None,
+    }
+}
+
+/// The ranges of [`embedded_v4`], in order.
+const EMBEDDING: [(u128, u128); 4] = [
+    (0, LAST_V4),
+    (0xffff_0000_0000, 0xffff_ffff_ffff),
+    (0x2001_0000 << 96, (0x2001_0001 << 96) - 1),
+    (0x2002 << 112, (0x2003 << 112) - 1),
+];
+
+/// Reads all sources and makes the table. `files` are the register's, by their path from its directory.
+///
+/// # Errors
+/// Every mistake in the sources' settings and files, each with its place.
+pub fn merge(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>) -> Result<Networks, Problems> {
+    let mut problems = Problems::default();
+    let kinds = kinds(sources, files, &mut problems);
+    let mut spans = Spans::default();
+    let mut summaries = Vec::with_capacity(sources.len());
+    let mut lists = Vec::new();
+    for (source, kind) in sources.iter().zip(&kinds) {
+        let bytes = files.get(source.file.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let mut summary =
+            SourceSummary { name: source.name.clone(), sha256: Sha256::digest(bytes).into(), networks: 0, unannounced: Vec::new() };
+        if files.contains_key(source.file.as_str()) {
+            match kind {
+                Kind::List(_) => lists.push((summaries.len(), read_list(bytes, source.file.as_str(), &mut problems))),
+                Kind::Countries(_) | Kind::AsNumbers(_) => match read_mmdb(bytes, *kind, &mut spans) {
+                    Ok(networks) => summary.networks = networks,
+                    Err(mismatch) => note(&mut problems, source.file.as_str().to_owned(), mismatch),
+                },
+            }
+        }
+        summaries.push(summary);
+    }
+    resolve_lists(lists, sources, &kinds, &mut summaries, &mut spans, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Networks { table: table(&spans, &kinds), sources: summaries })
+}
+
+// === impl AddressTable ===
+
+impl AddressTable {
+    /// What is known of an address.
+    #[must_use]
+    pub fn look_up(&self, address: IpAddr) -> Option<&Facts> {
+        fn run<A: Copy + Ord>(runs: &[(A, u32)], address: A) -> Option<u32> {
+            let after = runs.partition_point(|(first, _)| *first <= address);
+            runs.get(after.checked_sub(1)?).map(|(_, facts)| *facts)
+        }
+        let v4 = |address: Ipv4Addr| run(&self.v4, address.to_bits());
+        let facts = match address {
+            IpAddr::V4(address) => v4(address),
+            IpAddr::V6(address) => match embedded_v4(address) {
+                Some(embedded) => v4(embedded),
+                None => run(&self.v6, address.to_bits()),
+            },
+        };
+        self.facts.get(usize::try_from(facts?).ok()?)
+    }
+}
+
+// === settings ===
+
+/// What each source is. Notes settings that contradict each other or the files.
+fn kinds(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>, problems: &mut Problems) -> Vec<Kind> {
+    let (mut countries, mut as_numbers, mut lists) = (0_usize, 0_usize, 0_usize);
+    let next = |count: &mut usize| std::mem::replace(count, count.saturating_add(1));
+    let mut kinds = Vec::with_capacity(sources.len());
+    for (i, source) in sources.iter().enumerate() {
+        let mut mistake = |member: &str, message: String, help: String| {
+            let (root, index) = (Path::Member(&Path::Root, "networks"), i);
+            let at = Path::Element(&root, index);
+            note(problems, format!("register.json: {}", Path::Member(&at, member)), Mismatch::new(message, help));
+        };
+        if sources.iter().take(i).any(|earlier| earlier.name == source.name) {
+            mistake("name", format!("a source before it is called `{}` too", source.name), "findings tell sources by their names".into());
+        }
+        if !files.contains_key(source.file.as_str()) {
+            let help = "a path from the register's directory, such as `networks/tor.txt`";
+            mistake("file", format!("there is no file `{}`", source.file), help.into());
+        }
+        let kind = match (source.class, source.gives) {
+            (Some(_), Gives::Asn) => {
+                mistake("gives", "a list with a `class` gives no AS numbers".into(), "leave one of the two out".into());
+                Kind::List(next(&mut lists))
+            }
+            (Some(_), Gives::Country) => Kind::List(next(&mut lists)),
+            (None, Gives::Country) => Kind::Countries(next(&mut countries)),
+            (None, Gives::Asn) => Kind::AsNumbers(next(&mut as_numbers)),
+        };
+        match kind {
+            Kind::Countries(MAX_COUNTRY_SOURCES) => {
+                mistake("name", format!("more than {MAX_COUNTRY_SOURCES} sources give countries"), "leave some out".into());
+            }
+            Kind::List(MAX_LISTS) => {
+                mistake("name", format!("more than {MAX_LISTS} lists"), "put lists of one class into one file".into());
+            }
+            Kind::Countries(_) | Kind::AsNumbers(_) | Kind::List(_) => {}
+        }
+        kinds.push(kind);
+    }
+    kinds
+}
+
+fn note(problems: &mut Problems, path: String, mismatch: Mismatch) {
+    problems.push(Problem { path, message: mismatch.message, help: mismatch.help });
+}
+
+// === MMDB files ===
+
+/// Adds what the file says to `spans`. Gives the number of networks that it says something of.
+fn read_mmdb(bytes: &[u8], kind: Kind, spans: &mut Spans) -> Result<usize, Mismatch> {
+    let unreadable = |error: MaxMindDbError| {
+        Mismatch::new(
+            format!("this can't be read as an MMDB file: {error}"),
+            "get it anew from its maker; a list of networks needs a `class`",
+        )
+    };
+    let reader = Reader::from_source(bytes).map_err(unreadable)?;
+    // A tree of n nodes has n + 1 leaves. More (some are met twice: a leaf above the start of a walk) is a tree
+    // whose branches meet again, which could keep us for ever.
+    let mut leaves = usize::try_from(reader.metadata().node_count).unwrap_or(usize::MAX).saturating_mul(4).saturating_add(1024);
+    let mut said: BTreeMap<usize, Option<Fact>> = BTreeMap::new(); // by the record's offset
+    let mut networks = 0_usize;
+    for (text, first, last) in walks(reader.metadata().ip_version == 6) {
+        // aliases and empty leaves too: so that each costs the walk something that is counted
+        let options = WithinOptions::default().include_aliased_networks().include_networks_without_data();
+        let walk = text.parse().map_err(MaxMindDbError::InvalidNetwork).and_then(|start| reader.within(start, options));
+        for leaf in walk.map_err(unreadable)? {
+            let leaf = leaf.map_err(unreadable)?;
+            leaves = leaves
+                .checked_sub(1)
+                .ok_or_else(|| Mismatch::new("this MMDB file's tree has branches that meet again", "get it anew from its maker"))?;
+            let Some(offset) = leaf.offset() else { continue };
+            let fact = match said.get(&offset) {
+                Some(fact) => *fact,
+                None => {
+                    let fact = fact(&leaf, kind).map_err(unreadable)?;
+                    said.insert(offset, fact);
+                    fact
+                }
+            };
+            let Some(fact) = fact else { continue };
+            let network = leaf.network().map_err(unreadable)?;
+            match (network.network(), network.broadcast()) {
+                (IpAddr::V4(from), IpAddr::V4(to)) => {
+                    spans.v4.push(Span { first: from.to_bits().into(), last: to.to_bits().into(), fact });
+                }
+                // a leaf above the IPv4 half of the tree: it holds for all of it
+                (IpAddr::V6(_), _) if last == LAST_V4 => spans.v4.push(Span { first, last, fact }),
+                (IpAddr::V6(from), IpAddr::V6(to)) => {
+                    spans.v6.push(Span { first: from.to_bits().max(first), last: to.to_bits().min(last), fact });
+                }
+                (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
+            }
+            networks = networks.saturating_add(1);
+        }
+    }
+    match (networks, kind) {
+        (0, Kind::AsNumbers(_)) => {
+            Err(Mismatch::new("this MMDB file gives no AS number", "its records need `autonomous_system_number`; see `gives`"))
+        }
+        (0, Kind::Countries(_) | Kind::List(_)) => {
+            Err(Mismatch::new("this MMDB file gives no country", "its records need `country.iso_code` or `country_code`; see `gives`"))
+        }
+        (networks, _) => Ok(networks),
+    }
+}
+
+/// Where walks through the tree start, with the first and the last address of each: all of IPv4, and what of
+/// IPv6 embeds no IPv4.
+fn walks(has_v6: bool) -> Vec<(String, u128, u128)> {
+    let mut walks = vec![("0.0.0.0/0".to_owned(), 0, LAST_V4)];
+    let starts = EMBEDDING.iter().map(|(_, last)| last.saturating_add(1));
+    let ends = EMBEDDING.iter().skip(1).map(|(first, _)| first.saturating_sub(1)).chain([LAST_V6]);
+    for (start, end) in starts.zip(ends).filter(|(start, end)| has_v6 && start <= end) {
+        for subnet in Ipv6Subnets::new(Ipv6Addr::from_bits(start), Ipv6Addr::from_bits(end), 0) {
+            walks.push((subnet.to_string(), subnet.network().to_bits(), subnet.broadcast().to_bits()));
+        }
+    }
+    walks
+}
+
+/// What a record says. Codes that aren't in use (`EU`, `AP`, `XX`) and AS 0 (RFC 7607) say nothing.
+fn fact(leaf: &LookupResult<'_, &[u8]>, kind: Kind) -> Result<Option<Fact>, MaxMindDbError> {
+    let key = PathElement::Key;
+    match kind {
+        Kind::AsNumbers(source) => {
+            let asn: Option<u32> = leaf.decode_path(&[key("autonomous_system_number")])?;
+            Ok(asn.filter(|asn| *asn != 0).map(|asn| Fact::Asn(source, asn)))
+        }
+        Kind::Countries(source) | Kind::List(source) => {
+            // The flat layout first: there, `country` may be a name. The country where the network is registered
+            // (`registered_country`) is another question, and never stands in.
+            let mut code: Option<&str> = leaf.decode_path(&[key("country_code")])?;
+            let mut part: Option<&str> = None;
+            if code.is_none() {
+                code = leaf.decode_path(&[key("country"), key("iso_code")])?;
+                part = leaf.decode_path(&[key("subdivisions"), PathElement::Index(0), key("iso_code")])?;
+            }
+            let country = code.filter(|code| code.len() == 2);
+            let whole = country.and_then(|code| Place::from_bytes(code.as_bytes()));
+            let fine = country.zip(part).and_then(|(code, part)| Place::from_bytes(format!("{code}-{part}").as_bytes()));
+            Ok(fine.or(whole).map(|place| Fact::Place(source, place)))
+        }
+    }
+}
+
+// === lists ===
+
+/// Reads a list: a network, an address or an AS number a line; `#` begins a comment.
+fn read_list(bytes: &[u8], file: &str, problems: &mut Problems) -> List {
+    let mut list = List::default();
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        let help = "with a `class`, a source is a list of networks, one a line; an MMDB file has no `class`";
+        note(problems, file.to_owned(), Mismatch::new("this is no text", help));
+        return list;
+    };
+    let mut mistakes = 0_usize;
+    let lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines();
+    for (line, entry) in (1_usize..).zip(lines.map(|line| line.split('#').next().unwrap_or_default().trim())) {
+        if entry.is_empty() {
+            continue;
+        }
+        match read_entry(entry) {
+            Ok(Entry::Network(network)) => list.networks.push(network),
+            Ok(Entry::Asn(asn)) => {
+                list.asns.entry(asn).or_insert(line);
+            }
+            Err(mismatch) => {
+                mistakes = mistakes.saturating_add(1);
+                if mistakes <= MAX_MISTAKES_SHOWN {
+                    note(problems, format!("{file}:{line}"), mismatch);
+                }
+            }
+        }
+    }
+    if let Some(more) = mistakes.checked_sub(MAX_MISTAKES_SHOWN).filter(|more| *more > 0) {
+        note(problems, file.to_owned(), Mismatch::new(format!("{more} more lines are wrong"), "is this a list of networks, one a line?"));
+    }
+    if mistakes == 0 && list.networks.is_empty() && list.asns.is_empty() {
+        let help = "if nothing is to be on it, take the source out of register.json";
+        note(problems, file.to_owned(), Mismatch::new("this list is empty", help));
+    }
+    list
+}
+
+enum Entry {
+    Network(Network),
+    Asn(u32),
+}
+
+fn read_entry(entry: &str) -> Result<Entry, Mismatch> {
+    if let Some(digits) = entry.strip_prefix("AS").or_else(|| entry.strip_prefix("as")) {
+        let asn = digits.parse().ok().filter(|asn| *asn != 0 && digits.bytes().all(|b| b.is_ascii_digit()));
+        return asn
+            .map(Entry::Asn)
+            .ok_or_else(|| Mismatch::new(format!("`{entry}` is no AS number"), "such as `AS64500`, up to `AS4294967295`"));
+    }
+    let network = match entry.parse() {
+        Ok(IpAddr::V4(_)) => Network::parse(&format!("{entry}/32")),
+        Ok(IpAddr::V6(_)) => Network::parse(&format!("{entry}/128")),
+        Err(_) => Network::parse(entry),
+    };
+    network.map(Entry::Network)
+}
+
+/// Adds the lists to `spans`, with AS numbers replaced by their networks.
+fn resolve_lists(
+    lists: Vec<(usize, List)>,
+    sources: &[NetworkSource],
+    kinds: &[Kind],
+    summaries: &mut [SourceSummary],
+    spans: &mut Spans,
+    problems: &mut Problems,
+) {
+    let wanted: BTreeSet<u32> = lists.iter().flat_map(|(_, list)| list.asns.keys().copied()).collect();
+    let has_asns = kinds.iter().any(|kind| matches!(kind, Kind::AsNumbers(_)));
+    let announced = if has_asns && !wanted.is_empty() { announced(&wanted, spans, kinds) } else { BTreeMap::new() };
+    for (i, list) in lists {
+        let (Some(source), Some(Kind::List(number)), Some(summary)) = (sources.get(i), kinds.get(i), summaries.get_mut(i)) else {
+            continue;
+        };
+        if let (false, Some((asn, line))) = (has_asns, list.asns.iter().min_by_key(|(_, line)| **line)) {
+            let help = "add a source with `\"gives\": \"asn\"` to register.json, or list networks";
+            let message = format!("`AS{asn}` can't be resolved: no source gives AS numbers");
+            note(problems, format!("{}:{line}", source.file), Mismatch::new(message, help));
+        }
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for network in &list.networks {
+            match network.range() {
+                (IpAddr::V4(first), IpAddr::V4(last)) => v4.push((first.to_bits().into(), last.to_bits().into())),
+                (IpAddr::V6(first), IpAddr::V6(last)) => v6.push((first.to_bits(), last.to_bits())),
+                (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
+            }
+        }
+        for asn in list.asns.keys() {
+            match announced.get(asn) {
+                Some((of_v4, of_v6)) => {
+                    v4.extend_from_slice(of_v4);
+                    v6.extend_from_slice(of_v6);
+                }
+                None => summary.unannounced.push(*asn),
+            }
+        }
+        summary.networks = v4.len().saturating_add(v6.len());
+        let bit = u32::try_from(*number).ok().and_then(|number| 1_u64.checked_shl(number)).unwrap_or_default();
+        let span = |(first, last)| Span { first, last, fact: Fact::Listed(bit) };
+        spans.v4.extend(union(v4).into_iter().map(span));
+        spans.v6.extend(union(v6).into_iter().map(span));
+    }
+}
+
+/// First and last addresses.
+type Ranges = Vec<(u128, u128)>;
+
+/// The IPv4 and the IPv6 ranges of the wanted AS numbers, by what the sources say together.
+fn announced(wanted: &BTreeSet<u32>, spans: &Spans, kinds: &[Kind]) -> BTreeMap<u32, (Ranges, Ranges)> {
+    let mut announced: BTreeMap<u32, (Ranges, Ranges)> = BTreeMap::new();
+    let mut collect = |spans: &[Span], last: u128, choose: fn(&mut (Ranges, Ranges)) -> &mut Ranges| {
+        let mut found = Found::new();
+        let of_asns: Vec<Span> = spans.iter().filter(|span| matches!(span.fact, Fact::Asn(..))).copied().collect();
+        let runs = sweep(&of_asns, last, kinds, &mut found);
+        let asns: BTreeMap<u32, u32> = found.iter().filter_map(|(facts, number)| Some((*number, facts.asn?))).collect();
+        let ends = runs.iter().skip(1).map(|(next, _)| next.saturating_sub(1)).chain([last]);
+        for ((first, number), end) in runs.iter().zip(ends) {
+            if let Some(asn) = asns.get(number).filter(|asn| wanted.contains(asn)) {
+                choose(announced.entry(*asn).or_default()).push((*first, end));
+            }
+        }
+    };
+    collect(&spans.v4, LAST_V4, |(v4, _)| v4);
+    collect(&spans.v6, LAST_V6, |(_, v6)| v6);
+    announced
+}
+
+/// The same addresses, sorted and without overlaps.
+fn union(mut ranges: Ranges) -> Ranges {
+    ranges.sort_unstable();
+    let mut union: Ranges = Vec::with_capacity(ranges.len());
+    for (first, last) in ranges {
+        match union.last_mut() {
+            Some((_, end)) if first <= *end => *end = last.max(*end),
+            _ => union.push((first, last)),
+        }
+    }
+    union
+}
+
+// === the sweep ===
+
+fn table(spans: &Spans, kinds: &[Kind]) -> AddressTable {
+    let mut found = Found::new();
+    let v4 = sweep(&spans.v4, LAST_V4, kinds, &mut found);
+    let v6 = sweep(&spans.v6, LAST_V6, kinds, &mut found);
+    // facts were numbered as they were met; the file has them in their own order
+    let places: BTreeMap<u32, u32> = found.values().copied().zip(0..).collect();
+    let place = |number: u32| places.get(&number).copied().unwrap_or_default();
+    AddressTable {
+        v4: v4.into_iter().filter_map(|(first, number)| Some((u32::try_from(first).ok()?, place(number)))).collect(),
+        v6: v6.into_iter().map(|(first, number)| (first, place(number))).collect(),
+        facts: found.into_keys().collect(),
+    }
+}
+
+/// Goes through all ends of spans in order, keeping what is known between two of them.
+fn sweep(spans: &[Span], last: u128, kinds: &[Kind], found: &mut Found) -> Vec<(u128, u32)> {
+    // (address, whether the fact begins there, span): where one span ends and the next begins, the end comes first
+    let mut ends: Vec<(u128, bool, Fact)> = Vec::with_capacity(spans.len().saturating_mul(2));
+    for span in spans {
+        ends.push((span.first, true, span.fact));
+        if span.last < last {
+            ends.push((span.last.saturating_add(1), false, span.fact));
+        }
+    }
+    ends.sort_unstable_by_key(|(address, begins, _)| (*address, *begins));
+    let countries = kinds.iter().filter(|kind| matches!(kind, Kind::Countries(_))).count();
+    let as_numbers = kinds.iter().filter(|kind| matches!(kind, Kind::AsNumbers(_))).count();
+    let mut known = Facts { places: vec![None; countries], asn: None, lists: 0 };
+    let mut asns: Vec<Option<u32>> = vec![None; as_numbers];
+    let mut runs = vec![(0, number(&known, found))];
+    let mut ends = ends.into_iter().peekable();
+    while let Some((address, begins, fact)) = ends.next() {
+        match fact {
+            Fact::Place(source, place) => {
+                if let Some(slot) = known.places.get_mut(source) {
+                    *slot = begins.then_some(place);
+                }
+            }
+            Fact::Asn(source, asn) => {
+                if let Some(slot) = asns.get_mut(source) {
+                    *slot = begins.then_some(asn);
+                }
+            }
+            Fact::Listed(bit) if begins => known.lists |= bit,
+            Fact::Listed(bit) => known.lists &= !bit,
+        }
+        if ends.peek().is_some_and(|(next, ..)| *next == address) {
+            continue;
+        }
+        known.asn = asns.iter().flatten().next().copied();
+        let number = number(&known, found);
+        match runs.last_mut() {
+            Some((first, current)) if *first == address => *current = number,
+            Some((_, current)) if *current == number => {}
+            _ => runs.push((address, number)),
+        }
+    }
+    runs
+}
+
+/// The number of these facts: the one they have, or the next one.
+fn number(facts: &Facts, found: &mut Found) -> u32 {
+    if let Some(number) = found.get(facts) {
+        return *number;
+    }
+    let next = u32::try_from(found.len()).unwrap_or(u32::MAX);
+    found.insert(facts.clone(), next);
+    next
 }
