@@ -4,9 +4,11 @@
 //! itself was wrong.
 
 mod check;
+mod compile;
 mod envoy;
 mod explain;
 mod found;
+mod inspect;
 mod keygen;
 mod register;
 
@@ -30,8 +32,12 @@ struct Arguments {
 enum Verb {
     /// Check configurations (Envoy files around the filter, or the filter's bare JSON) and registers of files
     Check(check::Arguments),
+    /// Compile a register of files into one signed snapshot
+    Compile(compile::Arguments),
     /// Decide one request on the desk: evidence, findings, verdict, headers
     Explain(explain::Arguments),
+    /// Show what is in a snapshot, and look an address, a credential or a customer up in it
+    Inspect(inspect::Arguments),
     /// Make a key for a node or for signing snapshots, or a credential for a customer
     Keygen(keygen::Arguments),
     /// Print the JSON Schema of the configuration, or of a register's file
@@ -51,6 +57,8 @@ struct Failure(String);
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Check(arguments) => check::run(&arguments),
+        Verb::Compile(arguments) => compile::run(&arguments),
+        Verb::Inspect(arguments) => inspect::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Keygen(arguments) => keygen::run(&arguments),
         Verb::Schema { document } => {

@@ -231,6 +231,16 @@ impl Snapshot {
     }
 }
 
+#[cfg(not(target_family = "wasm"))]
+impl Snapshot {
+    /// Every customer, as often as credentials and names lead to it.
+    pub fn customers(&self) -> impl Iterator<Item = Customer> {
+        let pages =
+            self.head.of_kind(PageKind::Customers).filter_map(|number| Some((self.pages.page(number)?, self.head.pages.get(number)?.rows)));
+        pages.flat_map(|(page, rows)| customers::all(&page, rows))
+    }
+}
+
 /// The pages of a file.
 #[cfg(not(target_family = "wasm"))]
 struct FilePages {

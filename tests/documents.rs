@@ -58,7 +58,8 @@ fn what_is_read_is_published() {
 /// The host offers far more than a node reads. Whoever asks it for more has to publish that first.
 #[test]
 fn the_filter_asks_the_host_for_nothing_else() {
-    let source: String = ["src/filter/http.rs", "src/filter/root.rs", "src/filter/node.rs", "src/filter/host.rs", "src/filter/keeper.rs"].map(read).concat();
+    let source: String =
+        ["src/filter/http.rs", "src/filter/root.rs", "src/filter/node.rs", "src/filter/host.rs", "src/filter/keeper.rs"].map(read).concat();
     let after = |mark: &str, end: char| -> BTreeSet<String> {
         source.split(mark).skip(1).map(|rest| rest.split(end).next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     };

@@ -65,7 +65,7 @@ fn summary(register: &Directory) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the desk is where time comes in from")]
-fn now() -> UnixSeconds {
+pub(super) fn now() -> UnixSeconds {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     UnixSeconds(i64::try_from(since).unwrap_or(i64::MAX))
 }

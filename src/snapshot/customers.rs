@@ -279,6 +279,18 @@ fn decode_screening(from: &mut Reader<'_>) -> Option<Screening> {
     })
 }
 
+/// The customers of all rows of a bucket.
+#[cfg(not(target_family = "wasm"))]
+#[must_use]
+pub fn all(page: &[u8], rows: usize) -> Vec<Customer> {
+    let customer = |row: &[u8]| {
+        let (key, at) = row.split_first_chunk::<KEY>()?;
+        let at = usize::try_from(u32::from_le_bytes(*at.first_chunk()?)).ok()?;
+        decode(page.get(at..)?, &Key(*key)).map(|(_, customer)| customer)
+    };
+    page.chunks_exact(ROW).take(rows).filter_map(customer).collect()
+}
+
 /// The customer's id in a record, for an error.
 #[cfg(not(target_family = "wasm"))]
 #[must_use]

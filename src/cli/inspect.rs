@@ -1,0 +1,208 @@
+//! `waybill inspect`: what is in a snapshot, and what a request would find there.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, Write as _};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::{Failure, print};
+use crate::compile::directory::grouped;
+use crate::config::Role;
+use crate::names::{CredentialDigest, TrustedKey};
+use crate::register::Customer;
+use crate::shape::Word as _;
+use crate::snapshot::Snapshot;
+use crate::snapshot::layout::{PageKind, SourceContents};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The snapshot
+    #[arg(value_name = "FILE")]
+    snapshot: PathBuf,
+    /// The key that must have signed it, in base64; may stand several times. Without it any key will do, which proves nothing
+    #[arg(long, value_name = "BASE64")]
+    trusted_key: Vec<String>,
+    /// Look an address up; `-` reads addresses from stdin, one a line, and prints one line of JSON for each
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<String>,
+    /// Look a credential up by its digest: sha256: and 64 hexadecimal digits
+    #[arg(long, value_name = "DIGEST")]
+    credential: Option<String>,
+    /// Look a name in a client certificate up
+    #[arg(long, value_name = "NAME")]
+    certificate: Option<String>,
+    /// Look the value of an identifying JWT claim up
+    #[arg(long, value_name = "VALUE")]
+    claim: Option<String>,
+    /// Look a customer up by its id: reads all of them
+    #[arg(long, value_name = "ID")]
+    customer: Option<String>,
+    /// Look a node up by the thumbprint of one of its keys
+    #[arg(long, value_name = "KEYID")]
+    node: Option<String>,
+    /// Print JSON for machines
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let snapshot = open(&arguments.snapshot, &arguments.trusted_key)?;
+    if arguments.address.as_deref() == Some("-") {
+        return stream(&snapshot);
+    }
+    let mut found = serde_json::Map::new();
+    if let Some(text) = &arguments.address {
+        found.insert("address".into(), address(&snapshot, text)?);
+    }
+    let none = |what: &str| Failure(format!("no customer has this {what}"));
+    if let Some(text) = &arguments.credential {
+        let digest = CredentialDigest::parse(text).map_err(|mismatch| Failure(mismatch.message))?;
+        let (customer, _) = snapshot.by_credential(&digest).ok_or_else(|| none("credential"))?;
+        found.insert("customer".into(), describe(&customer));
+    }
+    if let Some(name) = &arguments.certificate {
+        found.insert("customer".into(), describe(&*snapshot.by_certificate(name).ok_or_else(|| none("certificate"))?));
+    }
+    if let Some(value) = &arguments.claim {
+        found.insert("customer".into(), describe(&*snapshot.by_claim(value).ok_or_else(|| none("claim"))?));
+    }
+    if let Some(id) = &arguments.customer {
+        let customer = snapshot.customers().find(|customer| customer.id.as_str() == id);
+        found.insert("customer".into(), describe(&customer.ok_or_else(|| none("id, or it has no credential"))?));
+    }
+    if let Some(thumbprint) = &arguments.node {
+        let node = snapshot.node(thumbprint).ok_or_else(|| Failure("no node has a key of this thumbprint".into()))?;
+        found.insert("node".into(), json!({"id": node.id, "customer": node.customer, "keys": node.keys.len()}));
+    }
+    let asked = !found.is_empty();
+    if arguments.json {
+        let answer = if asked { Value::Object(found) } else { contents(&snapshot) };
+        print(&format!("{answer:#}\n"));
+    } else if asked {
+        found.values().for_each(|value| print(&format!("{value:#}\n")));
+    } else {
+        print(&as_text(&snapshot, arguments.trusted_key.is_empty()).map_err(Failure::new)?);
+    }
+    Ok(())
+}
+
+/// Reads and verifies a snapshot.
+pub(super) fn open(path: &PathBuf, trusted: &[String]) -> Result<Snapshot, Failure> {
+    let keys: Result<Vec<TrustedKey>, Failure> =
+        trusted.iter().map(|text| TrustedKey::parse(text).map_err(|mismatch| Failure(mismatch.message))).collect();
+    let keys = keys?;
+    let at = |message: String| Failure(format!("{}: {message}", path.display()));
+    let bytes = std::fs::read(path).map_err(|error| at(format!("can't be read: {error}")))?;
+    let trusts = |key: &_| keys.is_empty() || keys.iter().any(|trusted| trusted.key() == key);
+    Snapshot::read(bytes, trusts).map_err(|refused| at(refused.to_string()))
+}
+
+fn address(snapshot: &Snapshot, text: &str) -> Result<Value, Failure> {
+    let address: IpAddr = text.trim().parse().map_err(|_| Failure(format!("`{}` is no address", text.trim())))?;
+    let facts = snapshot.address(address);
+    let places: Vec<Value> = facts
+        .iter()
+        .flat_map(|facts| facts.places())
+        .map(|(place, role, source)| json!({"source": source, "role": role, "place": place.to_string()}))
+        .collect();
+    let lists: Vec<Value> =
+        facts.iter().flat_map(|facts| facts.lists()).map(|(list, class)| json!({"source": list, "class": class})).collect();
+    Ok(json!({"address": address, "places": places, "asn": facts.and_then(|facts| facts.asn()), "lists": lists}))
+}
+
+fn stream(snapshot: &Snapshot) -> Result<(), Failure> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for line in std::io::stdin().lock().lines() {
+        let answer = address(snapshot, &line.map_err(Failure::new)?)?;
+        if writeln!(out, "{answer}").is_err() {
+            break;
+        }
+    }
+    out.flush().or(Ok(()))
+}
+
+/// A customer as a request finds it. Of its credentials the snapshot has no whole digests.
+fn describe(customer: &Customer) -> Value {
+    let credential = customer.credentials.first();
+    json!({
+        "id": customer.id, "kind": customer.kind, "status": customer.status,
+        "credential": credential.map(|credential| json!({
+            "label": credential.label, "expires": credential.expires,
+            "networks": credential.networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })),
+        "screening": customer.screening.as_ref().map(|screening| json!({
+            "status": screening.status, "at": screening.at, "until": screening.until, "by": screening.by,
+        })),
+        "agreement": customer.agreement.as_ref().map(|agreement| json!({
+            "id": agreement.id, "accepted": agreement.accepted, "until": agreement.until,
+        })),
+        "ownership": customer.ownership(), "declared": customer.declared, "vouches_for_users": customer.vouches_for_users,
+        "residency": customer.residency.map(|residency| residency.to_string()),
+        "providers": customer.providers.iter().map(|(name, entry)| json!({
+            "name": name, "profile": entry.profile.as_ref().map(|profile| profile.as_str()), "enforcement": entry.enforcement,
+        })).collect::<Vec<_>>(),
+        "overrides": customer.overrides.iter().map(|entry| json!({
+            "finding": entry.finding, "action": entry.action, "author": entry.author, "until": entry.until,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn contents(snapshot: &Snapshot) -> Value {
+    let (preamble, head) = (snapshot.preamble(), snapshot.head());
+    let pages: serde_json::Map<String, Value> = PageKind::ALL
+        .iter()
+        .map(|kind| {
+            let pages = head.pages.get(head.of_kind(*kind)).unwrap_or_default();
+            let rows: usize = pages.iter().map(|page| page.rows).sum();
+            let bytes: usize = pages.iter().map(|page| page.size).sum();
+            (kind.to_string(), json!({"pages": pages.len(), "rows": rows, "bytes": bytes}))
+        })
+        .collect();
+    json!({
+        "sequence": preamble.sequence, "created": preamble.created, "key": preamble.key.to_base64(), "bytes": preamble.file_size,
+        "compiler": head.contents.compiler, "customers": head.contents.customers.0, "keys": head.contents.keys.0, "nodes": head.contents.nodes.0,
+        "regions": {"set": head.regions.set, "supported": head.contents.regions.supported, "restricted": head.contents.regions.restricted},
+        "pages": pages,
+        "sources": head.contents.sources.iter().map(source).collect::<Vec<_>>(),
+        "files": head.contents.files.iter().map(|file| json!({"file": file.file, "sha256": file.sha256})).collect::<Vec<_>>(),
+    })
+}
+
+fn source(source: &SourceContents) -> Value {
+    json!({
+        "name": source.name, "role": source.role, "class": source.class, "date": source.date, "networks": source.networks.0,
+        "sha256": source.sha256, "origin": source.origin,
+    })
+}
+
+fn as_text(snapshot: &Snapshot, any_key: bool) -> Result<String, std::fmt::Error> {
+    let (preamble, head) = (snapshot.preamble(), snapshot.head());
+    let mut out = String::new();
+    writeln!(out, "sequence   {}, made {} by {}", preamble.sequence, preamble.created, head.contents.compiler)?;
+    let doubt = if any_key { " (give --trusted-key: any key will do now)" } else { "" };
+    writeln!(out, "signed     {}{doubt}", preamble.key.to_base64())?;
+    writeln!(out, "size       {} bytes; each worker holds {} of them", grouped(preamble.file_size), grouped(snapshot.table_size()))?;
+    let (customers, keys) = (grouped(head.contents.customers.0), grouped(head.contents.keys.0));
+    writeln!(out, "customers  {customers}, by {keys} credentials and names; nodes {}", head.contents.nodes.0)?;
+    let regions = &head.contents.regions;
+    writeln!(out, "regions    {}: {} supported, {} restricted", regions.set, regions.supported.len(), regions.restricted.len())?;
+    for kind in PageKind::ALL {
+        let pages = head.pages.get(head.of_kind(*kind)).unwrap_or_default();
+        let rows: usize = pages.iter().map(|page| page.rows).sum();
+        let bytes: usize = pages.iter().map(|page| page.size).sum();
+        writeln!(out, "  {:<10} {:>10} rows {:>12} bytes {:>6} pages", kind.as_str(), grouped(rows), grouped(bytes), grouped(pages.len()))?;
+    }
+    writeln!(out, "sources")?;
+    for source in &head.contents.sources {
+        let says = match (source.role, source.class) {
+            (Some(Role::Decides), _) => "country, decides".to_owned(),
+            (Some(Role::Hints), _) => "country, hints".to_owned(),
+            (None, Some(class)) => format!("list: {class}"),
+            (None, None) => "autonomous system".to_owned(),
+        };
+        writeln!(out, "  {:<24} {says:<18} {:>9} networks, as of {}", source.name.as_str(), grouped(source.networks.0), source.date)?;
+    }
+    Ok(out)
+}
