@@ -15,9 +15,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use waybill::compile::networks::{AddressTable, MAX_COUNTRY_SOURCES, MAX_LISTS, Networks, embedded_v4, merge};
+use waybill::compile::networks::{AddressTable, MAX_COUNTRY_SOURCES, MAX_LISTS, Networks, merge};
 use waybill::compile::settings::{NetworkSource, Settings};
 use waybill::shape::{Problems, read_document};
+use waybill::snapshot::table::embedded_v4;
 
 const COUNTRY_DB: &[u8] = include_bytes!("data/mmdb/GeoLite2-Country-Test.mmdb");
 const CITY_DB: &[u8] = include_bytes!("data/mmdb/GeoLite2-City-Test.mmdb");

@@ -39,8 +39,12 @@ def lookup(directory, sources, addresses):
     key, snapshot = directory / ".key", directory / ".snapshot"
     key.write_bytes(run("keygen"))
     run("compile", directory, "-o", snapshot, "--sign-key", key)
-    lines = run("inspect", snapshot, "--lookup-stdin", text="\n".join(map(str, addresses))).splitlines()
-    return [json.loads(line) for line in lines]
+    lines = run("inspect", snapshot, "--address", "-", text="\n".join(map(str, addresses))).splitlines()
+    answers = [json.loads(line) for line in lines]
+    for answer in answers:
+        answer["places"] = {said["source"]: said["place"] for said in answer["places"]}
+        answer["lists"] = [said["source"] for said in answer["lists"]]
+    return answers
 
 
 def run(*arguments, text=""):

@@ -22,6 +22,7 @@ use crate::names::{Network, Text};
 use crate::region::Place;
 use crate::shape::{Mismatch, Path, Problem, Problems, Word as _};
 use crate::snapshot::Facts;
+use crate::snapshot::table::embedded_v4;
 
 /// As many sources of countries as a snapshot can tell apart.
 pub const MAX_COUNTRY_SOURCES: usize = 16;
@@ -113,22 +114,6 @@ type Found = BTreeMap<Facts, u32>;
 
 const LAST_V4: u128 = 0xffff_ffff;
 const LAST_V6: u128 = u128::MAX;
-
-/// The IPv4 address that an IPv6 address embeds, and by which it is judged.
-///
-/// IPv4-compatible and IPv4-mapped (RFC 4291, 2.5.5), 6to4 (RFC 3056, 2) and the client in a Teredo address
-/// (RFC 4380, 4). Without this, a tunnel would be a way around what is known of an address.
-#[must_use]
-pub fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let low = |bits: u128| Ipv4Addr::from_bits(u32::try_from(bits & LAST_V4).unwrap_or_default());
-    match (address.to_bits(), address.segments()) {
-        (0 | 1, _) => None, // unspecified and loopback aren't IPv4-compatible
-        (bits, [0, 0, 0, 0, 0, 0 | 0xffff, _, _]) => Some(low(bits)),
-        (bits, [0x2002, ..]) => Some(low(bits >> 80)),
-        (bits, [0x2001, 0, ..]) => Some(low(!bits)),
-        _ => None,
-    }
-}
 
 /// The ranges of [`embedded_v4`], in order.
 const EMBEDDING: [(u128, u128); 4] = [

@@ -3,7 +3,7 @@
 //! A run goes from its first address to the next run's, and points at the facts that hold for it. IPv6 is
 //! held by its first 64 bits; the few /64 that are divided point at a finer table instead.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::NetworkClass;
 use super::layout::{Contents, Head, PageKind, ROWS_A_PAGE, Refused};
@@ -80,18 +80,19 @@ impl AddressTable {
         })
     }
 
-    /// What is known of an address. IPv4-mapped addresses are IPv4.
+    /// What is known of an address. An IPv6 address that embeds an IPv4 one is judged by that.
     #[must_use]
     pub fn find(&self, address: IpAddr) -> Option<FactsRow<'_>> {
-        let pointer = match address.to_canonical() {
-            IpAddr::V4(v4) => self.v4.find(u128::from(u32::from(v4)))?,
-            IpAddr::V6(v6) => {
-                let bits = u128::from(v6);
-                match self.v6.find(bits >> 64)? {
-                    DIVIDED => self.v6_fine.find(bits)?,
-                    pointer => pointer,
-                }
-            }
+        let embedded = match address {
+            IpAddr::V4(v4) => Some(v4),
+            IpAddr::V6(v6) => embedded_v4(v6),
+        };
+        let pointer = match (embedded, address) {
+            (Some(v4), _) | (None, IpAddr::V4(v4)) => self.v4.find(u128::from(v4.to_bits()))?,
+            (None, IpAddr::V6(v6)) => match self.v6.find(v6.to_bits() >> 64)? {
+                DIVIDED => self.v6_fine.find(v6.to_bits())?,
+                pointer => pointer,
+            },
         };
         let pointer = usize::try_from(pointer).ok()?;
         let (page, row) = (pointer.checked_div(self.facts_a_page)?, pointer.checked_rem(self.facts_a_page)?);
@@ -110,6 +111,22 @@ impl AddressTable {
     pub fn size(&self) -> usize {
         let pages = self.v4.pages.iter().chain(&self.v6.pages).chain(&self.v6_fine.pages).chain(&self.facts);
         pages.map(Vec::len).fold(0, usize::saturating_add)
+    }
+}
+
+/// The IPv4 address that an IPv6 address embeds, and by which it is judged.
+///
+/// IPv4-compatible and IPv4-mapped (RFC 4291, 2.5.5), 6to4 (RFC 3056, 2) and the client in a Teredo address
+/// (RFC 4380, 4). Without this, a tunnel would be a way around what is known of an address.
+#[must_use]
+pub fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let low = |bits: u128| Ipv4Addr::from_bits(u32::try_from(bits & 0xffff_ffff).unwrap_or_default());
+    match (address.to_bits(), address.segments()) {
+        (0 | 1, _) => None, // unspecified and loopback aren't IPv4-compatible
+        (bits, [0, 0, 0, 0, 0, 0 | 0xffff, _, _]) => Some(low(bits)),
+        (bits, [0x2002, ..]) => Some(low(bits >> 80)),
+        (bits, [0x2001, 0, ..]) => Some(low(!bits)),
+        _ => None,
     }
 }
 
