@@ -371,6 +371,7 @@ impl Config {
         }))
     }
 
+    #[cold] // as in shape.rs
     fn build(document: Document, json: &Json, problems: &mut Problems) -> Self {
         let root = &Path::Root;
         let under = |name: &'static str| Path::Member(root, name);

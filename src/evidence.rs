@@ -19,6 +19,7 @@ use watch::{Role, Spelling};
 
 use crate::config::{Config, CredentialPlace, UserSource};
 use crate::names::CredentialDigest;
+use crate::ordered;
 use crate::path;
 use crate::region::Place;
 use crate::request::Request;
@@ -160,7 +161,11 @@ impl<'a> Evidence<'a> {
                 self.origin.extend(Place::from_bytes(value).map(|place| Reading { source, place }));
                 self.withheld.push(name);
             }
-            Role::User(source) => self.user.extend(Place::from_bytes(value).map(|place| Reading { source, place })),
+            Role::User(source) => {
+                if let Some(place) = Place::from_bytes(value) {
+                    ordered::insert(&mut self.user, Reading { source, place }, |reading| &reading.source);
+                }
+            }
             Role::OwnedByChain => self.note_owned(name, true),
             Role::OwnedByNode => self.note_owned(name, false),
             Role::OwnedByConvention => self.withheld.push(name),
@@ -251,10 +256,11 @@ impl<'a> Evidence<'a> {
         for (source, kind) in config.geo.user.iter().enumerate() {
             if let UserSource::Jwt(_) = kind {
                 let value = claims.next().and_then(Option::as_deref);
-                self.user.extend(value.and_then(Place::from_bytes).map(|place| Reading { source, place }));
+                if let Some(place) = value.and_then(Place::from_bytes) {
+                    ordered::insert(&mut self.user, Reading { source, place }, |reading| &reading.source);
+                }
             }
         }
-        self.user.sort_unstable_by_key(|reading| reading.source);
     }
 }
 

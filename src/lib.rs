@@ -41,6 +41,7 @@ pub mod compile;
 pub mod config;
 pub mod key;
 pub mod names;
+pub mod ordered;
 pub mod path;
 pub mod region;
 pub mod register;

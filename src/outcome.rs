@@ -27,6 +27,7 @@ pub enum Outcome<'a> {
 /// Header edits: first every removal, then every header that is set.
 #[derive(Debug, Default)]
 pub struct Edits<'a> {
+    // INVARIANT (sorted): each once
     /// Names to remove, in every copy, as received
     pub remove: Vec<&'a [u8]>,
     /// Names and values to set; a value replaces all there were
@@ -67,7 +68,8 @@ pub fn outcome<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &U
 
 fn edits<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream) -> Edits<'a> {
     let Grounds { config, evidence, customer, geography, weighed, verdict, now } = grounds;
-    let mut edits = Edits { remove: evidence.withheld.clone(), set: Vec::new() };
+    let mut edits = Edits::default();
+    evidence.withheld.iter().for_each(|name| edits.remove(name));
     edits.empty_path(config, request);
     edits.empty_subprotocols(config, evidence);
     if evidence.signatures.had_ours {
@@ -81,15 +83,20 @@ fn edits<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstrea
     if let Action::Reroute(route) = &verdict.action {
         edits.set.push((ROUTE_HEADER, route.as_str().into()));
     }
-    edits.remove.sort_unstable();
-    edits.remove.dedup();
     edits
 }
 
-impl Edits<'_> {
+impl<'a> Edits<'a> {
+    /// Removes every copy of a header.
+    fn remove(&mut self, name: &'a [u8]) {
+        if let Err(at) = self.remove.binary_search(&name) {
+            self.remove.insert(at, name);
+        }
+    }
+
     /// Sets a header that there was before, or removes it where nothing is left of it.
     fn replace(&mut self, name: &'static str, value: Option<Vec<u8>>) {
-        self.remove.push(name.as_bytes());
+        self.remove(name.as_bytes());
         self.set.extend(value.map(|value| (name, value)));
     }
 

@@ -173,6 +173,7 @@ impl Shape {
 
 /// The refusal of a request to `path` (in its normal form) for `reason`. `id` is the event's.
 #[must_use]
+#[cold]
 pub fn refuse(config: &Config, path: &[u8], speaks_anthropic: bool, reason: FindingCode, id: &str) -> Refusal {
     let shape = Shape::of(path, speaks_anthropic);
     let status = reason.status();

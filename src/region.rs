@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::ordered;
 use crate::shape::{Json, Mismatch, Path, Problems, Word, object, suggestion, words};
 
 /// A country or territory: ISO 3166-1 alpha-2, or XK, which geography databases use for Kosovo.
@@ -306,10 +307,8 @@ impl Regions {
 
     /// Regions that were put together before, as a snapshot has them.
     #[must_use]
-    pub fn resolved(set: String, mut supported: Vec<CountryCode>, mut restricted: Vec<CountryCode>, restricted_parts: Vec<Place>) -> Self {
-        supported.sort_unstable();
-        restricted.sort_unstable();
-        Self { set, supported, restricted, restricted_parts }
+    pub fn resolved(set: String, supported: Vec<CountryCode>, restricted: Vec<CountryCode>, restricted_parts: Vec<Place>) -> Self {
+        Self { set, supported: ordered::sorted(supported), restricted: ordered::sorted(restricted), restricted_parts }
     }
 
     /// How the place stands.
@@ -360,8 +359,7 @@ impl Set {
                 .filter_map(|text| Place::from_bytes(text.as_bytes()))
                 .collect()
         };
-        let mut supported: Vec<CountryCode> = places(set.get("supported")).iter().map(|place| place.country).collect();
-        supported.sort_unstable();
+        let supported = ordered::sorted(places(set.get("supported")).iter().map(|place| place.country));
         let exceptions = set.get("supported_except").map(Json::items).unwrap_or_default();
         let country = |text: &str| CountryCode::from_bytes(text.as_bytes());
         let territories = data.get("dependent_territories").map(Json::members).unwrap_or_default();

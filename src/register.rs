@@ -361,6 +361,7 @@ impl NodeKey {
 impl Register {
     /// Indexes the customers. Notes ids, credentials and names that lead to two of them, dates that
     /// contradict each other, and what can never take effect.
+    #[cold] // as in shape.rs
     pub fn new(inline: InlineRegister, at: &Path<'_>, problems: &mut Problems) -> Self {
         let customers_at = Path::Member(at, "customers");
         let mut ids: HashMap<String, usize> = HashMap::new();

@@ -8,6 +8,7 @@ use crate::finding::{Finding, FindingCode};
 use crate::identity::Identity;
 use crate::lookups::{Lookups, Origin};
 use crate::names::{UnixSeconds, printable};
+use crate::ordered;
 use crate::path;
 use crate::region::{Place, Regions, Standing};
 use crate::register::{Customer, Enforcement, Kind, Ownership, ScreeningStatus, Status};
@@ -48,7 +49,6 @@ pub fn findings(
     }
     found.network(origin);
     found.marks(evidence, identity.customer());
-    found.0.sort_unstable_by_key(|finding| finding.code);
     found.0
 }
 
@@ -72,12 +72,13 @@ fn vouched<'e>(evidence: &'e Evidence<'_>, customer: Option<&Customer>) -> (&'e 
     if customer.is_some_and(|customer| customer.vouches_for_users) { (&evidence.user, &[]) } else { (&[], &evidence.user) }
 }
 
-/// The findings of a request while they are collected.
+/// The findings of a request while they are collected, in catalogue order.
 struct Found(Vec<Finding>);
 
 impl Found {
+    #[cold] // most requests have none
     fn add(&mut self, code: FindingCode, evidence: impl Into<String>) {
-        self.0.push(Finding { code, evidence: evidence.into() });
+        ordered::insert(&mut self.0, Finding { code, evidence: evidence.into() }, |finding| &finding.code);
     }
 
     fn identity(&mut self, evidence: &Evidence<'_>, identity: &Identity, now: UnixSeconds) {

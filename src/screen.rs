@@ -8,6 +8,7 @@ use crate::evidence::{Evidence, Watch};
 use crate::finding::Action;
 use crate::identity::Identity;
 use crate::lookups::{Lookups, Origin};
+use crate::ordered;
 use crate::outcome::{Grounds, Outcome, outcome};
 use crate::request::{Request, Time};
 use crate::rules::{self, Geography};
@@ -131,8 +132,7 @@ fn look_again(verdict: Verdict, there: &[Weighed]) -> Verdict {
 fn merge(weighed: &mut Vec<Weighed>, there: Vec<Weighed>) {
     for new in there {
         if !weighed.iter().any(|known| known.finding.code == new.finding.code) {
-            weighed.push(new);
+            ordered::insert(weighed, new, |weighed| &weighed.finding.code);
         }
     }
-    weighed.sort_unstable_by_key(|weighed| weighed.finding.code);
 }

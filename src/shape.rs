@@ -269,20 +269,32 @@ impl<'a> Members<'a> {
     }
 
     /// Reads a member that must be there.
+    #[cold]
     pub fn required<T: Shape>(&self, name: &'static str, problems: &mut Problems) -> Option<T> {
-        match self.optional(name, problems) {
-            Some(found) => found,
-            None => {
-                problems.note(self.at, format!("`{name}` is missing"), None);
-                None
-            }
-        }
+        let value = self.find_or_note(name, problems)?;
+        T::read(value, &Path::Member(self.at, name), problems)
     }
 
     /// Reads a member that may be left out: `None` where it is, `Some(None)` where it is wrong.
+    #[cold]
     pub fn optional<T: Shape>(&self, name: &str, problems: &mut Problems) -> Option<Option<T>> {
-        let (_, value) = self.members.iter().find(|(key, _)| key == name)?;
+        let value = self.find(name)?;
         Some(T::read(value, &Path::Member(self.at, name), problems))
+    }
+
+    #[cold]
+    fn find_or_note(&self, name: &str, problems: &mut Problems) -> Option<&'a Json> {
+        let found = self.find(name);
+        if found.is_none() {
+            problems.note(self.at, format!("`{name}` is missing"), None);
+        }
+        found
+    }
+
+    /// Not inlined: else it stands in the module once for each field of each document.
+    #[inline(never)]
+    fn find(&self, name: &str) -> Option<&'a Json> {
+        self.members.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
     /// Notes members that stand twice and members not in `known`.
@@ -473,6 +485,7 @@ macro_rules! object {
         }
 
         impl $crate::shape::Shape for $name {
+            #[cold] // documents are read once: small is better than fast
             fn read(
                 json: &$crate::shape::Json,
                 at: &$crate::shape::Path<'_>,

@@ -11,7 +11,6 @@ pub mod nodes;
 pub mod table;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -96,8 +95,8 @@ impl Snapshot {
     /// What breaks the format from one page to the next, or that pages are gone.
     pub fn new(preamble: Preamble, head: Head, pages: Box<dyn Pages>, before: Option<Self>) -> Result<Self, Refused> {
         let mut kept = before.map(|before| before.into_pages(&head)).unwrap_or_default();
-        let digest = |number: usize| head.pages.get(number).map(|page| page.digest);
-        let addresses = AddressTable::new(&head, |number| kept.remove(&digest(number)?).or_else(|| pages.page(number)))?;
+        let mut take = |number: usize| Some(kept.swap_remove(kept.iter().position(|(kept, _)| *kept == number)?).1);
+        let addresses = AddressTable::new(&head, |number| take(number).or_else(|| pages.page(number)))?;
         let nodes = Nodes::new(&head, |number| pages.page(number))?;
         let buckets = head.of_kind(PageKind::Customers).len();
         if !buckets.is_power_of_two() {
@@ -106,12 +105,11 @@ impl Snapshot {
         Ok(Self { preamble, head, addresses, nodes, pages, bucket_bits: buckets.trailing_zeros(), seen: RefCell::default() })
     }
 
-    /// The pages of its table that the next snapshot has too.
-    fn into_pages(self, next: &Head) -> BTreeMap<[u8; 32], Vec<u8>> {
-        let wanted: BTreeSet<&[u8; 32]> = next.pages.iter().map(|page| &page.digest).collect();
-        let rows = self.head.pages.iter();
-        let pages = rows.map(|row| row.digest).zip(self.addresses.into_pages());
-        pages.filter(|(digest, _)| wanted.contains(digest)).collect()
+    /// The pages of its table that stand at the same place in the next snapshot, by their numbers there.
+    fn into_pages(self, next: &Head) -> Vec<(usize, Vec<u8>)> {
+        let pages = self.addresses.into_pages().enumerate();
+        let same = |number: usize| next.twin(&self.head, number);
+        pages.filter_map(|(number, page)| Some((same(number)?, page))).collect()
     }
 
     /// Its sequence.

@@ -6,7 +6,6 @@
 //! bounded by the largest snapshot there was.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -72,7 +71,7 @@ struct Metrics {
 thread_local! {
     /// After an update the old configuration's root context goes on ticking. Of those that share a source
     /// the newest in this VM fetches: the old one may trust other keys.
-    static NEWEST: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
+    static NEWEST: RefCell<Vec<(String, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Keeper {
@@ -105,7 +104,10 @@ impl Keeper {
             },
             names: Rc::new(names),
         };
-        NEWEST.with_borrow_mut(|newest| newest.insert(keeper.names.prefix.clone(), keeper.owner));
+        NEWEST.with_borrow_mut(|newest| {
+            newest.retain(|(prefix, _)| *prefix != keeper.names.prefix);
+            newest.push((keeper.names.prefix.clone(), keeper.owner));
+        });
         // compare-and-swap on an absent key always succeeds: the lease must be there before anybody bids for it
         if get(&keeper.names.lease).0.is_none() && !set(&keeper.names.lease, &[0; 16], None) {
             error!("waybill: the host keeps no shared data");
@@ -261,7 +263,13 @@ impl Keeper {
     }
 
     fn is_newest(&self) -> bool {
-        NEWEST.with_borrow_mut(|newest| *newest.entry(self.names.prefix.clone()).or_insert(self.owner) == self.owner)
+        NEWEST.with_borrow_mut(|newest| match newest.iter().find(|(prefix, _)| *prefix == self.names.prefix) {
+            Some((_, owner)) => *owner == self.owner,
+            None => {
+                newest.push((self.names.prefix.clone(), self.owner));
+                true
+            }
+        })
     }
 
     /// Whether this VM is the one that fetches; bids for it where nobody does.
@@ -316,9 +324,7 @@ impl Keeper {
 impl Drop for Keeper {
     fn drop(&mut self) {
         NEWEST.with_borrow_mut(|newest| {
-            if newest.get(&self.names.prefix) == Some(&self.owner) {
-                newest.remove(&self.names.prefix);
-            }
+            newest.retain(|(_, owner)| *owner != self.owner);
         });
     }
 }

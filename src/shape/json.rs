@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::ordered;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 
 /// A JSON value as written: members keep their order and a name that stands twice is still seen.
@@ -91,9 +92,9 @@ impl Json {
             Self::Text(text) => out.push_str(&serde_json::to_string(text).unwrap_or_default()),
             Self::List(items) => list('[', ']', &mut items.iter().map(|item| (None, item))),
             Self::Object(members) => {
-                let mut sorted: Vec<_> = members.iter().map(|(name, value)| (Some(name.as_str()), value)).collect();
-                sorted.sort_unstable_by_key(|(name, _)| *name);
-                list('{', '}', &mut sorted.into_iter());
+                let mut ordered: Vec<&(String, Self)> = Vec::new();
+                members.iter().for_each(|member| ordered::insert(&mut ordered, member, |(name, _)| name));
+                list('{', '}', &mut ordered.into_iter().map(|(name, value)| (Some(name.as_str()), value)));
             }
         }
     }

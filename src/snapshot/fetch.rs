@@ -9,7 +9,6 @@
 //! Pages are kept in numbered slots. A page of the current snapshot is never overwritten; one that only the
 //! snapshot before had is, so each is stored with the beginning of its digest ([`SharedPage`]).
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
@@ -105,8 +104,8 @@ pub struct Fetcher {
     failures: u32,
     due: u64,
     etag: Option<String>,
-    // pages that came for a snapshot which isn't complete yet
-    staged: BTreeMap<[u8; 32], u32>,
+    // what came for a snapshot that isn't complete yet
+    staged: Option<Staged>,
 }
 
 #[derive(Debug, Default)]
@@ -125,11 +124,19 @@ struct Filling {
     head: Head,
     bytes: Vec<u8>,
     slots: Vec<Option<u32>>,
-    used: BTreeSet<u32>,
+    // INVARIANT (used): whether a slot is one of the current snapshot's or of `slots`; those behind aren't
+    used: Vec<bool>,
     // every slot below is in use
-    free: u32,
+    free: usize,
     // the pages asked for
     asked: Range<usize>,
+}
+
+/// The pages of a snapshot that came before its fetching broke off.
+#[derive(Debug)]
+struct Staged {
+    head: Head,
+    slots: Vec<Option<u32>>,
 }
 
 /// What a poll is judged by.
@@ -186,7 +193,10 @@ impl Fetcher {
                 let backoff = 1_u64.checked_shl(self.failures).unwrap_or(u64::MAX).min(rules.poll_seconds.max(1));
                 self.failures = self.failures.saturating_add(1).min(32);
                 self.due = wait(backoff);
-                self.state = State::Waiting;
+                // the pages that came stay for the next try
+                if let State::Pages(filling) = std::mem::take(&mut self.state) {
+                    self.staged = Some(Staged { head: filling.head, slots: filling.slots });
+                }
                 self.etag = None;
             }
         }
@@ -248,12 +258,15 @@ impl Fetcher {
                     head,
                     bytes,
                     current.and_then(|current| Current::parse(current, rules.trusted).ok()),
-                    &mut self.staged,
+                    self.staged.take(),
                 );
                 self.go_on(filling, store)
             }
             State::Pages(mut filling) => {
-                filling.keep(&part, &mut self.staged, store)?;
+                if let Err(failure) = filling.keep(&part, store) {
+                    self.state = State::Pages(filling);
+                    return Err(failure);
+                }
                 self.go_on(*filling, store)
             }
         }
@@ -271,22 +284,22 @@ impl Fetcher {
         if !store.publish(&stored, filling.preamble.sequence) {
             return Err(Failure::Store);
         }
-        self.staged.clear();
         Ok(Progress::Published(filling.preamble.sequence))
     }
 }
 
 impl Filling {
-    fn new(preamble: Preamble, head: Head, bytes: Vec<u8>, current: Option<Current>, staged: &mut BTreeMap<[u8; 32], u32>) -> Self {
-        let wanted: BTreeSet<[u8; 32]> = head.pages.iter().map(|page| page.digest).collect();
-        staged.retain(|digest, _| wanted.contains(digest));
-        let mut kept = staged.clone();
-        let mut used: BTreeSet<u32> = staged.values().copied().collect();
+    fn new(preamble: Preamble, head: Head, bytes: Vec<u8>, current: Option<Current>, staged: Option<Staged>) -> Self {
+        let mut slots: Vec<Option<u32>> = head.pages.iter().map(|page| (page.size == 0).then_some(NOWHERE)).collect();
+        let mut used = Vec::new();
         if let Some(current) = current {
-            used.extend(&current.slots);
-            kept.extend(current.head.pages.iter().zip(&current.slots).map(|(page, slot)| (page.digest, *slot)));
+            current.slots.iter().for_each(|slot| mark_used(&mut used, *slot));
+            take_over(&head, &mut slots, &current.head, current.slots.iter().copied().map(Some));
         }
-        let slots = head.pages.iter().map(|page| if page.size == 0 { Some(NOWHERE) } else { kept.get(&page.digest).copied() }).collect();
+        if let Some(staged) = staged {
+            take_over(&head, &mut slots, &staged.head, staged.slots.into_iter());
+        }
+        slots.iter().flatten().for_each(|slot| mark_used(&mut used, *slot));
         Self { preamble, head, bytes, slots, used, free: 0, asked: 0..0 }
     }
 
@@ -306,7 +319,7 @@ impl Filling {
     }
 
     /// Verifies the pages that came and keeps them.
-    fn keep(&mut self, part: &[u8], staged: &mut BTreeMap<[u8; 32], u32>, store: &mut dyn Store) -> Result<(), Failure> {
+    fn keep(&mut self, part: &[u8], store: &mut dyn Store) -> Result<(), Failure> {
         let mut rest = part;
         for number in self.asked.clone() {
             let (Some(page), Some(slot)) = (self.head.pages.get(number).copied(), self.slots.get_mut(number)) else { break };
@@ -317,18 +330,36 @@ impl Filling {
             rest = after;
             page.verify(number, bytes)?;
             check_page(&self.head, number, bytes)?;
-            while self.used.contains(&self.free) {
+            while self.used.get(self.free) == Some(&true) {
                 self.free = self.free.saturating_add(1);
             }
-            let free = self.free;
+            let free = u32::try_from(self.free).unwrap_or(NOWHERE);
             if !store.put_page(free, &SharedPage { bytes, mark: mark(&page.digest) }) {
                 return Err(Failure::Store);
             }
-            self.used.insert(free);
-            staged.insert(page.digest, free);
+            mark_used(&mut self.used, free);
             *slot = Some(free);
         }
         Ok(())
+    }
+}
+
+/// Takes over the slots of pages that stand in `other` at the same place.
+fn take_over(head: &Head, slots: &mut [Option<u32>], other: &Head, others: impl Iterator<Item = Option<u32>>) {
+    for (number, slot) in others.enumerate() {
+        if let Some(twin) = head.twin(other, number).and_then(|twin| slots.get_mut(twin)) {
+            *twin = twin.or(slot);
+        }
+    }
+}
+
+fn mark_used(used: &mut Vec<bool>, slot: u32) {
+    let Some(slot) = usize::try_from(slot).ok().filter(|_| slot != NOWHERE) else { return };
+    if slot >= used.len() {
+        used.resize(slot.saturating_add(1), false);
+    }
+    if let Some(used) = used.get_mut(slot) {
+        *used = true;
     }
 }
 

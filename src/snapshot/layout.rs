@@ -281,6 +281,15 @@ impl Head {
         Ok(Self { contents, regions, pages, kinds })
     }
 
+    /// The number of the page that stands here where that page of `other` stands there, if the two are the same.
+    #[must_use]
+    pub fn twin(&self, other: &Self, number: usize) -> Option<usize> {
+        let page = other.pages.get(number)?;
+        let place = number.checked_sub(other.of_kind(page.kind).start)?;
+        let twin = self.of_kind(page.kind).nth(place)?;
+        self.pages.get(twin).filter(|twin| twin.digest == page.digest).map(|_| twin)
+    }
+
     /// The numbers of the pages of a kind.
     #[must_use]
     pub fn of_kind(&self, kind: PageKind) -> std::ops::Range<usize> {

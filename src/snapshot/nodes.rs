@@ -3,6 +3,7 @@
 //! A page is a JSON list of nodes as `nodes.json` has them; `rows` counts them.
 
 use super::layout::{Head, PageKind, Refused};
+use crate::ordered;
 use crate::register::Node;
 use crate::shape::{Json, Path, Problems, Shape as _};
 
@@ -26,8 +27,7 @@ impl Nodes {
             nodes.extend(read(&bytes).ok_or(Refused::Page(number, UNREADABLE))?);
         }
         let thumbprints = nodes.iter().enumerate().flat_map(|(i, node)| node.keys.iter().map(move |key| (key.x.thumbprint(), i)));
-        let mut by_thumbprint: Vec<(String, usize)> = thumbprints.collect();
-        by_thumbprint.sort_unstable();
+        let by_thumbprint = ordered::sorted(thumbprints);
         Ok(Self { nodes, by_thumbprint })
     }
 
@@ -50,7 +50,7 @@ pub fn check(page: &[u8], rows: usize) -> Result<(), &'static str> {
 const UNREADABLE: &str = "its nodes can't be read";
 
 fn read(page: &[u8]) -> Option<Vec<Node>> {
-    let json: Json = serde_json::from_slice(page).ok()?;
+    let json: Json = serde_json::from_str(std::str::from_utf8(page).ok()?).ok()?;
     let mut problems = Problems::default();
     Vec::read(&json, &Path::Root, &mut problems).filter(|_| problems.is_empty())
 }
