@@ -112,7 +112,7 @@ object! {
         /// The companies, persons and states
         entities: Each<EntityEntry>,
         /// Who holds how much of whom
-        holdings: Each<HoldingEntry> = Each(Vec::new()),
+        holdings: Each<HoldingEntry> = Each::none(true),
     }
 }
 
@@ -160,7 +160,11 @@ object! {
 
 /// A list of which each element is read for itself, with its number: one that is wrong doesn't hide the others.
 #[derive(Debug, Clone)]
-pub struct Each<T>(Vec<(usize, T)>);
+pub struct Each<T> {
+    values: Vec<(usize, T)>,
+    /// Whether each element could be read: else one that isn't here may stand in the file all the same
+    whole: bool,
+}
 
 impl<T: Shape> Shape for Each<T> {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
@@ -169,11 +173,23 @@ impl<T: Shape> Shape for Each<T> {
             return None;
         };
         let read = |(i, item)| T::read(item, &Path::Element(at, i), problems).map(|value| (i, value));
-        Some(Self(items.iter().enumerate().filter_map(read).collect()))
+        let values: Vec<(usize, T)> = items.iter().enumerate().filter_map(read).collect();
+        Some(Self { whole: values.len() == items.len(), values })
     }
 
     fn schema() -> serde_json::Value {
         Vec::<T>::schema()
+    }
+}
+
+impl<T> Each<T> {
+    /// Nothing; `whole` says whether nothing stands in the file either.
+    fn none(whole: bool) -> Self {
+        Self { values: Vec::new(), whole }
+    }
+
+    fn into_values(self) -> Vec<T> {
+        self.values.into_iter().map(|(_, value)| value).collect()
     }
 }
 
@@ -184,10 +200,14 @@ pub fn is_document(name: &str) -> bool {
         || name.strip_prefix(BODS).is_some_and(|rest| rest.ends_with(".json") && !rest.contains('/'))
 }
 
-/// Reads the register; `now` is for notices of what has ended. The directory is there only if nothing is wrong.
+/// Reads the register, and lets go of the files as soon as it can; `now` is for notices of what has ended. The directory is there only if nothing is wrong.
 #[must_use]
-pub fn read(files: &Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
+pub fn read(mut files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
     let mut remarks = Remarks::default();
+    let (origin, customers) = read_customers(&files, &mut remarks);
+    // by far the largest, and their lines are known by now
+    files.documents.retain(|name, _| name != CUSTOMERS_LINES && name != CUSTOMERS_TABLE);
+    let files = &files;
     check_names(files, &mut remarks);
 
     let settings = match document(files, SETTINGS, &mut remarks) {
@@ -197,15 +217,14 @@ pub fn read(files: &Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
     let regions = read_regions(&settings, &mut remarks);
     check_networks(&settings, files, &mut remarks);
 
-    let EntitiesFile { entities, holdings } =
-        document(files, ENTITIES, &mut remarks).unwrap_or(EntitiesFile { entities: Each(Vec::new()), holdings: Each(Vec::new()) });
+    let EntitiesFile { entities, holdings } = document(files, ENTITIES, &mut remarks)
+        .unwrap_or_else(|| EntitiesFile { entities: Each::none(!files.documents.contains_key(ENTITIES)), holdings: Each::none(true) });
     let entity_ids = check_entities(&entities, &holdings, files, &mut remarks);
 
-    let (origin, customers) = read_customers(files, &mut remarks);
-    let nodes = document(files, NODES, &mut remarks).map_or_else(|| Each(Vec::new()), |file: NodesFile| file.nodes);
+    let nodes = document(files, NODES, &mut remarks).map_or_else(|| Each::none(true), |file: NodesFile| file.nodes);
     let ids = check_customers(&customers, &origin, &mut remarks);
     check_entity_references(&customers, &origin, entity_ids.as_ref(), &mut remarks);
-    check_nodes(&nodes, &customers, &ids, &mut remarks);
+    check_nodes(&nodes, &customers, &origin, &ids, &mut remarks);
     notice_customers(&customers, &origin, now, &mut remarks);
 
     remarks.locate(files);
@@ -231,7 +250,7 @@ fn check_names(files: &Files, remarks: &mut Remarks) {
             continue;
         }
         let help = match name.strip_prefix(BODS) {
-            Some(_) => "BODS statements stand in files that end in `.json`".into(),
+            Some(_) => "BODS statements stand in `bods/` itself, in files that end in `.json`".into(),
             None => match nearest(name, TOP) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "a register holds register.json, customers, entities.json, nodes.json, bods/, networks/ and README files".into(),
@@ -251,7 +270,12 @@ fn document<T: Shape>(files: &Files, name: &'static str, remarks: &mut Remarks) 
 }
 
 fn tree(name: &'static str, bytes: &[u8], remarks: &mut Remarks) -> Option<Json> {
-    match serde_json::from_slice(without_mark(bytes)) {
+    let bytes = without_mark(bytes);
+    if bytes.trim_ascii().is_empty() {
+        remarks.error(name, None, "this file is empty", Some("a JSON object belongs here; remove the file if you don't need it"));
+        return None;
+    }
+    match serde_json::from_slice(bytes) {
         Ok(json) => Some(json),
         Err(error) => {
             remarks.not_json(name, error.line(), &error);
@@ -317,7 +341,7 @@ fn check_networks(settings: &Settings, files: &Files, remarks: &mut Remarks) {
 /// As many names are searched for one that was meant, so that many mistakes in a large register stay quick to tell.
 const MOST_CANDIDATES: usize = 2_000;
 
-/// Gives back the ids, or none where files hold more than are known here.
+/// Gives back the ids, or none where the files may hold others.
 fn check_entities<'a>(
     entities: &'a Each<EntityEntry>,
     holdings: &Each<HoldingEntry>,
@@ -325,24 +349,25 @@ fn check_entities<'a>(
     remarks: &mut Remarks,
 ) -> Option<HashMap<&'a str, usize>> {
     let mut problems = Problems::default();
-    let mut ids: HashMap<&str, usize> = HashMap::with_capacity(entities.0.len());
+    let mut ids: HashMap<&str, usize> = HashMap::with_capacity(entities.values.len());
     let entities_at = Path::Member(&Path::Root, "entities");
-    for (i, entity) in &entities.0 {
+    for (i, entity) in &entities.values {
         if let Some(first) = ids.insert(entity.id.as_str(), *i) {
             let help = format!("the first is $.entities[{first}]");
             problems.note(&Path::Member(&Path::Element(&entities_at, *i), "id"), format!("`{}` stands twice", entity.id), Some(help));
         }
     }
     // statements of bods/ bring entities of their own
-    let all = files.documents.range(BODS.to_owned()..).next().is_none_or(|(name, _)| !name.starts_with(BODS)).then_some(ids);
+    let bods = files.documents.keys().any(|name| name.starts_with(BODS));
+    let all = (entities.whole && !bods).then_some(ids);
     let holdings_at = Path::Member(&Path::Root, "holdings");
     let share = |holding: &HoldingEntry| holding.basis_points.map_or(0, |share| share.0);
     let mut sums: HashMap<&str, (u64, u64)> = HashMap::new(); // all of it, and up to the holding at hand
-    for (_, holding) in &holdings.0 {
+    for (_, holding) in &holdings.values {
         let (sum, _) = sums.entry(holding.of.as_str()).or_default();
         *sum = sum.saturating_add(share(holding));
     }
-    for (i, holding) in &holdings.0 {
+    for (i, holding) in &holdings.values {
         let here = Path::Element(&holdings_at, *i);
         for (name, id) in [("owner", &holding.owner), ("of", &holding.of)] {
             if let Some(mismatch) = all.as_ref().and_then(|ids| unknown_entity(id, ids)) {
@@ -390,6 +415,8 @@ fn near_one(word: &str, mut candidates: Vec<&str>) -> Option<String> {
 struct Origin {
     file: &'static str,
     places: Vec<(u32, u32)>,
+    /// Whether each customer could be read
+    whole: bool,
 }
 
 impl Origin {
@@ -428,18 +455,20 @@ fn read_customers(files: &Files, remarks: &mut Remarks) -> (Origin, Vec<Customer
     let Some((file, bytes)) = forms.first().and_then(|file| Some((*file, files.documents.get(*file)?))) else {
         let help = "customers.json is enough for a start: {\"customers\": []}; customers.jsonl and customers.csv do as well";
         remarks.error(CUSTOMERS_JSON, None, "this register has no customers", Some(help));
-        return (Origin { file: CUSTOMERS_JSON, places: Vec::new() }, Vec::new());
+        return (Origin { file: CUSTOMERS_JSON, places: Vec::new(), whole: false }, Vec::new());
     };
     for other in forms.iter().skip(1) {
         let message = format!("the customers stand in `{file}` already");
         remarks.error(other, None, &message, Some("keep one of the two, so that there is one truth"));
     }
-    let mut origin = Origin { file, places: Vec::new() };
+    let mut origin = Origin { file, places: Vec::new(), whole: true };
     let mut customers = Vec::new();
     if file == CUSTOMERS_JSON {
         let read: Option<CustomersFile> = document(files, CUSTOMERS_JSON, remarks);
+        let read = read.map_or_else(|| Each::none(false), |file| file.customers);
         let lines = lines::of_elements(without_mark(bytes), "customers");
-        for (number, customer) in read.map(|file| file.customers.0).unwrap_or_default() {
+        origin.whole = read.whole;
+        for (number, customer) in read.values {
             origin.push(lines.get(number).copied().unwrap_or_default(), number);
             customers.push(customer);
         }
@@ -448,6 +477,7 @@ fn read_customers(files: &Files, remarks: &mut Remarks) -> (Origin, Vec<Customer
     let many = bytes.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
     origin.places.reserve(many);
     customers.reserve(many);
+    let errors = remarks.errors.len().saturating_add(remarks.more);
     let mut row = |remarks: &mut Remarks, line: usize, json: &Json| {
         let mut problems = Problems::default();
         let customer = Customer::read(json, &Path::Root, &mut problems);
@@ -473,6 +503,7 @@ fn read_customers(files: &Files, remarks: &mut Remarks) -> (Origin, Vec<Customer
             }
         }
     }
+    origin.whole = remarks.errors.len().saturating_add(remarks.more) == errors;
     (origin, customers)
 }
 
@@ -618,13 +649,13 @@ fn notice_customers(customers: &[Customer], origin: &Origin, now: UnixSeconds, r
 
 // === nodes ===
 
-fn check_nodes(nodes: &Each<Node>, customers: &[Customer], ids: &HashMap<&str, usize>, remarks: &mut Remarks) {
+fn check_nodes(nodes: &Each<Node>, customers: &[Customer], origin: &Origin, ids: &HashMap<&str, usize>, remarks: &mut Remarks) {
     let mut problems = Problems::default();
     let mut notices = Problems::default();
     let mut names: HashMap<&str, usize> = HashMap::new();
     let mut keys: HashMap<&[u8], usize> = HashMap::new();
     let nodes_at = Path::Member(&Path::Root, "nodes");
-    for (i, node) in &nodes.0 {
+    for (i, node) in &nodes.values {
         let here = Path::Element(&nodes_at, *i);
         check_node(node, &here, &mut problems);
         if let Some(first) = first_place(names.entry(node.id.as_str()), *i) {
@@ -632,7 +663,9 @@ fn check_nodes(nodes: &Each<Node>, customers: &[Customer], ids: &HashMap<&str, u
             problems.note(&Path::Member(&here, "id"), format!("`{}` stands twice", node.id), Some(help));
         }
         let keys_at = Path::Member(&here, "keys");
-        if node.keys.is_empty() {
+        // a list in which one key is wrong is read as none
+        let is_spoiled = |remark: &Remark| remark.file == NODES && remark.problem.path.starts_with(&keys_at.to_string());
+        if node.keys.is_empty() && !remarks.errors.iter().any(is_spoiled) {
             let help = "ask its operator for the public JWK, as `waybill keygen --public` prints it";
             problems.note(&here, format!("`{}` has no key, so nothing that it signs can be verified", node.id), Some(help.into()));
         }
@@ -644,6 +677,7 @@ fn check_nodes(nodes: &Each<Node>, customers: &[Customer], ids: &HashMap<&str, u
         }
         let customer_at = Path::Member(&here, "customer");
         match ids.get(node.customer.as_str()).and_then(|i| customers.get(*i)) {
+            None if !origin.whole => {} // it may stand in what couldn't be read
             None => {
                 let few = if ids.len() <= MOST_CANDIDATES { ids.keys().copied().collect() } else { Vec::new() };
                 let help =
@@ -826,12 +860,6 @@ impl Directory {
     #[must_use]
     pub fn place(&self, customer: usize) -> (&'static str, usize) {
         (self.origin.file, self.origin.line(customer))
-    }
-}
-
-impl<T> Each<T> {
-    fn into_values(self) -> Vec<T> {
-        self.0.into_iter().map(|(_, value)| value).collect()
     }
 }
 

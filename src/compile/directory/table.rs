@@ -90,7 +90,7 @@ fn header(file: &'static str, line: usize, row: &csv::StringRecord, remarks: &mu
     }
     let mut columns = Vec::with_capacity(names.len());
     for (i, name) in names.iter().enumerate() {
-        let column = column(name);
+        let mut column = column(name);
         if column.is_none() {
             let known: Vec<&str> = COLUMNS.iter().map(|(header, _, _)| *header).collect();
             let help = match nearest(name, &known) {
@@ -101,6 +101,7 @@ fn header(file: &'static str, line: usize, row: &csv::StringRecord, remarks: &mu
             remarks.error(file, Some(line), &format!("unknown column `{name}`"), Some(&help));
         } else if names.iter().take(i).any(|earlier| earlier == name) {
             remarks.error(file, Some(line), &format!("the column `{name}` stands twice"), Some("keep one of the two"));
+            column = None;
         }
         columns.push(column);
     }
