@@ -113,6 +113,49 @@ fn check_says_what_is_there() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 }
 
+/// The examples of docs/register.md are one register, whichever form its customers have, and `check` says of it what stands there.
+#[test]
+fn the_documented_register_is_one() {
+    let document = std::fs::read_to_string(Path::new(ROOT).join("docs/register.md")).unwrap();
+    let examples: BTreeMap<String, String> = document
+        .split("\n```")
+        .skip(1)
+        .filter_map(|block| block.split_once('\n'))
+        .filter_map(|(head, text)| Some((head.split_once(' ')?.1.to_owned(), format!("{text}\n"))))
+        .collect();
+    let forms = ["customers.json", "customers.jsonl", "customers.csv"];
+    let expected: Vec<&str> = forms.into_iter().chain(["register.json", "entities.json", "nodes.json"]).collect();
+    assert!(expected.iter().all(|name| examples.contains_key(*name)) && examples.len() == expected.len(), "{:?}", examples.keys());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("acme-register");
+    drop(std::fs::remove_dir_all(&folder));
+    std::fs::create_dir_all(folder.join("networks")).unwrap();
+    for file in ["networks/country.mmdb", "networks/tor.txt"] {
+        std::fs::write(folder.join(file), "").unwrap();
+    }
+    for (name, text) in examples.iter().filter(|(name, _)| !forms.contains(&name.as_str())) {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    let check = || {
+        let mut waybill = Command::new(env!("CARGO_BIN_EXE_waybill"));
+        let output = waybill.current_dir(folder.parent().unwrap()).args(["check", "acme-register"]).output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let indented = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    for form in forms {
+        std::fs::write(folder.join(form), &examples[form]).unwrap();
+        let (out, errors) = check();
+        assert!(!out.is_empty() && document.contains(&indented(&out)), "{form}: {out}{errors}");
+        std::fs::remove_file(folder.join(form)).unwrap();
+    }
+    let wrong = examples["customers.json"].replace("\"JP\"", "\"UK\"").replace("\"rb-77\"", "\"c-1042\"");
+    std::fs::write(folder.join("customers.json"), wrong).unwrap();
+    let errors = check().1;
+    let last = errors.lines().last().unwrap();
+    let errors: String =
+        errors.lines().take_while(|line| !line.contains(": note: ")).chain([last]).map(|line| format!("{line}\n")).collect();
+    assert!(document.contains(&indented(&errors)), "{errors}");
+}
+
 #[test]
 fn machines_get_file_and_line() {
     let folder = Path::new(ROOT).join("tests/corpus/register/contradictory/duplicates-lines");

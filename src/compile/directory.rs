@@ -338,8 +338,34 @@ fn check_networks(settings: &Settings, files: &Files, remarks: &mut Remarks) {
 
 // === entities ===
 
-/// As many names are searched for one that was meant, so that many mistakes in a large register stay quick to tell.
-const MOST_CANDIDATES: usize = 2_000;
+/// Guesses which name was meant: few times and among few names, so that many mistakes in a large register stay quick to tell.
+struct Guesses(usize);
+
+impl Guesses {
+    const MOST: Self = Self(100);
+    const MOST_CANDIDATES: usize = 2_000;
+
+    /// "did you mean `x`?", or the other help.
+    fn help<V>(&mut self, word: &str, known: &HashMap<&str, V>, other: &str) -> String {
+        let near = match self.0.checked_sub(1) {
+            Some(left) if known.len() <= Self::MOST_CANDIDATES => {
+                self.0 = left;
+                let mut candidates: Vec<&str> = known.keys().copied().collect();
+                candidates.sort_unstable();
+                nearest(word, &candidates)
+            }
+            _ => None,
+        };
+        near.map_or_else(|| other.to_owned(), |near| format!("did you mean `{near}`?"))
+    }
+
+    fn unknown_entity(&mut self, id: &Text, known: &HashMap<&str, usize>) -> Option<Mismatch> {
+        (!known.contains_key(id.as_str())).then(|| {
+            let help = self.help(id.as_str(), known, "add it to entities.json, with its country of incorporation");
+            Mismatch::new(format!("no entity `{id}` is in the register"), help)
+        })
+    }
+}
 
 /// Gives back the ids, or none where the files may hold others.
 fn check_entities<'a>(
@@ -360,6 +386,7 @@ fn check_entities<'a>(
     // statements of bods/ bring entities of their own
     let bods = files.documents.keys().any(|name| name.starts_with(BODS));
     let all = (entities.whole && !bods).then_some(ids);
+    let mut guesses = Guesses::MOST;
     let holdings_at = Path::Member(&Path::Root, "holdings");
     let share = |holding: &HoldingEntry| holding.basis_points.map_or(0, |share| share.0);
     let mut sums: HashMap<&str, (u64, u64)> = HashMap::new(); // all of it, and up to the holding at hand
@@ -370,7 +397,7 @@ fn check_entities<'a>(
     for (i, holding) in &holdings.values {
         let here = Path::Element(&holdings_at, *i);
         for (name, id) in [("owner", &holding.owner), ("of", &holding.of)] {
-            if let Some(mismatch) = all.as_ref().and_then(|ids| unknown_entity(id, ids)) {
+            if let Some(mismatch) = all.as_ref().and_then(|ids| guesses.unknown_entity(id, ids)) {
                 problems.mismatch(&Path::Member(&here, name), mismatch);
             }
         }
@@ -388,24 +415,6 @@ fn check_entities<'a>(
     }
     remarks.take(ENTITIES, problems);
     all
-}
-
-fn unknown_entity(id: &Text, known: &HashMap<&str, usize>) -> Option<Mismatch> {
-    if known.contains_key(id.as_str()) {
-        return None;
-    }
-    let candidates: Vec<&str> = if known.len() <= MOST_CANDIDATES { known.keys().copied().collect() } else { Vec::new() };
-    let near = near_one(id.as_str(), candidates);
-    Some(Mismatch::new(
-        format!("no entity `{id}` is in the register"),
-        near.unwrap_or_else(|| "add it to entities.json, with its country of incorporation".into()),
-    ))
-}
-
-/// "did you mean `x`?" of candidates in any order.
-fn near_one(word: &str, mut candidates: Vec<&str>) -> Option<String> {
-    candidates.sort_unstable();
-    nearest(word, &candidates).map(|near| format!("did you mean `{near}`?"))
 }
 
 // === customers ===
@@ -563,8 +572,9 @@ fn first_place<K>(entry: Entry<'_, K, usize>, i: usize) -> Option<usize> {
 
 fn check_entity_references(customers: &[Customer], origin: &Origin, ids: Option<&HashMap<&str, usize>>, remarks: &mut Remarks) {
     let Some(ids) = ids else { return };
+    let mut guesses = Guesses::MOST;
     for (i, customer) in customers.iter().enumerate() {
-        if let Some(mismatch) = customer.entity.as_ref().and_then(|id| unknown_entity(id, ids)) {
+        if let Some(mismatch) = customer.entity.as_ref().and_then(|id| guesses.unknown_entity(id, ids)) {
             let found = origin.say(i, |at, problems| problems.mismatch(&Path::Member(at, "entity"), mismatch));
             found.into_iter().for_each(|remark| remarks.push_error(remark));
         }
@@ -654,6 +664,7 @@ fn check_nodes(nodes: &Each<Node>, customers: &[Customer], origin: &Origin, ids:
     let mut notices = Problems::default();
     let mut names: HashMap<&str, usize> = HashMap::new();
     let mut keys: HashMap<&[u8], usize> = HashMap::new();
+    let mut guesses = Guesses::MOST;
     let nodes_at = Path::Member(&Path::Root, "nodes");
     for (i, node) in &nodes.values {
         let here = Path::Element(&nodes_at, *i);
@@ -663,9 +674,7 @@ fn check_nodes(nodes: &Each<Node>, customers: &[Customer], origin: &Origin, ids:
             problems.note(&Path::Member(&here, "id"), format!("`{}` stands twice", node.id), Some(help));
         }
         let keys_at = Path::Member(&here, "keys");
-        // a list in which one key is wrong is read as none
-        let is_spoiled = |remark: &Remark| remark.file == NODES && remark.problem.path.starts_with(&keys_at.to_string());
-        if node.keys.is_empty() && !remarks.errors.iter().any(is_spoiled) {
+        if node.keys.is_empty() && !remarks.have_errors_at(NODES, &keys_at) {
             let help = "ask its operator for the public JWK, as `waybill keygen --public` prints it";
             problems.note(&here, format!("`{}` has no key, so nothing that it signs can be verified", node.id), Some(help.into()));
         }
@@ -679,9 +688,7 @@ fn check_nodes(nodes: &Each<Node>, customers: &[Customer], origin: &Origin, ids:
         match ids.get(node.customer.as_str()).and_then(|i| customers.get(*i)) {
             None if !origin.whole => {} // it may stand in what couldn't be read
             None => {
-                let few = if ids.len() <= MOST_CANDIDATES { ids.keys().copied().collect() } else { Vec::new() };
-                let help =
-                    near_one(node.customer.as_str(), few).unwrap_or_else(|| "add the reseller that runs the node to the customers".into());
+                let help = guesses.help(node.customer.as_str(), ids, "add the reseller that runs the node to the customers");
                 problems.note(&customer_at, format!("no customer `{}` is in the register", node.customer), Some(help));
             }
             Some(customer) if customer.kind != Kind::Reseller => notices.note(
@@ -793,6 +800,12 @@ impl Remarks {
         let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
         let help = "strings and names stand in double quotes, no comma follows the last member";
         self.error(file, Some(line), &format!("this is not JSON from column {} on: {message}", error.column()), Some(help));
+    }
+
+    /// Whether something is wrong there: a list in which one element is wrong is read as none.
+    fn have_errors_at(&self, file: &str, at: &Path<'_>) -> bool {
+        let path = at.to_string();
+        self.errors.iter().any(|remark| remark.file == file && remark.problem.path.starts_with(&path))
     }
 
     fn push_error(&mut self, mut remark: Remark) {
