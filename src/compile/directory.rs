@@ -13,18 +13,22 @@
 //! say what is wrong. customers.jsonl and customers.csv are read a line at a time and may hold millions; the JSON
 //! documents are held as a tree while they are read.
 
+mod documents;
 mod lines;
+mod remarks;
 mod table;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 
 use crate::finding::Action;
 use crate::names::{CredentialDigest, Text, UnixSeconds};
-use crate::region::{CountryCode, RegionSettings, Regions, SetId};
+use crate::region::{RegionSettings, Regions, SetId};
 use crate::register::{Customer, Kind, Node, ScreeningStatus, check_customer, check_node};
-use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, Whole, nearest, object, words};
+use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, Whole, nearest};
+
+pub use documents::{CustomersFile, Document, Each, EntitiesFile, EntityEntry, EntityType, HoldingEntry, NodesFile};
+pub use remarks::{MOST_ERRORS, Remark, Remarks, grouped};
 
 use super::settings::{OwnershipSettings, Settings};
 
@@ -55,31 +59,6 @@ pub struct Directory {
     origin: Origin,
 }
 
-/// What was found in the files of a register.
-#[derive(Debug, Default, Clone)]
-pub struct Remarks {
-    /// What is wrong: the first [`MOST_ERRORS`]
-    pub errors: Vec<Remark>,
-    /// How many more errors there are
-    pub more: usize,
-    /// What is worth knowing
-    pub notices: Vec<Remark>,
-}
-
-/// One thing found, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remark {
-    /// The file, from the register's directory
-    pub file: String,
-    /// The line, counted from 1; none where it concerns the file as a whole
-    pub line: Option<usize>,
-    /// What it is. Its path is one into the JSON document, into the JSON of the line, the name of a column, or empty
-    pub problem: Problem,
-}
-
-/// As many errors are kept and shown: who has more has made one mistake many times.
-pub const MOST_ERRORS: usize = 1_000;
-
 const SETTINGS: &str = "register.json";
 const CUSTOMERS_JSON: &str = "customers.json";
 const CUSTOMERS_LINES: &str = "customers.jsonl";
@@ -90,109 +69,6 @@ const BODS: &str = "bods/";
 const NETWORKS: &str = "networks/";
 const TOP: &[&str] = &[SETTINGS, CUSTOMERS_JSON, CUSTOMERS_LINES, CUSTOMERS_TABLE, ENTITIES, NODES, BODS, NETWORKS];
 
-object! {
-    /// The customers of a register of files, in its customers.json.
-    pub struct CustomersFile {
-        /// The customers
-        customers: Each<Customer>,
-    }
-}
-
-object! {
-    /// Other resellers' nodes, in a register's nodes.json.
-    pub struct NodesFile {
-        /// The nodes
-        nodes: Each<Node>,
-    }
-}
-
-object! {
-    /// Companies, persons and states, and who holds how much of whom, in a register's entities.json.
-    pub struct EntitiesFile {
-        /// The companies, persons and states
-        entities: Each<EntityEntry>,
-        /// Who holds how much of whom
-        holdings: Each<HoldingEntry> = Each::none(true),
-    }
-}
-
-object! {
-    /// A company, person or state.
-    pub struct EntityEntry {
-        /// What customers and holdings call it
-        id: Text,
-        /// What it is
-        r#type: EntityType = EntityType::Company,
-        /// Its name, for people
-        name: Option<Text> = None,
-        /// Where it is incorporated, or where a person is from; unknown where left out
-        jurisdiction: Option<CountryCode> = None,
-        /// Where it is run from
-        headquarters: Option<CountryCode> = None,
-    }
-}
-
-words! {
-    /// What an entity is.
-    pub enum EntityType {
-        /// A company
-        Company = "company",
-        /// A natural person
-        Person = "person",
-        /// A state or a part of one
-        State = "state",
-        /// Many holders of whom none matters, such as the free float of a listed company
-        WidelyHeld = "widely-held",
-    }
-}
-
-object! {
-    /// Who holds how much of whom. Several holdings of one owner in one company add up.
-    pub struct HoldingEntry {
-        /// The owner's id
-        owner: Text,
-        /// The id of what it owns
-        of: Text,
-        /// The share in basis points, 10,000 being all of it; unknown where left out
-        basis_points: Option<Whole<0, 10_000>> = None,
-    }
-}
-
-/// A list of which each element is read for itself, with its number: one that is wrong doesn't hide the others.
-#[derive(Debug, Clone)]
-pub struct Each<T> {
-    values: Vec<(usize, T)>,
-    /// Whether each element could be read: else one that isn't here may stand in the file all the same
-    whole: bool,
-}
-
-impl<T: Shape> Shape for Each<T> {
-    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let Json::List(items) = json else {
-            crate::shape::wrong_type(at, "a list", json, problems);
-            return None;
-        };
-        let read = |(i, item)| T::read(item, &Path::Element(at, i), problems).map(|value| (i, value));
-        let values: Vec<(usize, T)> = items.iter().enumerate().filter_map(read).collect();
-        Some(Self { whole: values.len() == items.len(), values })
-    }
-
-    fn schema() -> serde_json::Value {
-        Vec::<T>::schema()
-    }
-}
-
-impl<T> Each<T> {
-    /// Nothing; `whole` says whether nothing stands in the file either.
-    fn none(whole: bool) -> Self {
-        Self { values: Vec::new(), whole }
-    }
-
-    fn into_values(self) -> Vec<T> {
-        self.values.into_iter().map(|(_, value)| value).collect()
-    }
-}
-
 /// Whether [`read`] wants that file's bytes; of any other its name is enough.
 #[must_use]
 pub fn is_document(name: &str) -> bool {
@@ -200,34 +76,34 @@ pub fn is_document(name: &str) -> bool {
         || name.strip_prefix(BODS).is_some_and(|rest| rest.ends_with(".json") && !rest.contains('/'))
 }
 
-/// Reads the register, and lets go of the files as soon as it can; `now` is for notices of what has ended. The directory is there only if nothing is wrong.
+/// Reads the register, and lets go of the largest files on the way; `now` is for notices of what has ended. The directory is
+/// there only if nothing is wrong.
 #[must_use]
 pub fn read(mut files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
     let mut remarks = Remarks::default();
-    let (origin, customers) = read_customers(&files, &mut remarks);
-    // by far the largest, and their lines are known by now
-    files.documents.retain(|name, _| name != CUSTOMERS_LINES && name != CUSTOMERS_TABLE);
-    let files = &files;
-    check_names(files, &mut remarks);
+    check_names(&files, &mut remarks);
 
-    let settings = match document(files, SETTINGS, &mut remarks) {
+    let settings = match document(&files, SETTINGS, &mut remarks) {
         Some(settings) => settings,
         None => Settings { schema: Whole(1), regions: None, ownership: OwnershipSettings::default(), networks: Vec::new() },
     };
     let regions = read_regions(&settings, &mut remarks);
-    check_networks(&settings, files, &mut remarks);
+    check_networks(&settings, &files, &mut remarks);
 
-    let EntitiesFile { entities, holdings } = document(files, ENTITIES, &mut remarks)
+    let EntitiesFile { entities, holdings } = document(&files, ENTITIES, &mut remarks)
         .unwrap_or_else(|| EntitiesFile { entities: Each::none(!files.documents.contains_key(ENTITIES)), holdings: Each::none(true) });
-    let entity_ids = check_entities(&entities, &holdings, files, &mut remarks);
+    let entity_ids = check_entities(&entities, &holdings, &files, &mut remarks);
+    let nodes = document(&files, NODES, &mut remarks).map_or_else(|| Each::none(true), |file: NodesFile| file.nodes);
 
-    let nodes = document(files, NODES, &mut remarks).map_or_else(|| Each::none(true), |file: NodesFile| file.nodes);
+    let (origin, customers) = read_customers(&files, &mut remarks);
+    // by far the largest, and their lines are known by now
+    files.documents.retain(|name, _| name != CUSTOMERS_LINES && name != CUSTOMERS_TABLE);
     let ids = check_customers(&customers, &origin, &mut remarks);
     check_entity_references(&customers, &origin, entity_ids.as_ref(), &mut remarks);
     check_nodes(&nodes, &customers, &origin, &ids, &mut remarks);
     notice_customers(&customers, &origin, now, &mut remarks);
 
-    remarks.locate(files);
+    remarks.locate(&files);
     let directory = regions.filter(|_| remarks.errors.is_empty()).map(|regions| Directory {
         settings,
         regions,
@@ -238,6 +114,14 @@ pub fn read(mut files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) 
         origin,
     });
     (directory, remarks)
+}
+
+impl Directory {
+    /// Where a customer stands: its file and, counted from 1, its line.
+    #[must_use]
+    pub fn place(&self, customer: usize) -> (&'static str, usize) {
+        (self.origin.file, self.origin.line(customer))
+    }
 }
 
 // === the files as such ===
@@ -436,6 +320,11 @@ impl Origin {
 
     fn line(&self, i: usize) -> usize {
         self.places.get(i).map_or(0, |(line, _)| usize::try_from(*line).unwrap_or(usize::MAX))
+    }
+
+    /// `customers.json:14`
+    fn place(&self, i: usize) -> String {
+        format!("{}:{}", self.file, self.line(i))
     }
 
     /// Says something of one customer: `say` is given the path that leads to it.
@@ -701,191 +590,4 @@ fn check_nodes(nodes: &Each<Node>, customers: &[Customer], origin: &Origin, ids:
     }
     remarks.take(NODES, problems);
     remarks.notices.extend(notices.iter().map(|problem| Remark { file: NODES.into(), line: None, problem: problem.clone() }));
-}
-
-// === the published schemas ===
-
-words! {
-    /// A kind of document that has a published schema.
-    pub enum Document {
-        /// The filter's configuration
-        Configuration = "configuration",
-        /// register.json
-        Register = "register",
-        /// customers.json; a line of customers.jsonl is its `#/$defs/customer`
-        Customers = "customers",
-        /// entities.json
-        Entities = "entities",
-        /// nodes.json
-        Nodes = "nodes",
-    }
-}
-
-impl Document {
-    /// Its JSON Schema (draft 2020-12), generated from the types that read it.
-    #[must_use]
-    pub fn schema(self) -> serde_json::Value {
-        let (mut schema, title) = match self {
-            Self::Configuration => return crate::config::schema(),
-            Self::Register => (Settings::schema(), "Waybill register: register.json, version 1"),
-            Self::Customers => (customers_schema(), "Waybill register: customers.json"),
-            Self::Entities => (EntitiesFile::schema(), "Waybill register: entities.json"),
-            Self::Nodes => (nodes_schema(), "Waybill register: nodes.json"),
-        };
-        if let Some(members) = schema.as_object_mut() {
-            members.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
-            members.insert("title".into(), title.into());
-        }
-        schema
-    }
-}
-
-fn customers_schema() -> serde_json::Value {
-    let mut customer = Customer::schema();
-    if let Some(members) = customer.as_object_mut() {
-        members.insert("not".into(), serde_json::json!({"required": ["entity", "ownership"]}));
-    }
-    let mut schema = CustomersFile::schema();
-    if let Some(items) = schema.pointer_mut("/properties/customers/items") {
-        *items = serde_json::json!({"$ref": "#/$defs/customer"});
-    }
-    if let Some(members) = schema.as_object_mut() {
-        members.insert("$defs".into(), serde_json::json!({"customer": customer}));
-    }
-    schema
-}
-
-fn nodes_schema() -> serde_json::Value {
-    let mut schema = NodesFile::schema();
-    let node = schema.pointer_mut("/properties/nodes/items").and_then(serde_json::Value::as_object_mut);
-    if let Some(node) = node {
-        node.insert("required".into(), serde_json::json!(["id", "customer", "keys"]));
-    }
-    let keys = schema.pointer_mut("/properties/nodes/items/properties/keys").and_then(serde_json::Value::as_object_mut);
-    if let Some(keys) = keys {
-        keys.insert("minItems".into(), 1.into());
-    }
-    schema
-}
-
-// === what was found ===
-
-impl Origin {
-    /// `customers.json:14`
-    fn place(&self, i: usize) -> String {
-        format!("{}:{}", self.file, self.line(i))
-    }
-}
-
-impl Remarks {
-    /// Takes in the mistakes of a JSON document; [`Remarks::locate`] finds their lines.
-    fn take(&mut self, file: &str, problems: Problems) {
-        for problem in problems.iter() {
-            self.push_error(Remark { file: file.into(), line: None, problem: problem.clone() });
-        }
-    }
-
-    fn error(&mut self, file: &str, line: Option<usize>, message: &str, help: Option<&str>) {
-        let problem = Problem { path: String::new(), message: message.into(), help: help.map(str::to_owned) };
-        self.push_error(Remark { file: file.into(), line, problem });
-    }
-
-    fn notice(&mut self, file: &str, path: &str, message: String, help: &str) {
-        let problem = Problem { path: path.into(), message, help: Some(help.into()) };
-        self.notices.push(Remark { file: file.into(), line: None, problem });
-    }
-
-    fn not_json(&mut self, file: &str, line: usize, error: &serde_json::Error) {
-        let text = error.to_string();
-        let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-        let help = "strings and names stand in double quotes, no comma follows the last member";
-        self.error(file, Some(line), &format!("this is not JSON from column {} on: {message}", error.column()), Some(help));
-    }
-
-    /// Whether something is wrong there: a list in which one element is wrong is read as none.
-    fn have_errors_at(&self, file: &str, at: &Path<'_>) -> bool {
-        let path = at.to_string();
-        self.errors.iter().any(|remark| remark.file == file && remark.problem.path.starts_with(&path))
-    }
-
-    fn push_error(&mut self, mut remark: Remark) {
-        if self.errors.len() >= MOST_ERRORS {
-            self.more = self.more.saturating_add(1);
-            return;
-        }
-        remark.problem.path = discreet(remark.problem.path);
-        self.errors.push(remark);
-    }
-
-    /// Finds the lines of paths into JSON documents, and puts everything in the order of files and lines.
-    fn locate(&mut self, files: &Files) {
-        let mut all: Vec<&mut Remark> = self.errors.iter_mut().chain(&mut self.notices).collect();
-        for (name, bytes) in &files.documents {
-            let paths: Vec<String> =
-                all.iter().filter(|remark| remark.awaits_line(name)).map(|remark| remark.problem.path.clone()).collect();
-            if paths.is_empty() {
-                continue;
-            }
-            let found = lines::locate(without_mark(bytes), paths.iter().map(String::as_str));
-            for remark in all.iter_mut().filter(|remark| remark.awaits_line(name)) {
-                remark.line = found.get(remark.problem.path.as_str()).copied();
-            }
-        }
-        let by_place = |a: &Remark, b: &Remark| (&a.file, a.line).cmp(&(&b.file, b.line));
-        self.errors.sort_by(by_place);
-        self.notices.sort_by(by_place);
-    }
-}
-
-impl Remark {
-    fn awaits_line(&self, name: &str) -> bool {
-        self.line.is_none() && self.file == name && !self.problem.path.is_empty()
-    }
-}
-
-/// The path without what somebody may have written in place of a credential's entry: a name there may be the key itself.
-fn discreet(path: String) -> String {
-    let known = ["digest", "label", "expires", "networks"];
-    let Some((before, rest)) = path.split_once("credentials[") else { return path };
-    match rest.split_once(']') {
-        Some((number, member))
-            if !member.is_empty() && !known.iter().any(|name| member.strip_prefix('.').is_some_and(|rest| rest.starts_with(name))) =>
-        {
-            format!("{before}credentials[{number}]")
-        }
-        _ => path,
-    }
-}
-
-/// `customers.json:14: $.customers[3].id: …`
-impl fmt::Display for Remark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        write!(f, ": {}", self.problem)
-    }
-}
-
-impl Directory {
-    /// Where a customer stands: its file and, counted from 1, its line.
-    #[must_use]
-    pub fn place(&self, customer: usize) -> (&'static str, usize) {
-        (self.origin.file, self.origin.line(customer))
-    }
-}
-
-/// A number with its thousands apart: 1,204.
-#[must_use]
-pub fn grouped(number: impl fmt::Display) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len().saturating_mul(2));
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && digits.len().saturating_sub(i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
