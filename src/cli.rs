@@ -7,6 +7,7 @@ mod check;
 mod envoy;
 mod explain;
 mod found;
+mod screen;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ enum Verb {
     Check(check::Arguments),
     /// Decide one request on the desk: evidence, findings, verdict, headers
     Explain(explain::Arguments),
+    /// Say whether a company is owned from a restricted region, and through whom
+    Screen(screen::Arguments),
     /// Print the JSON Schema of the configuration
     Schema,
 }
@@ -41,6 +44,7 @@ pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::Screen(arguments) => screen::run(&arguments),
         Verb::Schema => {
             serde_json::to_string_pretty(&crate::config::schema()).map(|text| print(&format!("{text}\n"))).map_err(Failure::new)
         }
