@@ -306,35 +306,43 @@ impl<'a> View<'a> {
         let plain = asked((cascade.basis_points, cascade.restricted), (multiplicative.share, multiplicative.restricted));
         let worst =
             asked((cascade.basis_points_worst, cascade.restricted_worst), (multiplicative.share_worst, multiplicative.restricted_worst));
-        let shares = |shares: Vec<(Percent, bool, &str)>, all: bool| -> String {
-            let shown = shares.iter().filter(|(_, beyond, _)| all || *beyond);
-            shown.map(|(share, _, method)| format!("{share} ({method})")).collect::<Vec<_>>().join(" and ")
+        // equal ones are said once; the first word is the share, the second how it is counted
+        let said = |shares: Vec<(Percent, bool, &str)>, all: bool| -> Vec<(String, String)> {
+            let mut said: Vec<(String, String)> = Vec::new();
+            for (share, _, method) in shares.into_iter().filter(|(_, beyond, _)| all || *beyond) {
+                match said.iter_mut().find(|(known, _)| *known == share.to_string()) {
+                    Some((_, methods)) => methods.push_str(&format!(" and {method}")),
+                    None => said.push((share.to_string(), method.to_owned())),
+                }
+            }
+            said
         };
+        let list = |said: &[(String, String)]| said.iter().map(|(share, how)| format!("{share} ({how})")).collect::<Vec<_>>().join(" and ");
         let from: BTreeSet<String> = self.owners().into_iter().map(|(_, place, _)| place.to_string()).collect();
         let from = from.into_iter().collect::<Vec<_>>().join(", ");
+        let from = if from.is_empty() { "restricted places".to_owned() } else { from };
         match (status, itself) {
             (Ownership::Restricted, Some(place)) => format!("restricted: it is itself in {place}"),
-            (Ownership::Restricted, None) => format!("restricted: {} is held from {from}, {beyond}", shares(plain, false)),
+            (Ownership::Restricted, None) => match said(plain, false).as_slice() {
+                [(share, how)] => format!("restricted: {share} is held from {from} ({how}), {beyond}"),
+                several => format!("restricted: {} is held from {from}, {beyond}", list(several)),
+            },
             (Ownership::Unresolved, _) if ownerless => "unresolved: it is a company, and no owner of it is on file".into(),
             (Ownership::Unresolved, _) => format!(
                 "unresolved: with what isn't known up to {} could be restricted, {beyond}; {} is known to be",
-                shares(worst, false),
-                shares(plain, true)
+                list(&said(worst, false)),
+                list(&said(plain, true))
             ),
             (Ownership::Clear, _) => {
-                format!("clear: even with what isn't known at most {} is restricted, {within}", shares(worst, true))
+                format!("clear: even with what isn't known at most {} is restricted, {within}", list(&said(worst, true)))
             }
         }
     }
 
     /// The owners as a tree, the entity at its root.
     fn draw(&self, out: &mut String) -> std::fmt::Result {
-        let mut lines = vec![Line {
-            holder: Holder { entity: Some(self.subject), basis_points: 0, more: false },
-            below: Vec::new(),
-            left_out: 0,
-            again: false,
-        }];
+        let line = |holder| Line { holder, below: Vec::new(), again: false, left_out: 0 };
+        let mut lines = vec![line(Holder { entity: Some(self.subject), basis_points: 0, more: false })];
         let mut queue = VecDeque::from([0]);
         let mut seen = BTreeSet::new();
         while let Some(at) = queue.pop_front() {
@@ -345,34 +353,35 @@ impl<'a> View<'a> {
                 holders.clear();
             }
             holders.sort_by_key(|holder| (holder.entity.is_none(), std::cmp::Reverse(holder.basis_points)));
-            let room = LINES.saturating_sub(lines.len());
-            let left_out = holders.len().saturating_sub(room);
-            holders.truncate(room);
-            let below: Vec<usize> = (lines.len()..lines.len().saturating_add(holders.len())).collect();
-            queue.extend(&below);
-            if let Some(line) = lines.get_mut(at) {
-                *line = Line { below, left_out, again, holder: line.holder };
+            let rest = holders.split_off(holders.len().min(LINES.saturating_sub(lines.len())));
+            let first = lines.len();
+            lines.extend(holders.into_iter().map(line));
+            queue.extend(first..lines.len());
+            if let Some(holder) = rest.first() {
+                lines.push(Line { left_out: rest.len(), ..line(Holder { entity: None, ..*holder }) });
             }
-            lines.extend(holders.into_iter().map(|holder| Line { holder, below: Vec::new(), left_out: 0, again: false }));
+            let below = (first..lines.len()).collect();
+            if let Some(line) = lines.get_mut(at) {
+                (line.below, line.again) = (below, again);
+            }
         }
         let mut stack = vec![(0_usize, String::new(), String::new())];
         while let Some((at, first, further)) = stack.pop() {
             let Some(line) = lines.get(at) else { continue };
             writeln!(out, "{first}{}", self.label(line))?;
-            let last = line.below.len().saturating_sub(1);
-            for (i, below) in line.below.iter().enumerate().rev() {
-                let (branch, beside) = if i == last && line.left_out == 0 { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            for below in line.below.iter().rev() {
+                let last = line.below.last() == Some(below);
+                let (branch, beside) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
                 stack.push((*below, format!("{further}{branch}"), format!("{further}{beside}")));
-            }
-            if line.left_out > 0 {
-                // stands before the others, for what follows them would be drawn far below
-                writeln!(out, "{further}├─ {} more that don't fit here", line.left_out)?;
             }
         }
         Ok(())
     }
 
     fn label(&self, line: &Line) -> String {
+        if line.left_out > 0 {
+            return format!("{} more", line.left_out);
+        }
         let Holder { entity, basis_points, more } = line.holder;
         let share = match (basis_points, more) {
             (0, true) => "? %".into(),
@@ -383,9 +392,11 @@ impl<'a> View<'a> {
         let mut label = if index == self.subject && !line.again { self.name(index) } else { format!("{share}  {}", self.name(index)) };
         match (self.screening.itself(index), self.screening.blocked(index)) {
             (Some(place), _) => label.push_str(&format!(": restricted, in {place}")),
-            (None, Some(share)) => label.push_str(&format!(": counts as restricted, for {} of it is", Percent(share))),
-            (None, None) if self.screening.ends_unknown(index) => label.push_str(": not known who is behind"),
-            (None, None) => {}
+            (None, Some(share)) if self.screening.settings().method != Method::Multiplicative => {
+                label.push_str(&format!(": counts as restricted, for {} of it is", Percent(share)))
+            }
+            (None, _) if self.screening.ends_unknown(index) => label.push_str(": not known who is behind"),
+            (None, _) => {}
         }
         if line.again && !self.screening.holders(index).is_empty() {
             label.push_str(" (see above)");
@@ -397,9 +408,12 @@ impl<'a> View<'a> {
 /// A line of the drawing.
 struct Line {
     holder: Holder,
+    /// The lines of its own holders
     below: Vec<usize>,
-    left_out: usize,
+    /// Whether it is drawn with its holders further up
     again: bool,
+    /// Instead of one holder: how many there is no room for
+    left_out: usize,
 }
 
 /// What a register's directory says of ownership.

@@ -5,7 +5,7 @@
 //!
 //! - Of several statements on one record the latest counts, by date of statement, date of publication and place;
 //!   a closed record no longer does. In 0.3 a statement takes the place of those that it `replacesStatements`.
-//! - `shareholding`, `votingRights` and the other kinds of [`Stake`] repeat one stake: the largest counts. Where
+//! - `shareholding`, `votingRights` and the like repeat one stake: the largest counts. Where
 //!   the largest would come to more than the whole of a company (shares without votes), the smallest counts and
 //!   the difference is unknown.
 //! - Interests of any other type are control, not ownership, and carry no share (OFAC FAQ 398).
@@ -366,7 +366,7 @@ impl Body {
                 let mut business = addresses(json, at, "business", problems).into_iter();
                 let headquarters = business.next();
                 let others = business.chain(addresses(json, at, "registered", problems)).collect();
-                let name = member(json, at, "name", problems, Text::read);
+                let name = json.get("name").and_then(readable);
                 Some(Self::Party(Entity { id: id.clone(), jurisdiction, headquarters, others, kind: Some(kind?), name }))
             }
             Record::Person => {
@@ -381,8 +381,8 @@ impl Body {
                 let mut residences = residences.into_iter();
                 let headquarters = residences.next();
                 let others = nationalities.chain(residences).collect();
-                let full_name = |json: &Json, at: &Path<'_>, problems: &mut Problems| member(json, at, "fullName", problems, Text::read);
-                let name = list(json, at, "names", problems, full_name).into_iter().next();
+                let names = json.get("names").map(Json::items).unwrap_or_default();
+                let name = names.iter().filter_map(|name| name.get("fullName")).find_map(readable);
                 Some(Self::Party(Entity { id: id.clone(), jurisdiction, headquarters, others, kind: Some(kind?), name }))
             }
             Record::Relationship => {
@@ -474,6 +474,11 @@ fn floor(percent: f64) -> u32 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from 0 to 10,000")]
     let whole = whole as u32;
     whole
+}
+
+/// A name, where it is one: it only helps the reader, so that none is no mistake.
+fn readable(name: &Json) -> Option<Text> {
+    Text::parse(name.as_str()?).ok()
 }
 
 /// The countries of the addresses of one type.
