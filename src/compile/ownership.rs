@@ -15,12 +15,17 @@
 //!
 //! Everything is iterative and, but for rings, linear in the number of holdings.
 
-use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+mod chains;
+mod rings;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
+pub use self::chains::{Chain, Chains};
+use self::rings::{Member, Walk};
 use super::settings::{Comparison, Method, OwnershipSettings};
 use crate::names::Text;
 use crate::region::{CountryCode, Place};
@@ -204,14 +209,6 @@ struct Cascade {
     share: Vec<u32>,
 }
 
-/// Where a walk from an entity to its owners ends: chances, which together come to 1 once it is solved.
-#[derive(Debug, Clone, Copy, Default)]
-struct Walk {
-    restricted: f64,
-    unknown: f64,
-    clear: f64,
-}
-
 /// How one entity stands.
 #[derive(Debug, Clone, Copy)]
 pub struct Judgement {
@@ -253,31 +250,6 @@ pub struct CascadeShare {
     pub basis_points_worst: u32,
 }
 
-/// Where the share of one entity comes from.
-#[derive(Debug)]
-pub struct Chains {
-    /// The largest chains, largest first, those of unknown size last
-    pub chains: Vec<Chain>,
-    /// Whether there are more than these
-    pub more: bool,
-    /// Whether a ring of holdings is on the way: its turns add to the share, and no chain shows them
-    pub rings: bool,
-}
-
-/// A chain of holdings down to the entity that is screened.
-#[derive(Debug, Clone)]
-pub struct Chain {
-    /// From the far end to the entity itself. The far end is `None` where nobody knows who it is
-    pub entities: Vec<Option<EntityIndex>>,
-    /// What each holds of the next, in basis points; `None` where that isn't known
-    pub shares: Vec<Option<u32>>,
-    /// The share along the whole chain, as a part of 1; `None` where a share of it isn't known
-    pub share: Option<f64>,
-    /// Whether its far end is restricted, itself or (where `share` isn't known) by the cascade; else nobody knows who
-    /// stands behind it
-    pub restricted: bool,
-}
-
 /// A holder of an entity.
 #[derive(Debug, Clone, Copy)]
 pub struct Holder {
@@ -291,15 +263,6 @@ pub struct Holder {
 
 /// Chances nearer than this are equal: a ten-thousandth of a basis point, far above the rounding of sums of `f64`.
 const EQUAL: f64 = 1e-8;
-
-/// Rings of up to this many entities are solved by elimination, the cube of it in steps; larger ones by sweeps.
-const SMALL_RING: usize = 40;
-
-/// How many holdings all sweeps together may look at: about a second. What hasn't settled by then is unknown.
-const SWEEPS: usize = 200_000_000;
-
-/// How many owners a search for chains may step to.
-const STEPS: usize = 20_000;
 
 // === impl the documents ===
 
@@ -562,7 +525,7 @@ impl Graph {
         let mut walks = vec![Walk::default(); ends.len()];
         let mut ring_of = vec![usize::MAX; ends.len()];
         let mut closed = BTreeSet::new();
-        let mut budget = SWEEPS;
+        let mut budget = rings::SWEEPS;
         for (number, members) in kosaraju_scc(&graph).into_iter().enumerate() {
             for member in &members {
                 if let Some(ring) = ring_of.get_mut(member.index()) {
@@ -574,10 +537,8 @@ impl Graph {
                 // nothing of it is held from outside, not even by somebody unknown: no walk ends at all
                 closed.extend(ring.iter().map(|member| member.entity));
                 ring.iter_mut().for_each(|member| member.walk = Walk { clear: 1.0, ..Walk::default() });
-            } else if ring.len() <= SMALL_RING {
-                eliminate(&mut ring);
             } else {
-                sweep(&mut ring, &mut budget);
+                rings::solve(&mut ring, &mut budget);
             }
             for member in ring {
                 if let Some(walk) = walks.get_mut(member.entity) {
@@ -728,136 +689,6 @@ impl fmt::Display for Percent {
     }
 }
 
-// === rings ===
-
-/// One entity of a ring while it is solved.
-struct Member {
-    entity: usize,
-    /// What comes from outside the ring
-    base: Walk,
-    /// Its owners in the ring with their parts
-    within: Vec<(usize, f64)>,
-    /// The part that is held from outside the ring: counted, not subtracted from 1, so that no digits are lost
-    leaves: f64,
-    walk: Walk,
-}
-
-impl Walk {
-    fn add(&mut self, part: f64, other: Self) {
-        self.restricted += part * other.restricted;
-        self.unknown += part * other.unknown;
-        self.clear += part * other.clear;
-    }
-
-    fn scaled(self, part: f64) -> Self {
-        Self { restricted: part * self.restricted, unknown: part * self.unknown, clear: part * self.clear }
-    }
-
-    /// The chance that isn't accounted for yet.
-    fn open(self) -> f64 {
-        1.0 - self.restricted - self.unknown - self.clear
-    }
-}
-
-/// Solves a ring exactly, but for the rounding of `f64`: elimination as Grassmann, Taksar and Heyman do it
-/// (Operations Research 33, 1985), which never subtracts, so that a ring that hardly leaks is as exact as any.
-fn eliminate(ring: &mut [Member]) {
-    let place: HashMap<usize, usize> = ring.iter().enumerate().map(|(i, member)| (member.entity, i)).collect();
-    let mut rows: Vec<Row> = ring
-        .iter()
-        .map(|member| {
-            let mut row = Row { parts: vec![0.0; ring.len()], leaves: member.leaves, base: member.base };
-            for (owner, part) in &member.within {
-                if let Some(cell) = place.get(owner).and_then(|i| row.parts.get_mut(*i)) {
-                    *cell += part;
-                }
-            }
-            row
-        })
-        .collect();
-    for last in (1..rows.len()).rev() {
-        let (earlier, later) = rows.split_at_mut(last);
-        let Some(pivot) = later.first() else { continue };
-        let out = pivot.out(last);
-        for row in earlier {
-            let through = row.parts.get(last).copied().unwrap_or(0.0) / out;
-            if through > 0.0 {
-                row.parts.iter_mut().zip(&pivot.parts).take(last).for_each(|(to, from)| *to += through * from);
-                row.leaves += through * pivot.leaves;
-                row.base.add(through, pivot.base);
-            }
-        }
-    }
-    let mut solved: Vec<Walk> = Vec::with_capacity(rows.len());
-    for (i, (row, member)) in rows.iter().zip(ring).enumerate() {
-        let mut walk = row.base;
-        row.parts.iter().zip(&solved).for_each(|(part, earlier)| walk.add(*part, *earlier));
-        member.walk = walk.scaled(1.0 / row.out(i));
-        solved.push(member.walk);
-    }
-}
-
-/// A row of the elimination: where one step from this entity leads.
-struct Row {
-    parts: Vec<f64>,
-    leaves: f64,
-    base: Walk,
-}
-
-impl Row {
-    /// The chance to leave towards the `rest` first entities of the ring, or out of it. Positive: every entity
-    /// of a ring that leaks has a way out.
-    fn out(&self, rest: usize) -> f64 {
-        self.leaves + self.parts.iter().take(rest).sum::<f64>()
-    }
-}
-
-/// Solves a large ring by sweeps (Gauss and Seidel), from nothing upwards, back and forth. Each chance only grows
-/// towards its true value, and what is open is the bound of the error: it ends below [`EQUAL`], or counts as unknown.
-fn sweep(ring: &mut [Member], budget: &mut usize) {
-    let place: HashMap<usize, usize> = ring.iter().enumerate().map(|(i, member)| (member.entity, i)).collect();
-    let inside: Vec<(Vec<(usize, f64)>, f64)> = ring
-        .iter()
-        .map(|member| {
-            let (own, others): (Vec<_>, Vec<_>) = member.within.iter().partition(|(owner, _)| *owner == member.entity);
-            let others: Vec<(usize, f64)> = others.iter().filter_map(|(owner, part)| Some((*place.get(owner)?, *part))).collect();
-            (others, 1.0 - own.iter().map(|(_, part)| part).sum::<f64>())
-        })
-        .collect();
-    let edges = inside.iter().fold(ring.len(), |sum, (others, _)| sum.saturating_add(others.len()));
-    let mut walks: Vec<Walk> = vec![Walk::default(); ring.len()];
-    let mut forth = true;
-    loop {
-        let mut open: f64 = 0.0;
-        let mut step = |i: usize| {
-            if let (Some(member), Some((others, rest))) = (ring.get(i), inside.get(i)) {
-                let mut walk = member.base;
-                for (owner, part) in others {
-                    walk.add(*part, walks.get(*owner).copied().unwrap_or_default());
-                }
-                let walk = walk.scaled(1.0 / rest);
-                open = open.max(walk.open());
-                if let Some(slot) = walks.get_mut(i) {
-                    *slot = walk;
-                }
-            }
-        };
-        if forth {
-            (0..inside.len()).for_each(&mut step);
-        } else {
-            (0..inside.len()).rev().for_each(&mut step);
-        }
-        forth = !forth;
-        *budget = budget.saturating_sub(edges);
-        if open < EQUAL / 10.0 || *budget == 0 {
-            break;
-        }
-    }
-    for (member, walk) in ring.iter_mut().zip(walks) {
-        member.walk = Walk { unknown: walk.unknown + walk.open().max(0.0), ..walk };
-    }
-}
-
 // === impl Screening ===
 
 impl<'a> Screening<'a> {
@@ -968,137 +799,13 @@ impl<'a> Screening<'a> {
         behind
     }
 
-    /// The chains of holdings that lead to an entity from somebody restricted or from what isn't known: the
-    /// `most` largest. An entity stands in a chain once.
-    #[must_use]
-    pub fn chains(&self, EntityIndex(subject): EntityIndex, most: usize) -> Chains {
-        let mut search = Search::default();
-        let mut found = Chains { chains: Vec::new(), more: false, rings: false };
-        search.push(Step { entity: subject, share: None, next: None, product: Some(1.0), end: false });
-        while let Some(at) = search.pop() {
-            let Some(step) = search.steps.get(at).copied() else { continue };
-            let ends = self.end(step.entity);
-            let restricted = ends.restricted.is_some() || step.product.is_none();
-            if step.end || restricted || self.ends_unknown(EntityIndex(step.entity)) {
-                if found.chains.len() == most {
-                    found.more = true;
-                    break;
-                }
-                found.chains.push(search.chain(at, restricted));
-                continue;
-            }
-            if search.steps.len() > STEPS {
-                found.more = true;
-                continue; // what is in the queue is still shown
-            }
-            if ends.unknown > 0 {
-                let product = step.times(ends.unknown);
-                search.push(Step { entity: step.entity, share: Some(ends.unknown), next: Some(at), product, end: true });
-            }
-            for stake in self.graph.owners(step.entity) {
-                let behind = self.multiplied.get(stake.owner).is_some_and(|walk| walk.restricted + walk.unknown > EQUAL);
-                let seen = || search.back(at).any(|step| step.entity == stake.owner);
-                if stake.basis_points > 0 && behind {
-                    if seen() {
-                        found.rings = true;
-                    } else {
-                        let product = step.times(stake.basis_points);
-                        search.push(Step { entity: stake.owner, share: Some(stake.basis_points), next: Some(at), product, end: false });
-                    }
-                } else if stake.more && self.cascade.at(stake.owner).1 && !seen() {
-                    search.push(Step { entity: stake.owner, share: None, next: Some(at), product: None, end: false });
-                }
-            }
-        }
-        found
-    }
-
     fn end(&self, i: usize) -> Ends {
         self.ends.get(i).copied().unwrap_or_default()
-    }
-}
-
-/// A search for chains: the largest first.
-#[derive(Default)]
-struct Search {
-    steps: Vec<Step>,
-    /// Size of the product (bits of a positive `f64` are in its order) and, among equals, first come first
-    queue: BinaryHeap<(u64, std::cmp::Reverse<usize>)>,
-}
-
-/// A step from an entity to one of its owners.
-#[derive(Clone, Copy)]
-struct Step {
-    entity: usize,
-    /// What it holds of the next
-    share: Option<u32>,
-    /// The step before, nearer to the entity that is screened
-    next: Option<usize>,
-    /// The share along the chain so far; `None` where a share isn't known
-    product: Option<f64>,
-    /// Whether this is the part of `entity` whose holder isn't known
-    end: bool,
-}
-
-impl Step {
-    fn times(&self, basis_points: u32) -> Option<f64> {
-        self.product.map(|product| product * part(basis_points))
-    }
-}
-
-impl Search {
-    fn push(&mut self, step: Step) {
-        self.queue.push((step.product.map_or(0, f64::to_bits), std::cmp::Reverse(self.steps.len())));
-        self.steps.push(step);
-    }
-
-    fn pop(&mut self) -> Option<usize> {
-        self.queue.pop().map(|(_, std::cmp::Reverse(at))| at)
-    }
-
-    /// The steps from `at` back to the entity that is screened.
-    fn back(&self, at: usize) -> impl Iterator<Item = &Step> {
-        std::iter::successors(self.steps.get(at), |step| step.next.and_then(|next| self.steps.get(next)))
-    }
-
-    fn chain(&self, at: usize, restricted: bool) -> Chain {
-        let share = self.steps.get(at).and_then(|step| step.product);
-        let entities = self.back(at).map(|step| (!step.end).then_some(EntityIndex(step.entity))).collect();
-        let shares = self.back(at).filter(|step| step.next.is_some()).map(|step| step.share).collect();
-        Chain { entities, shares, share, restricted }
     }
 }
 
 impl Cascade {
     fn at(&self, i: usize) -> (u32, bool) {
         (self.share.get(i).copied().unwrap_or(0), self.blocked.get(i).copied().unwrap_or(false))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A ring of 50 that keeps half to itself, with a tenth from somebody restricted and the rest clear.
-    fn ring() -> Vec<Member> {
-        let base = Walk { restricted: 0.1, unknown: 0.0, clear: 0.4 };
-        let member = |entity: usize| Member { entity, base, within: vec![((entity + 1) % 50, 0.5)], leaves: 0.5, walk: Walk::default() };
-        (0..50).map(member).collect()
-    }
-
-    #[test]
-    fn what_has_not_settled_is_unknown() {
-        let (mut cut_short, mut settled, mut exact) = (ring(), ring(), ring());
-        sweep(&mut cut_short, &mut 1);
-        sweep(&mut settled, &mut 1_000_000);
-        eliminate(&mut exact);
-        for ((cut_short, settled), exact) in cut_short.iter().zip(&settled).zip(&exact) {
-            // a fifth of all that ends is restricted
-            assert!((exact.walk.restricted - 0.2).abs() < 1e-12 && (exact.walk.clear - 0.8).abs() < 1e-12);
-            assert!((settled.walk.restricted - exact.walk.restricted).abs() < EQUAL && settled.walk.unknown < EQUAL);
-            assert!(cut_short.walk.restricted <= exact.walk.restricted && cut_short.walk.clear <= exact.walk.clear);
-            assert!(cut_short.walk.open().abs() < 1e-12, "nothing is lost");
-        }
-        assert!(cut_short.iter().any(|member| member.walk.unknown > 0.4));
     }
 }
