@@ -340,7 +340,7 @@ fn contains(sorted: &[CountryCode], code: CountryCode) -> bool {
 
 /// The data that this build carries. A test reads it, so that a set is never silently empty.
 fn data() -> Json {
-    serde_json::from_str(include_str!("../data/regions.json")).unwrap_or(Json::Null)
+    serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/regions.json"))).unwrap_or(Json::Null)
 }
 
 fn sets(data: &Json) -> impl Iterator<Item = &Json> {

@@ -133,10 +133,12 @@ fn every_mark_has_a_source() {
     let marks = relay::marks();
     assert!(marks.len() > 10, "the table wasn't read");
     for mark in marks {
-        assert!(mark.source.starts_with("https://"), "{}: {}", mark.software, mark.header);
         assert_eq!(mark.header, mark.header.to_ascii_lowercase());
     }
     let table: Value = serde_json::from_str(&read("data/relay-marks.json")).unwrap();
+    for row in table["marks"].as_array().unwrap() {
+        assert!(row["source"].as_str().unwrap().starts_with("https://"), "{row}");
+    }
     assert_eq!(table["marks"].as_array().unwrap().len(), relay::marks().len(), "a row of the table can't be read");
 }
 

@@ -15,14 +15,12 @@ pub struct RelayMark {
     pub header: String,
     /// A part that the value must contain, in lower case; any value where there is none
     pub value: Option<String>,
-    /// Where that is known from
-    pub source: String,
 }
 
 /// The table that this build carries. A test reads it, so that it is never silently empty.
 #[must_use]
 pub fn marks() -> Vec<RelayMark> {
-    let table: Json = serde_json::from_str(include_str!("../../data/relay-marks.json")).unwrap_or(Json::Null);
+    let table: Json = serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/relay-marks.json"))).unwrap_or(Json::Null);
     let rows = table.get("marks").map(Json::items).unwrap_or_default();
     rows.iter().filter_map(RelayMark::from_row).collect()
 }
@@ -30,7 +28,7 @@ pub fn marks() -> Vec<RelayMark> {
 impl RelayMark {
     fn from_row(row: &Json) -> Option<Self> {
         let text = |name| row.get(name).and_then(Json::as_str).map(str::to_owned);
-        Some(Self { software: text("software")?, header: text("header")?, value: text("value"), source: text("source")? })
+        Some(Self { software: text("software")?, header: text("header")?, value: text("value") })
     }
 
     /// Whether an element of the header's value is this mark and isn't `ignored`.

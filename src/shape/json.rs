@@ -13,13 +13,56 @@ pub enum Json {
     /// `true` or `false`
     Bool(bool),
     /// Any number
-    Number(serde_json::Number),
+    Number(Number),
     /// A string
     Text(String),
     /// An array
     List(Vec<Json>),
     /// An object, in the order written
     Object(Vec<(String, Json)>),
+}
+
+/// A number, by how it was written. serde_json's own would bring the printing of floating point numbers along.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    /// Without sign and fraction
+    Natural(u64),
+    /// Below zero, without fraction
+    Negative(i64),
+    /// Anything else
+    Fraction(f64),
+}
+
+impl Number {
+    /// The number, if it is whole and not too large.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Self::Natural(number) => i64::try_from(*number).ok(),
+            Self::Negative(number) => Some(*number),
+            Self::Fraction(_) => None,
+        }
+    }
+
+    /// The number as a fraction, the nearest where it can't be held exactly.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "that is what it says")]
+    pub fn as_f64(&self) -> f64 {
+        match self {
+            Self::Natural(number) => *number as f64,
+            Self::Negative(number) => *number as f64,
+            Self::Fraction(number) => *number,
+        }
+    }
+
+    /// The number, if it is whole, not negative and not too large.
+    #[must_use]
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Self::Natural(number) => Some(*number),
+            Self::Negative(_) | Self::Fraction(_) => None,
+        }
+    }
 }
 
 impl Json {
@@ -88,7 +131,10 @@ impl Json {
         match self {
             Self::Null => out.push_str("null"),
             Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-            Self::Number(number) => out.push_str(&number.to_string()),
+            Self::Number(Number::Natural(number)) => out.push_str(&number.to_string()),
+            Self::Number(Number::Negative(number)) => out.push_str(&number.to_string()),
+            // its bits: writing it as a decimal takes 12 KB of tables, and no setting is a fraction
+            Self::Number(Number::Fraction(number)) => out.push_str(&number.to_bits().to_string()),
             Self::Text(text) => out.push_str(&serde_json::to_string(text).unwrap_or_default()),
             Self::List(items) => list('[', ']', &mut items.iter().map(|item| (None, item))),
             Self::Object(members) => {
@@ -119,13 +165,13 @@ impl<'de> serde::Deserialize<'de> for Json {
                 Ok(Json::Bool(value))
             }
             fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
-                Ok(Json::Number(value.into()))
+                Ok(Json::Number(Number::Natural(value)))
             }
             fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
-                Ok(Json::Number(value.into()))
+                Ok(Json::Number(Number::Negative(value)))
             }
             fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
-                Ok(serde_json::Number::from_f64(value).map_or(Json::Null, Json::Number))
+                Ok(Json::Number(Number::Fraction(value)))
             }
             fn visit_str<E>(self, value: &str) -> Result<Json, E> {
                 Ok(Json::Text(value.to_owned()))
