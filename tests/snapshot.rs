@@ -34,7 +34,7 @@ use waybill::snapshot::customers::Naming;
 use waybill::snapshot::fetch::{
     Answer, Ask, Current, Failure, Fetcher, MAX_WHOLE, PART, Progress, Rules, SharedPage, Store, mark, unmarked,
 };
-use waybill::snapshot::layout::{Head, MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, Preamble, ROWS_A_PAGE, Refused, SIGNED, SourceContents};
+use waybill::snapshot::layout::{MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, ROWS_A_PAGE, Refused, SIGNED, SourceContents};
 use waybill::snapshot::table::{DIVIDED, facts_width};
 use waybill::snapshot::{Facts, NetworkClass, Pages, Snapshot};
 

@@ -459,7 +459,7 @@ enum Bound {
 
 fn percent(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<f64> {
     let number = match json {
-        Json::Number(number) => number.as_f64().filter(|percent| (0.0..=100.0).contains(percent)),
+        Json::Number(number) => Some(number.as_f64()).filter(|percent| (0.0..=100.0).contains(percent)),
         Json::Null | Json::Bool(_) | Json::Text(_) | Json::List(_) | Json::Object(_) => None,
     };
     if number.is_none() {
