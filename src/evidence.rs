@@ -6,17 +6,16 @@
 
 pub mod address;
 pub mod relay;
-pub mod signature;
 pub mod watch;
 
 use std::borrow::Cow;
 
 use address::ClientAddress;
 use relay::RelayMark;
-use signature::SignatureHeaders;
 pub use watch::Watch;
 use watch::{Role, Spelling};
 
+use crate::chain::Lines;
 use crate::config::{Config, CredentialPlace, UserSource};
 use crate::names::CredentialDigest;
 use crate::ordered;
@@ -43,8 +42,8 @@ pub struct Evidence<'a> {
     pub owned: Vec<Owned<'a>>,
     /// Names of headers that never go on, as received
     pub withheld: Vec<&'a [u8]>,
-    /// What is left of HTTP message signatures without this profile's own, where that differs
-    pub signatures: SignatureHeaders,
+    /// Tag, chain, trail and signatures
+    pub lines: Lines<'a>,
     /// The path as received, with its query
     pub received_path: &'a [u8],
     /// The path in its normal form
@@ -102,8 +101,6 @@ pub struct Owned<'a> {
 struct Sightings<'a> {
     credentials: Vec<(usize, &'a [u8])>,
     forwarding: Vec<&'a [u8]>,
-    signature: Vec<&'a [u8]>,
-    signature_input: Vec<&'a [u8]>,
 }
 
 impl<'a> Evidence<'a> {
@@ -121,7 +118,7 @@ impl<'a> Evidence<'a> {
             relay_marks: Vec::new(),
             owned: Vec::new(),
             withheld: Vec::new(),
-            signatures: SignatureHeaders::default(),
+            lines: Lines::default(),
             received_path: full_path,
             path: path::normal(full_path),
             speaks_anthropic: false,
@@ -138,10 +135,6 @@ impl<'a> Evidence<'a> {
         }
         evidence.address = ClientAddress::find(request.direct_peer, &seen.forwarding, &config.client_address);
         evidence.other_address = request.envoy_client.is_some_and(|text| address::address_with_port(text) != evidence.address.client);
-        evidence.signatures = SignatureHeaders::without_ours(&seen.signature_input, &seen.signature);
-        if evidence.signatures.had_ours {
-            evidence.owned.push(Owned { name: b"signature", of_chain: true });
-        }
         evidence.find_credentials(config, request, full_path, &seen.credentials);
         evidence.find_user_claims(config, request);
         evidence
@@ -166,11 +159,18 @@ impl<'a> Evidence<'a> {
                     ordered::insert(&mut self.user, Reading { source, place }, |reading| &reading.source);
                 }
             }
-            Role::OwnedByChain => self.note_owned(name, true),
+            Role::Tag | Role::Chain | Role::Trail => {
+                self.note_owned(name, true);
+                match role {
+                    Role::Tag => self.lines.tag.push(value),
+                    Role::Chain => self.lines.chain.push(value),
+                    _ => self.lines.trail.push(value),
+                }
+            }
             Role::OwnedByNode => self.note_owned(name, false),
             Role::OwnedByConvention => self.withheld.push(name),
-            Role::Signature => seen.signature.push(value),
-            Role::SignatureInput => seen.signature_input.push(value),
+            Role::Signature => self.lines.signature.push(value),
+            Role::SignatureInput => self.lines.signature_input.push(value),
             Role::AnthropicVersion => self.speaks_anthropic = true,
             Role::AnthropicBeta => self.anthropic_betas.push(value),
             Role::Mark(i) => {
@@ -203,7 +203,7 @@ impl<'a> Evidence<'a> {
     /// A name with underscores that some servers read as an owned one: it never goes on.
     fn note_misspelled(&mut self, config: &Config, role: Role, name: &'a [u8]) {
         match role {
-            Role::OwnedByChain | Role::Signature | Role::SignatureInput => self.note_owned(name, true),
+            Role::Tag | Role::Chain | Role::Trail | Role::Signature | Role::SignatureInput => self.note_owned(name, true),
             Role::OwnedByNode => self.note_owned(name, false),
             Role::OwnedByConvention | Role::Origin(_) | Role::Subprotocols => self.withheld.push(name),
             Role::Credential(source) => self.withhold_credential(config, source, name),

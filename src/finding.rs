@@ -238,11 +238,10 @@ impl FindingCode {
         matches!(self, Self::SnapshotMissing | Self::IdentityMissing | Self::IdentityUnknown | Self::IdentityConflict)
     }
 
-    /// Whether this version has the input that the rule needs. The others are declared, so that
-    /// configurations may already name them, and documented as not yet fired.
+    /// Whether it is about what earlier nodes attested.
     #[must_use]
-    pub const fn fires(self) -> bool {
-        !matches!(
+    pub const fn is_of_chain(self) -> bool {
+        matches!(
             self,
             Self::ChainMissing
                 | Self::ChainInvalid
@@ -253,9 +252,16 @@ impl FindingCode {
                 | Self::ChainMismatch
                 | Self::ChainIncomplete
                 | Self::ChainUnproven
-                | Self::SharingAddresses
-                | Self::SharingCountries
-                | Self::SharingVelocity
+        )
+    }
+
+    /// Whether this version has the input that the rule needs. The others are declared, so that
+    /// configurations may already name them, and documented as not yet fired.
+    #[must_use]
+    pub const fn fires(self) -> bool {
+        !matches!(
+            self,
+            Self::SharingAddresses | Self::SharingCountries | Self::SharingVelocity
         )
     }
 }

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use crate::chain::Received;
+use crate::config::{Config, CredentialPlace};
 use crate::evidence::{Credential, Evidence, Presented};
 use crate::lookups::Lookups;
 use crate::names::{Text, UnixSeconds};
@@ -18,6 +20,8 @@ pub enum Identity {
     Unknown,
     /// They name two customers
     Conflict(Rc<Customer>, Rc<Customer>),
+    /// Nothing names anybody but a signature, and that doesn't hold
+    Unproven,
     /// They name one
     Known(Caller),
 }
@@ -63,12 +67,29 @@ impl Identity {
         }
     }
 
+    /// Where nothing else names the caller, and the configuration lets a signature do so: whoever runs the
+    /// node that signed.
+    #[must_use]
+    pub fn or_signed(self, config: &Config, lookups: Lookups<'_>, received: &Received) -> Self {
+        match (&self, received) {
+            (Self::Missing | Self::Unknown, Received::Verified(verified)) => {
+                let source = config.sources.iter().position(|source| source.place == CredentialPlace::Chain);
+                let customer = lookups.by_id(&verified.customer);
+                source.zip(customer).map_or(Self::Unknown, |(source, customer)| {
+                    Self::Known(Caller { customer, source, entry: None, expired: false, outside: false })
+                })
+            }
+            (Self::Missing | Self::Unknown, Received::Broken(..)) => Self::Unproven,
+            _ => self,
+        }
+    }
+
     /// The caller, where it is known.
     #[must_use]
     pub fn caller(&self) -> Option<&Caller> {
         match self {
             Self::Known(caller) => Some(caller),
-            Self::Unloaded | Self::Missing | Self::Unknown | Self::Conflict(..) => None,
+            Self::Unloaded | Self::Missing | Self::Unknown | Self::Unproven | Self::Conflict(..) => None,
         }
     }
 

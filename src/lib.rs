@@ -15,6 +15,7 @@
 pub mod request;
 
 pub mod evidence;
+pub mod chain;
 pub mod identity;
 pub mod lookups;
 
@@ -40,10 +41,13 @@ pub mod compile;
 
 pub mod config;
 pub mod key;
+pub mod keyring;
 pub mod names;
 pub mod ordered;
 pub mod path;
 pub mod region;
 pub mod register;
+pub mod replay;
 pub mod shape;
+pub mod signature;
 pub mod snapshot;

@@ -9,7 +9,7 @@ use crate::config::{Config, Role};
 use crate::evidence::Evidence;
 use crate::names::{CredentialDigest, UnixSeconds};
 use crate::region::{Place, Regions};
-use crate::register::Customer;
+use crate::register::{Customer, Nodes};
 use crate::snapshot::{NetworkClass, Snapshot};
 
 /// Where a request looks things up.
@@ -98,6 +98,24 @@ impl<'a> Lookups<'a> {
         match &self.config.register {
             Some(register) => register.by_claim(value),
             None => self.snapshot?.by_claim(value),
+        }
+    }
+
+    /// A customer that runs a node, by its id.
+    #[must_use]
+    pub fn by_id(self, id: &str) -> Option<Rc<Customer>> {
+        match &self.config.register {
+            Some(register) => register.by_id(id),
+            None => self.snapshot?.by_id(id),
+        }
+    }
+
+    /// Other resellers' nodes.
+    #[must_use]
+    pub fn nodes(self) -> Option<&'a Nodes> {
+        match &self.config.register {
+            Some(register) => Some(register.nodes()),
+            None => self.snapshot.map(Snapshot::nodes),
         }
     }
 

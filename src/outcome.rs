@@ -3,6 +3,8 @@
 //! Headers that the node owns are stripped on every path, then set. Every place that a credential was
 //! looked for in is emptied: the reseller's own credential is put in by Envoy's `credential_injector`.
 
+use crate::chain::custody::Outgoing;
+use crate::chain::{self, Custody, Presented, Received, Vouched, hops, trail};
 use crate::config::{Config, Convention, CredentialPlace, Upstream};
 use crate::evidence::Evidence;
 use crate::finding::Action;
@@ -12,6 +14,7 @@ use crate::refusal::{self, Refusal};
 use crate::register::Customer;
 use crate::request::Request;
 use crate::rules::Geography;
+use crate::signature::{self, Message};
 use crate::tag;
 use crate::verdict::{Verdict, Weighed};
 
@@ -48,6 +51,12 @@ pub struct Grounds<'a, 'e> {
     pub customer: Option<&'e Customer>,
     /// The request's geography
     pub geography: Geography,
+    /// Tag, chain and signatures as received
+    pub presented: &'e Presented,
+    /// What they turned out to be
+    pub received: &'e Received,
+    /// What this node vouches for
+    pub vouched: Vouched,
     /// The findings and what is done about each
     pub weighed: &'e [Weighed],
     /// The verdict on them
@@ -58,27 +67,27 @@ pub struct Grounds<'a, 'e> {
 
 /// Makes the outcome of a verdict. `id` is the event's, which a refusal names.
 #[must_use]
-pub fn outcome<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream, id: &str) -> Outcome<'a> {
+pub fn outcome<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream, custody: &mut Custody, id: &str) -> Outcome<'a> {
     let Grounds { config, evidence, verdict, .. } = grounds;
     match (&verdict.action, verdict.reason) {
         (Action::Block, Some(reason)) => Outcome::Answer(refusal::refuse(config, &evidence.path, evidence.speaks_anthropic, reason, id)),
-        _ => Outcome::Forward(edits(grounds, request, upstream)),
+        _ => Outcome::Forward(edits(grounds, request, upstream, custody)),
     }
 }
 
-fn edits<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream) -> Edits<'a> {
-    let Grounds { config, evidence, customer, geography, weighed, verdict, now } = grounds;
+fn edits<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream, custody: &mut Custody) -> Edits<'a> {
+    let Grounds { config, evidence, customer, geography, presented, vouched, weighed, verdict, now, .. } = grounds;
     let mut edits = Edits::default();
     evidence.withheld.iter().for_each(|name| edits.remove(name));
     edits.empty_path(config, request);
     edits.empty_subprotocols(config, evidence);
-    if evidence.signatures.had_ours {
-        edits.replace("signature-input", evidence.signatures.signature_input.as_deref().map(Into::into));
-        edits.replace("signature", evidence.signatures.signature.as_deref().map(Into::into));
+    if presented.signatures.ours.is_some() {
+        edits.replace("signature-input", presented.signatures.signature_input.as_deref().map(Into::into));
+        edits.replace("signature", presented.signatures.signature.as_deref().map(Into::into));
     }
     edits.follow_convention(upstream, evidence, customer);
-    if let Some(tag) = tag::tag(config, customer, geography, weighed, now) {
-        edits.set.push((tag::HEADER, tag.into_bytes()));
+    if let Some(tag) = tag::tag(config, customer, geography, vouched, weighed, now) {
+        edits.attest(grounds, request, upstream, custody, tag);
     }
     if let Action::Reroute(route) = &verdict.action {
         edits.set.push((ROUTE_HEADER, route.as_str().into()));
@@ -98,6 +107,23 @@ impl<'a> Edits<'a> {
     fn replace(&mut self, name: &'static str, value: Option<Vec<u8>>) {
         self.remove(name.as_bytes());
         self.set.extend(value.map(|value| (name, value)));
+    }
+
+    /// Sets the tag, and where there is a key the chain and the signature of both.
+    fn attest(&mut self, grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream, custody: &mut Custody, tag: String) {
+        let Grounds { presented, received, .. } = grounds;
+        let Some(signed) = sign(grounds, request, upstream, custody, &tag) else {
+            return self.set.push((tag::HEADER, tag.into_bytes()));
+        };
+        self.set.push((tag::HEADER, signed.tag.into_bytes()));
+        self.set.push((hops::HEADER, signed.chain.into_bytes()));
+        if let Some(trail) = received.verified().and_then(|verified| trail::onward(&verified.opened, &verified.unproven)) {
+            self.set.push((trail::HEADER, trail.into_bytes()));
+        }
+        // other people's signatures stay beside ours
+        let beside = |others: &Option<String>, own: String| others.as_ref().map_or(own.clone(), |others| [others, ", ", &own].concat());
+        self.replace("signature-input", Some(beside(&presented.signatures.signature_input, signed.signature_input).into_bytes()));
+        self.replace("signature", Some(beside(&presented.signatures.signature, signed.signature).into_bytes()));
     }
 
     fn empty_path(&mut self, config: &Config, request: &Request<'_>) {
@@ -145,6 +171,25 @@ impl<'a> Edits<'a> {
             Convention::Other => {}
         }
     }
+}
+
+/// Signs tag and chain for the next hop, under the name that it is called by there. `None` without a key that counts now.
+fn sign(grounds: Grounds<'_, '_>, request: &Request<'_>, upstream: &Upstream, custody: &mut Custody, tag: &str) -> Option<Outgoing> {
+    let Grounds { config, customer, received, vouched, now, .. } = grounds;
+    if custody.keyring().is_empty() {
+        return None;
+    }
+    let chain = chain::onward(config, customer.map(|customer| customer.id.as_str()), vouched, received.verified())?;
+    let named = upstream.authority.as_ref().map(|authority| authority.as_str().as_bytes());
+    let authority = signature::authority(named.unwrap_or(request.first(":authority").unwrap_or_default()))?;
+    let message = Message {
+        method: request.first(":method").unwrap_or_default(),
+        authority: &authority,
+        path: request.path(),
+        values: &[],
+        fields: &[],
+    };
+    custody.sign(&config.tag, tag.to_owned(), chain, message, now)
 }
 
 /// The request's headers after the edits, as the next hop gets them.

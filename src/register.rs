@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use crate::finding::{Action, FindingCode};
 use crate::key::{VerifyingKey, Window};
+use crate::ordered;
 use crate::names::{CredentialDigest, CustomerId, HeaderText, LAST_SECOND, Network, NodeId, Text, UnixSeconds};
 use crate::region::{CountryCode, Residency};
 use crate::shape::{Json, Path, Problems, Shape, Table, object, words};
@@ -254,9 +255,44 @@ object! {
     }
 }
 
+/// Other resellers' nodes, with what leads to them. Few, next to customers.
+#[derive(Debug, Default)]
+pub struct Nodes {
+    nodes: Vec<Node>,
+    // INVARIANT (sorted): by thumbprint, so that they can be searched; values are indices into `nodes` and its `keys`
+    by_thumbprint: Vec<(String, (usize, usize))>,
+}
+
+impl Nodes {
+    /// Works out the thumbprints of their keys (RFC 7638).
+    #[must_use]
+    pub fn new(nodes: Vec<Node>) -> Self {
+        let places = nodes.iter().enumerate().flat_map(|(i, node)| (0..node.keys.len()).map(move |k| (i, k)));
+        let thumbprints = places.filter_map(|(i, k)| Some((nodes.get(i)?.keys.get(k)?.x.thumbprint(), (i, k))));
+        let by_thumbprint = ordered::sorted(thumbprints);
+        Self { nodes, by_thumbprint }
+    }
+
+    /// The node that has a key of this thumbprint, and the key.
+    #[must_use]
+    pub fn by_thumbprint(&self, thumbprint: &str) -> Option<(&Node, &NodeKey)> {
+        let place = self.by_thumbprint.binary_search_by(|(known, _)| known.as_str().cmp(thumbprint)).ok()?;
+        let (_, (node, key)) = self.by_thumbprint.get(place)?;
+        let node = self.nodes.get(*node)?;
+        Some((node, node.keys.get(*key)?))
+    }
+
+    /// The node of that name.
+    #[must_use]
+    pub fn by_id(&self, id: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.id.as_str() == id)
+    }
+}
+
 /// All customers, with what leads to them.
 #[derive(Debug)]
 pub struct Register {
+    nodes: Nodes,
     customers: Vec<Rc<Customer>>,
     // INVARIANT (indices): every value is an index into `customers`, and into its `credentials`
     by_credential: HashMap<CredentialDigest, (usize, usize), BuildHasherDefault<DigestHasher>>,
@@ -366,7 +402,7 @@ impl Register {
         let customers_at = Path::Member(at, "customers");
         let mut ids: HashMap<String, usize> = HashMap::new();
         let mut register =
-            Self { customers: Vec::new(), by_credential: HashMap::default(), by_certificate: HashMap::new(), by_claim: HashMap::new() };
+            Self { nodes: Nodes::default(), customers: Vec::new(), by_credential: HashMap::default(), by_certificate: HashMap::new(), by_claim: HashMap::new() };
         for (i, customer) in inline.customers.iter().enumerate() {
             let here = Path::Element(&customers_at, i);
             if let Some(first) = ids.insert(customer.id.to_string(), i) {
@@ -412,6 +448,7 @@ impl Register {
             check_node(node, &here, problems);
         }
         register.customers = inline.customers.into_iter().map(Rc::new).collect();
+        register.nodes = Nodes::new(inline.nodes);
         register
     }
 
@@ -449,6 +486,18 @@ impl Register {
     #[must_use]
     pub fn by_claim(&self, value: &str) -> Option<Rc<Customer>> {
         self.customers.get(*self.by_claim.get(value)?).map(Rc::clone)
+    }
+
+    /// A customer by its id. Few customers stand inline, and only a chain asks.
+    #[must_use]
+    pub fn by_id(&self, id: &str) -> Option<Rc<Customer>> {
+        self.customers.iter().find(|customer| customer.id.as_str() == id).map(Rc::clone)
+    }
+
+    /// Other resellers' nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A rule only says what is the case. What is done about it is [`crate::verdict`]'s business.
 
+use crate::chain::{Presented, Received, Verified};
 use crate::config::{Config, Role, Upstream};
-use crate::evidence::{Evidence, Reading};
+use crate::evidence::{Evidence, Owned, Reading};
 use crate::finding::{Finding, FindingCode};
 use crate::identity::Identity;
 use crate::lookups::{Lookups, Origin};
@@ -19,22 +20,40 @@ use crate::snapshot::NetworkClass;
 pub struct Geography {
     /// Where the person is, if somebody who is trusted with it says so
     pub user: Option<Place>,
-    /// Where the call comes from: the first deciding source that knows, else the first that hints
+    /// Where the call comes from: the first deciding source that knows, else the first that hints; behind a
+    /// verified chain where it began, as that says
     pub origin: Option<Place>,
+    /// Behind a verified chain: where the caller's own machines are
+    pub via: Option<Place>,
     /// What kind of network it comes from
     pub network: Option<NetworkClass>,
 }
 
+/// What findings are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Grounds<'g, 'a> {
+    /// The configuration
+    pub config: &'a Config,
+    /// The register
+    pub lookups: Lookups<'a>,
+    /// What was seen
+    pub evidence: &'g Evidence<'a>,
+    /// Tag, chain and signatures as received
+    pub presented: &'g Presented,
+    /// What they turned out to be
+    pub received: &'g Received,
+    /// Who is calling
+    pub identity: &'g Identity,
+    /// What is known of the client's address
+    pub origin: &'g Origin<'a>,
+    /// When the request came
+    pub now: UnixSeconds,
+}
+
 /// Everything that fired, in catalogue order.
 #[must_use]
-pub fn findings(
-    config: &Config,
-    lookups: Lookups<'_>,
-    evidence: &Evidence<'_>,
-    identity: &Identity,
-    origin: &Origin<'_>,
-    now: UnixSeconds,
-) -> Vec<Finding> {
+pub fn findings(grounds: Grounds<'_, '_>) -> Vec<Finding> {
+    let Grounds { config, lookups, evidence, presented, received, identity, origin, now } = grounds;
     let mut found = Found(Vec::new());
     if let Some(created) = lookups.stale_since(now) {
         found.add(FindingCode::SnapshotStale, format!("the snapshot was made {created}"));
@@ -45,10 +64,11 @@ pub fn findings(
     }
     found.upstream(evidence, identity.customer(), &config.upstream);
     if let Some(regions) = lookups.regions() {
-        found.geography(regions, evidence, origin, identity.customer());
+        found.geography(regions, evidence, origin, received, identity.customer());
     }
     found.network(origin);
-    found.marks(evidence, identity.customer());
+    found.chain(received, now);
+    found.marks(evidence, presented, received, identity.customer());
     found.0
 }
 
@@ -62,9 +82,17 @@ pub fn findings_at(upstream: &Upstream, evidence: &Evidence<'_>, identity: &Iden
 
 /// The geography of a request.
 #[must_use]
-pub fn geography(evidence: &Evidence<'_>, origin: &Origin<'_>, customer: Option<&Customer>) -> Geography {
+pub fn geography(evidence: &Evidence<'_>, origin: &Origin<'_>, received: &Received, customer: Option<&Customer>) -> Geography {
     let (users, _) = vouched(evidence, customer);
-    Geography { user: users.first().map(|reading| reading.place), origin: origin.place(), network: origin.network() }
+    let user = users.first().map(|reading| reading.place);
+    let (own, network) = (origin.place(), origin.network());
+    match received.verified() {
+        None => Geography { user, origin: own, via: None, network },
+        Some(verified) => {
+            let claims = &verified.opened.claims;
+            Geography { user: claims.user.or(user), origin: claims.origin, via: own, network }
+        }
+    }
 }
 
 /// What is said of the user: by a customer that is trusted with it, or merely claimed.
@@ -92,6 +120,8 @@ impl Found {
             Identity::Conflict(one, other) => {
                 return self.add(FindingCode::IdentityConflict, format!("credentials name both {} and {}", one.id, other.id));
             }
+            // what is wrong with the signature says it
+            Identity::Unproven => return,
             Identity::Known(caller) => caller,
         };
         if let Some(expires) = caller.entry().and_then(|entry| entry.expires).filter(|expires| *expires <= now) {
@@ -161,7 +191,14 @@ impl Found {
         }
     }
 
-    fn geography(&mut self, regions: &Regions, evidence: &Evidence<'_>, origin: &Origin<'_>, customer: Option<&Customer>) {
+    fn geography(
+        &mut self,
+        regions: &Regions,
+        evidence: &Evidence<'_>,
+        origin: &Origin<'_>,
+        received: &Received,
+        customer: Option<&Customer>,
+    ) {
         // who says what, by how the place stands; a vouched user's place is said by the customer
         let mut said = Said::default();
         let (users, claims) = vouched(evidence, customer);
@@ -171,6 +208,16 @@ impl Found {
         let by = |wanted| origin.located.iter().filter(move |located| located.role == wanted);
         for located in by(Role::Decides) {
             said.note(regions.standing(located.place), || format!("origin {} ({})", located.place, located.source));
+        }
+        // what proven tags say of where a request began, whoever stands on them
+        let mut attested: Vec<Place> = Vec::new();
+        for (hop, claims) in received.verified().into_iter().flat_map(Verified::claims) {
+            for (what, place) in [("user", claims.user), ("origin", claims.origin)] {
+                if let Some(place) = place.filter(|place| !attested.contains(place)) {
+                    said.note(regions.standing(place), || format!("{what} {place} (reported by {})", hop.node));
+                    attested.push(place);
+                }
+            }
         }
         let hint = by(Role::Hints).find(|located| regions.standing(located.place) == Standing::Restricted);
         if let Some(hint) = hint.filter(|_| said.restricted.is_empty()) {
@@ -199,7 +246,7 @@ impl Found {
         }
         if let Some(customer) = customer {
             let mut undeclared = String::new();
-            let places = users.iter().map(|reading| reading.place).chain(by(Role::Decides).map(|located| located.place));
+            let places = users.iter().map(|reading| reading.place).chain(by(Role::Decides).map(|located| located.place)).chain(attested);
             let mut last = None;
             for place in places.filter(|place| !customer.declared.contains(&place.country)) {
                 // sources that agree say it once
@@ -230,7 +277,47 @@ impl Found {
         }
     }
 
-    fn marks(&mut self, evidence: &Evidence<'_>, customer: Option<&Customer>) {
+    /// What is wrong with a chain, or what a sound one reports.
+    fn chain(&mut self, received: &Received, now: UnixSeconds) {
+        let verified = match received {
+            Received::Unconcerned => return,
+            Received::Missing => return self.add(FindingCode::ChainMissing, "a reseller's request without tag and chain"),
+            Received::Broken(code, why) => return self.add(*code, why.as_str()),
+            Received::Verified(verified) => verified,
+        };
+        for (code, why) in &verified.remarks {
+            self.adopt(*code, why);
+        }
+        for (hop, claims) in verified.claims() {
+            let by = |what: &str| format!("{what}reported by {}", hop.node);
+            for code in &claims.findings {
+                self.adopt(*code, &by(""));
+            }
+            match (claims.screening, claims.until) {
+                (Some(status), _) if status != ScreeningStatus::Passed => {
+                    self.adopt(FindingCode::CustomerUnscreened, &by(&format!("screening {status}, ")));
+                }
+                (_, Some(until)) if until <= now => {
+                    self.adopt(FindingCode::CustomerScreeningExpired, &by(&format!("screened until {until}, ")));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Adds a finding, or more evidence to one that is there.
+    fn adopt(&mut self, code: FindingCode, evidence: &str) {
+        match self.0.iter_mut().find(|finding| finding.code == code) {
+            Some(finding) if finding.evidence.contains(evidence) => {}
+            Some(finding) => {
+                finding.evidence.push_str("; ");
+                finding.evidence.push_str(evidence);
+            }
+            None => self.add(code, evidence),
+        }
+    }
+
+    fn marks(&mut self, evidence: &Evidence<'_>, presented: &Presented, received: &Received, customer: Option<&Customer>) {
         let reseller = customer.is_some_and(|customer| customer.kind == Kind::Reseller);
         if !reseller && let Some(first) = evidence.relay_marks.first() {
             let mut software: Vec<&str> = evidence.relay_marks.iter().map(|mark| mark.software.as_str()).collect();
@@ -239,7 +326,9 @@ impl Found {
         }
         // another reseller's node sends tag and chain by right
         let mut spoofed = String::new();
-        for owned in evidence.owned.iter().filter(|owned| !(reseller && owned.of_chain)).take(NAMED_AT_MOST) {
+        let signature = presented.signatures.ours.is_some().then_some(Owned { name: b"signature", of_chain: true });
+        let owned = evidence.owned.iter().copied().chain(signature);
+        for owned in owned.filter(|owned| !(received.concerns() && owned.of_chain)).take(NAMED_AT_MOST) {
             append(&mut spoofed, &printable(owned.name.get(..NAME_AT_MOST).unwrap_or(owned.name)));
         }
         if !spoofed.is_empty() {

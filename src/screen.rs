@@ -3,6 +3,7 @@
 //! [`Screen::decide`] is what Envoy, the command line and the tests share. It is pure: the same
 //! configuration and request give the same decision.
 
+use crate::chain::{Custody, Presented, Received, Vouched};
 use crate::config::Config;
 use crate::evidence::{Evidence, Watch};
 use crate::finding::Action;
@@ -38,6 +39,8 @@ pub struct Decision<'a> {
     pub identity: Identity,
     /// What is known of the client's address
     pub origin: Origin<'a>,
+    /// What earlier nodes attested
+    pub received: Received,
     /// From where
     pub geography: Geography,
     /// The sequence of the snapshot that it was looked up in
@@ -76,18 +79,23 @@ impl Screen {
     /// Decides a request by what the snapshot says, unless the configuration has an inline register. `id`
     /// names its event.
     #[must_use]
-    pub fn decide<'a>(&'a self, request: &Request<'a>, snapshot: Option<&'a Snapshot>, id: String) -> Decision<'a> {
+    pub fn decide<'a>(&'a self, request: &Request<'a>, snapshot: Option<&'a Snapshot>, custody: &mut Custody, id: String) -> Decision<'a> {
         let config = &self.config;
         let now = request.time.seconds();
         let evidence = Evidence::gather(config, &self.watch, request);
         let lookups = Lookups::new(config, snapshot);
         let identity = Identity::look_up(lookups, &evidence, now);
+        let presented = Presented::read(&evidence.lines, request, custody);
+        let received = Received::judge(config, lookups, request, &evidence, &presented, &identity, custody, now);
+        let chain_is_identity = received.concerns() && identity.customer().is_none();
+        let identity = identity.or_signed(config, lookups, &received);
         let customer = identity.customer();
         let origin = lookups.origin(&evidence);
-        let geography = rules::geography(&evidence, &origin, customer);
-        let findings = rules::findings(config, lookups, &evidence, &identity, &origin, now);
+        let geography = rules::geography(&evidence, &origin, &received, customer);
+        let grounds = rules::Grounds { config, lookups, evidence: &evidence, presented: &presented, received: &received, identity: &identity, origin: &origin, now };
+        let findings = rules::findings(grounds);
         let mut weighed = weigh(&config.policy, customer, findings, now);
-        let mut verdict = verdict(config.policy.mode, &weighed);
+        let mut verdict = verdict(config.policy.mode, chain_is_identity, &weighed);
         let mut upstream = &config.upstream;
         if let Action::Reroute(name) = &verdict.action {
             match config.routes.get(name) {
@@ -101,10 +109,22 @@ impl Screen {
                 None => verdict.action = Action::Block,
             }
         }
-        let grounds = Grounds { config, evidence: &evidence, customer, geography, weighed: &weighed, verdict: &verdict, now };
-        let outcome = outcome(grounds, request, upstream, &id);
+        let vouched = Vouched::for_request(&identity, &received);
+        let grounds = Grounds {
+            config,
+            evidence: &evidence,
+            customer,
+            geography,
+            presented: &presented,
+            received: &received,
+            vouched,
+            weighed: &weighed,
+            verdict: &verdict,
+            now,
+        };
+        let outcome = outcome(grounds, request, upstream, custody, &id);
         let snapshot = lookups.sequence();
-        Decision { id, time: request.time, config, evidence, identity, origin, geography, snapshot, weighed, verdict, outcome }
+        Decision { id, time: request.time, config, evidence, identity, origin, received, geography, snapshot, weighed, verdict, outcome }
     }
 }
 

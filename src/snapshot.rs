@@ -17,12 +17,11 @@ use std::rc::Rc;
 
 use customers::{Key, Naming};
 use layout::{Head, PageKind, PageRow, Preamble, Refused};
-use nodes::Nodes;
 use table::{AddressTable, FactsRow};
 
 use crate::names::{CredentialDigest, UnixSeconds};
 use crate::region::{Place, Regions};
-use crate::register::{Customer, Node};
+use crate::register::{Customer, Nodes};
 use crate::shape::words;
 
 words! {
@@ -97,7 +96,7 @@ impl Snapshot {
         let mut kept = before.map(|before| before.into_pages(&head)).unwrap_or_default();
         let mut take = |number: usize| Some(kept.swap_remove(kept.iter().position(|(kept, _)| *kept == number)?).1);
         let addresses = AddressTable::new(&head, |number| take(number).or_else(|| pages.page(number)))?;
-        let nodes = Nodes::new(&head, |number| pages.page(number))?;
+        let nodes = nodes::read(&head, |number| pages.page(number))?;
         let buckets = head.of_kind(PageKind::Customers).len();
         Ok(Self { preamble, head, addresses, nodes, pages, bucket_bits: buckets.trailing_zeros(), seen: RefCell::default() })
     }
@@ -176,10 +175,10 @@ impl Snapshot {
         self.customer(Key::of_name(Naming::Id, id), Naming::Id)
     }
 
-    /// The node that has a key of this thumbprint (RFC 7638).
+    /// Other resellers' nodes.
     #[must_use]
-    pub fn node(&self, thumbprint: &str) -> Option<&Node> {
-        self.nodes.by_thumbprint(thumbprint)
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
     fn customer(&self, key: Key, naming: Naming) -> Option<Rc<Customer>> {

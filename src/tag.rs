@@ -5,9 +5,10 @@
 
 use sfv::{Date, DictSerializer, Integer, KeyRef, StringRef, TokenRef, key_ref};
 
+use crate::chain::Vouched;
 use crate::config::Config;
 use crate::names::UnixSeconds;
-use crate::register::{Customer, Kind, ScreeningStatus};
+use crate::register::{Customer, ScreeningStatus};
 use crate::rules::Geography;
 use crate::verdict::Weighed;
 
@@ -22,6 +23,8 @@ const DECLARED: &KeyRef = key_ref("declared");
 const USER: &KeyRef = key_ref("user");
 const ORIGIN: &KeyRef = key_ref("origin");
 const NETWORK: &KeyRef = key_ref("network");
+const VIA: &KeyRef = key_ref("via");
+const CHAIN: &KeyRef = key_ref("chain");
 const ATTEST: &KeyRef = key_ref("attest");
 const FINDINGS: &KeyRef = key_ref("findings");
 const POLICY: &KeyRef = key_ref("policy");
@@ -29,7 +32,14 @@ const AT: &KeyRef = key_ref("at");
 
 /// The tag of a request; `None` only if a value can't be a structured field, which parsing rules out.
 #[must_use]
-pub fn tag(config: &Config, customer: Option<&Customer>, geography: Geography, weighed: &[Weighed], now: UnixSeconds) -> Option<String> {
+pub fn tag(
+    config: &Config,
+    customer: Option<&Customer>,
+    geography: Geography,
+    vouched: Vouched,
+    weighed: &[Weighed],
+    now: UnixSeconds,
+) -> Option<String> {
     let mut text = String::with_capacity(320);
     let mut dict = DictSerializer::with_buffer(&mut text);
     let string = |text| StringRef::from_str(text).ok();
@@ -51,7 +61,7 @@ pub fn tag(config: &Config, customer: Option<&Customer>, geography: Geography, w
             drop(declared.finish());
         }
     }
-    for (key, place) in [(USER, &geography.user), (ORIGIN, &geography.origin)] {
+    for (key, place) in [(USER, &geography.user), (ORIGIN, &geography.origin), (VIA, &geography.via)] {
         if let Some(place) = place {
             dict.bare_item(key, string(place.country.as_str())?);
         }
@@ -59,7 +69,10 @@ pub fn tag(config: &Config, customer: Option<&Customer>, geography: Geography, w
     if let Some(network) = geography.network {
         dict.bare_item(NETWORK, token(network.as_str())?);
     }
-    dict.bare_item(ATTEST, token(attest(customer))?);
+    dict.bare_item(ATTEST, token(vouched.attest.as_str())?);
+    if let Some(chain) = vouched.chain {
+        dict.bare_item(CHAIN, token(chain.as_str())?);
+    }
     let mut findings = dict.inner_list(FINDINGS);
     for Weighed { finding, .. } in weighed {
         findings.bare_item(string(finding.code.as_str())?);
@@ -69,15 +82,4 @@ pub fn tag(config: &Config, customer: Option<&Customer>, geography: Geography, w
     dict.bare_item(AT, date(now)?);
     dict.finish()?;
     Some(text)
-}
-
-/// How far this node vouches for the request, in the words of STIR/SHAKEN (ATIS-1000074): `full` for a
-/// screened customer's own request, `gateway` for what it only passes on. A reseller's request is
-/// somebody else's, and without a verified chain nobody vouches for it.
-fn attest(customer: Option<&Customer>) -> &'static str {
-    let passed = |customer: &Customer| customer.screening_status() == Some(ScreeningStatus::Passed);
-    match customer {
-        Some(customer) if customer.kind == Kind::Customer && passed(customer) => "full",
-        _ => "gateway",
-    }
 }

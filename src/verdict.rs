@@ -37,13 +37,15 @@ pub fn weigh(policy: &Policy, customer: Option<&Customer>, findings: Vec<Finding
     findings.into_iter().map(|finding| Weighed { action: action(finding.code).clone(), finding }).collect()
 }
 
-/// The verdict on weighed findings, which stand in catalogue order.
+/// The verdict on weighed findings, which stand in catalogue order. `chain_is_identity`: nothing but a signature
+/// names the caller.
 #[must_use]
-pub fn verdict(mode: Mode, weighed: &[Weighed]) -> Verdict {
+pub fn verdict(mode: Mode, chain_is_identity: bool, weighed: &[Weighed]) -> Verdict {
     let mut best: Option<(&Action, &Action, FindingCode)> = None;
     let mut strongest = &Action::Allow;
     for Weighed { finding, action } in weighed {
-        let effective = soften(mode, finding.code, action);
+        let guards = finding.code.guards_authentication() || (chain_is_identity && finding.code.is_of_chain());
+        let effective = if guards { action } else { soften(mode, action) };
         if action.strength() > strongest.strength() {
             strongest = action;
         }
@@ -62,9 +64,9 @@ pub fn verdict(mode: Mode, weighed: &[Weighed]) -> Verdict {
 }
 
 /// What the mode leaves of an action.
-fn soften(mode: Mode, code: FindingCode, action: &Action) -> &Action {
+fn soften(mode: Mode, action: &Action) -> &Action {
     match (mode, action) {
-        (Mode::Report, Action::Block | Action::Reroute(_)) if !code.guards_authentication() => &Action::Report,
+        (Mode::Report, Action::Block | Action::Reroute(_)) => &Action::Report,
         _ => action,
     }
 }

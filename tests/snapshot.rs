@@ -286,7 +286,7 @@ proptest! {
             prop_assert_eq!(shown(snapshot.by_id(id)), runs_a_node(customer).then(|| kept(customer, None)));
             prop_assert!(snapshot.by_credential(&imitation(Naming::Id, id)).is_none());
             prop_assert!(snapshot.by_claim(id).is_none() && snapshot.by_certificate(id).is_none());
-            let found = snapshot.node(&key.verifying_key().thumbprint()).map(|node| node.customer.as_str());
+            let found = snapshot.nodes().by_thumbprint(&key.verifying_key().thumbprint()).map(|(node, _)| node.customer.as_str());
             prop_assert_eq!(found, runs_a_node(customer).then_some(id));
         }
         for unknown in 0..50_u32 {
@@ -316,7 +316,7 @@ fn a_credential_names_nobody_by_certificate_claim_or_id() {
 fn an_empty_register_knows_nobody() {
     let snapshot = read(World::default().file()).unwrap();
     assert!(snapshot.by_credential(&CredentialDigest::of(b"")).is_none());
-    assert!(snapshot.by_claim("").is_none() && snapshot.node("").is_none());
+    assert!(snapshot.by_claim("").is_none() && snapshot.nodes().by_thumbprint("").is_none());
     assert!(snapshot.address("192.0.2.1".parse().unwrap()).is_none() && snapshot.address("2001:db8::".parse().unwrap()).is_none());
 }
 
@@ -539,7 +539,7 @@ fn use_it(snapshot: &Snapshot) {
         assert!(snapshot.address(Ipv6Addr::from_bits(bits).into()).is_none_or(|found| found.asn() != Some(0)));
     }
     assert!(snapshot.customers().count() < 10_000);
-    assert!(snapshot.node("nobody").is_none());
+    assert!(snapshot.nodes().by_thumbprint("nobody").is_none());
 }
 
 /// One change to the parts.

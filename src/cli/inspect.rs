@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         found.insert("customer".into(), describe(&customer.ok_or_else(|| none("id, or it has no credential"))?));
     }
     if let Some(thumbprint) = &arguments.node {
-        let node = snapshot.node(thumbprint).ok_or_else(|| Failure("no node has a key of this thumbprint".into()))?;
+        let (node, _) = snapshot.nodes().by_thumbprint(thumbprint).ok_or_else(|| Failure("no node has a key of this thumbprint".into()))?;
         found.insert("node".into(), json!({"id": node.id, "customer": node.customer, "keys": node.keys.len()}));
     }
     let asked = !found.is_empty();

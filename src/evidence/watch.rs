@@ -20,8 +20,12 @@ pub(super) enum Role {
     Origin(usize),
     /// The customer says in it where its user is
     User(usize),
-    /// Only a node sets it, for tag and chain
-    OwnedByChain,
+    /// What a node found
+    Tag,
+    /// Who carried the request
+    Chain,
+    /// What earlier nodes signed
+    Trail,
     /// Only a node sets it, for itself
     OwnedByNode,
     /// Only a node sets it, by a provider's convention
@@ -65,7 +69,7 @@ const BUCKETS: usize = 128;
 impl Role {
     /// Whether only a node sets such a header.
     fn is_owned(self) -> bool {
-        matches!(self, Self::OwnedByChain | Self::OwnedByNode | Self::OwnedByConvention)
+        matches!(self, Self::Tag | Self::Chain | Self::Trail | Self::OwnedByNode | Self::OwnedByConvention)
     }
 }
 
@@ -75,9 +79,9 @@ impl Watch {
     pub fn new(config: &Config) -> Self {
         let mut watch = Self { exact: (0..BUCKETS).map(|_| Vec::new()).collect(), prefixes: Vec::new(), marks: relay::marks() };
         for (name, role) in [
-            ("compliance-tag", Role::OwnedByChain),
-            ("compliance-chain", Role::OwnedByChain),
-            ("compliance-trail", Role::OwnedByChain),
+            ("compliance-tag", Role::Tag),
+            ("compliance-chain", Role::Chain),
+            ("compliance-trail", Role::Trail),
             ("x-waybill-*", Role::OwnedByNode),
             ("anthropic-user-profile-id", Role::OwnedByConvention),
             ("anthropic-workspace-id", Role::OwnedByConvention),

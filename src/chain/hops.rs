@@ -1,0 +1,160 @@
+//! `Compliance-Chain` and `Compliance-Tag` of earlier nodes: structured fields (RFC 9651) become values.
+
+use sfv::{BareItem, Dictionary, KeyRef, ListEntry, ListSerializer, Parser, RefBareItem, StringRef, TokenRef, key_ref};
+use sha2::Digest as _;
+
+use super::Attest;
+use crate::finding::FindingCode;
+use crate::names::UnixSeconds;
+use crate::region::Place;
+use crate::register::ScreeningStatus;
+use crate::shape::Word as _;
+
+/// The header's name.
+pub const HEADER: &str = "compliance-chain";
+
+const CUSTOMER: &KeyRef = key_ref("customer");
+const ATTEST: &KeyRef = key_ref("attest");
+const PREV: &KeyRef = key_ref("prev");
+
+/// The SHA-256 of the bytes of a signature.
+pub type Prev = [u8; 32];
+
+/// Who carried a request, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hop {
+    /// The node
+    pub node: String,
+    /// The customer that it authenticated, if one
+    pub customer: Option<String>,
+    /// How far it vouches
+    pub attest: Attest,
+    /// The digest of the signature before
+    pub prev: Option<Prev>,
+}
+
+/// What a tag says, as far as the next node heeds it. A member that isn't understood counts as absent: a signer
+/// may be newer than this code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// The node that speaks
+    pub node: String,
+    /// Its customer
+    pub customer: Option<String>,
+    /// That customer's screening
+    pub screening: Option<ScreeningStatus>,
+    /// How long it counts
+    pub until: Option<UnixSeconds>,
+    /// Where the person is
+    pub user: Option<Place>,
+    /// Where the request began
+    pub origin: Option<Place>,
+    /// What the chain before it is worth
+    pub chain: Option<Attest>,
+    /// What it found
+    pub findings: Vec<FindingCode>,
+}
+
+/// The digest that the next hop's `prev` holds.
+#[must_use]
+pub fn prev_of(signature: &[u8]) -> Prev {
+    sha2::Sha256::digest(signature).into()
+}
+
+/// Reads a chain and checks its structure: every hop but the first has `prev`, no later one says `full`, no
+/// node stands twice.
+///
+/// # Errors
+/// What breaks it.
+pub fn parse(text: &[u8]) -> Result<Vec<Hop>, &'static str> {
+    let list: sfv::List = Parser::new(text).parse().map_err(|_| "the chain is no list of hops")?;
+    let mut hops: Vec<Hop> = Vec::with_capacity(list.len());
+    for member in &list {
+        let ListEntry::Item(item) = member else { return Err("the chain is no list of hops") };
+        let node = item.bare_item.as_string().ok_or("a hop has no name")?.as_str();
+        let attest = item.params.get(ATTEST).and_then(BareItem::as_token).and_then(|word| Attest::parse(word.as_str()).ok());
+        let attest = attest.ok_or("a hop doesn't say how far it vouches")?;
+        let customer = match item.params.get(CUSTOMER) {
+            None => None,
+            Some(customer) => Some(customer.as_string().ok_or("a hop's customer is no string")?.as_str().to_owned()),
+        };
+        let prev = match item.params.get(PREV) {
+            None => None,
+            Some(prev) => {
+                let bytes = prev.as_byte_sequence().and_then(|bytes| bytes.try_into().ok());
+                Some(bytes.ok_or("a hop's `prev` isn't the digest of a signature")?)
+            }
+        };
+        match (hops.is_empty(), prev) {
+            (true, Some(_)) => return Err("the first hop names a signature before it"),
+            (false, None) => return Err("a later hop has no `prev`"),
+            (false, Some(_)) if attest == Attest::Full => return Err("a later hop says `full`"),
+            _ => {}
+        }
+        if customer.is_none() && attest != Attest::Gateway {
+            return Err("a hop vouches for nobody");
+        }
+        if hops.iter().any(|earlier| earlier.node == node) {
+            return Err("a node stands in it twice");
+        }
+        hops.push(Hop { node: node.to_owned(), customer, attest, prev });
+    }
+    if hops.is_empty() { Err("the chain names nobody") } else { Ok(hops) }
+}
+
+impl Claims {
+    /// Reads a tag.
+    ///
+    /// # Errors
+    /// That it is no dictionary, or doesn't say who speaks.
+    pub fn parse(text: &[u8]) -> Result<Self, &'static str> {
+        let dictionary: Dictionary = Parser::new(text).parse().map_err(|_| "the tag is no dictionary")?;
+        let item = |name: &str| match dictionary.get(name) {
+            Some(ListEntry::Item(item)) => Some(&item.bare_item),
+            Some(ListEntry::InnerList(_)) | None => None,
+        };
+        let text = |name: &str| item(name).and_then(BareItem::as_string).map(|text| text.as_str());
+        let word = |name: &str| item(name).and_then(BareItem::as_token).map(|word| word.as_str());
+        let findings = match dictionary.get("findings") {
+            Some(ListEntry::InnerList(list)) => {
+                let codes = list.items.iter().filter_map(|item| item.bare_item.as_string());
+                codes.filter_map(|code| FindingCode::parse(code.as_str()).ok()).collect()
+            }
+            Some(ListEntry::Item(_)) | None => Vec::new(),
+        };
+        Ok(Self {
+            node: text("node").ok_or("the tag doesn't say whose it is")?.to_owned(),
+            customer: text("customer").map(ToOwned::to_owned),
+            screening: word("screening").and_then(|word| ScreeningStatus::parse(word).ok()),
+            until: item("until").and_then(BareItem::as_date).map(|date| UnixSeconds(i64::from(date.unix_seconds()))),
+            user: text("user").and_then(|text| Place::from_bytes(text.as_bytes())),
+            origin: text("origin").and_then(|text| Place::from_bytes(text.as_bytes())),
+            chain: word("chain").and_then(|word| Attest::parse(word).ok()),
+            findings,
+        })
+    }
+}
+
+/// A chain with one more hop, whose `prev` is the digest of the signature before. What came stays as it is, byte by
+/// byte: it is what earlier nodes signed.
+#[must_use]
+pub fn append(before: Option<(&[u8], Prev)>, node: &str, customer: Option<&str>, attest: Attest) -> Option<String> {
+    let mut own = String::new();
+    let mut list = ListSerializer::with_buffer(&mut own);
+    {
+        let mut hop = list.bare_item(StringRef::from_str(node).ok()?);
+        if let Some(customer) = customer {
+            hop = hop.parameter(CUSTOMER, StringRef::from_str(customer).ok()?);
+        }
+        hop = hop.parameter(ATTEST, TokenRef::from_str(attest.as_str()).ok()?);
+        if let Some((_, prev)) = &before {
+            hop = hop.parameter(PREV, RefBareItem::ByteSequence(prev));
+        }
+        drop(hop.finish());
+    }
+    list.finish()?;
+    match before {
+        None => Some(own),
+        Some((before, _)) => Some([std::str::from_utf8(before).ok()?, ", ", &own].concat()),
+    }
+}

@@ -1,0 +1,173 @@
+//! `Compliance-Trail`: what each earlier node signed, so that nobody need take the last signer's word.
+//!
+//! One member per earlier hop, in chain order: `(:tag's bytes: :signature's bytes:);authority="…";params="…"`.
+//! With the chain cut after that hop and the request's own method and path the signature base is whole again.
+//! A hop that nobody proved has an empty list, `()`, so that the others keep their places.
+
+use std::cell::Cell;
+
+use sfv::{BareItem, KeyRef, ListEntry, ListSerializer, Parser, RefBareItem, StringRef, key_ref};
+
+use super::hops::{Claims, Hop, prev_of};
+use super::Opened;
+use crate::key::SIGNATURE_LENGTH;
+use crate::register::{Binding, Node, NodeKey};
+use crate::signature::{self, Input, Message, Signed};
+
+/// The header's name.
+pub const HEADER: &str = "compliance-trail";
+
+const AUTHORITY: &KeyRef = key_ref("authority");
+const PARAMS: &KeyRef = key_ref("params");
+
+/// What a trail shows of one earlier hop.
+#[derive(Debug)]
+pub enum Shown {
+    /// Nothing
+    Nothing,
+    /// Something that can't be
+    Wrong(&'static str),
+    /// A signature whose base is whole; whether it verifies depends on the key
+    Signature(Box<Member>),
+}
+
+/// A member of the trail with the base of its signature.
+#[derive(Debug)]
+pub struct Member {
+    signed: Signed,
+    base: Vec<u8>,
+    claims: Claims,
+    /// The member as received
+    text: Vec<u8>,
+    /// Whether it verifies, once that was asked: the key's thumbprint is signed with it, so there is but one key
+    verifies: Cell<Option<bool>>,
+}
+
+impl Shown {
+    /// Whether the trail holds anything for this hop.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+
+    /// What that hop's tag says.
+    #[must_use]
+    pub fn claims(&self) -> Option<&Claims> {
+        match self {
+            Self::Signature(member) => Some(&member.claims),
+            Self::Nothing | Self::Wrong(_) => None,
+        }
+    }
+}
+
+/// Reads a trail: what it shows of each hop but the last, the signer's.
+pub(super) fn read(trail: &[u8], chain: &[u8], hops: &[Hop], signer: &Signed, message: &Message<'_>) -> Vec<Shown> {
+    let earlier = hops.len().saturating_sub(1);
+    let all = |shown: fn() -> Shown| (0..earlier).map(|_| shown()).collect();
+    if trail.is_empty() {
+        return all(|| Shown::Nothing);
+    }
+    let Ok(list) = Parser::new(trail).parse::<sfv::List>() else { return all(|| Shown::Wrong("the trail is no list")) };
+    let texts: Vec<&[u8]> = signature::members(trail).collect();
+    if list.len() != earlier || texts.len() != earlier {
+        return all(|| Shown::Wrong("the trail has another number of hops than the chain"));
+    }
+    let cuts = cuts(chain);
+    let mut shown = Vec::with_capacity(earlier);
+    for (i, (member, text)) in list.iter().zip(texts).enumerate() {
+        let (Some(hop), Some(next), Some(cut)) = (hops.get(i), hops.get(i.saturating_add(1)), cuts.get(i)) else { break };
+        let chain = chain.get(..*cut).unwrap_or(chain);
+        shown.push(show(member, text, chain, (hop, next), message).unwrap_or_else(Shown::Wrong));
+    }
+    // the signer's own times bound those of the hop before it, and so on
+    let mut later = signer;
+    for shown in shown.iter_mut().rev() {
+        if let Shown::Signature(member) = shown {
+            if member.signed.input.created > later.input.expires || later.input.created > member.signed.input.expires {
+                *shown = Shown::Wrong("it was signed at another time than what stands on it");
+            } else {
+                later = &member.signed;
+            }
+        }
+    }
+    shown
+}
+
+/// Where each member of a chain ends.
+fn cuts(chain: &[u8]) -> Vec<usize> {
+    let begin = chain.as_ptr().addr();
+    signature::members(chain).map(|member| member.as_ptr().addr().saturating_sub(begin).saturating_add(member.len())).collect()
+}
+
+fn show(member: &ListEntry, text: &[u8], chain: &[u8], (hop, next): (&Hop, &Hop), message: &Message<'_>) -> Result<Shown, &'static str> {
+    let ListEntry::InnerList(list) = member else { return Err("a member of the trail is no list") };
+    let (tag, signature) = match list.items.as_slice() {
+        [] => return Ok(Shown::Nothing),
+        [tag, signature] => (tag.bare_item.as_byte_sequence(), signature.bare_item.as_byte_sequence()),
+        _ => return Err("a member of the trail isn't a tag and a signature"),
+    };
+    let signature: Option<[u8; SIGNATURE_LENGTH]> = signature.and_then(|bytes| bytes.try_into().ok());
+    let (Some(tag), Some(signature)) = (tag, signature) else { return Err("a member of the trail isn't a tag and a signature") };
+    if next.prev != Some(prev_of(&signature)) {
+        return Err("it isn't the signature that the next hop names");
+    }
+    let word = |name: &KeyRef| list.params.get(name).and_then(BareItem::as_string).map(|text| text.as_str());
+    let (Some(authority), Some(params)) = (word(AUTHORITY), word(PARAMS)) else { return Err("a member of the trail lacks parameters") };
+    let input = Input::parse(params).map_err(|_| "its parameters aren't this profile's")?;
+    let claims = Claims::parse(tag)?;
+    if claims.node != hop.node || claims.customer != hop.customer {
+        return Err("its tag is another hop's");
+    }
+    let values = [("compliance-tag", tag), ("compliance-chain", chain)];
+    let base = input.base(&Message { authority, values: &values, ..*message }).map_err(|_| "it covers what isn't there")?;
+    Ok(Shown::Signature(Box::new(Member { signed: Signed { input, signature }, base, claims, text: text.to_vec(), verifies: Cell::new(None) })))
+}
+
+/// For each earlier hop why it isn't proven, by the keys of the register.
+pub(super) fn judge<'n>(opened: &Opened, key: impl Fn(&str) -> Option<(&'n Node, &'n NodeKey)>) -> Vec<Option<String>> {
+    let why = |(hop, shown): (&Hop, &Shown)| match shown {
+        Shown::Nothing => Some("there is no trail of it"),
+        Shown::Wrong(why) => Some(why),
+        Shown::Signature(member) => {
+            let Signed { input, signature } = &member.signed;
+            let created = u64::try_from(input.created.0).unwrap_or(0);
+            match key(&input.keyid) {
+                Some((node, _)) if node.id.as_str() != hop.node => Some("its key is another node's"),
+                Some((_, key)) if !key.window().contains(created) => Some("its key didn't count then"),
+                Some((node, _)) if node.binding != Binding::Customer && input.unbound().is_some() => Some("it isn't bound to the request"),
+                Some((_, key)) => {
+                    let verifies = member.verifies.get().unwrap_or_else(|| key.x.verify(&member.base, signature));
+                    member.verifies.set(Some(verifies));
+                    (!verifies).then_some("its signature doesn't verify")
+                }
+                None => Some("its key isn't in the register"),
+            }
+        }
+    };
+    opened.hops.iter().zip(&opened.shown).map(|pair| why(pair).map(|why| [pair.0.node.as_str(), ": ", why].concat())).collect()
+}
+
+/// The trail as it goes on: what was proven as received, `()` for what wasn't, and the signer's own.
+#[must_use]
+pub fn onward(opened: &Opened, unproven: &[Option<String>]) -> Option<String> {
+    let mut trail = String::new();
+    for (shown, unproven) in opened.shown.iter().zip(unproven) {
+        match (shown, unproven) {
+            (Shown::Signature(member), None) => trail.push_str(std::str::from_utf8(&member.text).ok()?),
+            _ => trail.push_str("()"),
+        }
+        trail.push_str(", ");
+    }
+    let mut own = String::new();
+    let mut list = ListSerializer::with_buffer(&mut own);
+    {
+        let mut pair = list.inner_list();
+        drop(pair.bare_item(RefBareItem::ByteSequence(&opened.tag)));
+        drop(pair.bare_item(RefBareItem::ByteSequence(&opened.signed.signature)));
+        let member = pair.finish().parameter(AUTHORITY, StringRef::from_str(&opened.authority).ok()?);
+        drop(member.parameter(PARAMS, StringRef::from_str(opened.signed.input.params()).ok()?).finish());
+    }
+    list.finish()?;
+    trail.push_str(&own);
+    Some(trail)
+}

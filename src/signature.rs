@@ -1,0 +1,413 @@
+//! HTTP message signatures (RFC 9421) of this profile: Ed25519 over method, authority, path, tag and chain.
+//!
+//! Ours are the label `cmp`, whatever carries our `tag` parameter, and what can't be parsed. Other people's
+//! signatures under other labels pass untouched. A signature is verified over the components and the
+//! parameters in the order received, so whoever covers the five components and gives the six parameters is
+//! understood, and may cover more.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use sfv::{BareItem, Dictionary, FieldType as _, InnerList, ListEntry, Parser};
+
+use crate::key::{SIGNATURE_LENGTH, SigningKey, VerifyingKey};
+use crate::names::UnixSeconds;
+
+/// The label of this profile's signatures.
+pub const LABEL: &str = "cmp";
+/// The value of the `tag` parameter (RFC 9421 2.3) of this profile's signatures.
+pub const TAG: &str = "llm-reseller-compliance";
+
+/// What a signature must cover, whatever its binding.
+const ALWAYS: [&str; 3] = ["@authority", "compliance-tag", "compliance-chain"];
+/// What one that is bound to its request covers beside.
+const REQUEST: [&str; 2] = ["@method", "@path"];
+
+/// What was signed, as `Signature-Input` says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    components: Vec<String>,
+    /// When it was signed
+    pub created: UnixSeconds,
+    /// From when on it no longer counts
+    pub expires: UnixSeconds,
+    /// A number used once
+    pub nonce: String,
+    /// The key's thumbprint (RFC 7638)
+    pub keyid: String,
+    /// `@signature-params`: all of it in the order received
+    params: String,
+}
+
+/// A signature of ours, as received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// What was signed
+    pub input: Input,
+    /// The signature's bytes
+    pub signature: [u8; SIGNATURE_LENGTH],
+}
+
+/// The two signature headers, ours taken out.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Signatures {
+    /// Ours, if one came, or what is wrong with it
+    pub ours: Option<Result<Signed, Fault>>,
+    /// The rest of `Signature-Input`, where another signature stood beside ours
+    pub signature_input: Option<String>,
+    /// The rest of `Signature`
+    pub signature: Option<String>,
+}
+
+/// A request, as far as signatures cover it.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// The method
+    pub method: &'a [u8],
+    /// The authority, see [`authority`]
+    pub authority: &'a str,
+    /// The path with its query
+    pub path: &'a [u8],
+    /// Values that stand for fields of that name, whatever `fields` has
+    pub values: &'a [(&'a str, &'a [u8])],
+    /// Header fields, several lines of one name in order
+    pub fields: &'a [(&'a [u8], &'a [u8])],
+}
+
+/// Why a signature doesn't hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// There is none
+    Missing,
+    /// The headers can't be read as structured fields (RFC 9651)
+    Unparsable,
+    /// Two signatures of this profile, or one label twice
+    Several,
+    /// The signature isn't 64 bytes
+    Length,
+    /// A parameter that has to be there, and isn't, or of another type
+    Parameter(&'static str),
+    /// Another algorithm than ed25519
+    Algorithm,
+    /// Made for another purpose
+    Purpose,
+    /// What has to be covered, and isn't
+    Uncovered(&'static str),
+    /// What is covered, and this node can't see
+    Unseen(String),
+    /// The bytes don't verify
+    Forged,
+    /// Created later than the clock, beyond the tolerance
+    Future,
+    /// Past its time
+    Expired,
+    /// Meant to last longer than is taken
+    Long,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("no signature of this profile came"),
+            Self::Unparsable => f.write_str("the signature headers are no structured fields"),
+            Self::Several => f.write_str("two signatures of this profile came"),
+            Self::Length => f.write_str("the signature isn't 64 bytes"),
+            Self::Parameter(name) => write!(f, "the parameter {name} is missing or of another type"),
+            Self::Algorithm => f.write_str("the algorithm isn't ed25519"),
+            Self::Purpose => f.write_str("it was signed for another purpose"),
+            Self::Uncovered(name) => write!(f, "it doesn't cover {name}"),
+            Self::Unseen(name) => write!(f, "it covers {name}, which isn't there"),
+            Self::Forged => f.write_str("the signature doesn't verify"),
+            Self::Future => f.write_str("it was created in the future"),
+            Self::Expired => f.write_str("it has expired"),
+            Self::Long => f.write_str("it is to last longer than this node takes"),
+        }
+    }
+}
+
+impl Signatures {
+    /// Takes this profile's own out of the lines of both headers.
+    #[must_use]
+    pub fn take(signature_input: &[&[u8]], signature: &[&[u8]]) -> Self {
+        if signature_input.is_empty() && signature.is_empty() {
+            return Self::default();
+        }
+        let wrong = |fault| Self { ours: Some(Err(fault)), signature_input: None, signature: None };
+        let (input_text, signature_text) = (joined(signature_input), joined(signature));
+        let (Some(mut inputs), Some(mut signatures)) = (parse(&input_text), parse(&signature_text)) else {
+            return wrong(Fault::Unparsable);
+        };
+        let mut labels: Vec<String> = Vec::new();
+        let ours = |(label, entry): (&sfv::Key, &ListEntry)| label.as_str() == LABEL || carries_our_tag(entry);
+        labels.extend(inputs.iter().filter(|member| ours(*member)).map(|(label, _)| label.as_str().to_owned()));
+        if signatures.contains_key(LABEL) && !labels.iter().any(|label| label == LABEL) {
+            labels.push(LABEL.to_owned());
+        }
+        let [label] = labels.as_slice() else {
+            inputs.retain(|label, _| !labels.iter().any(|own| own == label.as_str()));
+            signatures.retain(|label, _| !labels.iter().any(|own| own == label.as_str()));
+            let ours = (!labels.is_empty()).then_some(Err(Fault::Several));
+            return Self { ours, signature_input: inputs.serialize(), signature: signatures.serialize() };
+        };
+        // a dictionary keeps the last of equal keys (RFC 9651 4.2.2), and says nothing of the others
+        let twice = |text: &[u8]| members(text).filter(|member| key(member) == label.as_bytes()).count() > 1;
+        let one = if twice(&input_text) || twice(&signature_text) {
+            Err(Fault::Several)
+        } else {
+            let bytes = signatures.get(label.as_str());
+            inputs.get(label.as_str()).zip(bytes).ok_or(Fault::Missing).and_then(|(input, bytes)| Signed::read(input, bytes))
+        };
+        inputs.retain(|other, _| other.as_str() != label);
+        signatures.retain(|other, _| other.as_str() != label);
+        Self { ours: Some(one), signature_input: inputs.serialize(), signature: signatures.serialize() }
+    }
+}
+
+impl Signed {
+    fn read(input: &ListEntry, signature: &ListEntry) -> Result<Self, Fault> {
+        let ListEntry::InnerList(input) = input else { return Err(Fault::Unparsable) };
+        let ListEntry::Item(signature) = signature else { return Err(Fault::Length) };
+        let bytes = signature.bare_item.as_byte_sequence().and_then(|bytes| bytes.try_into().ok()).ok_or(Fault::Length)?;
+        Ok(Self { input: Input::read(input)?, signature: bytes })
+    }
+
+    /// Whether it is this key's, of this message.
+    ///
+    /// # Errors
+    /// [`Fault::Unseen`], [`Fault::Forged`].
+    pub fn verify(&self, key: &VerifyingKey, message: &Message<'_>) -> Result<(), Fault> {
+        let base = self.input.base(message)?;
+        if key.verify(&base, &self.signature) { Ok(()) } else { Err(Fault::Forged) }
+    }
+}
+
+impl Input {
+    /// Reads `@signature-params` as they stand in a trail.
+    ///
+    /// # Errors
+    /// What this profile asks for and isn't there.
+    pub fn parse(params: &str) -> Result<Self, Fault> {
+        let list: sfv::List = Parser::new(params).parse().map_err(|_| Fault::Unparsable)?;
+        match list.as_slice() {
+            [ListEntry::InnerList(input)] => Self::read(input),
+            _ => Err(Fault::Unparsable),
+        }
+    }
+
+    fn read(input: &InnerList) -> Result<Self, Fault> {
+        let text = |name: &'static str| {
+            let value = input.params.get(name).and_then(BareItem::as_string);
+            value.map(|text| text.as_str()).ok_or(Fault::Parameter(name))
+        };
+        let time = |name: &'static str| {
+            let value = input.params.get(name).and_then(BareItem::as_integer);
+            value.map(|second| UnixSeconds(i64::from(second))).ok_or(Fault::Parameter(name))
+        };
+        if text("alg")? != "ed25519" {
+            return Err(Fault::Algorithm);
+        }
+        if text("tag")? != TAG {
+            return Err(Fault::Purpose);
+        }
+        let components = components(input)?;
+        if let Some(missing) = ALWAYS.iter().find(|name| !components.iter().any(|covered| covered == **name)) {
+            return Err(Fault::Uncovered(missing));
+        }
+        Ok(Self {
+            created: time("created")?,
+            expires: time("expires")?,
+            nonce: text("nonce")?.to_owned(),
+            keyid: text("keyid")?.to_owned(),
+            params: serialized(input).ok_or(Fault::Unparsable)?,
+            components,
+        })
+    }
+
+    /// `@signature-params`: the components and parameters in the order received.
+    #[must_use]
+    pub fn params(&self) -> &str {
+        &self.params
+    }
+
+    /// What would bind it to its request, and isn't covered.
+    #[must_use]
+    pub fn unbound(&self) -> Option<&'static str> {
+        REQUEST.into_iter().find(|name| !self.components.iter().any(|covered| covered == name))
+    }
+
+    /// Whether it counts now, give or take `skew` seconds between two clocks, and doesn't last longer than `lifetime`.
+    ///
+    /// # Errors
+    /// [`Fault::Future`], [`Fault::Expired`], [`Fault::Long`].
+    pub fn check_time(&self, now: UnixSeconds, skew: i64, lifetime: i64) -> Result<(), Fault> {
+        if self.created.0 > now.0.saturating_add(skew) {
+            return Err(Fault::Future);
+        }
+        if self.expires.0.saturating_add(skew) <= now.0 {
+            return Err(Fault::Expired);
+        }
+        if self.expires.0.saturating_sub(self.created.0) > lifetime {
+            return Err(Fault::Long);
+        }
+        Ok(())
+    }
+
+    /// The signature base (RFC 9421 2.5) of a message.
+    ///
+    /// # Errors
+    /// [`Fault::Unseen`].
+    pub fn base(&self, message: &Message<'_>) -> Result<Vec<u8>, Fault> {
+        base(self.components.iter().map(String::as_str), &self.params, message)
+    }
+}
+
+/// Signs a message: `Signature-Input`'s parameters in the order that design and documents show, and the signature.
+/// `None` only if the message lacks what is covered.
+#[must_use]
+pub fn sign(
+    key: &SigningKey,
+    keyid: &str,
+    (created, expires): (UnixSeconds, UnixSeconds),
+    nonce: &str,
+    bound: bool,
+    message: &Message<'_>,
+) -> Option<(String, [u8; SIGNATURE_LENGTH])> {
+    const BOUND: [&str; 5] = ["@method", "@authority", "@path", "compliance-tag", "compliance-chain"];
+    let covered: &[&str] = if bound { &BOUND } else { &ALWAYS };
+    let list = [r#"(""#, &covered.join(r#"" ""#), r#"")"#].concat();
+    let (created, expires) = (created.0.to_string(), expires.0.to_string());
+    let parts = [
+        &list, ";created=", &created, ";expires=", &expires, ";nonce=\"", nonce, r#"";alg="ed25519";keyid=""#, keyid, r#"";tag=""#, TAG, "\"",
+    ];
+    let params = parts.concat();
+    let base = base(covered.iter().copied(), &params, message).ok()?;
+    let signature = key.sign(&base);
+    Some((params, signature))
+}
+
+fn base<'c>(components: impl Iterator<Item = &'c str>, params: &str, message: &Message<'_>) -> Result<Vec<u8>, Fault> {
+    let mut base = Vec::with_capacity(1_024);
+    for component in components {
+        let value = message.value(component).ok_or_else(|| Fault::Unseen(component.to_owned()))?;
+        base.push(b'"');
+        base.extend_from_slice(component.as_bytes());
+        base.extend_from_slice(b"\": ");
+        base.extend_from_slice(&value);
+        base.push(b'\n');
+    }
+    base.extend_from_slice(b"\"@signature-params\": ");
+    base.extend_from_slice(params.as_bytes());
+    Ok(base)
+}
+
+impl<'a> Message<'a> {
+    /// A component's value (RFC 9421 2.1, 2.2); `None` where it isn't there, or isn't one of those that a node can see.
+    fn value(&self, component: &str) -> Option<Cow<'a, [u8]>> {
+        let question = self.path.iter().position(|b| *b == b'?').unwrap_or(self.path.len());
+        match component {
+            "@method" => Some(self.method.into()),
+            "@authority" => Some(self.authority.as_bytes().into()),
+            "@path" => Some(self.path.get(..question).filter(|path| !path.is_empty()).unwrap_or(b"/").into()),
+            // an absent query is signed as a lone question mark (2.2.7)
+            "@query" => Some(self.path.get(question..).filter(|query| !query.is_empty()).unwrap_or(b"?").into()),
+            "@request-target" => Some(self.path.into()),
+            _ if component.starts_with('@') => None,
+            name => self.field(name),
+        }
+    }
+
+    /// All lines of a field, without the blanks around each, joined (2.1).
+    fn field(&self, name: &str) -> Option<Cow<'a, [u8]>> {
+        if let Some((_, value)) = self.values.iter().find(|(other, _)| *other == name) {
+            return Some((*value).into());
+        }
+        let mut lines = self.fields.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.trim_ascii());
+        let first = lines.next()?;
+        match lines.next() {
+            None => Some(first.into()),
+            Some(second) => {
+                let mut all = [first, second].join(&b", "[..]);
+                for line in lines {
+                    all.extend_from_slice(b", ");
+                    all.extend_from_slice(line);
+                }
+                Some(all.into())
+            }
+        }
+    }
+}
+
+/// An authority as signatures cover it: in lower case, without a default port (RFC 9421 2.2.3). Behind a proxy that
+/// ends TLS nobody knows which scheme the caller used, so the default port of either goes.
+#[must_use]
+pub fn authority(authority: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(authority).ok()?.to_ascii_lowercase();
+    let bare = [":443", ":80"].into_iter().find_map(|port| text.strip_suffix(port)).filter(|bare| !bare.is_empty() && !bare.ends_with(':'));
+    Some(bare.map_or_else(|| text.clone(), ToOwned::to_owned))
+}
+
+/// The lines of a field as one (RFC 9110 5.3), without the blanks around each.
+#[must_use]
+pub fn joined<'a>(lines: &[&'a [u8]]) -> Cow<'a, [u8]> {
+    match lines {
+        [] => Cow::Borrowed(b""),
+        [line] => line.trim_ascii().into(),
+        lines => lines.iter().map(|line| line.trim_ascii()).collect::<Vec<_>>().join(&b", "[..]).into(),
+    }
+}
+
+/// The members of a list or dictionary as they stand: split at commas that are in no string.
+pub fn members(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    let separate = move |byte: &u8| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            b',' => return !quoted,
+            _ => {}
+        }
+        false
+    };
+    text.split(separate).map(<[u8]>::trim_ascii)
+}
+
+/// The key of a dictionary's member.
+fn key(member: &[u8]) -> &[u8] {
+    let end = member.iter().position(|b| matches!(b, b'=' | b';' | b' ' | b'\t')).unwrap_or(member.len());
+    member.get(..end).unwrap_or(member)
+}
+
+fn parse(text: &[u8]) -> Option<Dictionary> {
+    Parser::new(text).parse().ok()
+}
+
+fn carries_our_tag(entry: &ListEntry) -> bool {
+    let params = match entry {
+        ListEntry::Item(item) => &item.params,
+        ListEntry::InnerList(list) => &list.params,
+    };
+    matches!(params.get("tag"), Some(BareItem::String(tag)) if tag.as_str() == TAG)
+}
+
+/// The names of what is covered. Parameters of a component (`;sf`, `;req` and such) aren't understood.
+fn components(input: &InnerList) -> Result<Vec<String>, Fault> {
+    let mut names: Vec<String> = Vec::with_capacity(input.items.len());
+    for item in &input.items {
+        let name = item.bare_item.as_string().ok_or(Fault::Unparsable)?.as_str();
+        if !item.params.is_empty() {
+            return Err(Fault::Unseen([name, " with parameters"].concat()));
+        }
+        // each once (2.5)
+        if names.iter().any(|known| known == name) {
+            return Err(Fault::Unparsable);
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
+/// An inner list with its parameters, as RFC 9651 serializes it.
+fn serialized(list: &InnerList) -> Option<String> {
+    vec![ListEntry::InnerList(list.clone())].serialize()
+}
