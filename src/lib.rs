@@ -39,7 +39,9 @@ pub mod cli;
 pub mod compile;
 
 pub mod config;
+pub mod disclosure;
 pub mod key;
+pub mod keyring;
 pub mod names;
 pub mod ordered;
 pub mod path;
