@@ -46,7 +46,9 @@ pub struct Config {
     pub relay_ignore: Vec<IgnoredMark>,
     /// How tags are signed
     pub tag: TagSettings,
-    /// Whom a refused caller can turn to
+    /// What other nodes' signatures and chains may be like
+    pub chain: ChainSettings,
+    /// Who runs this node, and whom a refused caller can turn to
     pub disclosure: DisclosureSettings,
     /// Paths that the node answers itself
     pub endpoints: EndpointSettings,
@@ -227,10 +229,22 @@ object! {
     pub struct TagSettings {
         /// The keys; tags go unsigned where there is none
         keys: Vec<KeySource> = Vec::new(),
-        /// How long a signature holds, in seconds
+        /// How long a signature holds, in seconds; other nodes take no more than their `chain.max_lifetime_seconds`
         lifetime_seconds: Whole<1, 3_600> = Whole(60),
         /// What a signature covers
         binding: Binding = Binding::Request,
+    }
+}
+
+object! {
+    /// What other nodes' signatures and chains may be like.
+    pub struct ChainSettings {
+        /// How many nodes a request may have come through
+        max_hops: Whole<2, 32> = Self::default().max_hops,
+        /// How far other clocks may be ahead of or behind this one, in seconds
+        skew_seconds: Whole<0, 60> = Self::default().skew_seconds,
+        /// The longest time that a signature may hold, in seconds from `created` to `expires`
+        max_lifetime_seconds: Whole<1, 3_600> = Self::default().max_lifetime_seconds,
     }
 }
 
@@ -268,7 +282,11 @@ object! {
     /// Paths that the node answers itself, whoever asks.
     pub struct EndpointSettings {
         /// Whether the node has a register, for load balancers and Kubernetes: 200, or 503 until then
-        ready: Endpoint = Endpoint::default(),
+        ready: Endpoint = Self::default().ready,
+        /// The public keys that it signs with, a JWK Set (draft-meunier-webbotauth-httpsig-directory)
+        directory: Endpoint = Self::default().directory,
+        /// Who runs the node, what it reads, and where to appeal
+        disclosure: Endpoint = Self::default().disclosure,
     }
 }
 
@@ -277,12 +295,18 @@ object! {
 pub struct Endpoint(Option<UrlPath>);
 
 object! {
-    /// Whom a refused caller can turn to.
+    /// Who runs this node, and whom a refused caller can turn to.
     pub struct DisclosureSettings {
+        /// The legal name of whoever runs the node
+        operator: Option<Text> = None,
         /// Who answers questions
         contact: Option<Text> = None,
         /// Where a refusal is appealed
         appeal_url: Option<Url> = None,
+        /// Where the operator's rules for customers stand
+        policy_url: Option<Url> = None,
+        /// How long what is recorded of a request is kept, in the operator's words
+        retention: Option<Text> = None,
     }
 }
 
@@ -313,14 +337,16 @@ object! {
         relay: RelaySettings = RelaySettings { ignore: Vec::new() },
         /// How tags are signed
         tag: TagSettings = TagSettings { keys: Vec::new(), lifetime_seconds: Whole(60), binding: Binding::Request },
+        /// What other nodes' signatures and chains may be like
+        chain: ChainSettings = ChainSettings::default(),
         /// The model provider behind this node
         provider: Option<ProviderSettings> = None,
         /// Where events go beside the access log
         reports: ReportSettings = ReportSettings { otlp: None },
         /// Paths that the node answers itself
-        endpoints: EndpointSettings = EndpointSettings { ready: Endpoint::default() },
-        /// Whom a refused caller can turn to
-        disclosure: DisclosureSettings = DisclosureSettings { contact: None, appeal_url: None },
+        endpoints: EndpointSettings = EndpointSettings::default(),
+        /// Who runs this node, and whom a refused caller can turn to
+        disclosure: DisclosureSettings = DisclosureSettings { operator: None, contact: None, appeal_url: None, policy_url: None, retention: None },
     }
 }
 
@@ -419,6 +445,8 @@ impl Config {
         check_beta(beta_is_set, &upstream, &routes, problems);
         check_reroutes(&document.policy.actions, register.as_ref(), json.get("routes"), problems);
         check_sources(&document.identity.sources, problems);
+        check_keys(&document.tag.keys, problems);
+        check_endpoints(&document.endpoints, problems);
 
         let config = Self {
             node: document.node,
@@ -434,6 +462,7 @@ impl Config {
             routes,
             relay_ignore: document.relay.ignore,
             tag: document.tag,
+            chain: document.chain,
             disclosure: document.disclosure,
             endpoints: document.endpoints,
             notices: Vec::new(),
@@ -449,18 +478,7 @@ impl Config {
             notices.push(Problem { path: path.into(), message, help: Some(help.into()) });
         };
         if !self.tag.keys.is_empty() {
-            notice(
-                "$.tag.keys",
-                "this version doesn't sign tags yet: they go unsigned".into(),
-                "a provider can't tell an unsigned tag from an invented one",
-            );
-        }
-        if self.sources.iter().any(|source| source.place == CredentialPlace::Chain) {
-            notice(
-                "$.identity.sources",
-                "this version doesn't verify chains yet: `chain` identifies nobody".into(),
-                "let resellers authenticate by a key",
-            );
+            self.find_signing_notices(&mut notice);
         }
         if otlp {
             notice(
@@ -505,20 +523,66 @@ impl Config {
         }
         notices
     }
+
+    /// Notes signatures that the next node may not take.
+    fn find_signing_notices(&self, notice: &mut dyn FnMut(&str, String, &str)) {
+        if self.node.upstream_authority.is_none() {
+            notice(
+                "$.node.upstream_authority",
+                "tags are signed for whatever name the client asked for, which the next hop may not answer to".into(),
+                "what the next hop is called, as the route's `host_rewrite_literal` sets it",
+            );
+        }
+        for (name, _) in self.routes.iter().filter(|(_, route)| route.authority.is_none()) {
+            notice(
+                &format!("$.routes.{name}.authority"),
+                "tags are signed for whatever name the client asked for, which the next hop may not answer to".into(),
+                "what the next hop is called there, as the route's `host_rewrite_literal` sets it",
+            );
+        }
+        let ChainSettings { max_lifetime_seconds: Whole(usual), .. } = ChainSettings::default();
+        if self.tag.lifetime_seconds.0 > usual {
+            notice(
+                "$.tag.lifetime_seconds",
+                format!("other nodes take signatures that hold {usual} seconds at most, unless theirs say otherwise"),
+                "a minute is enough: a node signs each request anew",
+            );
+        }
+    }
+}
+
+impl Default for ChainSettings {
+    fn default() -> Self {
+        Self { max_hops: Whole(8), skew_seconds: Whole(5), max_lifetime_seconds: Whole(300) }
+    }
+}
+
+impl Default for EndpointSettings {
+    fn default() -> Self {
+        Self {
+            ready: Endpoint::at("/.well-known/waybill/ready"),
+            directory: Endpoint::at("/.well-known/http-message-signatures-directory"),
+            disclosure: Endpoint::at("/.well-known/waybill/disclosure"),
+        }
+    }
 }
 
 impl Endpoint {
+    fn at(path: &str) -> Self {
+        Self(UrlPath::parse(path).ok())
+    }
+
+    /// The path, unless it is off.
+    #[must_use]
+    pub fn path(&self) -> Option<&UrlPath> {
+        self.0.as_ref()
+    }
+
     /// Whether a request's path, without its query, is this one.
     #[must_use]
     pub fn is(&self, path: &[u8]) -> bool {
         let path = path.split(|b| *b == b'?').next().unwrap_or_default();
         self.0.as_ref().is_some_and(|own| own.as_str().as_bytes() == path)
-    }
-}
-
-impl Default for Endpoint {
-    fn default() -> Self {
-        Self(UrlPath::parse("/.well-known/waybill/ready").ok())
     }
 }
 
@@ -664,6 +728,30 @@ fn check_sources(sources: &[IdentitySource], problems: &mut Problems) {
     for (i, source) in sources.iter().enumerate() {
         if sources.iter().take(i).any(|earlier| earlier.place.same(&source.place)) {
             problems.note(&Path::Element(&at, i), "this place stands twice", Some("remove one".into()));
+        }
+    }
+}
+
+/// Notes a variable that stands twice.
+fn check_keys(keys: &[KeySource], problems: &mut Problems) {
+    let tag_at = Path::Member(&Path::Root, "tag");
+    let at = Path::Member(&tag_at, "keys");
+    for (i, key) in keys.iter().enumerate() {
+        if keys.iter().take(i).any(|earlier| earlier.env == key.env) {
+            let key_at = Path::Element(&at, i);
+            problems.note(&Path::Member(&key_at, "env"), "this variable stands twice", Some("name each key once".into()));
+        }
+    }
+}
+
+/// Notes a path that would have two answers.
+fn check_endpoints(endpoints: &EndpointSettings, problems: &mut Problems) {
+    let at = Path::Member(&Path::Root, "endpoints");
+    let EndpointSettings { ready, directory, disclosure } = endpoints;
+    let all = [("ready", ready), ("directory", directory), ("disclosure", disclosure)];
+    for (i, (name, Endpoint(path))) in all.iter().enumerate() {
+        if path.is_some() && all.iter().take(i).any(|(_, Endpoint(earlier))| earlier == path) {
+            problems.note(&Path::Member(&at, name), "this path stands twice", Some("give each its own, or turn one `off`".into()));
         }
     }
 }

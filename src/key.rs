@@ -51,16 +51,34 @@ impl SigningKey {
     /// # Errors
     /// A [`Mismatch`] that says why not, and repeats nothing of the text.
     pub fn from_jwk(text: &str) -> Result<Self, Mismatch> {
-        let wrong =
-            |why: &str| Mismatch::new(format!("this is no private Ed25519 key: {why}"), "a private JWK, as `waybill keygen` prints it");
-        let json: Json = serde_json::from_str(text).map_err(|error| {
-            // serde_json's own text may quote what stands there
-            wrong(&format!("not JSON from line {}, column {} on", error.line(), error.column()))
-        })?;
-        let word = |name: &str| json.get(name).and_then(Json::as_str);
+        let json = read_json(text)?;
         if json.get("keys").is_some() {
             return Err(wrong("a set of keys stands where one belongs"));
         }
+        Self::from_json(&json)
+    }
+
+    /// Reads a private JWK, or a JWK Set (RFC 7517 section 5) of private ones. Unlike a reader of other people's
+    /// sets, this one passes over no key: whoever wrote it meant each to sign.
+    ///
+    /// # Errors
+    /// As [`SigningKey::from_jwk`], for the first that is wrong; a set without keys.
+    #[cold]
+    pub fn all_from_jwk(text: &str) -> Result<Vec<Self>, Mismatch> {
+        let json = read_json(text)?;
+        match json.get("keys") {
+            None => Ok(vec![Self::from_json(&json)?]),
+            Some(Json::List(keys)) if keys.is_empty() => Err(wrong("the set is empty")),
+            Some(Json::List(keys)) => {
+                let placed = |i, mismatch: Mismatch| Mismatch { message: format!("`keys[{i}]`: {}", mismatch.message), ..mismatch };
+                keys.iter().enumerate().map(|(i, key)| Self::from_json(key).map_err(|mismatch| placed(i, mismatch))).collect()
+            }
+            Some(_) => Err(wrong("`keys` isn't a list")),
+        }
+    }
+
+    fn from_json(json: &Json) -> Result<Self, Mismatch> {
+        let word = |name: &str| json.get(name).and_then(Json::as_str);
         if word("kty") != Some("OKP") || word("crv") != Some("Ed25519") {
             return Err(wrong("`kty` isn't `OKP` or `crv` isn't `Ed25519`"));
         }
@@ -107,13 +125,19 @@ impl SigningKey {
     #[must_use]
     pub fn to_private_jwk(&self) -> String {
         let secret = URL_SAFE_NO_PAD.encode(self.key.as_bytes());
-        self.verifying_key().jwk(&format!(r#","d":"{secret}""#), self.window)
+        self.verifying_key().jwk(&format!(r#","d":"{secret}""#), self.window, "")
     }
 
     /// The public JWK in one line, as a node's entry in a register has it.
     #[must_use]
     pub fn to_public_jwk(&self) -> String {
-        self.verifying_key().jwk("", self.window)
+        self.verifying_key().jwk("", self.window, "")
+    }
+
+    /// The public JWK in one line, as a directory of keys for HTTP signatures has it.
+    #[must_use]
+    pub fn to_published_jwk(&self) -> String {
+        self.verifying_key().jwk("", self.window, r#","use":"sig""#)
     }
 }
 
@@ -163,10 +187,10 @@ impl VerifyingKey {
         self.0.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
     }
 
-    fn jwk(&self, private: &str, window: Window) -> String {
+    fn jwk(&self, private: &str, window: Window, usage: &str) -> String {
         let second = |name: &str, second: Option<u64>| second.map_or_else(String::new, |second| format!(r#","{name}":{second}"#));
         let (nbf, exp) = (second("nbf", window.nbf), second("exp", window.exp));
-        format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{self}"{private},"kid":"{}"{nbf}{exp}}}"#, self.thumbprint())
+        format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{self}"{private},"kid":"{}"{nbf}{exp}{usage}}}"#, self.thumbprint())
     }
 }
 
@@ -209,6 +233,15 @@ impl Window {
     pub fn is_empty(&self) -> bool {
         self.nbf.zip(self.exp).is_some_and(|(nbf, exp)| exp <= nbf)
     }
+}
+
+fn wrong(why: &str) -> Mismatch {
+    Mismatch::new(format!("this is no private Ed25519 key: {why}"), "a private JWK, as `waybill keygen` prints it")
+}
+
+fn read_json(text: &str) -> Result<Json, Mismatch> {
+    // serde_json's own text may quote what stands there
+    serde_json::from_str(text).map_err(|error| wrong(&format!("not JSON from line {}, column {} on", error.line(), error.column())))
 }
 
 fn decode(text: &str) -> Option<[u8; KEY_LENGTH]> {

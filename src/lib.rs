@@ -40,6 +40,7 @@ pub mod cli;
 pub mod compile;
 
 pub mod config;
+pub mod disclosure;
 pub mod key;
 pub mod keyring;
 pub mod names;

@@ -203,6 +203,14 @@ words! {
     }
 }
 
+words! {
+    /// What a JWK is for.
+    pub enum KeyUse {
+        /// Signatures
+        Signature = "sig",
+    }
+}
+
 object! {
     /// A node's public key: a JWK (RFC 7517, RFC 8037) with its window of validity.
     pub struct NodeKey {
@@ -214,6 +222,8 @@ object! {
         x: VerifyingKey,
         /// Its thumbprint (RFC 7638), so that a person can tell keys apart; worked out where left out
         kid: Option<Text> = None,
+        /// What it is for, as published directories of keys say it
+        r#use: Option<KeyUse> = None,
         /// Never here: the private part of a key
         d: Option<PrivatePart> = None,
         /// Not before, in seconds since 1970

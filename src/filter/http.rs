@@ -10,7 +10,9 @@ use proxy_wasm::types::{Action, Bytes, MapType};
 
 use super::host;
 use super::node::Node;
-use crate::config::{Config, CredentialPlace, San};
+use crate::config::{Config, CredentialPlace, EndpointSettings, San};
+use crate::disclosure;
+use crate::keyring::DIRECTORY_MEDIA_TYPE;
 use crate::outcome::{Edits, Outcome};
 use crate::refusal::Refusal;
 use crate::request::{Request, Time, TlsNames};
@@ -40,8 +42,8 @@ impl HttpContext for Exchange {
         let headers = map.pairs();
         let properties = Properties::read(config, &headers);
         let request = properties.request(headers);
-        if config.endpoints.ready.is(request.path()) {
-            return answer(&ready(node));
+        if let Some(own) = own_answer(node, &request) {
+            return answer(&own);
         }
         node.decide(&request, |decision, ledger| {
             node.count(decision);
@@ -149,6 +151,31 @@ fn remove(map: MapType, name: &[u8]) {
     let removed = std::str::from_utf8(name).map(|name| hostcalls::set_map_value_bytes(map, name, None));
     if !matches!(removed, Ok(Ok(()))) {
         error!("waybill: header {} can't be removed", crate::names::printable(name));
+    }
+}
+
+/// What the node answers itself, whoever asks and by whichever method.
+fn own_answer(node: &Node, request: &Request<'_>) -> Option<Refusal> {
+    let EndpointSettings { ready: is_ready, directory, disclosure: about } = &node.screen.config().endpoints;
+    let path = request.path();
+    if is_ready.is(path) {
+        Some(ready(node))
+    } else if directory.is(path) {
+        Some(document("waybill_directory", DIRECTORY_MEDIA_TYPE, node.keyring.directory(request.time.seconds())))
+    } else if about.is(path) {
+        Some(document("waybill_disclosure", disclosure::MEDIA_TYPE, disclosure::disclosure(node.screen.config(), node.screen.watch())))
+    } else {
+        None
+    }
+}
+
+/// A document about the node. An hour, so that a next key is seen long before it signs.
+fn document(details: &str, media_type: &str, body: String) -> Refusal {
+    Refusal {
+        status: 200,
+        details: details.into(),
+        headers: vec![("content-type", media_type.into()), ("cache-control", "public, max-age=3600".into())],
+        body,
     }
 }
 

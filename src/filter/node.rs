@@ -10,6 +10,7 @@ use proxy_wasm::types::MetricType;
 use super::keeper::Keeper;
 use crate::event::Ledger;
 use crate::finding::{Action, FindingCode};
+use crate::keyring::Keyring;
 use crate::request::Request;
 use crate::screen::{Decision, Screen};
 
@@ -18,6 +19,8 @@ use crate::screen::{Decision, Screen};
 pub struct Node {
     /// The compiled configuration
     pub screen: Screen,
+    /// What it signs with
+    pub keyring: Keyring,
     /// The VM's events
     pub ledger: Rc<RefCell<Ledger>>,
     /// The snapshot, where the configuration has one
@@ -54,9 +57,9 @@ impl Metrics {
 impl Node {
     /// A node under a configuration; defines its counters.
     #[must_use]
-    pub fn new(screen: Screen, ledger: Rc<RefCell<Ledger>>) -> Self {
+    pub fn new(screen: Screen, keyring: Keyring, ledger: Rc<RefCell<Ledger>>) -> Self {
         let keeper = Keeper::new(screen.config());
-        Self { screen, ledger, keeper, metrics: Metrics::define() }
+        Self { screen, keyring, ledger, keeper, metrics: Metrics::define() }
     }
 
     /// Decides a request by the snapshot that this worker holds.

@@ -12,6 +12,8 @@ use super::http::{Exchange, now};
 use super::keeper;
 use super::node::Node;
 use crate::event::Ledger;
+use crate::keyring::Keyring;
+use crate::names::UnixSeconds;
 use crate::screen::Screen;
 
 /// The module's entry, which the SDK's macro writes.
@@ -59,11 +61,15 @@ impl RootContext for Root {
             error!("waybill: the configuration isn't UTF-8; give it as JSON in a google.protobuf.StringValue");
             return false;
         };
-        match Screen::parse(text) {
-            Ok(screen) => {
-                announce(&screen);
+        let read = Screen::parse(text).and_then(|screen| {
+            let keyring = Keyring::read(&screen.config().tag, &|name| std::env::var(name))?;
+            Ok((screen, keyring))
+        });
+        match read {
+            Ok((screen, keyring)) => {
+                announce(&screen, &keyring, now().seconds());
                 let ledger = LEDGER.with(Rc::clone);
-                let node = Node::new(screen, ledger);
+                let node = Node::new(screen, keyring, ledger);
                 if node.keeper.is_some()
                     && let Err(status) = hostcalls::set_tick_period(keeper::TICK)
                 {
@@ -90,19 +96,20 @@ impl RootContext for Root {
     }
 }
 
-/// Tells the operator which node, policy and register this VM now works by.
-fn announce(screen: &Screen) {
+/// Tells the operator which node, policy, register and key this VM now works by.
+fn announce(screen: &Screen, keyring: &Keyring, now: UnixSeconds) {
     let config = screen.config();
     info!(
-        "waybill {}: node {}, mode {}, policy {}, customers {}, regions {}",
+        "waybill {}: node {}, mode {}, policy {}, customers {}, regions {}, signs by {}",
         env!("CARGO_PKG_VERSION"),
         config.node.id,
         config.policy.mode,
         config.policy.revision,
         config.register.as_ref().map_or_else(|| "by snapshot".to_owned(), |register| register.len().to_string()),
         config.regions.as_ref().map_or("by snapshot", |regions| regions.set.as_str()),
+        keyring.signing(now).map_or("no key", |signer| signer.keyid.as_str()),
     );
-    for notice in &config.notices {
+    for notice in config.notices.iter().chain(&keyring.notices(now)) {
         warn!("waybill: {notice}");
     }
 }
