@@ -16,6 +16,7 @@ use crate::finding::{Action, FindingCode};
 use crate::names::{Authority, HeaderName, HeaderText, Network, NodeId, RouteName, Text, TrustedKey, Url, UrlPath, VariableName, hex};
 use crate::region::{RegionSettings, Regions, Residency, SetId};
 use crate::register::{Binding, InlineRegister, Register};
+use crate::signature;
 use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, Table, Whole, Word, object, read_document, suggestion, words};
 
 /// The configuration of a node, ready for requests.
@@ -368,6 +369,13 @@ pub fn schema() -> serde_json::Value {
 }
 
 impl Config {
+    /// Whether requests to that authority, as signatures cover it, are meant for this node.
+    #[must_use]
+    pub fn answers_to(&self, authority: &str) -> bool {
+        let is = |own: &str| signature::authority(own.as_bytes()).is_some_and(|own| own == authority);
+        if self.node.authorities.is_empty() { is(self.node.id.as_str()) } else { self.node.authorities.iter().any(|own| is(own.as_str())) }
+    }
+
     /// Parses the text of a configuration.
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 
 use sha2::Digest as _;
 
+use crate::chain::Received;
 use crate::evidence::address;
 use crate::finding::Action;
 use crate::names::{UnixSeconds, hex};
@@ -88,7 +89,7 @@ impl Ledger {
         line.optional("origin", origin.as_ref().map(|country| country.as_str()));
         line.optional("address", address.as_deref());
         line.optional("network", decision.geography.network.map(NetworkClass::as_str));
-        line.raw(",\"chain\":null");
+        line.chain(&decision.received);
         line.text("policy", &decision.config.policy.revision);
         match decision.snapshot {
             Some(sequence) => line.raw(",\"snapshot\":").number(sequence),
@@ -134,6 +135,24 @@ impl Line {
         }
     }
 
+    /// What a verified chain is worth, and who stands in it.
+    fn chain(&mut self, received: &Received) {
+        let Some(verified) = received.verified() else {
+            self.raw(",\"chain\":null");
+            return;
+        };
+        self.text("chain", verified.worth.as_str());
+        self.raw(",\"hops\":[");
+        for (i, hop) in verified.opened.hops.iter().enumerate() {
+            self.raw(if i > 0 { ",{\"node\":" } else { "{\"node\":" }).string(&hop.node);
+            self.optional("customer", hop.customer.as_deref());
+            self.text("attest", hop.attest.as_str());
+            let proven = verified.unproven.get(i).is_none_or(Option::is_none);
+            self.raw(if proven { ",\"proven\":true}" } else { ",\"proven\":false}" });
+        }
+        self.raw("]");
+    }
+
     fn number(&mut self, number: u64) -> &mut Self {
         let mut digits = [0; 20];
         self.raw(decimal(number, &mut digits))
@@ -166,6 +185,7 @@ fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &str {
 mod tests {
     use super::*;
     use crate::capture::Captured;
+    use crate::chain::Custody;
     use crate::screen::Screen;
 
     /// What is written by hand is JSON, has the published members, and each event the digest of the one before.
@@ -177,7 +197,7 @@ mod tests {
         let mut ledger = Ledger::new(0xfeed);
         let mut prev = None;
         for seq in 0..3 {
-            let decision = screen.decide(&owned.request(), None, ledger.next_id());
+            let decision = screen.decide(&owned.request(), None, &mut Custody::default(), ledger.next_id());
             let line = ledger.write(&decision).to_vec();
             let event: serde_json::Value = serde_json::from_slice(&line).unwrap();
             assert_eq!(event["seq"], seq);

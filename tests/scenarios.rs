@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use waybill::capture::Captured;
+use waybill::chain::Custody;
 use waybill::compile::directory::{self, Files};
 use waybill::compile::networks::AddressTable;
 use waybill::compile::write::{Material, write};
@@ -133,7 +134,7 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
     let screen = Screen::parse(&config.to_string()).map_err(|problems| problems.to_string())?;
     let owned = Captured::parse(&case["request"].to_string()).map_err(|problems| problems.to_string())?.own(screen.config());
     let request = owned.request();
-    let decision = screen.decide(&request, snapshot, "test".to_owned());
+    let decision = screen.decide(&request, snapshot, &mut Custody::default(), "test".to_owned());
     let expect = &case["expect"];
     let verdict = &decision.verdict;
     let codes: Vec<&str> = decision.weighed.iter().map(|weighed| weighed.finding.code.as_str()).collect();

@@ -80,14 +80,14 @@ pub(super) fn read(trail: &[u8], chain: &[u8], hops: &[Hop], signer: &Signed, me
         shown.push(show(member, text, chain, (hop, next), message).unwrap_or_else(Shown::Wrong));
     }
     // the signer's own times bound those of the hop before it, and so on
-    let mut later = signer;
+    let mut later = (signer.input.created, signer.input.expires);
     for shown in shown.iter_mut().rev() {
-        if let Shown::Signature(member) = shown {
-            if member.signed.input.created > later.input.expires || later.input.created > member.signed.input.expires {
-                *shown = Shown::Wrong("it was signed at another time than what stands on it");
-            } else {
-                later = &member.signed;
-            }
+        let Shown::Signature(member) = shown else { continue };
+        let own = (member.signed.input.created, member.signed.input.expires);
+        if own.0 > later.1 || later.0 > own.1 {
+            *shown = Shown::Wrong("it was signed at another time than what stands on it");
+        } else {
+            later = own;
         }
     }
     shown
@@ -127,7 +127,7 @@ fn show(member: &ListEntry, text: &[u8], chain: &[u8], (hop, next): (&Hop, &Hop)
 pub(super) fn judge<'n>(opened: &Opened, key: impl Fn(&str) -> Option<(&'n Node, &'n NodeKey)>) -> Vec<Option<String>> {
     let why = |(hop, shown): (&Hop, &Shown)| match shown {
         Shown::Nothing => Some("there is no trail of it"),
-        Shown::Wrong(why) => Some(why),
+        Shown::Wrong(why) => Some(*why),
         Shown::Signature(member) => {
             let Signed { input, signature } = &member.signed;
             let created = u64::try_from(input.created.0).unwrap_or(0);

@@ -7,10 +7,13 @@ use serde_json::{Value, json};
 
 use super::{Failure, complain, inspect, print, read};
 use crate::capture::{Captured, text_or_hex};
+use crate::chain::{Custody, Received};
 use crate::finding::Action;
 use crate::identity::Identity;
+use crate::keyring::Keyring;
 use crate::names::printable;
 use crate::outcome::{Outcome, apply};
+use crate::replay::InMemory;
 use crate::request::Request;
 use crate::screen::{Decision, Screen};
 
@@ -59,7 +62,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         (None, None) => None,
     };
-    let decision = screen.decide(&request, snapshot.as_ref(), "explain".to_owned());
+    let gathered = Keyring::gather(&screen.config().tag, &|name| std::env::var(name));
+    if let Some(problem) = gathered.wrong.iter().next() {
+        return Err(at(&arguments.config, Failure(problem.to_string())));
+    }
+    if !gathered.unset.is_empty() {
+        complain("note: the variables of `tag.keys` aren't set here, so the tag is shown unsigned");
+    }
+    let mut custody = Custody::new(gathered.keyring, Box::new(InMemory::default()));
+    let decision = screen.decide(&request, snapshot.as_ref(), &mut custody, "explain".to_owned());
     if arguments.json {
         print(&format!("{:#}\n", as_json(&decision, &request)));
     } else {
@@ -91,6 +102,8 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
             "credential": caller.map(|caller| json!({"source": decision.config.source_name(caller.source), "label": caller.label()})),
             "user": decision.geography.user.map(|place| place.country),
             "origin": decision.geography.origin.map(|place| place.country),
+            "via": decision.geography.via.map(|place| place.country),
+            "chain": chain(&decision.received),
             "path": text_or_hex(&decision.evidence.path),
             "relay_marks": decision.evidence.relay_marks.iter().map(|mark| json!({"software": mark.software, "header": mark.header})).collect::<Vec<_>>(),
             "owned_headers": decision.evidence.owned.iter().map(|owned| text_or_hex(owned.name)).collect::<Vec<_>>(),
@@ -107,6 +120,16 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
         "request_headers": headers,
         "response": response,
     })
+}
+
+/// What a verified chain is worth, and who stands in it.
+fn chain(received: &Received) -> Value {
+    let Some(verified) = received.verified() else { return Value::Null };
+    let hops = verified.opened.hops.iter().enumerate().map(|(i, hop)| {
+        let unproven = verified.unproven.get(i).cloned().flatten();
+        json!({"node": hop.node, "customer": hop.customer, "attest": hop.attest, "proven": unproven.is_none(), "why": unproven})
+    });
+    json!({"worth": verified.worth, "hops": hops.collect::<Vec<_>>()})
 }
 
 /// The same for a person.
@@ -147,6 +170,16 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
     let country = |place: Option<crate::region::Place>| place.map_or_else(|| "unknown".to_owned(), |place| place.to_string());
     line(&mut out, "origin", &country(decision.geography.origin))?;
     line(&mut out, "user", &country(decision.geography.user))?;
+    if let Some(verified) = decision.received.verified() {
+        line(&mut out, "reseller's own", &country(decision.geography.via))?;
+        line(&mut out, "chain", &format!("worth {}", verified.worth))?;
+        for (i, hop) in verified.opened.hops.iter().enumerate() {
+            let customer = hop.customer.as_deref().unwrap_or("nobody it knows");
+            let unproven = verified.unproven.get(i).cloned().flatten();
+            let proof = unproven.map_or_else(|| "its signature verifies".to_owned(), |why| format!("not proven: {why}"));
+            line(&mut out, "", &format!("{} for {customer}, {}: {proof}", hop.node, hop.attest))?;
+        }
+    }
 
     writeln!(out, "\nFindings")?;
     if decision.weighed.is_empty() {
@@ -191,6 +224,7 @@ fn who(decision: &Decision<'_>) -> String {
         Identity::Unloaded => "nobody can be told: no register is loaded".to_owned(),
         Identity::Missing => "nobody: no credential came".to_owned(),
         Identity::Unknown => "nobody: no credential that came is in the register".to_owned(),
+        Identity::Unproven => "nobody: a signature came, and it doesn't hold".to_owned(),
         Identity::Conflict(one, other) => format!("{} or {}: credentials name both", one.id, other.id),
         Identity::Known(caller) => {
             let label = caller.label().map(|label| format!(" ({label})")).unwrap_or_default();

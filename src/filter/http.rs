@@ -161,7 +161,7 @@ fn own_answer(node: &Node, request: &Request<'_>) -> Option<Refusal> {
     if is_ready.is(path) {
         Some(ready(node))
     } else if directory.is(path) {
-        Some(document("waybill_directory", DIRECTORY_MEDIA_TYPE, node.keyring.directory(request.time.seconds())))
+        Some(document("waybill_directory", DIRECTORY_MEDIA_TYPE, node.custody.borrow().keyring().directory(request.time.seconds())))
     } else if about.is(path) {
         Some(document("waybill_disclosure", disclosure::MEDIA_TYPE, disclosure::disclosure(node.screen.config(), node.screen.watch())))
     } else {

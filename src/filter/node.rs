@@ -10,7 +10,9 @@ use proxy_wasm::types::MetricType;
 use super::keeper::Keeper;
 use crate::event::Ledger;
 use crate::finding::{Action, FindingCode};
+use crate::chain::Custody;
 use crate::keyring::Keyring;
+use crate::replay::InMemory;
 use crate::request::Request;
 use crate::screen::{Decision, Screen};
 
@@ -20,7 +22,7 @@ pub struct Node {
     /// The compiled configuration
     pub screen: Screen,
     /// What it signs with
-    pub keyring: Keyring,
+    pub custody: RefCell<Custody>,
     /// The VM's events
     pub ledger: Rc<RefCell<Ledger>>,
     /// The snapshot, where the configuration has one
@@ -59,16 +61,20 @@ impl Node {
     #[must_use]
     pub fn new(screen: Screen, keyring: Keyring, ledger: Rc<RefCell<Ledger>>) -> Self {
         let keeper = Keeper::new(screen.config());
-        Self { screen, keyring, ledger, keeper, metrics: Metrics::define() }
+        let custody = RefCell::new(Custody::new(keyring, Box::new(InMemory::default())));
+        Self { screen, custody, ledger, keeper, metrics: Metrics::define() }
     }
 
     /// Decides a request by the snapshot that this worker holds.
     pub fn decide<T>(&self, request: &Request<'_>, then: impl FnOnce(&Decision<'_>, &mut Ledger) -> T) -> T {
         let mut ledger = self.ledger.borrow_mut();
+        let mut custody = self.custody.borrow_mut();
+        custody.next_request();
         let mut caught_up = false;
         loop {
             let snapshot = self.keeper.as_ref().map(Keeper::snapshot);
-            let decision = self.screen.decide(request, snapshot.as_ref().and_then(|snapshot| snapshot.as_ref()), ledger.next_id());
+            let snapshot = snapshot.as_ref().and_then(|snapshot| snapshot.as_ref());
+            let decision = self.screen.decide(request, snapshot, &mut custody, ledger.next_id());
             if !caught_up && self.keeper.as_ref().is_some_and(Keeper::caught_up) {
                 caught_up = true;
                 continue;
