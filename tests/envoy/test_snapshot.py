@@ -60,7 +60,7 @@ def calling(name, **more):
 
 
 def ready(lab, name, path=READY):
-    return wire.exchange(lab.nodes[name].port, wire.raw_request("GET", path, "localhost"))
+    return lab.send(name, wire.raw_request("GET", path, "localhost")).response
 
 
 def serves(lab, name, sequence=None, who="c-1"):
@@ -163,7 +163,7 @@ class Load:
     """Threads that call one request after another for customers; counts statuses, and when each was seen last."""
 
     def __init__(self, lab, name, customers):
-        self.port = lab.nodes[name].port
+        self.lab, self.name = lab, name
         self.seen = {who: {} for who in customers}
         self.last = {}
         self.ended = threading.Event()
@@ -173,12 +173,13 @@ class Load:
         headers = [*calling(who)["headers"], ["x-test-direct-peer", "127.0.0.1"]]
         sent = wire.raw_request("GET", "/v1/messages", "localhost", headers)
         while not self.ended.wait(0.005):
-            answer = wire.exchange(self.port, sent)
+            answer = wire.exchange(self.lab.nodes[self.name].port, sent)
             status = answer.status if answer else None
             self.seen[who][status] = self.seen[who].get(status, 0) + 1
             self.last[who, status] = time.monotonic()
 
     def __enter__(self):
+        self.before = len(self.lab.events(self.name))
         for thread in self.threads:
             thread.start()
         return self
@@ -187,6 +188,9 @@ class Load:
         self.ended.set()
         for thread in self.threads:
             thread.join()
+        # the next event that a test reads must not be one of these
+        lines = self.before + sum(count for seen in self.seen.values() for status, count in seen.items() if status)
+        until(SOON_SECONDS, "the events of the load", lambda: len(self.lab.events(self.name)) >= lines, self.lab.log)
 
 
 def test_each_fault_leaves_the_last_good_one(one, register, tmp_path):
@@ -349,10 +353,11 @@ def test_updates_of_the_configuration(begin, register, tmp_path):
     server.cut_off()
     with Load(lab, "reload", {"c-1": 2}) as load:
         update(lab, lambda: put({**config, "policy": {"actions": {"geo.undeclared": "block"}}}))
-        by_every_worker(lab, "reload", at_sequence(4))
-        japan = calling("c-1", country="JP")
-        until(SOON_SECONDS, "the new policy", lambda: lab.play("reload", japan).event["verdict"] == "block", lab.log)
+        time.sleep(0.5)
     assert set(load.seen["c-1"]) == {200}, load.seen
+    by_every_worker(lab, "reload", at_sequence(4))
+    japan = calling("c-1", country="JP")
+    until(SOON_SECONDS, "the new policy", lambda: lab.play("reload", japan).event["verdict"] == "block", lab.log)
 
     server.fault, server.file = None, register.compiled(5)
     until(SOON_SECONDS, "a newer one under the new configuration", lambda: serves(lab, "reload", 5), lab.log)
