@@ -7,12 +7,15 @@
 use crate::config::{Config, CredentialPlace, Endpoint, San};
 use crate::evidence::Watch;
 use crate::ordered;
-use crate::shape::Json;
+use crate::shape::{Json, Number};
 
 /// The media type of the document.
 pub const MEDIA_TYPE: &str = "application/json";
 /// The number of the document's shape.
 const SCHEMA: u64 = 1;
+
+/// What stands before the headers of every request.
+const PSEUDO_HEADERS: &[&str] = &[":authority", ":method", ":path"];
 
 /// What a node never reads, whatever its configuration: it has no code for it.
 const NEVER_READ: &[&str] =
@@ -26,7 +29,7 @@ pub fn disclosure(config: &Config, watch: &Watch) -> String {
     let word = |text: Option<&str>| text.map_or(Json::Null, |text| Json::Text(text.to_owned()));
     let path = |endpoint: &Endpoint| word(endpoint.path().map(|path| path.as_str()));
     let document = object(vec![
-        ("schema", Json::Number(crate::shape::Number::Natural(SCHEMA))),
+        ("schema", Json::Number(Number::Natural(SCHEMA))),
         ("node", word(Some(config.node.id.as_str()))),
         ("operator", word(settings.operator.as_ref().map(|text| text.as_str()))),
         ("contact", word(settings.contact.as_ref().map(|text| text.as_str()))),
@@ -36,9 +39,8 @@ pub fn disclosure(config: &Config, watch: &Watch) -> String {
         (
             "reads",
             object(vec![
-                ("headers", list(ordered::sorted(watch.names()))),
-                ("request_line", list([":authority", ":method", ":path"].map(str::to_owned).to_vec())),
-                ("properties", list(properties(config))),
+                ("headers", list(ordered::sorted(PSEUDO_HEADERS.iter().map(|name| (*name).to_owned()).chain(watch.names())))),
+                ("beside_headers", list(beside_headers(config))),
             ]),
         ),
         ("never_reads", list(NEVER_READ.iter().map(|text| (*text).to_owned()).collect())),
@@ -51,8 +53,8 @@ pub fn disclosure(config: &Config, watch: &Watch) -> String {
 }
 
 /// What the filter asks its host for beside headers, by Envoy's names of attributes.
-fn properties(config: &Config) -> Vec<String> {
-    let mut properties = vec!["filter_state.direct".to_owned(), "request.time".to_owned()];
+fn beside_headers(config: &Config) -> Vec<String> {
+    let mut properties = vec!["clock".to_owned(), "filter_state.direct".to_owned()];
     if config.geo.origin.iter().any(|source| source.header.is_some()) {
         properties.push("source.address".to_owned());
     }

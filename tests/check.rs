@@ -67,6 +67,110 @@ fn what_undoes_a_promise_is_refused() {
     }
 }
 
+/// envoy/edge.yaml, signing: fine as it is, and refused with any of these changes.
+#[test]
+fn what_breaks_a_signature_is_refused() {
+    let edge = read("envoy/edge.yaml")
+        .replace("\"version\": 1,", "\"version\": 1, \"tag\": {\"keys\": [{\"env\": \"WAYBILL_SIGNING_KEY\"}]},")
+        .replace(
+            "vm_id: waybill",
+            "vm_id: waybill\n                          environment_variables: {host_env_keys: [WAYBILL_SIGNING_KEY]}",
+        );
+    let (code, told) = check(&edge, "signing.yaml");
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("note: $.static_resources") && told.contains("`WAYBILL_SIGNING_KEY` isn't set here"), "{told}");
+
+    let (literal, host) = ("host_rewrite_literal: api.anthropic.com, timeout: 0s", "host_rewrite_literal: api.anthropic.com");
+    let retries = "&safe_retries {retry_on: \"connect-failure,refused-stream\", num_retries: 2}";
+    let removed = "request_headers_to_remove: [x-waybill-route, x-forwarded-for, forwarded]";
+    let upstream_authority = ", \"upstream_authority\": \"api.anthropic.com\"";
+    let options = "auto_config: {http_protocol_options: {}, http2_protocol_options: {}}";
+    let routed = "- match: {prefix: /}\n                          route: {cluster: anthropic,";
+    let to_fallback = "- match: {prefix: /, headers: [{name: x-waybill-route, string_match: {exact: fallback}}]}\n                          route: {cluster: anthropic, host_rewrite_literal: api.other.example}\n                        ";
+    let cases: &[(&str, &str, String, &str)] = &[
+        ("prefix", literal, format!("{host}, prefix_rewrite: /v2"), "rewritten after signing"),
+        ("regex", literal, format!("{host}, regexRewrite: {{pattern: {{regex: a}}, substitution: b}}"), "rewritten after signing"),
+        ("policy", literal, format!("{host}, path_rewrite_policy: {{name: x}}"), "rewritten after signing"),
+        ("internal-redirect", literal, format!("{host}, internal_redirect_policy: {{}}"), "a redirect inside Envoy"),
+        ("other-host", host, "host_rewrite_literal: api.other.example".into(), "signed for `api.anthropic.com`, and the request goes on to `api.other.example`"),
+        ("no-host", literal, "timeout: 0s".into(), "signed for `api.anthropic.com`, and the request goes on to whatever name"),
+        ("auto-host", host, "auto_host_rewrite: true".into(), "chosen after signing"),
+        ("host-header", host, "host_rewrite_header: x-host".into(), "chosen after signing"),
+        (
+            "weighted",
+            "{cluster: anthropic, host_rewrite_literal: api.anthropic.com, timeout: 0s}",
+            "{weighted_clusters: {clusters: [{name: anthropic, weight: 1, host_rewrite_literal: api.anthropic.com}, {name: openai, weight: 1}]}}".into(),
+            "to whatever name",
+        ),
+        ("no-authority", upstream_authority, String::new(), "signed for whatever name the client asked for, and the request goes on to `api.anthropic.com`"),
+        ("retry", "\"connect-failure,refused-stream\"", "\"connect-failure, reset\"".into(), "a retry on `reset`"),
+        ("retry-camel", literal, format!("{host}, retryPolicy: {{retryOn: 5xx}}"), "a retry on `5xx`"),
+        ("retry-typed", literal, format!("{host}, retry_policy_typed_config: {{}}"), "send one signature twice"),
+        ("retry-cluster", options, format!("retry_policy: {{retry_on: 5xx}}\n          {options}"), "$.clusters.anthropic.retry_policy.retry_on: a retry on `5xx`"),
+        ("hedge", retries, format!("{retries}\n                      hedge_policy: {{hedge_on_per_try_timeout: true}}"), "hedging sends one signature twice"),
+        ("mirror", literal, format!("{host}, request_mirror_policies: [{{cluster: openai}}]"), "a mirrored request"),
+        ("remove", removed, removed.replace("forwarded]", "Compliance-Chain]"), "`Compliance-Chain` is changed after signing"),
+        ("add", removed, "request_headers_to_add: [{header: {key: signature, value: x}}]".into(), "`signature` is changed after signing"),
+        (
+            "mutation",
+            "- &router",
+            "- name: late\n                    typed_config:\n                      \"@type\": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation\n                      mutations: {request_mutations: [{append: {header: {key: \":path\", value: /}}}]}\n                  - &router".into(),
+            "`:path` is changed after signing",
+        ),
+        ("variable", "host_env_keys: [WAYBILL_SIGNING_KEY]", "host_env_keys: [OTHER]".into(), "can't see the variable `WAYBILL_SIGNING_KEY`"),
+        (
+            "rerouted",
+            routed,
+            format!("{to_fallback}{routed}"),
+            "", // nothing is sent there: the node has no such entry
+        ),
+    ];
+    for (name, from, to, expected) in cases {
+        assert!(edge.contains(from), "{name}: envoy/edge.yaml has no {from:?} any more");
+        let (code, told) = check(&edge.replacen(from, to, 1), &format!("signing-{name}.yaml"));
+        assert_eq!(code, i32::from(!expected.is_empty()), "{name}: {told}");
+        assert!(told.contains(expected), "{name}: {told}");
+    }
+    let routes = "\"routes\": {\"fallback\": {\"authority\": \"api.another.example\"}}, \"policy\"";
+    let (code, told) =
+        check(&edge.replacen(routed, &format!("{to_fallback}{routed}"), 1).replacen("\"policy\"", routes, 1), "signing-reroute.yaml");
+    assert_eq!(code, 1);
+    assert!(told.contains("signed for `api.another.example`, and the request goes on to `api.other.example`"), "{told}");
+    // without keys nothing is signed, and none of this matters
+    let unsigned = read("envoy/edge.yaml").replacen(literal, &format!("{host}, prefix_rewrite: /v2"), 1);
+    assert_eq!(check(&unsigned, "unsigned.yaml").0, 0);
+}
+
+#[test]
+fn keys_are_looked_at_where_they_are_set() {
+    let config = r#"{"version": 1, "node": {"id": "a.example", "upstream_authority": "b.example"}, "register": {"customers": []},
+        "identity": {"sources": [{"bearer": true}]}, "tag": {"keys": [{"env": "WAYBILL_TEST_KEY"}]}}"#;
+    let run = |value: Option<&str>| {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("keys-{}.json", value.map_or(0, str::len)));
+        std::fs::write(&file, config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_waybill"));
+        command.arg("check").arg(&file).env_remove("WAYBILL_TEST_KEY");
+        let done = value.iter().fold(&mut command, |command, value| command.env("WAYBILL_TEST_KEY", value)).output().unwrap();
+        (done.status.code().unwrap(), String::from_utf8(done.stderr).unwrap())
+    };
+    let keygen = |arguments: &[&str]| {
+        let made = Command::new(env!("CARGO_BIN_EXE_waybill")).arg("keygen").args(arguments).output().unwrap();
+        String::from_utf8(made.stdout).unwrap()
+    };
+    let (code, told) = run(None);
+    assert_eq!(code, 0);
+    assert!(told.contains("note: $.tag.keys[0].env: the variable `WAYBILL_TEST_KEY` isn't set here"), "{told}");
+    let (code, told) = run(Some(&keygen(&[])));
+    assert_eq!(code, 0);
+    assert!(!told.contains("$.tag"), "{told}");
+    let (code, told) = run(Some(&keygen(&["--expires", "2020-01-01T00:00:00Z"])));
+    assert_eq!(code, 0, "a date in the past is never a mistake");
+    assert!(told.contains("note: $.tag.keys: no key counts now"), "{told}");
+    let (code, told) = run(Some("very-secret"));
+    assert_eq!(code, 1);
+    assert!(told.contains("$.tag.keys[0].env: this is no private Ed25519 key") && !told.contains("very-secret"), "{told}");
+}
+
 #[test]
 fn an_injector_before_the_node_is_refused() {
     let demo = read("envoy/demo.yaml");

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use waybill::config::{Config, schema};
+use waybill::disclosure::disclosure;
 use waybill::evidence::{Watch, relay};
 use waybill::finding::FindingCode;
 
@@ -53,6 +54,42 @@ fn what_is_read_is_published() {
     let body = source.split("pub struct Request<'a> {").nth(1).unwrap().split("\n}").next().unwrap();
     let fields: Vec<&str> = body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next()).collect();
     assert_eq!(fields, ["headers", "direct_peer", "envoy_client", "tls", "claims", "time"], "a new signal is published first");
+}
+
+/// A node tells anybody who asks what it reads: the same list that the code reads by.
+#[test]
+fn what_is_read_is_disclosed() {
+    let config = Config::parse(&read("tests/corpus/config/valid/full.json")).unwrap();
+    let watch = Watch::new(&config);
+    let document: Value = serde_json::from_str(&disclosure(&config, &watch)).unwrap();
+    let words =
+        |value: &Value| -> BTreeSet<String> { value.as_array().unwrap().iter().map(|word| word.as_str().unwrap().into()).collect() };
+    let pseudo = [":authority", ":method", ":path"].map(str::to_owned);
+    assert_eq!(words(&document["reads"]["headers"]), watch.names().chain(pseudo).collect());
+    // every property that the filter asks for, read off its source, with the claims that this configuration names
+    let mut asked = BTreeSet::from(["clock".to_owned()]);
+    for property in read("src/filter/http.rs").split("property(vec![").skip(1).map(|rest| rest.split(']').next().unwrap()) {
+        let parts: Vec<&str> = property.split('"').skip(1).step_by(2).collect();
+        match parts.as_slice() {
+            ["waybill"] => {} // written, not read
+            _ if property.contains("claim") => {
+                asked.extend(config.claims().map(|claim| format!("{}.{}.{}", parts.join("."), claim.provider, claim.claim)));
+            }
+            _ => drop(asked.insert(parts.join("."))),
+        }
+    }
+    assert_eq!(words(&document["reads"]["beside_headers"]), asked);
+    // the published schema has these members and no others, each of a type that fits
+    let schema: Value = serde_json::from_str(&read("docs/disclosure.schema.json")).unwrap();
+    let members: BTreeSet<String> = document.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(members, words(&schema["required"]));
+    assert_eq!(members, schema["properties"].as_object().unwrap().keys().cloned().collect());
+    assert_eq!((document["schema"].as_u64(), &document["policy"]), (Some(1), &Value::from(config.policy.revision.as_str())));
+    // what the operator leaves out is null
+    let minimal = Config::parse(&read("tests/corpus/config/valid/minimal.json")).unwrap();
+    let document: Value = serde_json::from_str(&disclosure(&minimal, &Watch::new(&minimal))).unwrap();
+    assert!(["operator", "contact", "appeal_url", "policy_url", "retention"].iter().all(|name| document[name].is_null()), "{document}");
+    assert_eq!(document["reads"]["beside_headers"], serde_json::json!(["clock", "filter_state.direct"]));
 }
 
 /// The host offers far more than a node reads. Whoever asks it for more has to publish that first.

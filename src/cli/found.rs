@@ -1,5 +1,6 @@
 //! What checking finds, and the check of the filter's own configuration.
 
+use crate::keyring::{Gathered, Keyring};
 use crate::screen::Screen;
 use crate::shape::Problem;
 
@@ -12,10 +13,19 @@ pub(super) struct Found {
     pub(super) notices: Vec<Problem>,
 }
 
-/// Checks the filter's own configuration.
+/// Checks the filter's own configuration, and the keys that it names so far as they are set here too.
 pub(super) fn check_configuration(text: &str) -> Found {
     match Screen::parse(text) {
-        Ok(screen) => Found { errors: Vec::new(), notices: screen.config().notices.clone() },
+        Ok(screen) => {
+            let config = screen.config();
+            let Gathered { keyring, unset, wrong } = Keyring::gather(&config.tag, &|name| std::env::var(name));
+            let mut notices = config.notices.clone();
+            notices.extend(unset.iter().map(|problem| Problem { message: format!("{} here", problem.message), ..problem.clone() }));
+            if unset.is_empty() && wrong.is_empty() {
+                notices.extend(keyring.notices(super::register::now()));
+            }
+            Found { errors: wrong.iter().cloned().collect(), notices }
+        }
         Err(problems) => Found { errors: problems.iter().cloned().collect(), notices: Vec::new() },
     }
 }
