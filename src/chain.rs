@@ -122,7 +122,11 @@ impl Lines<'_> {
     /// Whether nothing came.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.tag.is_empty() && self.chain.is_empty() && self.trail.is_empty() && self.signature.is_empty() && self.signature_input.is_empty()
+        self.tag.is_empty()
+            && self.chain.is_empty()
+            && self.trail.is_empty()
+            && self.signature.is_empty()
+            && self.signature_input.is_empty()
     }
 }
 
@@ -278,7 +282,9 @@ impl<'j> Judge<'j, '_> {
             match custody.enter(keyid, &signed.input.nonce, until, self.now) {
                 Entered::New | Entered::Forgotten => {}
                 Entered::Seen => return Err((FindingCode::ChainReplayed, format!("signed by {}, and seen before", node.id))),
-                Entered::Busy => return Err((FindingCode::ChainReplayed, "whether it was seen before can't be told: too many at once".into())),
+                Entered::Busy => {
+                    return Err((FindingCode::ChainReplayed, "whether it was seen before can't be told: too many at once".into()));
+                }
             }
         }
         Ok(verified)

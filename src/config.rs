@@ -16,8 +16,8 @@ use crate::finding::{Action, FindingCode};
 use crate::names::{Authority, HeaderName, HeaderText, Network, NodeId, RouteName, Text, TrustedKey, Url, UrlPath, VariableName, hex};
 use crate::region::{RegionSettings, Regions, Residency, SetId};
 use crate::register::{Binding, InlineRegister, Register};
-use crate::signature;
 use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, Table, Whole, Word, object, read_document, suggestion, words};
+use crate::signature;
 
 /// The configuration of a node, ready for requests.
 #[derive(Debug)]

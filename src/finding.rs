@@ -259,10 +259,7 @@ impl FindingCode {
     /// configurations may already name them, and documented as not yet fired.
     #[must_use]
     pub const fn fires(self) -> bool {
-        !matches!(
-            self,
-            Self::SharingAddresses | Self::SharingCountries | Self::SharingVelocity
-        )
+        !matches!(self, Self::SharingAddresses | Self::SharingCountries | Self::SharingVelocity)
     }
 }
 

@@ -14,8 +14,8 @@
 
 pub mod request;
 
-pub mod evidence;
 pub mod chain;
+pub mod evidence;
 pub mod identity;
 pub mod lookups;
 

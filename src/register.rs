@@ -10,8 +10,8 @@ use std::rc::Rc;
 
 use crate::finding::{Action, FindingCode};
 use crate::key::{VerifyingKey, Window};
-use crate::ordered;
 use crate::names::{CredentialDigest, CustomerId, HeaderText, LAST_SECOND, Network, NodeId, Text, UnixSeconds};
+use crate::ordered;
 use crate::region::{CountryCode, Residency};
 use crate::shape::{Json, Path, Problems, Shape, Table, object, words};
 
@@ -411,8 +411,13 @@ impl Register {
     pub fn new(inline: InlineRegister, at: &Path<'_>, problems: &mut Problems) -> Self {
         let customers_at = Path::Member(at, "customers");
         let mut ids: HashMap<String, usize> = HashMap::new();
-        let mut register =
-            Self { nodes: Nodes::default(), customers: Vec::new(), by_credential: HashMap::default(), by_certificate: HashMap::new(), by_claim: HashMap::new() };
+        let mut register = Self {
+            nodes: Nodes::default(),
+            customers: Vec::new(),
+            by_credential: HashMap::default(),
+            by_certificate: HashMap::new(),
+            by_claim: HashMap::new(),
+        };
         for (i, customer) in inline.customers.iter().enumerate() {
             let here = Path::Element(&customers_at, i);
             if let Some(first) = ids.insert(customer.id.to_string(), i) {

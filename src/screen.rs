@@ -92,7 +92,16 @@ impl Screen {
         let customer = identity.customer();
         let origin = lookups.origin(&evidence);
         let geography = rules::geography(&evidence, &origin, &received, customer);
-        let grounds = rules::Grounds { config, lookups, evidence: &evidence, presented: &presented, received: &received, identity: &identity, origin: &origin, now };
+        let grounds = rules::Grounds {
+            config,
+            lookups,
+            evidence: &evidence,
+            presented: &presented,
+            received: &received,
+            identity: &identity,
+            origin: &origin,
+            now,
+        };
         let findings = rules::findings(grounds);
         let mut weighed = weigh(&config.policy, customer, findings, now);
         let mut verdict = verdict(config.policy.mode, chain_is_identity, &weighed);

@@ -277,7 +277,18 @@ pub fn sign(
     let list = [r#"(""#, &covered.join(r#"" ""#), r#"")"#].concat();
     let (created, expires) = (created.0.to_string(), expires.0.to_string());
     let parts = [
-        &list, ";created=", &created, ";expires=", &expires, ";nonce=\"", nonce, r#"";alg="ed25519";keyid=""#, keyid, r#"";tag=""#, TAG, "\"",
+        &list,
+        ";created=",
+        &created,
+        ";expires=",
+        &expires,
+        ";nonce=\"",
+        nonce,
+        r#"";alg="ed25519";keyid=""#,
+        keyid,
+        r#"";tag=""#,
+        TAG,
+        "\"",
     ];
     let params = parts.concat();
     let base = base(covered.iter().copied(), &params, message).ok()?;
@@ -321,7 +332,8 @@ impl<'a> Message<'a> {
         if let Some((_, value)) = self.values.iter().find(|(other, _)| *other == name) {
             return Some((*value).into());
         }
-        let mut lines = self.fields.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.trim_ascii());
+        let mut lines =
+            self.fields.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.trim_ascii());
         let first = lines.next()?;
         match lines.next() {
             None => Some(first.into()),

@@ -3,15 +3,16 @@
 use std::net::IpAddr;
 
 use proptest::prelude::*;
+use waybill::chain::Custody;
 use waybill::config::{ClientAddressSettings, Config, ForwardingHeader};
 use waybill::evidence::address::{ClientAddress, address_with_port};
-use waybill::evidence::signature::SignatureHeaders;
 use waybill::outcome::{Outcome, apply};
 use waybill::path;
 use waybill::region::{CountryCode, Place};
 use waybill::request::{Request, Time, TlsNames};
 use waybill::screen::Screen;
 use waybill::shape::Word;
+use waybill::signature::Signatures;
 
 /// A configuration that looks at every kind of place.
 const CONFIG: &str = include_str!("corpus/config/valid/full.json");
@@ -85,7 +86,7 @@ proptest! {
         );
         let screen = Screen::parse(&config).unwrap();
         let request = request(&path, &headers, &peer);
-        let decision = screen.decide(&request, None, "p".into());
+        let decision = screen.decide(&request, None, &mut Custody::default(), "p".into());
         let Outcome::Forward(edits) = &decision.outcome else {
             prop_assert!(decision.verdict.status().is_some());
             return Ok(());
@@ -112,9 +113,9 @@ proptest! {
         let given = ["x-api-key", "authorization", "sec-websocket-protocol", "x-geo-country"];
         let screen = Screen::parse(&CONFIG.replace("\"mode\": \"report\"", "\"mode\": \"enforce\"")).unwrap();
         let mut all = vec![("x-api-key", b"a".to_vec()), ("x-geo-country", country.as_bytes().to_vec())];
-        let plain = screen.decide(&request(b"/v1/messages", &all, b"203.0.113.9"), None, String::new()).verdict.action.strength();
+        let plain = screen.decide(&request(b"/v1/messages", &all, b"203.0.113.9"), None, &mut Custody::default(), String::new()).verdict.action.strength();
         all.extend(headers.into_iter().filter(|(name, _)| !given.contains(name)));
-        let forged = screen.decide(&request(b"/v1/messages", &all, b"203.0.113.9"), None, String::new()).verdict.action.strength();
+        let forged = screen.decide(&request(b"/v1/messages", &all, b"203.0.113.9"), None, &mut Custody::default(), String::new()).verdict.action.strength();
         prop_assert!(forged >= plain);
     }
 
@@ -157,13 +158,13 @@ proptest! {
 
     #[test]
     fn signatures_of_others_are_left_alone_and_ours_never_stay(input in "[ -~]{0,60}", signature in proptest::collection::vec(any::<u8>(), 0..40)) {
-        let left = SignatureHeaders::without_ours(&[input.as_bytes()], &[&signature]);
-        if left.had_ours {
-            let again = SignatureHeaders::without_ours(
+        let left = Signatures::take(&[input.as_bytes()], &[&signature]);
+        if left.ours.is_some() {
+            let again = Signatures::take(
                 &[left.signature_input.as_deref().unwrap_or_default().as_bytes()],
                 &[left.signature.as_deref().unwrap_or_default().as_bytes()],
             );
-            prop_assert!(!again.had_ours);
+            prop_assert!(again.ours.is_none());
         }
     }
 

@@ -114,7 +114,11 @@ impl Custody {
             let steady = tag.rsplit_once(", at=").map_or(tag.as_str(), |(steady, _)| steady);
             place = [steady, "\n", &chain, "\n", message.authority].concat().into_bytes();
             let left = lifetime.checked_div(4).unwrap_or(0);
-            let fresh = |known: &&Outgoing| known.keyid == signer.keyid && known.expires.0.saturating_sub(left) > now.0 && known.expires.0.saturating_sub(lifetime) <= now.0;
+            let fresh = |known: &&Outgoing| {
+                known.keyid == signer.keyid
+                    && known.expires.0.saturating_sub(left) > now.0
+                    && known.expires.0.saturating_sub(lifetime) <= now.0
+            };
             if let Some(known) = self.signed.get(&place).filter(fresh) {
                 return Some(known.clone());
             }

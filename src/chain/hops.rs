@@ -150,7 +150,7 @@ pub fn append(before: Option<(&[u8], Prev)>, node: &str, customer: Option<&str>,
         if let Some((_, prev)) = &before {
             hop = hop.parameter(PREV, RefBareItem::ByteSequence(prev));
         }
-        drop(hop.finish());
+        let _ = hop.finish();
     }
     list.finish()?;
     match before {

@@ -8,8 +8,8 @@ use std::cell::Cell;
 
 use sfv::{BareItem, KeyRef, ListEntry, ListSerializer, Parser, RefBareItem, StringRef, key_ref};
 
-use super::hops::{Claims, Hop, prev_of};
 use super::Opened;
+use super::hops::{Claims, Hop, prev_of};
 use crate::key::SIGNATURE_LENGTH;
 use crate::register::{Binding, Node, NodeKey};
 use crate::signature::{self, Input, Message, Signed};
@@ -120,7 +120,13 @@ fn show(member: &ListEntry, text: &[u8], chain: &[u8], (hop, next): (&Hop, &Hop)
     }
     let values = [("compliance-tag", tag), ("compliance-chain", chain)];
     let base = input.base(&Message { authority, values: &values, ..*message }).map_err(|_| "it covers what isn't there")?;
-    Ok(Shown::Signature(Box::new(Member { signed: Signed { input, signature }, base, claims, text: text.to_vec(), verifies: Cell::new(None) })))
+    Ok(Shown::Signature(Box::new(Member {
+        signed: Signed { input, signature },
+        base,
+        claims,
+        text: text.to_vec(),
+        verifies: Cell::new(None),
+    })))
 }
 
 /// For each earlier hop why it isn't proven, by the keys of the register.
@@ -165,7 +171,7 @@ pub fn onward(opened: &Opened, unproven: &[Option<String>]) -> Option<String> {
         drop(pair.bare_item(RefBareItem::ByteSequence(&opened.tag)));
         drop(pair.bare_item(RefBareItem::ByteSequence(&opened.signed.signature)));
         let member = pair.finish().parameter(AUTHORITY, StringRef::from_str(&opened.authority).ok()?);
-        drop(member.parameter(PARAMS, StringRef::from_str(opened.signed.input.params()).ok()?).finish());
+        let _ = member.parameter(PARAMS, StringRef::from_str(opened.signed.input.params()).ok()?).finish();
     }
     list.finish()?;
     trail.push_str(&own);

@@ -8,9 +8,9 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
 use super::keeper::Keeper;
+use crate::chain::Custody;
 use crate::event::Ledger;
 use crate::finding::{Action, FindingCode};
-use crate::chain::Custody;
 use crate::keyring::Keyring;
 use crate::replay::InMemory;
 use crate::request::Request;
