@@ -56,6 +56,17 @@ pub struct Config {
     pub notices: Vec<Problem>,
 }
 
+/// What is worth knowing, as it is found. Never inlined: copies of this are kilobytes of the module.
+#[derive(Default)]
+struct Notices(Vec<Problem>);
+
+impl Notices {
+    #[inline(never)]
+    fn add(&mut self, path: &str, message: &str, help: &str) {
+        self.0.push(Problem { path: path.into(), message: message.into(), help: Some(help.into()) });
+    }
+}
+
 /// What is done about each finding, and under which revision.
 #[derive(Debug)]
 pub struct Policy {
@@ -278,15 +289,19 @@ object! {
     }
 }
 
+const READY_PATH: &str = "/.well-known/waybill/ready";
+const DIRECTORY_PATH: &str = "/.well-known/http-message-signatures-directory";
+const DISCLOSURE_PATH: &str = "/.well-known/waybill/disclosure";
+
 object! {
     /// Paths that the node answers itself, whoever asks.
     pub struct EndpointSettings {
         /// Whether the node has a register, for load balancers and Kubernetes: 200, or 503 until then
-        ready: Endpoint = Self::default().ready,
+        ready: Endpoint = Endpoint::at(READY_PATH),
         /// The public keys that it signs with, a JWK Set (draft-meunier-webbotauth-httpsig-directory)
-        directory: Endpoint = Self::default().directory,
+        directory: Endpoint = Endpoint::at(DIRECTORY_PATH),
         /// Who runs the node, what it reads, and where to appeal
-        disclosure: Endpoint = Self::default().disclosure,
+        disclosure: Endpoint = Endpoint::at(DISCLOSURE_PATH),
     }
 }
 
@@ -473,31 +488,28 @@ impl Config {
 
     /// Notes what has no effect, or more effect than it seems.
     fn find_notices(&self, otlp: bool) -> Vec<Problem> {
-        let mut notices = Vec::new();
-        let mut notice = |path: &str, message: String, help: &str| {
-            notices.push(Problem { path: path.into(), message, help: Some(help.into()) });
-        };
+        let mut notices = Notices::default();
         if !self.tag.keys.is_empty() {
-            self.find_signing_notices(&mut notice);
+            self.find_signing_notices(&mut notices);
         }
         if otlp {
-            notice(
+            notices.add(
                 "$.reports.otlp",
-                "this version doesn't send events to a collector yet".into(),
+                "this version doesn't send events to a collector yet",
                 "Envoy's access loggers can: see docs/configuration.md",
             );
         }
         if self.register.is_some() && self.geo.origin.iter().any(|source| source.header.is_none()) {
-            notice(
+            notices.add(
                 "$.geo.origin",
-                "there is no snapshot, so its address table knows no country".into(),
+                "there is no snapshot, so its address table knows no country",
                 "set a header by Envoy's geoip filter",
             );
         }
         if self.geo.origin.is_empty() {
-            notice(
+            notices.add(
                 "$.geo.origin",
-                "no source says where calls come from: every request is `geo.unknown`".into(),
+                "no source says where calls come from: every request is `geo.unknown`",
                 "set a header by Envoy's geoip filter and name it here",
             );
         }
@@ -508,43 +520,43 @@ impl Config {
                     "these are neither supported nor restricted, so requests from there get through with a report: {}",
                     unlisted.join(" ")
                 );
-                notice("$.regions", message, "name those in `restricted` that the provider's terms exclude");
+                notices.add("$.regions", &message, "name those in `restricted` that the provider's terms exclude");
             }
         }
         if self.policy.mode == Mode::Report {
-            notice(
+            notices.add(
                 "$.policy.mode",
-                "report: only callers that nobody can identify are refused".into(),
+                "report: only callers that nobody can identify are refused",
                 "`enforce` makes findings take effect",
             );
         }
         if self.disclosure.appeal_url.is_none() {
-            notice("$.disclosure.appeal_url", "refused callers aren't told where to appeal".into(), "give an address");
+            notices.add("$.disclosure.appeal_url", "refused callers aren't told where to appeal", "give an address");
         }
-        notices
+        notices.0
     }
 
     /// Notes signatures that the next node may not take.
-    fn find_signing_notices(&self, notice: &mut dyn FnMut(&str, String, &str)) {
+    fn find_signing_notices(&self, notices: &mut Notices) {
         if self.node.upstream_authority.is_none() {
-            notice(
+            notices.add(
                 "$.node.upstream_authority",
-                "tags are signed for whatever name the client asked for, which the next hop may not answer to".into(),
+                "tags are signed for whatever name the client asked for, which the next hop may not answer to",
                 "what the next hop is called, as the route's `host_rewrite_literal` sets it",
             );
         }
         for (name, _) in self.routes.iter().filter(|(_, route)| route.authority.is_none()) {
-            notice(
+            notices.add(
                 &format!("$.routes.{name}.authority"),
-                "tags are signed for whatever name the client asked for, which the next hop may not answer to".into(),
+                "tags are signed for whatever name the client asked for, which the next hop may not answer to",
                 "what the next hop is called there, as the route's `host_rewrite_literal` sets it",
             );
         }
         let ChainSettings { max_lifetime_seconds: Whole(usual), .. } = ChainSettings::default();
         if self.tag.lifetime_seconds.0 > usual {
-            notice(
+            notices.add(
                 "$.tag.lifetime_seconds",
-                format!("other nodes take signatures that hold {usual} seconds at most, unless theirs say otherwise"),
+                &format!("other nodes take signatures that hold {usual} seconds at most, unless theirs say otherwise"),
                 "a minute is enough: a node signs each request anew",
             );
         }
@@ -559,15 +571,12 @@ impl Default for ChainSettings {
 
 impl Default for EndpointSettings {
     fn default() -> Self {
-        Self {
-            ready: Endpoint::at("/.well-known/waybill/ready"),
-            directory: Endpoint::at("/.well-known/http-message-signatures-directory"),
-            disclosure: Endpoint::at("/.well-known/waybill/disclosure"),
-        }
+        Self { ready: Endpoint::at(READY_PATH), directory: Endpoint::at(DIRECTORY_PATH), disclosure: Endpoint::at(DISCLOSURE_PATH) }
     }
 }
 
 impl Endpoint {
+    #[inline(never)]
     fn at(path: &str) -> Self {
         Self(UrlPath::parse(path).ok())
     }

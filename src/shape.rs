@@ -11,7 +11,7 @@ mod json;
 
 use std::fmt;
 
-pub use json::{Json, Number};
+pub use json::Json;
 
 /// One mistake in a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
