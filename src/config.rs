@@ -419,27 +419,21 @@ impl Config {
         let inline_regions = document.register.as_ref().and_then(|register| register.regions.clone());
         match (json.get("snapshot"), json.get("register")) {
             (Some(_), Some(_)) => {
-                problems.note(root, "`snapshot` and `register` exclude each other", Some("keep the one that holds your customers".into()))
+                problems.wrong(root, "`snapshot` and `register` exclude each other", "keep the one that holds your customers")
             }
-            (None, None) => {
-                problems.note(root, "neither `snapshot` nor `register` is there", Some("a first run wants an inline `register`".into()))
-            }
+            (None, None) => problems.wrong(root, "neither `snapshot` nor `register` is there", "a first run wants an inline `register`"),
             (Some(_), None) if json.get("regions").is_some() => {
-                problems.note(
-                    &under("regions"),
-                    "regions come from the snapshot",
-                    Some("set them in the register that it is compiled from".into()),
-                );
+                problems.wrong(&under("regions"), "regions come from the snapshot", "set them in the register that it is compiled from");
             }
             _ => {}
         }
         if document.snapshot.as_ref().is_some_and(|snapshot| snapshot.trusted_keys.is_empty()) {
             let snapshot_at = under("snapshot");
             let help = "the public part of the key that compiles it, as `waybill keygen` prints it";
-            problems.note(&Path::Member(&snapshot_at, "trusted_keys"), "no key is trusted, so no snapshot can be taken", Some(help.into()));
+            problems.wrong(&Path::Member(&snapshot_at, "trusted_keys"), "no key is trusted, so no snapshot can be taken", help);
         }
         if document.regions.is_some() && inline_regions.is_some() {
-            problems.note(&under("regions"), "regions stand here and in `register`", Some("keep one of the two".into()));
+            problems.wrong(&under("regions"), "regions stand here and in `register`", "keep one of the two");
         }
         let provider_name = document.provider.as_ref().map(|provider| provider.name.as_str());
         let region_settings = document.regions.clone().or(inline_regions).unwrap_or_else(|| RegionSettings {
@@ -692,7 +686,7 @@ fn check_beta(is_set: bool, upstream: &Upstream, routes: &Table<RouteName, Upstr
         std::iter::once(upstream).chain(routes.iter().map(|(_, route)| route)).any(|to| matches!(to.convention, Convention::Anthropic(_)));
     if is_set && !used {
         let at = Path::Member(&Path::Root, "provider");
-        problems.note(&Path::Member(&at, "anthropic_beta"), "the provider isn't `anthropic`", Some("leave it out".into()));
+        problems.wrong(&Path::Member(&at, "anthropic_beta"), "the provider isn't `anthropic`", "leave it out");
     }
 }
 
@@ -704,7 +698,7 @@ fn check_reroutes(actions: &Table<FindingCode, Action>, register: Option<&Regist
             && !known.contains(&name.as_str())
         {
             let help = suggestion(name.as_str(), &known);
-            problems.note(&Path::Member(at, "reroute"), format!("`routes` has no entry `{name}`"), Some(help));
+            problems.wrong(&Path::Member(at, "reroute"), &format!("`routes` has no entry `{name}`"), &help);
         }
     };
     let policy_at = Path::Member(&Path::Root, "policy");
@@ -728,15 +722,11 @@ fn check_sources(sources: &[IdentitySource], problems: &mut Problems) {
     let identity_at = Path::Member(&Path::Root, "identity");
     let at = Path::Member(&identity_at, "sources");
     if sources.is_empty() {
-        problems.note(
-            &at,
-            "without a source nobody can be identified",
-            Some(r#"such as [{"header": "x-api-key"}, {"bearer": true}]"#.into()),
-        );
+        problems.wrong(&at, "without a source nobody can be identified", r#"such as [{"header": "x-api-key"}, {"bearer": true}]"#);
     }
     for (i, source) in sources.iter().enumerate() {
         if sources.iter().take(i).any(|earlier| earlier.place.same(&source.place)) {
-            problems.note(&Path::Element(&at, i), "this place stands twice", Some("remove one".into()));
+            problems.wrong(&Path::Element(&at, i), "this place stands twice", "remove one");
         }
     }
 }
@@ -748,7 +738,7 @@ fn check_keys(keys: &[KeySource], problems: &mut Problems) {
     for (i, key) in keys.iter().enumerate() {
         if keys.iter().take(i).any(|earlier| earlier.env == key.env) {
             let key_at = Path::Element(&at, i);
-            problems.note(&Path::Member(&key_at, "env"), "this variable stands twice", Some("name each key once".into()));
+            problems.wrong(&Path::Member(&key_at, "env"), "this variable stands twice", "name each key once");
         }
     }
 }
@@ -760,7 +750,7 @@ fn check_endpoints(endpoints: &EndpointSettings, problems: &mut Problems) {
     let all = [("ready", ready), ("directory", directory), ("disclosure", disclosure)];
     for (i, (name, Endpoint(path))) in all.iter().enumerate() {
         if path.is_some() && all.iter().take(i).any(|(_, Endpoint(earlier))| earlier == path) {
-            problems.note(&Path::Member(&at, name), "this path stands twice", Some("give each its own, or turn one `off`".into()));
+            problems.wrong(&Path::Member(&at, name), "this path stands twice", "give each its own, or turn one `off`");
         }
     }
 }

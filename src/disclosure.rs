@@ -4,7 +4,7 @@
 //! The signals aren't written down here a second time: header names come from the watch list that the code
 //! reads by, and a test holds the properties against what the filter asks its host for.
 
-use crate::config::{Config, CredentialPlace, San};
+use crate::config::{Claim, Config, CredentialPlace};
 use crate::evidence::Watch;
 use crate::ordered;
 use crate::shape::Json;
@@ -60,14 +60,15 @@ fn beside_headers(config: &Config) -> Vec<String> {
     }
     for source in &config.sources {
         if let CredentialPlace::Mtls(san) = source.place {
-            let kind = if san == San::Uri { "uri" } else { "dns" };
-            asked.push(format!("connection.{kind}_san_peer_certificate"));
+            asked.push(["connection.", san.as_str(), "_peer_certificate"].concat());
         }
     }
-    for claim in config.claims() {
-        asked.push(format!("metadata.filter_metadata.envoy.filters.http.jwt_authn.{}.{}", claim.provider, claim.claim));
+    for Claim { provider, claim } in config.claims() {
+        let name = ["metadata.filter_metadata.envoy.filters.http.jwt_authn", provider.as_str(), claim.as_str()].join(".");
+        // a claim may name both the caller and its user
+        if !asked.contains(&name) {
+            asked.push(name);
+        }
     }
-    let mut asked = ordered::sorted(asked);
-    asked.dedup(); // a claim may name both the caller and its user
     asked
 }

@@ -94,7 +94,7 @@ impl Keyring {
     fn add(&mut self, key: SigningKey, at: &Path<'_>, problems: &mut Problems) {
         let keyid = key.verifying_key().thumbprint();
         if self.signers.iter().any(|signer| signer.keyid == keyid) {
-            problems.note(at, format!("the key `{keyid}` stands twice"), Some("name each key once".into()));
+            problems.wrong(at, &format!("the key `{keyid}` stands twice"), "name each key once");
         } else {
             self.signers.push(Signer { key, keyid });
         }

@@ -165,6 +165,12 @@ impl Problems {
         self.0.push(Problem { path: at.to_string(), message: message.into(), help });
     }
 
+    /// Notes one mistake with a hint. Never inlined, and takes no ownership: where it is called it costs least.
+    #[inline(never)]
+    pub fn wrong(&mut self, at: &Path<'_>, message: &str, help: &str) {
+        self.note(at, message, Some(help.to_owned()));
+    }
+
     /// Notes that a text isn't what its place asks for.
     pub fn mismatch(&mut self, at: &Path<'_>, mismatch: Mismatch) {
         self.note(at, mismatch.message, mismatch.help);
