@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{Failure, print, read};
+use super::{Failure, complain, inspect, print, read};
 use crate::capture::{Captured, text_or_hex};
 use crate::finding::Action;
 use crate::identity::Identity;
@@ -25,6 +25,9 @@ pub(super) struct Arguments {
     /// The request: JSON, or HTTP as text
     #[arg(long, value_name = "FILE")]
     request: PathBuf,
+    /// The snapshot to look things up in, signed with a key that the configuration trusts
+    #[arg(long, value_name = "FILE")]
+    snapshot: Option<PathBuf>,
     /// The address of the machine at the other end of the connection, in place of the file's
     #[arg(long, value_name = "ADDRESS")]
     direct_peer: Option<String>,
@@ -46,7 +49,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let captured = captured.with(arguments.direct_peer.as_deref(), arguments.time.as_deref()).map_err(Failure::new)?;
     let owned = captured.own(screen.config());
     let request = owned.request();
-    let decision = screen.decide(&request, None, "explain".to_owned());
+    let settings = screen.config().snapshot.as_ref();
+    let snapshot = match (&arguments.snapshot, settings) {
+        (Some(path), Some(settings)) => Some(inspect::open(path, |key| settings.trusted_keys.iter().any(|trusted| trusted.key() == key))?),
+        (Some(_), None) => return Err(at(&arguments.config, Failure("no `snapshot` is configured: its customers stand in it".into()))),
+        (None, Some(_)) => {
+            complain("note: this configuration's customers come from a snapshot: without `--snapshot FILE` nobody is known");
+            None
+        }
+        (None, None) => None,
+    };
+    let decision = screen.decide(&request, snapshot.as_ref(), "explain".to_owned());
     if arguments.json {
         print(&format!("{:#}\n", as_json(&decision, &request)));
     } else {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Failure, print};
 use crate::compile::directory::grouped;
 use crate::config::Role;
+use crate::key::VerifyingKey;
 use crate::names::{CredentialDigest, TrustedKey};
 use crate::register::Customer;
 use crate::shape::Word as _;
@@ -48,7 +49,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let snapshot = open(&arguments.snapshot, &arguments.trusted_key)?;
+    let keys: Result<Vec<TrustedKey>, Failure> =
+        arguments.trusted_key.iter().map(|text| TrustedKey::parse(text).map_err(|mismatch| Failure(mismatch.message))).collect();
+    let keys = keys?;
+    let snapshot = open(&arguments.snapshot, |key| keys.is_empty() || keys.iter().any(|trusted| trusted.key() == key))?;
     if arguments.address.as_deref() == Some("-") {
         return stream(&snapshot);
     }
@@ -89,13 +93,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Reads and verifies a snapshot.
-pub(super) fn open(path: &PathBuf, trusted: &[String]) -> Result<Snapshot, Failure> {
-    let keys: Result<Vec<TrustedKey>, Failure> =
-        trusted.iter().map(|text| TrustedKey::parse(text).map_err(|mismatch| Failure(mismatch.message))).collect();
-    let keys = keys?;
+pub(super) fn open(path: &PathBuf, trusts: impl Fn(&VerifyingKey) -> bool) -> Result<Snapshot, Failure> {
     let at = |message: String| Failure(format!("{}: {message}", path.display()));
     let bytes = std::fs::read(path).map_err(|error| at(format!("can't be read: {error}")))?;
-    let trusts = |key: &_| keys.is_empty() || keys.iter().any(|trusted| trusted.key() == key);
     Snapshot::read(bytes, trusts).map_err(|refused| at(refused.to_string()))
 }
 
