@@ -156,6 +156,27 @@ fn the_documented_register_is_one() {
     assert!(document.contains(&indented(&errors)), "{errors}");
 }
 
+/// A list by AS number may have a number that is mistyped or gone: that is no mistake, but said.
+#[test]
+fn numbers_that_nobody_announces_are_noted() {
+    let mut files = one("customers.json", "{\"customers\": []}".into());
+    let settings = r#"{"schema": 1, "networks": [
+        {"name": "asn", "file": "networks/asn.mmdb", "gives": "asn", "date": "2026-01-01T00:00:00Z"},
+        {"name": "vpn", "file": "networks/vpn.txt", "class": "vpn", "date": "2026-01-01T00:00:00Z"}]}"#;
+    files.documents.insert("register.json".into(), settings.into());
+    files
+        .documents
+        .insert("networks/asn.mmdb".into(), std::fs::read(Path::new(ROOT).join("tests/data/mmdb/GeoLite2-ASN-Test.mmdb")).unwrap());
+    files.documents.insert("networks/vpn.txt".into(), "AS1221\nAS64500\nAS64501\n".into());
+    let (directory, remarks) = read(files, NOW);
+    assert!(
+        told(&remarks.notices).contains("networks/vpn.txt: no source knows networks of AS64500 AS64501\n"),
+        "{}",
+        told(&remarks.notices)
+    );
+    assert!(directory.unwrap().networks.sources[1].networks > 0);
+}
+
 #[test]
 fn machines_get_file_and_line() {
     let folder = Path::new(ROOT).join("tests/corpus/register/contradictory/duplicates-lines");

@@ -81,7 +81,7 @@ object! {
 pub struct Share(pub Option<i64>);
 
 /// The whole of a company, in basis points.
-const WHOLE: u32 = 10_000;
+pub(super) const WHOLE: u32 = 10_000;
 
 /// Entities and holdings that fit together.
 #[derive(Debug)]
