@@ -77,10 +77,15 @@ def compile_register() -> str:
     return waybill("compile", REGISTER, "-o", SNAPSHOT, "--sign-key", KEY)
 
 
+def short(argument: str | Path) -> str:
+    """Paths as seen from the root, which is how messages then show them."""
+    return os.path.relpath(argument, ROOT) if isinstance(argument, Path) and argument.is_absolute() else str(argument)
+
+
 def waybill(*arguments: str | Path) -> str:
     """What the command line prints; a failure says why."""
     try:
-        done = subprocess.run([WAYBILL, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run([WAYBILL, *map(short, arguments)], cwd=ROOT, capture_output=True, text=True, check=False)
     except OSError as error:
         raise DataError(f"{WAYBILL}: {error.strerror}; `./build.sh` makes it") from None
     if done.returncode != 0:
