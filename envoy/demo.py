@@ -215,7 +215,7 @@ def tell(running):
     print_register(compiled)
     change_the_register()
     print_metrics()
-    print_where_next(envoy, outcome_of(outcomes, "geo.restricted"))
+    print_where_next(envoy, outcome_of(outcomes, "ownership.restricted"))
     return 0
 
 
@@ -256,6 +256,7 @@ def start_envoy(running, envoy):
     try:
         wait_until_ready(process, "Envoy", ADMIN, "/ready", f"{ENVOY_LOG} says why; it ends:")
         wait_until_ready(process, "the snapshot", GATEWAY, READY, f"{ENVOY_LOG} says why; it ends:")
+        time.sleep(0.2)  # one worker has it; the others look for it ten times a second
     except Failure as failure:
         last_words = ENVOY_LOG.read_text(errors="replace").splitlines()[-5:]
         raise Failure("\n".join([str(failure), *last_words])) from None
