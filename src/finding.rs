@@ -212,7 +212,7 @@ impl FindingCode {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::SnapshotMissing => 503,
+            Self::SnapshotMissing | Self::SnapshotStale => 503,
             Self::IdentityMissing | Self::IdentityUnknown | Self::IdentityExpired => 401,
             _ => 403,
         }
@@ -244,10 +244,7 @@ impl FindingCode {
     pub const fn fires(self) -> bool {
         !matches!(
             self,
-            Self::SnapshotStale
-                | Self::NetworkAnonymizer
-                | Self::NetworkHosting
-                | Self::ChainMissing
+            Self::ChainMissing
                 | Self::ChainInvalid
                 | Self::ChainExpired
                 | Self::ChainReplayed

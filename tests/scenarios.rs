@@ -7,8 +7,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use waybill::capture::Captured;
+use waybill::compile::directory::{self, Files};
 use waybill::compile::networks::AddressTable;
 use waybill::compile::write::{Material, write};
+use waybill::compile::{Order, compile};
 use waybill::finding::FindingCode;
 use waybill::key::{SigningKey, Window};
 use waybill::names::UnixSeconds;
@@ -25,7 +27,12 @@ fn the_core_decides_as_the_table_says() {
     for (file, case, config) in cases() {
         played += 1;
         let name = format!("{file}/{}", case["name"].as_str().unwrap());
-        if let Err(why) = play(&case, &config, None) {
+        let played = match case.get("register") {
+            Some(files) => from_files(&config, files, case["made"].as_i64().unwrap())
+                .and_then(|(config, snapshot)| play(&case, &config, Some(&snapshot))),
+            None => play(&case, &config, None),
+        };
+        if let Err(why) = played {
             failures.push(format!("{name}: {why}"));
         }
         // the same customers and regions out of a snapshot decide the same
@@ -56,9 +63,14 @@ fn cases() -> impl Iterator<Item = (String, Value, Value)> {
     files.into_iter().flat_map(|path| {
         let file: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).expect("a scenario file is JSON");
         let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
-        file["cases"].as_array().unwrap().clone().into_iter().map(move |case| {
+        file["cases"].as_array().unwrap().clone().into_iter().map(move |mut case| {
             let mut config = file["config"].clone();
             merge(&mut config, &case["config"]);
+            for member in ["register", "made"] {
+                if let (Some(value), None) = (file.get(member), case.get(member)) {
+                    case[member] = value.clone();
+                }
+            }
             (stem.clone(), case, config)
         })
     })
@@ -100,6 +112,20 @@ fn compiled(config: &Value) -> Result<(Value, Snapshot), String> {
     members.remove("regions");
     let key = key.verifying_key().to_base64();
     members.insert("snapshot".into(), json!({"cluster": "c", "authority": "a", "path": "/s", "trusted_keys": [key]}));
+    Ok((config, snapshot))
+}
+
+/// A register of files as a snapshot, and the configuration that trusts its key.
+fn from_files(config: &Value, files: &Value, made: i64) -> Result<(Value, Snapshot), String> {
+    let bytes = |content: &Value| content.as_str().map_or_else(|| content.to_string(), ToOwned::to_owned).into_bytes();
+    let documents = files.as_object().unwrap().iter().map(|(name, content)| (name.clone(), bytes(content))).collect();
+    let (register, remarks) = directory::read(Files { documents, others: BTreeSet::new() }, UnixSeconds(made));
+    let register = register.ok_or_else(|| format!("{:?}", remarks.errors))?;
+    let key = SigningKey::new(&[7; 32], Window::default());
+    let compiled = compile(register, &Order { sequence: 1, created: UnixSeconds(made), key: &key }).map_err(|error| error.to_string())?;
+    let snapshot = Snapshot::read(compiled.file, |signer| *signer == key.verifying_key()).map_err(|refused| refused.to_string())?;
+    let mut config = config.clone();
+    config["snapshot"]["trusted_keys"] = json!([key.verifying_key().to_base64()]);
     Ok((config, snapshot))
 }
 

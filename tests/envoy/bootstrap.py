@@ -31,20 +31,23 @@ class Node:
     direct_response: bool = False  # Envoy answers by itself: load without an upstream
     log: bool = True  # without it, what Envoy's access logger costs is left out
     discovery: Path | None = None  # a file that holds the filter's configuration (ECDS), see `discovered`
+    clusters: dict = field(default_factory=dict)  # more clusters by name, and the local ports of their servers
     events: Path = Path("/dev/null")
     port: int = 0  # once it runs
 
 
 def bootstrap(nodes, upstream_port, certificates):
     """The whole configuration. Ports are chosen by the system: Envoy's admin interface tells which."""
-    clusters = {name for node in nodes for name in ("default", *route_names(node))}
+    clusters = {name: upstream_port for node in nodes for name in ("default", *route_names(node))}
+    for node in nodes:
+        clusters |= node.clusters
     return {
         "node": {"id": "test", "cluster": "test"},
         "admin": {"address": address(0)},
         "stats_config": {"stats_tags": STATS_TAGS},
         "static_resources": {
             "listeners": [listener(node, certificates) for node in nodes],
-            "clusters": [cluster(name, upstream_port) for name in sorted(clusters)],
+            "clusters": [cluster(name, port) for name, port in sorted(clusters.items())],
         },
     }
 

@@ -37,6 +37,7 @@ class Envoy:
 
     def __enter__(self):
         command = [*command_line(self.folder / "envoy.json"), "--concurrency", str(self.concurrency)]
+        command += ["--component-log-level", "wasm:info"]
         command += ["--admin-address-path", self.folder / "admin", "--file-flush-interval-msec", "10"]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)

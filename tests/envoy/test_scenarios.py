@@ -8,14 +8,17 @@ in its reply, in what goes on to the upstream and in the event; and what an oper
 import json
 import re
 import subprocess
+import time
 from collections import Counter
 
 import jsonschema
 import pytest
 
-from harness import ROOT, WAYBILL, node
+from harness import ROOT, WAYBILL, node, until
+from snapshots import Register, Server
 
 SCENARIOS = ROOT / "tests" / "scenarios"
+READY = "/.well-known/waybill/ready"
 SCHEMA = ROOT / "docs" / "event.schema.json"
 ADDED_BY_ENVOY = {"host", "x-forwarded-proto", "content-length", "x-test-cluster"}
 MOMENTS = [  # what differs between two decisions on the same request: the clock and chance
@@ -45,27 +48,67 @@ def cases():
         scenario = json.loads(path.read_text())
         for case in scenario["cases"]:
             config = merged(scenario["config"], case.get("config", {}))
-            yield pytest.param({**case, "config": config}, id=f"{path.stem}/{case['name']}")
+            files = {member: scenario[member] for member in ("register", "made") if member in scenario}
+            yield pytest.param({**files, **case, "config": config}, id=f"{path.stem}/{case['name']}")
 
 
 def node_key(case):
-    return json.dumps(case["config"], sort_keys=True), "tls" in case["request"]
+    return json.dumps([case["config"], case.get("register"), case.get("made")], sort_keys=True), "tls" in case["request"]
 
 
 @pytest.fixture(scope="module")
-def nodes():
-    """One listener for each configuration that stands in the table."""
+def snapshots(tmp_path_factory):
+    """Each register of files that stands in the table, compiled and served."""
+    found = {}
+
+    def snapshot(case):
+        key = json.dumps([case["register"], case["made"]])
+        if key not in found:
+            found[key] = Snapshot(tmp_path_factory.mktemp("register"), f"snapshots-{len(found)}", case)
+        return found[key]
+
+    return snapshot
+
+
+class Snapshot:
+    """A register of files as a node finds it: compiled at a given second, and served."""
+
+    def __init__(self, folder, cluster, case):
+        register = Register(folder / "register")
+        for name, content in case["register"].items():
+            (register.folder / name).parent.mkdir(exist_ok=True)
+            (register.folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+        self.file = folder / "snapshot"
+        self.file.write_bytes(register.compiled(1, age=int(time.time()) - case["made"]))
+        self.trusted, self.cluster, self.server = register.trusted, cluster, Server(self.file.read_bytes())
+
+    def asked_for_by(self, config):
+        return merged(config, {"snapshot": {"cluster": self.cluster, "trusted_keys": [self.trusted]}})
+
+
+@pytest.fixture(scope="module")
+def nodes(snapshots):
+    """One listener for each configuration and register that stands in the table."""
     found = {}
     for param in cases():
         case = param.values[0]
-        if "core_only" not in case["expect"]:
-            found.setdefault(node_key(case), node(f"node-{len(found)}", case["config"], tls="tls" in case["request"]))
+        if "core_only" in case["expect"] or node_key(case) in found:
+            continue
+        config, more = case["config"], {}
+        if "register" in case:
+            snapshot = snapshots(case)
+            config, more = snapshot.asked_for_by(config), {"clusters": {snapshot.cluster: snapshot.server.port}}
+        found[node_key(case)] = node(f"node-{len(found)}", config, tls="tls" in case["request"], **more)
     return found
 
 
 @pytest.fixture(scope="module")
 def lab(start, nodes):
-    return start(*nodes.values())
+    lab = start(*nodes.values())
+    for each in nodes.values():
+        if each.clusters:
+            until(10, "the snapshot", lambda name=each.name: lab.play(name, {"path": READY}).response.status == 200, lab.log)
+    return lab
 
 
 @pytest.fixture(scope="module", params=cases())
@@ -106,8 +149,8 @@ def test_event(case, played):
             assert event[name] == expect[name], name
 
 
-def test_desk_agrees(case, played, tmp_path):
-    explained = explain(case, tmp_path)
+def test_desk_agrees(case, played, snapshots, tmp_path):
+    explained = explain(case, snapshots(case) if "register" in case else None, tmp_path)
     event = played.event
     verdict = explained["verdict"]
     assert (verdict["action"], verdict["would_be"], verdict["reason"]) == (
@@ -133,12 +176,13 @@ def assert_same_refusal(explained, response, request_id):
     assert {(name.lower(), value) for name, value in explained["headers"]} <= headers
 
 
-def explain(case, folder):
+def explain(case, snapshot, folder):
     """What `waybill explain` says about the case."""
     config, request = folder / "config.json", folder / "request.json"
-    config.write_text(json.dumps(case["config"]))
+    config.write_text(json.dumps(snapshot.asked_for_by(case["config"]) if snapshot else case["config"]))
     request.write_text(json.dumps(case["request"]))
     command = [WAYBILL, "explain", "--config", config, "--request", request, "--json"]
+    command += ["--snapshot", snapshot.file] if snapshot else []
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, f"waybill explain failed:\n{done.stderr}"
     return json.loads(done.stdout)
