@@ -115,6 +115,11 @@ validate_envoy_files() {
     for file in $(grep -l '^static_resources:' envoy/*.yaml); do
         step "envoy --mode validate -c $file" "$ENVOY" --mode validate --log-level error -c "$file"
     done
+    if have nginx; then
+        step "nginx -t -c envoy/nginx.conf" nginx -p . -c envoy/nginx.conf -e stderr -t -q
+    else
+        skip "check of envoy/nginx.conf: there is no nginx"
+    fi
 }
 
 # --- tools: all are looked for before anything starts ------------------------------------------------------------
