@@ -727,6 +727,7 @@ struct Server {
 #[derive(Debug, Clone)]
 enum Fault {
     Status(u16),
+    BreaksOff,
     Short,
     Altered,
     /// Another file is there from now on
@@ -741,7 +742,7 @@ impl Server {
     }
 
     /// Status, entity tag and body.
-    fn serve(&mut self, ask: &Ask) -> (u16, Option<String>, Vec<u8>) {
+    fn serve(&mut self, ask: &Ask) -> (Option<u16>, Option<String>, Vec<u8>) {
         let number = self.asks.len();
         self.asks.push(ask.range.clone());
         let fault = self.fault.take_if(|(at, _)| *at == number).map(|(_, fault)| fault);
@@ -750,7 +751,7 @@ impl Server {
         }
         let etag = self.etags.then(|| self.etag());
         if etag.is_some() && ask.etag == etag {
-            return (304, etag, Vec::new());
+            return (Some(304), etag, Vec::new());
         }
         let range = (ask.range.start as usize).min(self.file.len())..(ask.range.end as usize).min(self.file.len());
         let (status, mut body) = match (self.no_ranges, range.is_empty()) {
@@ -760,12 +761,13 @@ impl Server {
         };
         self.sent += body.len();
         match fault {
-            Some(Fault::Status(status)) => return (status, None, b"error".to_vec()),
+            Some(Fault::Status(status)) => return (Some(status), None, b"error".to_vec()),
+            Some(Fault::BreaksOff) => return (None, None, Vec::new()),
             Some(Fault::Short) => drop(body.pop()),
             Some(Fault::Altered) => *body.last_mut().unwrap() ^= 1,
             Some(Fault::Other(_) | Fault::Store) | None => {}
         }
-        (status, etag, body)
+        (Some(status), etag, body)
     }
 }
 
@@ -946,6 +948,7 @@ fn whatever_fails_the_last_good_one_stays() {
         Fault::Status(500),
         Fault::Status(503),
         Fault::Status(304),
+        Fault::BreaksOff,
         Fault::Short,
         Fault::Altered,
         Fault::Other(newest.clone()),
@@ -959,6 +962,7 @@ fn whatever_fails_the_last_good_one_stays() {
         let progress = desk.poll();
         match (&progress, fault) {
             (Progress::Failed(Failure::Status(status)), Fault::Status(expected)) => assert_eq!(status, expected),
+            (Progress::Failed(Failure::BrokeOff), Fault::BreaksOff) => {}
             (Progress::Failed(Failure::Refused(Refused::Truncated)), Fault::Short) => {}
             (Progress::Failed(Failure::Refused(_)), Fault::Altered) => {}
             (Progress::Failed(Failure::Refused(_)), Fault::Other(_)) if at > 0 => {}

@@ -111,13 +111,19 @@ impl Keeper {
             },
             names: Rc::new(names),
         };
-        NEWEST.with_borrow_mut(|newest| {
-            newest.retain(|(prefix, _)| *prefix != keeper.names.prefix);
+        let before = NEWEST.with_borrow_mut(|newest| {
+            let before = newest.iter().position(|(prefix, _)| *prefix == keeper.names.prefix).map(|at| newest.swap_remove(at).1);
             newest.push((keeper.names.prefix.clone(), keeper.owner));
+            before
         });
         // compare-and-swap on an absent key always succeeds: the lease must be there before anybody bids for it
         if get(&keeper.names.lease).0.is_none() && !set(&keeper.names.lease, &[0; 16], None) {
             error!("waybill: the host keeps no shared data");
+        }
+        let lease = keeper.lease();
+        if before == Some(lease.owner) {
+            // what this replaces doesn't fetch any more: without its lease nobody would until that runs out
+            keeper.bid(lease.until, lease.version);
         }
         keeper.look();
         Some(keeper)
@@ -168,8 +174,8 @@ impl Keeper {
         let pairs = headers.as_ref().map(host::HeaderMap::pairs).unwrap_or_default();
         let header = |name: &[u8]| pairs.iter().find(|(other, _)| *other == name).and_then(|(_, value)| std::str::from_utf8(value).ok());
         let answer = Answer {
-            // the host gives no headers where there was no answer at all
-            status: header(b":status").and_then(|status| status.parse().ok()).unwrap_or(503),
+            // where there was no answer the host makes one up; where it broke off there are no headers
+            status: header(b":status").and_then(|status| status.parse().ok()),
             etag: header(b"etag"),
             size,
             body: &|begin, most| {
@@ -215,7 +221,7 @@ impl Keeper {
                 let text = format!("cluster `{}` can't be called ({status:?}): is it in this Envoy's clusters?", self.settings.cluster);
                 self.complain(text);
                 // the same wait as for a server that is down
-                let down = Answer { status: 503, etag: None, size: 0, body: &|_, _| Vec::new() };
+                let down = Answer { status: Some(503), etag: None, size: 0, body: &|_, _| Vec::new() };
                 let mut store = SharedStore(&self.names);
                 let _failed = self.fetcher.borrow_mut().answer(down, &ask, None, self.rules(&|_| false, now), &mut store);
             }
@@ -295,7 +301,12 @@ impl Keeper {
         if runs && until.saturating_sub(now) > LEASE / 2 {
             return true;
         }
-        let bid = [self.owner.to_le_bytes(), now.saturating_add(LEASE).to_le_bytes()].concat();
+        self.bid(now.saturating_add(LEASE), version)
+    }
+
+    /// Bids for the lease, unless another did since it was read.
+    fn bid(&self, until: u64, version: Option<u32>) -> bool {
+        let bid = [self.owner.to_le_bytes(), until.to_le_bytes()].concat();
         set(&self.names.lease, &bid, version)
     }
 

@@ -63,8 +63,8 @@ pub struct Ask {
 /// The server's answer.
 #[derive(Clone, Copy)]
 pub struct Answer<'a> {
-    /// The HTTP status
-    pub status: u16,
+    /// The HTTP status; none where the answer broke off
+    pub status: Option<u16>,
     /// The entity tag
     pub etag: Option<&'a str>,
     /// The body's size in bytes
@@ -91,6 +91,8 @@ pub enum Progress {
 pub enum Failure {
     /// The server can't be asked or answered with this status; 503 and 504 are also Envoy's for no connection and no answer in time
     Status(u16),
+    /// The answer broke off, or came too slowly
+    BrokeOff,
     /// The server sends the whole file, which is too large for that
     NoRanges(usize),
     /// What it sent isn't taken
@@ -215,12 +217,13 @@ impl Fetcher {
     ) -> Result<Progress, Failure> {
         // a server without ranges sends the whole file: the part is in it
         let begin = match answer.status {
-            304 if asked.etag.is_some() => return Ok(Progress::Unchanged),
-            206 => 0,
-            200 if answer.size > MAX_WHOLE => return Err(Failure::NoRanges(answer.size)),
-            200 => usize::try_from(asked.range.start).unwrap_or(usize::MAX),
-            416 => return Err(Failure::Refused(Refused::Truncated)),
-            status => return Err(Failure::Status(status)),
+            Some(304) if asked.etag.is_some() => return Ok(Progress::Unchanged),
+            Some(206) => 0,
+            Some(200) if answer.size > MAX_WHOLE => return Err(Failure::NoRanges(answer.size)),
+            Some(200) => usize::try_from(asked.range.start).unwrap_or(usize::MAX),
+            Some(416) => return Err(Failure::Refused(Refused::Truncated)),
+            Some(status) => return Err(Failure::Status(status)),
+            None => return Err(Failure::BrokeOff),
         };
         let wanted = usize::try_from(asked.range.end.saturating_sub(asked.range.start)).unwrap_or(0);
         let part = (answer.body)(begin, wanted);
@@ -437,6 +440,7 @@ impl fmt::Display for Failure {
             Self::Status(503) => f.write_str("the server can't be reached (or answers 503)"),
             Self::Status(504) => f.write_str("the server doesn't answer in time (or answers 504)"),
             Self::Status(status) => write!(f, "the server answers {status}"),
+            Self::BrokeOff => f.write_str("the server's answer breaks off, or comes too slowly"),
             Self::NoRanges(size) => write!(f, "the server ignores `Range` and sends all {size} bytes; only {MAX_WHOLE} are taken at once"),
             Self::Refused(refused) => write!(f, "not taken: {refused}"),
             Self::Store => f.write_str("the host didn't keep it"),
@@ -446,7 +450,7 @@ impl fmt::Display for Failure {
 
 impl fmt::Debug for Answer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Answer({}, {} bytes)", self.status, self.size)
+        write!(f, "Answer({:?}, {} bytes)", self.status, self.size)
     }
 }
 

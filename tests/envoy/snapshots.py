@@ -164,10 +164,10 @@ class Connection(socketserver.StreamRequestHandler):
             server.released.wait(60)
         self.wfile.write(reply.encode())
         if server.fault == "drip":
-            for at in range(len(body)):
-                self.wfile.write(body[at : at + 1])
-                if server.released.wait(DRIP_SECONDS):
-                    break
+            while body and not server.released.wait(DRIP_SECONDS):
+                self.wfile.write(body[:1])
+                body = body[1:]
+            self.wfile.write(body)
         elif server.fault == "cut":
             self.wfile.write(body[: len(body) // 2])
             self.connection.shutdown(socket.SHUT_RDWR)
