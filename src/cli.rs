@@ -11,6 +11,7 @@ mod found;
 mod inspect;
 mod keygen;
 mod register;
+mod screen;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +47,8 @@ enum Verb {
         #[arg(default_value = "configuration", value_parser = document)]
         document: Document,
     },
+    /// Say whether a company is owned from a restricted region, and through whom
+    Screen(screen::Arguments),
 }
 
 /// Why a verb gave up.
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Verb::Inspect(arguments) => inspect::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Keygen(arguments) => keygen::run(&arguments),
+        Verb::Screen(arguments) => screen::run(&arguments),
         Verb::Schema { document } => {
             print(&format!("{:#}\n", document.schema()));
             Ok(())

@@ -99,9 +99,6 @@ impl Snapshot {
         let addresses = AddressTable::new(&head, |number| take(number).or_else(|| pages.page(number)))?;
         let nodes = Nodes::new(&head, |number| pages.page(number))?;
         let buckets = head.of_kind(PageKind::Customers).len();
-        if !buckets.is_power_of_two() {
-            return Err(Refused::Head("the number of its buckets is no power of two".into()));
-        }
         Ok(Self { preamble, head, addresses, nodes, pages, bucket_bits: buckets.trailing_zeros(), seen: RefCell::default() })
     }
 

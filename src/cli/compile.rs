@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 
     let files = register::files(folder)?;
-    let (read, remarks) = directory::read(&files, created);
+    let (read, remarks) = directory::read(files.clone(), created);
     for remark in &remarks.errors {
         complain(&format!("{}/{remark}", folder.display()));
     }

@@ -7,32 +7,30 @@ use super::Failure;
 use crate::compile::directory::{Directory, Files, Remarks, grouped, is_document, read};
 use crate::names::UnixSeconds;
 
-/// How deep the folders of `networks/` are looked through; a link that leads back up ends here.
-const DEEPEST: usize = 8;
-
 /// Reads the files of a register's directory. What begins with a dot belongs to the system or to version control.
 pub(super) fn files(directory: &Path) -> Result<Files, Failure> {
     let mut files = Files::default();
-    walk(directory, "", DEEPEST, &mut files)?;
+    walk(directory, "", &mut files)?;
     Ok(files)
 }
 
-fn walk(folder: &Path, prefix: &str, depth: usize, files: &mut Files) -> Result<(), Failure> {
+fn walk(folder: &Path, prefix: &str, files: &mut Files) -> Result<(), Failure> {
     let failed = |path: &Path, error: std::io::Error| Failure(format!("{}: can't be read: {error}", path.display()));
     for entry in std::fs::read_dir(folder).map_err(|error| failed(folder, error))? {
         let entry = entry.map_err(|error| failed(folder, error))?;
-        let path = entry.path();
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.file_name().to_string_lossy().starts_with('.') {
+        let (path, last) = (entry.path(), entry.file_name());
+        let name = format!("{prefix}{}", last.to_string_lossy());
+        if last.to_string_lossy().starts_with('.') {
             continue;
         }
-        // follows links: files of a ConfigMap are links
+        // links to files are followed (a ConfigMap's files are links), links to folders at the top only: below it they may lead back up
+        let is_link = entry.file_type().map_err(|error| failed(&path, error))?.is_symlink();
         if std::fs::metadata(&path).map_err(|error| failed(&path, error))?.is_dir() {
             let name = format!("{name}/");
-            if depth > 0 && ["bods/", "networks/"].iter().any(|folder| name.starts_with(folder)) {
-                walk(&path, &name, depth.saturating_sub(1), files)?;
-            } else {
+            if !name.starts_with("bods/") && !name.starts_with("networks/") {
                 files.others.insert(name);
+            } else if prefix.is_empty() || !is_link {
+                walk(&path, &name, files)?;
             }
         } else if is_document(&name) {
             let bytes = std::fs::read(&path).map_err(|error| failed(&path, error))?;
@@ -47,7 +45,7 @@ fn walk(folder: &Path, prefix: &str, depth: usize, files: &mut Files) -> Result<
 /// Checks a register; where nothing is wrong, what is in it comes along.
 pub(super) fn check(directory: &Path) -> Result<(Option<String>, Remarks), Failure> {
     let files = files(directory)?;
-    let (register, remarks) = read(&files, now());
+    let (register, remarks) = read(files, now());
     Ok((register.map(|register| summary(&register)), remarks))
 }
 

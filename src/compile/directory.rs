@@ -13,18 +13,22 @@
 //! say what is wrong. customers.jsonl and customers.csv are read a line at a time and may hold millions; the JSON
 //! documents are held as a tree while they are read.
 
+mod documents;
 mod lines;
+mod remarks;
 mod table;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 
 use crate::finding::Action;
 use crate::names::{CredentialDigest, Text, UnixSeconds};
-use crate::region::{CountryCode, RegionSettings, Regions, SetId};
+use crate::region::{RegionSettings, Regions, SetId};
 use crate::register::{Customer, Kind, Node, ScreeningStatus, check_customer, check_node};
-use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, Whole, nearest, object, words};
+use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, Whole, nearest};
+
+pub use documents::{CustomersFile, Document, Each, EntitiesFile, EntityEntry, EntityType, HoldingEntry, NodesFile};
+pub use remarks::{MOST_ERRORS, Remark, Remarks, grouped};
 
 use super::settings::{OwnershipSettings, Settings};
 
@@ -55,31 +59,6 @@ pub struct Directory {
     origin: Origin,
 }
 
-/// What was found in the files of a register.
-#[derive(Debug, Default, Clone)]
-pub struct Remarks {
-    /// What is wrong: the first [`MOST_ERRORS`]
-    pub errors: Vec<Remark>,
-    /// How many more errors there are
-    pub more: usize,
-    /// What is worth knowing
-    pub notices: Vec<Remark>,
-}
-
-/// One thing found, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remark {
-    /// The file, from the register's directory
-    pub file: String,
-    /// The line, counted from 1; none where it concerns the file as a whole
-    pub line: Option<usize>,
-    /// What it is. Its path is one into the JSON document, into the JSON of the line, the name of a column, or empty
-    pub problem: Problem,
-}
-
-/// As many errors are kept and shown: who has more has made one mistake many times.
-pub const MOST_ERRORS: usize = 1_000;
-
 const SETTINGS: &str = "register.json";
 const CUSTOMERS_JSON: &str = "customers.json";
 const CUSTOMERS_LINES: &str = "customers.jsonl";
@@ -90,93 +69,6 @@ const BODS: &str = "bods/";
 const NETWORKS: &str = "networks/";
 const TOP: &[&str] = &[SETTINGS, CUSTOMERS_JSON, CUSTOMERS_LINES, CUSTOMERS_TABLE, ENTITIES, NODES, BODS, NETWORKS];
 
-object! {
-    /// The customers of a register of files, in its customers.json.
-    pub struct CustomersFile {
-        /// The customers
-        customers: Each<Customer>,
-    }
-}
-
-object! {
-    /// Other resellers' nodes, in a register's nodes.json.
-    pub struct NodesFile {
-        /// The nodes
-        nodes: Each<Node>,
-    }
-}
-
-object! {
-    /// Companies, persons and states, and who holds how much of whom, in a register's entities.json.
-    pub struct EntitiesFile {
-        /// The companies, persons and states
-        entities: Each<EntityEntry>,
-        /// Who holds how much of whom
-        holdings: Each<HoldingEntry> = Each(Vec::new()),
-    }
-}
-
-object! {
-    /// A company, person or state.
-    pub struct EntityEntry {
-        /// What customers and holdings call it
-        id: Text,
-        /// What it is
-        r#type: EntityType = EntityType::Company,
-        /// Its name, for people
-        name: Option<Text> = None,
-        /// Where it is incorporated, or where a person is from; unknown where left out
-        jurisdiction: Option<CountryCode> = None,
-        /// Where it is run from
-        headquarters: Option<CountryCode> = None,
-    }
-}
-
-words! {
-    /// What an entity is.
-    pub enum EntityType {
-        /// A company
-        Company = "company",
-        /// A natural person
-        Person = "person",
-        /// A state or a part of one
-        State = "state",
-        /// Many holders of whom none matters, such as the free float of a listed company
-        WidelyHeld = "widely-held",
-    }
-}
-
-object! {
-    /// Who holds how much of whom. Several holdings of one owner in one company add up.
-    pub struct HoldingEntry {
-        /// The owner's id
-        owner: Text,
-        /// The id of what it owns
-        of: Text,
-        /// The share in basis points, 10,000 being all of it; unknown where left out
-        basis_points: Option<Whole<0, 10_000>> = None,
-    }
-}
-
-/// A list of which each element is read for itself, with its number: one that is wrong doesn't hide the others.
-#[derive(Debug, Clone)]
-pub struct Each<T>(Vec<(usize, T)>);
-
-impl<T: Shape> Shape for Each<T> {
-    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let Json::List(items) = json else {
-            crate::shape::wrong_type(at, "a list", json, problems);
-            return None;
-        };
-        let read = |(i, item)| T::read(item, &Path::Element(at, i), problems).map(|value| (i, value));
-        Some(Self(items.iter().enumerate().filter_map(read).collect()))
-    }
-
-    fn schema() -> serde_json::Value {
-        Vec::<T>::schema()
-    }
-}
-
 /// Whether [`read`] wants that file's bytes; of any other its name is enough.
 #[must_use]
 pub fn is_document(name: &str) -> bool {
@@ -184,31 +76,34 @@ pub fn is_document(name: &str) -> bool {
         || name.strip_prefix(BODS).is_some_and(|rest| rest.ends_with(".json") && !rest.contains('/'))
 }
 
-/// Reads the register; `now` is for notices of what has ended. The directory is there only if nothing is wrong.
+/// Reads the register, and lets go of the largest files on the way; `now` is for notices of what has ended. The directory is
+/// there only if nothing is wrong.
 #[must_use]
-pub fn read(files: &Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
+pub fn read(mut files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
     let mut remarks = Remarks::default();
-    check_names(files, &mut remarks);
+    check_names(&files, &mut remarks);
 
-    let settings = match document(files, SETTINGS, &mut remarks) {
+    let settings = match document(&files, SETTINGS, &mut remarks) {
         Some(settings) => settings,
         None => Settings { schema: Whole(1), regions: None, ownership: OwnershipSettings::default(), networks: Vec::new() },
     };
     let regions = read_regions(&settings, &mut remarks);
-    check_networks(&settings, files, &mut remarks);
+    check_networks(&settings, &files, &mut remarks);
 
-    let EntitiesFile { entities, holdings } =
-        document(files, ENTITIES, &mut remarks).unwrap_or(EntitiesFile { entities: Each(Vec::new()), holdings: Each(Vec::new()) });
-    let entity_ids = check_entities(&entities, &holdings, files, &mut remarks);
+    let EntitiesFile { entities, holdings } = document(&files, ENTITIES, &mut remarks)
+        .unwrap_or_else(|| EntitiesFile { entities: Each::none(!files.documents.contains_key(ENTITIES)), holdings: Each::none(true) });
+    let entity_ids = check_entities(&entities, &holdings, &files, &mut remarks);
+    let nodes = document(&files, NODES, &mut remarks).map_or_else(|| Each::none(true), |file: NodesFile| file.nodes);
 
-    let (origin, customers) = read_customers(files, &mut remarks);
-    let nodes = document(files, NODES, &mut remarks).map_or_else(|| Each(Vec::new()), |file: NodesFile| file.nodes);
+    let (origin, customers) = read_customers(&files, &mut remarks);
+    // by far the largest, and their lines are known by now
+    files.documents.retain(|name, _| name != CUSTOMERS_LINES && name != CUSTOMERS_TABLE);
     let ids = check_customers(&customers, &origin, &mut remarks);
     check_entity_references(&customers, &origin, entity_ids.as_ref(), &mut remarks);
-    check_nodes(&nodes, &customers, &ids, &mut remarks);
+    check_nodes(&nodes, &customers, &origin, &ids, &mut remarks);
     notice_customers(&customers, &origin, now, &mut remarks);
 
-    remarks.locate(files);
+    remarks.locate(&files);
     let directory = regions.filter(|_| remarks.errors.is_empty()).map(|regions| Directory {
         settings,
         regions,
@@ -221,6 +116,14 @@ pub fn read(files: &Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
     (directory, remarks)
 }
 
+impl Directory {
+    /// Where a customer stands: its file and, counted from 1, its line.
+    #[must_use]
+    pub fn place(&self, customer: usize) -> (&'static str, usize) {
+        (self.origin.file, self.origin.line(customer))
+    }
+}
+
 // === the files as such ===
 
 fn check_names(files: &Files, remarks: &mut Remarks) {
@@ -231,7 +134,7 @@ fn check_names(files: &Files, remarks: &mut Remarks) {
             continue;
         }
         let help = match name.strip_prefix(BODS) {
-            Some(_) => "BODS statements stand in files that end in `.json`".into(),
+            Some(_) => "BODS statements stand in `bods/` itself, in files that end in `.json`".into(),
             None => match nearest(name, TOP) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "a register holds register.json, customers, entities.json, nodes.json, bods/, networks/ and README files".into(),
@@ -251,7 +154,12 @@ fn document<T: Shape>(files: &Files, name: &'static str, remarks: &mut Remarks) 
 }
 
 fn tree(name: &'static str, bytes: &[u8], remarks: &mut Remarks) -> Option<Json> {
-    match serde_json::from_slice(without_mark(bytes)) {
+    let bytes = without_mark(bytes);
+    if bytes.trim_ascii().is_empty() {
+        remarks.error(name, None, "this file is empty", Some("a JSON object belongs here; remove the file if you don't need it"));
+        return None;
+    }
+    match serde_json::from_slice(bytes) {
         Ok(json) => Some(json),
         Err(error) => {
             remarks.not_json(name, error.line(), &error);
@@ -314,10 +222,36 @@ fn check_networks(settings: &Settings, files: &Files, remarks: &mut Remarks) {
 
 // === entities ===
 
-/// As many names are searched for one that was meant, so that many mistakes in a large register stay quick to tell.
-const MOST_CANDIDATES: usize = 2_000;
+/// Guesses which name was meant: few times and among few names, so that many mistakes in a large register stay quick to tell.
+struct Guesses(usize);
 
-/// Gives back the ids, or none where files hold more than are known here.
+impl Guesses {
+    const MOST: Self = Self(100);
+    const MOST_CANDIDATES: usize = 2_000;
+
+    /// "did you mean `x`?", or the other help.
+    fn help<V>(&mut self, word: &str, known: &HashMap<&str, V>, other: &str) -> String {
+        let near = match self.0.checked_sub(1) {
+            Some(left) if known.len() <= Self::MOST_CANDIDATES => {
+                self.0 = left;
+                let mut candidates: Vec<&str> = known.keys().copied().collect();
+                candidates.sort_unstable();
+                nearest(word, &candidates)
+            }
+            _ => None,
+        };
+        near.map_or_else(|| other.to_owned(), |near| format!("did you mean `{near}`?"))
+    }
+
+    fn unknown_entity(&mut self, id: &Text, known: &HashMap<&str, usize>) -> Option<Mismatch> {
+        (!known.contains_key(id.as_str())).then(|| {
+            let help = self.help(id.as_str(), known, "add it to entities.json, with its country of incorporation");
+            Mismatch::new(format!("no entity `{id}` is in the register"), help)
+        })
+    }
+}
+
+/// Gives back the ids, or none where the files may hold others.
 fn check_entities<'a>(
     entities: &'a Each<EntityEntry>,
     holdings: &Each<HoldingEntry>,
@@ -325,27 +259,29 @@ fn check_entities<'a>(
     remarks: &mut Remarks,
 ) -> Option<HashMap<&'a str, usize>> {
     let mut problems = Problems::default();
-    let mut ids: HashMap<&str, usize> = HashMap::with_capacity(entities.0.len());
+    let mut ids: HashMap<&str, usize> = HashMap::with_capacity(entities.values.len());
     let entities_at = Path::Member(&Path::Root, "entities");
-    for (i, entity) in &entities.0 {
+    for (i, entity) in &entities.values {
         if let Some(first) = ids.insert(entity.id.as_str(), *i) {
             let help = format!("the first is $.entities[{first}]");
             problems.note(&Path::Member(&Path::Element(&entities_at, *i), "id"), format!("`{}` stands twice", entity.id), Some(help));
         }
     }
     // statements of bods/ bring entities of their own
-    let all = files.documents.range(BODS.to_owned()..).next().is_none_or(|(name, _)| !name.starts_with(BODS)).then_some(ids);
+    let bods = files.documents.keys().any(|name| name.starts_with(BODS));
+    let all = (entities.whole && !bods).then_some(ids);
+    let mut guesses = Guesses::MOST;
     let holdings_at = Path::Member(&Path::Root, "holdings");
     let share = |holding: &HoldingEntry| holding.basis_points.map_or(0, |share| share.0);
     let mut sums: HashMap<&str, (u64, u64)> = HashMap::new(); // all of it, and up to the holding at hand
-    for (_, holding) in &holdings.0 {
+    for (_, holding) in &holdings.values {
         let (sum, _) = sums.entry(holding.of.as_str()).or_default();
         *sum = sum.saturating_add(share(holding));
     }
-    for (i, holding) in &holdings.0 {
+    for (i, holding) in &holdings.values {
         let here = Path::Element(&holdings_at, *i);
         for (name, id) in [("owner", &holding.owner), ("of", &holding.of)] {
-            if let Some(mismatch) = all.as_ref().and_then(|ids| unknown_entity(id, ids)) {
+            if let Some(mismatch) = all.as_ref().and_then(|ids| guesses.unknown_entity(id, ids)) {
                 problems.mismatch(&Path::Member(&here, name), mismatch);
             }
         }
@@ -365,24 +301,6 @@ fn check_entities<'a>(
     all
 }
 
-fn unknown_entity(id: &Text, known: &HashMap<&str, usize>) -> Option<Mismatch> {
-    if known.contains_key(id.as_str()) {
-        return None;
-    }
-    let candidates: Vec<&str> = if known.len() <= MOST_CANDIDATES { known.keys().copied().collect() } else { Vec::new() };
-    let near = near_one(id.as_str(), candidates);
-    Some(Mismatch::new(
-        format!("no entity `{id}` is in the register"),
-        near.unwrap_or_else(|| "add it to entities.json, with its country of incorporation".into()),
-    ))
-}
-
-/// "did you mean `x`?" of candidates in any order.
-fn near_one(word: &str, mut candidates: Vec<&str>) -> Option<String> {
-    candidates.sort_unstable();
-    nearest(word, &candidates).map(|near| format!("did you mean `{near}`?"))
-}
-
 // === customers ===
 
 /// Where the customers stand: their file, and for each its line and, in customers.json, its number in the list.
@@ -390,6 +308,8 @@ fn near_one(word: &str, mut candidates: Vec<&str>) -> Option<String> {
 struct Origin {
     file: &'static str,
     places: Vec<(u32, u32)>,
+    /// Whether each customer could be read
+    whole: bool,
 }
 
 impl Origin {
@@ -400,6 +320,11 @@ impl Origin {
 
     fn line(&self, i: usize) -> usize {
         self.places.get(i).map_or(0, |(line, _)| usize::try_from(*line).unwrap_or(usize::MAX))
+    }
+
+    /// `customers.json:14`
+    fn place(&self, i: usize) -> String {
+        format!("{}:{}", self.file, self.line(i))
     }
 
     /// Says something of one customer: `say` is given the path that leads to it.
@@ -428,18 +353,20 @@ fn read_customers(files: &Files, remarks: &mut Remarks) -> (Origin, Vec<Customer
     let Some((file, bytes)) = forms.first().and_then(|file| Some((*file, files.documents.get(*file)?))) else {
         let help = "customers.json is enough for a start: {\"customers\": []}; customers.jsonl and customers.csv do as well";
         remarks.error(CUSTOMERS_JSON, None, "this register has no customers", Some(help));
-        return (Origin { file: CUSTOMERS_JSON, places: Vec::new() }, Vec::new());
+        return (Origin { file: CUSTOMERS_JSON, places: Vec::new(), whole: false }, Vec::new());
     };
     for other in forms.iter().skip(1) {
         let message = format!("the customers stand in `{file}` already");
         remarks.error(other, None, &message, Some("keep one of the two, so that there is one truth"));
     }
-    let mut origin = Origin { file, places: Vec::new() };
+    let mut origin = Origin { file, places: Vec::new(), whole: true };
     let mut customers = Vec::new();
     if file == CUSTOMERS_JSON {
         let read: Option<CustomersFile> = document(files, CUSTOMERS_JSON, remarks);
+        let read = read.map_or_else(|| Each::none(false), |file| file.customers);
         let lines = lines::of_elements(without_mark(bytes), "customers");
-        for (number, customer) in read.map(|file| file.customers.0).unwrap_or_default() {
+        origin.whole = read.whole;
+        for (number, customer) in read.values {
             origin.push(lines.get(number).copied().unwrap_or_default(), number);
             customers.push(customer);
         }
@@ -448,6 +375,7 @@ fn read_customers(files: &Files, remarks: &mut Remarks) -> (Origin, Vec<Customer
     let many = bytes.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
     origin.places.reserve(many);
     customers.reserve(many);
+    let errors = remarks.errors.len().saturating_add(remarks.more);
     let mut row = |remarks: &mut Remarks, line: usize, json: &Json| {
         let mut problems = Problems::default();
         let customer = Customer::read(json, &Path::Root, &mut problems);
@@ -473,6 +401,7 @@ fn read_customers(files: &Files, remarks: &mut Remarks) -> (Origin, Vec<Customer
             }
         }
     }
+    origin.whole = remarks.errors.len().saturating_add(remarks.more) == errors;
     (origin, customers)
 }
 
@@ -532,8 +461,9 @@ fn first_place<K>(entry: Entry<'_, K, usize>, i: usize) -> Option<usize> {
 
 fn check_entity_references(customers: &[Customer], origin: &Origin, ids: Option<&HashMap<&str, usize>>, remarks: &mut Remarks) {
     let Some(ids) = ids else { return };
+    let mut guesses = Guesses::MOST;
     for (i, customer) in customers.iter().enumerate() {
-        if let Some(mismatch) = customer.entity.as_ref().and_then(|id| unknown_entity(id, ids)) {
+        if let Some(mismatch) = customer.entity.as_ref().and_then(|id| guesses.unknown_entity(id, ids)) {
             let found = origin.say(i, |at, problems| problems.mismatch(&Path::Member(at, "entity"), mismatch));
             found.into_iter().for_each(|remark| remarks.push_error(remark));
         }
@@ -618,13 +548,14 @@ fn notice_customers(customers: &[Customer], origin: &Origin, now: UnixSeconds, r
 
 // === nodes ===
 
-fn check_nodes(nodes: &Each<Node>, customers: &[Customer], ids: &HashMap<&str, usize>, remarks: &mut Remarks) {
+fn check_nodes(nodes: &Each<Node>, customers: &[Customer], origin: &Origin, ids: &HashMap<&str, usize>, remarks: &mut Remarks) {
     let mut problems = Problems::default();
     let mut notices = Problems::default();
     let mut names: HashMap<&str, usize> = HashMap::new();
     let mut keys: HashMap<&[u8], usize> = HashMap::new();
+    let mut guesses = Guesses::MOST;
     let nodes_at = Path::Member(&Path::Root, "nodes");
-    for (i, node) in &nodes.0 {
+    for (i, node) in &nodes.values {
         let here = Path::Element(&nodes_at, *i);
         check_node(node, &here, &mut problems);
         if let Some(first) = first_place(names.entry(node.id.as_str()), *i) {
@@ -632,7 +563,7 @@ fn check_nodes(nodes: &Each<Node>, customers: &[Customer], ids: &HashMap<&str, u
             problems.note(&Path::Member(&here, "id"), format!("`{}` stands twice", node.id), Some(help));
         }
         let keys_at = Path::Member(&here, "keys");
-        if node.keys.is_empty() {
+        if node.keys.is_empty() && !remarks.have_errors_at(NODES, &keys_at) {
             let help = "ask its operator for the public JWK, as `waybill keygen --public` prints it";
             problems.note(&here, format!("`{}` has no key, so nothing that it signs can be verified", node.id), Some(help.into()));
         }
@@ -644,10 +575,9 @@ fn check_nodes(nodes: &Each<Node>, customers: &[Customer], ids: &HashMap<&str, u
         }
         let customer_at = Path::Member(&here, "customer");
         match ids.get(node.customer.as_str()).and_then(|i| customers.get(*i)) {
+            None if !origin.whole => {} // it may stand in what couldn't be read
             None => {
-                let few = if ids.len() <= MOST_CANDIDATES { ids.keys().copied().collect() } else { Vec::new() };
-                let help =
-                    near_one(node.customer.as_str(), few).unwrap_or_else(|| "add the reseller that runs the node to the customers".into());
+                let help = guesses.help(node.customer.as_str(), ids, "add the reseller that runs the node to the customers");
                 problems.note(&customer_at, format!("no customer `{}` is in the register", node.customer), Some(help));
             }
             Some(customer) if customer.kind != Kind::Reseller => notices.note(
@@ -660,191 +590,4 @@ fn check_nodes(nodes: &Each<Node>, customers: &[Customer], ids: &HashMap<&str, u
     }
     remarks.take(NODES, problems);
     remarks.notices.extend(notices.iter().map(|problem| Remark { file: NODES.into(), line: None, problem: problem.clone() }));
-}
-
-// === the published schemas ===
-
-words! {
-    /// A kind of document that has a published schema.
-    pub enum Document {
-        /// The filter's configuration
-        Configuration = "configuration",
-        /// register.json
-        Register = "register",
-        /// customers.json; a line of customers.jsonl is its `#/$defs/customer`
-        Customers = "customers",
-        /// entities.json
-        Entities = "entities",
-        /// nodes.json
-        Nodes = "nodes",
-    }
-}
-
-impl Document {
-    /// Its JSON Schema (draft 2020-12), generated from the types that read it.
-    #[must_use]
-    pub fn schema(self) -> serde_json::Value {
-        let (mut schema, title) = match self {
-            Self::Configuration => return crate::config::schema(),
-            Self::Register => (Settings::schema(), "Waybill register: register.json, version 1"),
-            Self::Customers => (customers_schema(), "Waybill register: customers.json"),
-            Self::Entities => (EntitiesFile::schema(), "Waybill register: entities.json"),
-            Self::Nodes => (nodes_schema(), "Waybill register: nodes.json"),
-        };
-        if let Some(members) = schema.as_object_mut() {
-            members.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
-            members.insert("title".into(), title.into());
-        }
-        schema
-    }
-}
-
-fn customers_schema() -> serde_json::Value {
-    let mut customer = Customer::schema();
-    if let Some(members) = customer.as_object_mut() {
-        members.insert("not".into(), serde_json::json!({"required": ["entity", "ownership"]}));
-    }
-    let mut schema = CustomersFile::schema();
-    if let Some(items) = schema.pointer_mut("/properties/customers/items") {
-        *items = serde_json::json!({"$ref": "#/$defs/customer"});
-    }
-    if let Some(members) = schema.as_object_mut() {
-        members.insert("$defs".into(), serde_json::json!({"customer": customer}));
-    }
-    schema
-}
-
-fn nodes_schema() -> serde_json::Value {
-    let mut schema = NodesFile::schema();
-    let node = schema.pointer_mut("/properties/nodes/items").and_then(serde_json::Value::as_object_mut);
-    if let Some(node) = node {
-        node.insert("required".into(), serde_json::json!(["id", "customer", "keys"]));
-    }
-    let keys = schema.pointer_mut("/properties/nodes/items/properties/keys").and_then(serde_json::Value::as_object_mut);
-    if let Some(keys) = keys {
-        keys.insert("minItems".into(), 1.into());
-    }
-    schema
-}
-
-// === what was found ===
-
-impl Origin {
-    /// `customers.json:14`
-    fn place(&self, i: usize) -> String {
-        format!("{}:{}", self.file, self.line(i))
-    }
-}
-
-impl Remarks {
-    /// Takes in the mistakes of a JSON document; [`Remarks::locate`] finds their lines.
-    fn take(&mut self, file: &str, problems: Problems) {
-        for problem in problems.iter() {
-            self.push_error(Remark { file: file.into(), line: None, problem: problem.clone() });
-        }
-    }
-
-    fn error(&mut self, file: &str, line: Option<usize>, message: &str, help: Option<&str>) {
-        let problem = Problem { path: String::new(), message: message.into(), help: help.map(str::to_owned) };
-        self.push_error(Remark { file: file.into(), line, problem });
-    }
-
-    fn notice(&mut self, file: &str, path: &str, message: String, help: &str) {
-        let problem = Problem { path: path.into(), message, help: Some(help.into()) };
-        self.notices.push(Remark { file: file.into(), line: None, problem });
-    }
-
-    fn not_json(&mut self, file: &str, line: usize, error: &serde_json::Error) {
-        let text = error.to_string();
-        let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-        let help = "strings and names stand in double quotes, no comma follows the last member";
-        self.error(file, Some(line), &format!("this is not JSON from column {} on: {message}", error.column()), Some(help));
-    }
-
-    fn push_error(&mut self, mut remark: Remark) {
-        if self.errors.len() >= MOST_ERRORS {
-            self.more = self.more.saturating_add(1);
-            return;
-        }
-        remark.problem.path = discreet(remark.problem.path);
-        self.errors.push(remark);
-    }
-
-    /// Finds the lines of paths into JSON documents, and puts everything in the order of files and lines.
-    fn locate(&mut self, files: &Files) {
-        let mut all: Vec<&mut Remark> = self.errors.iter_mut().chain(&mut self.notices).collect();
-        for (name, bytes) in &files.documents {
-            let paths: Vec<String> =
-                all.iter().filter(|remark| remark.awaits_line(name)).map(|remark| remark.problem.path.clone()).collect();
-            if paths.is_empty() {
-                continue;
-            }
-            let found = lines::locate(without_mark(bytes), paths.iter().map(String::as_str));
-            for remark in all.iter_mut().filter(|remark| remark.awaits_line(name)) {
-                remark.line = found.get(remark.problem.path.as_str()).copied();
-            }
-        }
-        let by_place = |a: &Remark, b: &Remark| (&a.file, a.line).cmp(&(&b.file, b.line));
-        self.errors.sort_by(by_place);
-        self.notices.sort_by(by_place);
-    }
-}
-
-impl Remark {
-    fn awaits_line(&self, name: &str) -> bool {
-        self.line.is_none() && self.file == name && !self.problem.path.is_empty()
-    }
-}
-
-/// The path without what somebody may have written in place of a credential's entry: a name there may be the key itself.
-fn discreet(path: String) -> String {
-    let known = ["digest", "label", "expires", "networks"];
-    let Some((before, rest)) = path.split_once("credentials[") else { return path };
-    match rest.split_once(']') {
-        Some((number, member))
-            if !member.is_empty() && !known.iter().any(|name| member.strip_prefix('.').is_some_and(|rest| rest.starts_with(name))) =>
-        {
-            format!("{before}credentials[{number}]")
-        }
-        _ => path,
-    }
-}
-
-/// `customers.json:14: $.customers[3].id: …`
-impl fmt::Display for Remark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        write!(f, ": {}", self.problem)
-    }
-}
-
-impl Directory {
-    /// Where a customer stands: its file and, counted from 1, its line.
-    #[must_use]
-    pub fn place(&self, customer: usize) -> (&'static str, usize) {
-        (self.origin.file, self.origin.line(customer))
-    }
-}
-
-impl<T> Each<T> {
-    fn into_values(self) -> Vec<T> {
-        self.0.into_iter().map(|(_, value)| value).collect()
-    }
-}
-
-/// A number with its thousands apart: 1,204.
-#[must_use]
-pub fn grouped(number: impl fmt::Display) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len().saturating_mul(2));
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && digits.len().saturating_sub(i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }

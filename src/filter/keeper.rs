@@ -60,6 +60,13 @@ struct Names {
     lease: String,
 }
 
+/// Which VM fetches, and until when, in nanoseconds since 1970.
+struct Lease {
+    owner: u64,
+    until: u64,
+    version: Option<u32>,
+}
+
 #[derive(Debug)]
 struct Metrics {
     sequence: u32,
@@ -152,8 +159,8 @@ impl Keeper {
     /// Takes the answer to a call, if it is one of this keeper's.
     pub fn answer(&self, token: u32, size: usize, now: u64) {
         let Some((_, ask)) = self.asked.borrow_mut().take_if(|(asked, _)| *asked == token) else { return };
-        if !self.is_newest() || !self.leads(now) {
-            // another fetches by now; what came so far is this VM's own and can be fetched again
+        if !self.is_newest() || self.lease().owner != self.owner {
+            // another fetches by now, and may have written over what came so far
             self.fetcher.replace(Fetcher::default());
             return;
         }
@@ -274,20 +281,29 @@ impl Keeper {
 
     /// Whether this VM is the one that fetches; bids for it where nobody does.
     fn leads(&self, now: u64) -> bool {
-        let (lease, version) = get(&self.names.lease);
-        let lease = lease.unwrap_or_default();
-        let number = |at: usize| lease.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let (owner, until) = (number(0), number(8));
+        let Lease { owner, until, version } = self.lease();
         // a clock that jumped back would else leave a lease that nobody can take
         let runs = now < until && until.saturating_sub(now) <= LEASE;
-        if runs && owner != self.owner {
-            return false;
+        if owner != self.owner {
+            if runs {
+                return false;
+            }
+            // this VM may have led before and kept pages for its next try: others may have written over them since
+            self.fetcher.replace(Fetcher::default());
+            self.asked.take();
         }
         if runs && until.saturating_sub(now) > LEASE / 2 {
             return true;
         }
         let bid = [self.owner.to_le_bytes(), now.saturating_add(LEASE).to_le_bytes()].concat();
         set(&self.names.lease, &bid, version)
+    }
+
+    fn lease(&self) -> Lease {
+        let (lease, version) = get(&self.names.lease);
+        let lease = lease.unwrap_or_default();
+        let number = |at: usize| lease.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        Lease { owner: number(0), until: number(8), version }
     }
 
     fn show_age(&self, now: u64) {
@@ -353,6 +369,10 @@ struct SharedStore<'a>(&'a Names);
 impl Store for SharedStore<'_> {
     fn put_page(&mut self, slot: u32, page: &SharedPage<'_>) -> bool {
         set(&self.0.page(slot), &page.stored(), None)
+    }
+
+    fn page(&self, slot: u32) -> Option<Vec<u8>> {
+        get(&self.0.page(slot)).0
     }
 
     fn publish(&mut self, current: &[u8], sequence: u64) -> bool {

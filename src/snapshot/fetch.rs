@@ -12,8 +12,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::check_page;
 use super::layout::{Head, PREAMBLE, Preamble, Refused};
+use super::{check_page, table};
 use crate::key::VerifyingKey;
 
 /// The most that is asked for at once, in bytes: verifying a part mustn't hold a worker for long.
@@ -25,6 +25,8 @@ pub const MAX_WHOLE: usize = 4 << 20;
 pub trait Store {
     /// Keeps a page.
     fn put_page(&mut self, slot: u32, page: &SharedPage<'_>) -> bool;
+    /// The page in a slot as it was kept: what [`unmarked`] reads.
+    fn page(&self, slot: u32) -> Option<Vec<u8>>;
     /// Makes a snapshot the current one: what [`Current::parse`] reads.
     fn publish(&mut self, current: &[u8], sequence: u64) -> bool;
 }
@@ -277,6 +279,14 @@ impl Fetcher {
             self.state = State::Pages(Box::new(filling));
             return Ok(Progress::More);
         }
+        // what is current must be what every worker can take: each gives up the one before for it
+        if let Err(failure) = filling.check_order(store) {
+            // a page that is gone is asked for again; those that are only wrong needn't be
+            if failure != Failure::Store {
+                self.state = State::Pages(Box::new(filling));
+            }
+            return Err(failure);
+        }
         let mut stored = filling.bytes;
         for slot in filling.slots.iter().flatten() {
             stored.extend(slot.to_le_bytes());
@@ -316,6 +326,15 @@ impl Filling {
             })
             .count();
         self.asked = first..first.saturating_add(count);
+    }
+
+    /// Checks what no page shows by itself.
+    fn check_order(&self, store: &dyn Store) -> Result<(), Failure> {
+        table::check_order(&self.head, |number| {
+            let place = self.head.pages.get(number).zip(self.slots.get(number).copied().flatten());
+            let stored = place.and_then(|(page, slot)| unmarked(store.page(slot)?, mark(&page.digest)));
+            stored.ok_or(Failure::Store)
+        })
     }
 
     /// Verifies the pages that came and keeps them.

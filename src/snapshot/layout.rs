@@ -270,15 +270,24 @@ impl Head {
             if pages.last().is_some_and(|last| last.kind > page.kind) {
                 return Err(broken("its pages are out of order"));
             }
+            // nobody asks for the bytes of an empty page, so nothing else looks at it
+            if page.size == 0 && !(page.kind == PageKind::Customers && page.rows == 0) {
+                return Err(broken("a page that isn't a bucket is empty"));
+            }
             offset = offset.saturating_add(u64::try_from(page.size).unwrap_or(u64::MAX));
             pages.push(page);
         }
         if offset != preamble.file_size {
             return Err(broken("its pages don't fill the file"));
         }
-        let kinds = PageKind::ALL.iter().map(|kind| pages.partition_point(|page| page.kind < *kind)).chain([pages.len()]).collect();
+        let kinds: Vec<usize> =
+            PageKind::ALL.iter().map(|kind| pages.partition_point(|page| page.kind < *kind)).chain([pages.len()]).collect();
         let regions = contents.regions.resolve();
-        Ok(Self { contents, regions, pages, kinds })
+        let head = Self { contents, regions, pages, kinds };
+        if !head.of_kind(PageKind::Customers).len().is_power_of_two() {
+            return Err(broken("the number of its buckets is no power of two"));
+        }
+        Ok(head)
     }
 
     /// The number of the page that stands here where that page of `other` stands there, if the two are the same.

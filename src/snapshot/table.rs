@@ -135,19 +135,22 @@ impl<const KEY: usize> Runs<KEY> {
 
     fn new(pages: Vec<Vec<u8>>, number: usize) -> Result<Self, Refused> {
         let mut firsts: Vec<u128> = Vec::with_capacity(pages.len());
-        let mut last: Option<u128> = None;
-        for (i, page) in pages.iter().enumerate() {
-            let broken = |why| Refused::Page(number.saturating_add(i), why);
-            let rows = page.len().checked_div(Self::WIDTH).unwrap_or(0);
-            let ends = (Self::key(page, 0), rows.checked_sub(1).and_then(|end| Self::key(page, end)));
-            let (Some(first), Some(end)) = ends else { return Err(broken("it is empty")) };
-            if last.is_some_and(|last| last >= first) {
-                return Err(broken("its addresses don't go on from the page before"));
-            }
-            last = Some(end);
-            firsts.push(first);
+        let mut last = None;
+        for (page, number) in pages.iter().zip(number..) {
+            firsts.push(Self::goes_on(page, number, &mut last)?);
         }
         Ok(Self { firsts, pages })
+    }
+
+    /// Checks that a page goes on from `last`, the key that the one before ends with; gives its first key and leaves its last there.
+    fn goes_on(page: &[u8], number: usize, last: &mut Option<u128>) -> Result<u128, Refused> {
+        let rows = page.len().checked_div(Self::WIDTH).unwrap_or(0);
+        let ends = (Self::key(page, 0), rows.checked_sub(1).and_then(|end| Self::key(page, end)));
+        let (Some(first), Some(end)) = ends else { return Err(Refused::Page(number, "it is empty")) };
+        if last.replace(end).is_some_and(|last| last >= first) {
+            return Err(Refused::Page(number, "its addresses don't go on from the page before"));
+        }
+        Ok(first)
     }
 
     fn key(page: &[u8], row: usize) -> Option<u128> {
@@ -175,6 +178,26 @@ impl<const KEY: usize> Runs<KEY> {
         }
         Self::pointer(page, low.checked_sub(1)?)
     }
+}
+
+/// Checks that the addresses go on from each page to the next, as [`AddressTable::new`] does, with one page in memory at a time.
+///
+/// # Errors
+/// What breaks the format, or what `page` has to say.
+pub fn check_order<E: From<Refused>>(head: &Head, mut page: impl FnMut(usize) -> Result<Vec<u8>, E>) -> Result<(), E> {
+    fn check<const KEY: usize, E: From<Refused>>(
+        numbers: std::ops::Range<usize>,
+        mut page: impl FnMut(usize) -> Result<Vec<u8>, E>,
+    ) -> Result<(), E> {
+        let mut last = None;
+        for number in numbers {
+            Runs::<KEY>::goes_on(&page(number)?, number, &mut last)?;
+        }
+        Ok(())
+    }
+    check::<4, E>(head.of_kind(PageKind::V4), &mut page)?;
+    check::<8, E>(head.of_kind(PageKind::V6), &mut page)?;
+    check::<16, E>(head.of_kind(PageKind::V6Fine), &mut page)
 }
 
 /// Checks a page of the table by itself.

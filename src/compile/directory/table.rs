@@ -69,7 +69,7 @@ pub(super) fn read(file: &'static str, text: &[u8], remarks: &mut Remarks, mut e
         each(remarks, line, &object(columns, &row));
     }
     if columns.is_none() {
-        remarks.error(file, None, "this table is empty", Some("the first line names the columns: `id,credentials,…`"));
+        remarks.error(file, None, "this table is empty", Some("the first line names the columns, with commas between: `id,credentials,…`"));
     }
 }
 
@@ -85,12 +85,12 @@ fn header(file: &'static str, line: usize, row: &csv::StringRecord, remarks: &mu
     if !names.contains(&"id") {
         // its words aren't repeated: they may be the first customer's credentials
         let message = "the first line names no column `id`";
-        remarks.error(file, Some(line), message, Some("it names the columns: `id,credentials,…`"));
+        remarks.error(file, Some(line), message, Some("it names the columns, with commas between: `id,credentials,…`"));
         return Vec::new();
     }
     let mut columns = Vec::with_capacity(names.len());
     for (i, name) in names.iter().enumerate() {
-        let column = column(name);
+        let mut column = column(name);
         if column.is_none() {
             let known: Vec<&str> = COLUMNS.iter().map(|(header, _, _)| *header).collect();
             let help = match nearest(name, &known) {
@@ -101,6 +101,7 @@ fn header(file: &'static str, line: usize, row: &csv::StringRecord, remarks: &mu
             remarks.error(file, Some(line), &format!("unknown column `{name}`"), Some(&help));
         } else if names.iter().take(i).any(|earlier| earlier == name) {
             remarks.error(file, Some(line), &format!("the column `{name}` stands twice"), Some("keep one of the two"));
+            column = None;
         }
         columns.push(column);
     }
