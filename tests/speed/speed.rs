@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use log::info;
+use log::warn;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel};
@@ -93,7 +93,7 @@ fn timed<T>(what: &str, call: impl FnOnce() -> T) -> T {
     let made = call();
     let took = start.elapsed();
     if took >= WORTH_A_LINE {
-        info!("speed: {what} took {} us", took.as_micros());
+        warn!("speed: {what} took {} us", took.as_micros());
     }
     made
 }
