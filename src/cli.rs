@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::compile::directory::Document;
-use crate::shape::Word as _;
+use crate::shape::Word;
 
 /// Screens, tags and vouches for requests to model providers: the desk of the Envoy filter.
 #[derive(Debug, Parser)]
@@ -44,7 +44,7 @@ enum Verb {
     /// Print the JSON Schema of the configuration, or of a register's file
     Schema {
         /// configuration, register, customers, entities or nodes
-        #[arg(default_value = "configuration", value_parser = document)]
+        #[arg(default_value = "configuration", value_parser = word::<Document>)]
         document: Document,
     },
     /// Say whether a company is owned from a restricted region, and through whom
@@ -79,8 +79,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn document(text: &str) -> Result<Document, String> {
-    Document::parse(text).map_err(|mismatch| mismatch.help.unwrap_or(mismatch.message))
+/// Reads a word of the command line.
+fn word<T: Word>(text: &str) -> Result<T, String> {
+    T::parse(text).map_err(|mismatch| match mismatch.help {
+        Some(help) => format!("{}; {help}", mismatch.message),
+        None => mismatch.message,
+    })
 }
 
 impl Failure {

@@ -12,22 +12,24 @@
 
 pub mod bods;
 pub mod directory;
+mod lines;
 pub mod networks;
 pub mod ownership;
+pub mod remarks;
 pub mod settings;
 pub mod write;
 
 use std::collections::BTreeMap;
 
 use crate::key::SigningKey;
-use crate::names::{Text, UnixSeconds, hex};
-use crate::register::{Customer, Ownership};
-use crate::shape::{Problem, Whole, Word as _};
+use crate::names::{Text, UnixSeconds};
+use crate::register::Ownership;
+use crate::shape::{Whole, Word as _};
 use crate::snapshot::layout::{FileContents, SourceContents};
 
-use directory::{Directory, Files};
-use networks::{Networks, SourceSummary};
-use write::{Material, digest, write};
+use directory::Directory;
+use networks::SourceSummary;
+use write::{Material, WriteError, write};
 
 /// What a snapshot is to be.
 #[derive(Debug)]
@@ -45,58 +47,61 @@ pub struct Order<'a> {
 pub struct Compiled {
     /// The snapshot's bytes
     pub file: Vec<u8>,
-    /// The customers, their ownership worked out
-    pub customers: Vec<Customer>,
+    /// How many customers are owned how
+    pub ownership: BTreeMap<Ownership, usize>,
     /// How many runs of addresses there are
     pub runs: usize,
 }
 
-/// Screens and writes a register. `networks` holds the bytes of the files that its sources name.
+/// Screens and writes a register.
 ///
 /// # Errors
-/// Every mistake in the sources, or what doesn't fit into a snapshot.
-pub fn compile(
-    register: Directory,
-    files: &Files,
-    networks: &BTreeMap<String, Vec<u8>>,
-    order: &Order<'_>,
-) -> Result<Compiled, Vec<Problem>> {
-    let Networks { table, sources } =
-        networks::merge(&register.settings.networks, networks).map_err(|problems| problems.iter().cloned().collect::<Vec<_>>())?;
-    let sources: Vec<SourceContents> =
-        register.settings.networks.iter().zip(&sources).filter_map(|(source, summary)| contents(source, summary)).collect();
-    let inputs = files.documents.iter().chain(networks);
-    let inputs =
-        inputs.filter_map(|(name, bytes)| Some(FileContents { file: Text::parse(name).ok()?, sha256: Text::parse(&digest(bytes)).ok()? }));
-    let customers: Vec<Customer> = register.customers.into_iter().map(screened).collect();
+/// What doesn't fit into a snapshot.
+pub fn compile(register: Directory, order: &Order<'_>) -> Result<Compiled, WriteError> {
+    let Directory { owners, mut customers, nodes, networks, digests, .. } = register;
+    let screening = owners.screen();
+    let mut ownership = BTreeMap::new();
+    for customer in &mut customers {
+        // who names no company, and gives no result either, is unresolved
+        let entity = customer.entity.as_ref().and_then(|id| owners.graph.get(id.as_str()));
+        let status = entity.map_or(customer.ownership(), |index| screening.judge(index).status);
+        customer.ownership = Some(status);
+        let count: &mut usize = ownership.entry(status).or_default();
+        *count = count.saturating_add(1);
+    }
+    let sources: Vec<SourceContents> = owners
+        .settings
+        .networks
+        .iter()
+        .zip(&networks.sources)
+        .filter_map(|(source, summary)| contents(source, summary, digests.get(source.file.as_str())?))
+        .collect();
+    let files: Vec<FileContents> = digests
+        .iter()
+        .filter_map(|(name, digest)| Some(FileContents { file: Text::parse(name).ok()?, sha256: Text::parse(digest).ok()? }))
+        .collect();
     let material = Material {
         sequence: order.sequence,
         created: order.created,
-        regions: &register.regions,
+        regions: &owners.regions,
         sources: &sources,
-        addresses: &table,
+        addresses: &networks.table,
         customers: &customers,
-        nodes: &register.nodes,
-        files: &inputs.collect::<Vec<_>>(),
+        nodes: &nodes,
+        files: &files,
     };
-    let file = write(&material, order.key).map_err(|error| vec![Problem { path: "$".into(), message: error.to_string(), help: None }])?;
-    Ok(Compiled { file, customers, runs: table.v4.len().saturating_add(table.v6.len()) })
+    let file = write(&material, order.key)?;
+    Ok(Compiled { file, ownership, runs: networks.table.v4.len().saturating_add(networks.table.v6.len()) })
 }
 
-/// The customer with its ownership worked out.
-fn screened(mut customer: Customer) -> Customer {
-    customer.ownership = Some(customer.ownership.unwrap_or(Ownership::Unresolved));
-    customer
-}
-
-fn contents(source: &settings::NetworkSource, summary: &SourceSummary) -> Option<SourceContents> {
+fn contents(source: &settings::NetworkSource, summary: &SourceSummary, sha256: &str) -> Option<SourceContents> {
     let gives_countries = source.class.is_none() && source.gives == settings::Gives::Country;
     Some(SourceContents {
         name: source.name.clone(),
         role: gives_countries.then_some(source.role),
         class: source.class,
         date: source.date,
-        sha256: Text::parse(&hex(&summary.sha256)).ok()?,
+        sha256: Text::parse(sha256).ok()?,
         networks: Whole(u64::try_from(summary.networks).ok()?),
         origin: source.origin.clone(),
     })

@@ -58,7 +58,7 @@ pub struct TrustedKey(VerifyingKey);
 pub struct VariableName(String);
 
 /// A network in CIDR notation. IPv4-mapped IPv6 networks are held as IPv4.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Network(IpNet);
 
 /// The SHA-256 digest of a credential's bytes: what a register stores instead of the credential.

@@ -203,6 +203,9 @@ impl Word for Place {
     const PATTERN: &'static str = "^[A-Z]{2}(-[A-Z0-9]{1,3})?$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
+        if !text.contains('-') {
+            return CountryCode::parse(text).map(|country| Self { country, subdivision: None });
+        }
         let unknown = || Mismatch::new(format!("unknown place `{text}`"), "ISO 3166, such as `SG` or `UA-43`");
         Self::from_bytes(text.as_bytes()).filter(|place| place.to_string() == text).ok_or_else(unknown)
     }

@@ -144,9 +144,18 @@ fn every_mark_has_a_source() {
 
 #[test]
 fn links_lead_somewhere() {
-    for file in
-        ["README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/findings.md", "docs/configuration.md", "docs/privacy.md", "docs/operating.md"]
-    {
+    for file in [
+        "README.md",
+        "SECURITY.md",
+        "CONTRIBUTING.md",
+        "docs/findings.md",
+        "docs/configuration.md",
+        "docs/privacy.md",
+        "docs/operating.md",
+        "docs/ownership.md",
+        "docs/register.md",
+        "docs/snapshot.md",
+    ] {
         let text = read(file);
         let folder = Path::new(ROOT).join(file).parent().unwrap().to_path_buf();
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {

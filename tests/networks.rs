@@ -16,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use waybill::compile::networks::{AddressTable, MAX_COUNTRY_SOURCES, MAX_LISTS, Networks, merge};
+use waybill::compile::remarks::Remarks;
 use waybill::compile::settings::{NetworkSource, Settings};
 use waybill::shape::{Problems, read_document};
 use waybill::snapshot::table::embedded_v4;
@@ -26,13 +27,21 @@ const ASN_DB: &[u8] = include_bytes!("data/mmdb/GeoLite2-ASN-Test.mmdb");
 
 /// Sources by the members of their JSON beyond name, file and date, and the bytes of their files.
 fn merged(sources: &[(&str, &[u8])]) -> Result<Networks, String> {
+    let name = |i: usize, says: &str| if says == TEXT { format!("networks/{i}.txt") } else { format!("networks/{i}") };
     let entries: Vec<String> = sources
         .iter()
         .enumerate()
-        .map(|(i, (says, _))| format!(r#"{{"name": "s{i}", "file": "networks/{i}", "date": "2026-01-01T00:00:00Z"{says}}}"#))
+        .map(|(i, (says, _))| format!(r#"{{"name": "s{i}", "file": "{}", "date": "2026-01-01T00:00:00Z"{says}}}"#, name(i, says)))
         .collect();
-    let files = sources.iter().enumerate().map(|(i, (_, bytes))| (format!("networks/{i}"), bytes.to_vec())).collect();
-    merge(&settings(&entries.join(", ")), &files).map_err(|problems| problems.to_string())
+    let files = sources.iter().enumerate().map(|(i, (says, bytes))| (name(i, says), bytes.to_vec())).collect();
+    merged_from(&settings(&entries.join(", ")), &files)
+}
+
+fn merged_from(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>) -> Result<Networks, String> {
+    let mut remarks = Remarks::default();
+    let merged = merge(sources, files, &mut remarks);
+    assert_eq!(merged.is_none(), remarks.count() > 0);
+    merged.ok_or_else(|| remarks.errors.iter().map(|remark| format!("{remark}\n")).collect())
 }
 
 fn settings(networks: &str) -> Vec<NetworkSource> {
@@ -45,6 +54,8 @@ fn settings(networks: &str) -> Vec<NetworkSource> {
 const TOR: &str = r#", "class": "tor""#;
 const ASN: &str = r#", "gives": "asn""#;
 const COUNTRIES: &str = "";
+/// Networks with their countries, in a file whose name says so
+const TEXT: &str = r#", "role": "hints""#;
 
 fn refused(sources: &[(&str, &[u8])]) -> String {
     merged(sources).unwrap_err()
@@ -145,6 +156,25 @@ fn the_order_of_lines_and_repetitions_change_nothing() {
 }
 
 #[test]
+fn networks_with_their_countries_may_be_text() {
+    let text = b"# by hand\n::/0 SG\nffff::/16 JP\n10.0.0.0/8,CN # carries a comment\n10.1.0.0/16 UA-43\n10.1.2.3,JP\n10.1.2.3/32 JP\n";
+    let networks = merged(&[(TEXT, text), (COUNTRIES, COUNTRY_DB)]).unwrap();
+    let expected = [
+        ("10.0.0.1", "CN"),
+        ("10.1.0.1", "UA-43"),
+        ("10.1.2.3", "JP"),
+        ("10.1.2.4", "UA-43"),
+        ("10.2.0.0", "CN"),
+        ("4000::", "SG"),
+        ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "JP"),
+    ];
+    for (address, country) in expected {
+        assert_eq!(place(&networks.table, 0, address).as_deref(), Some(country), "{address}");
+    }
+    assert_eq!((place(&networks.table, 0, "11.0.0.0"), networks.sources[0].networks), (None, 5));
+}
+
+#[test]
 fn mistakes_are_named_all_at_once() {
     let problems = refused(&[
         (TOR, b"10.0.0.1/8\n# fine\n1.2.3.0/24\nnonsense\nAS0\nAS4294967296\nAS64500\n"),
@@ -160,7 +190,7 @@ fn mistakes_are_named_all_at_once() {
         "networks/0:4: `nonsense` is no network",
         "networks/0:5: `AS0` is no AS number",
         "networks/0:6: `AS4294967296` is no AS number",
-        "networks/1: this list is empty",
+        "networks/1: nothing stands in this file",
         "networks/2: this is no text",
         "networks/3: this can't be read as an MMDB file",
         "networks/4: this MMDB file gives no country",
@@ -181,9 +211,9 @@ fn settings_that_contradict_are_named() {
         |name: &str, file: &str| format!(r#"{{"name": "{name}", "file": "{file}", "class": "vpn", "date": "2026-01-01T00:00:00Z"}}"#);
     let files = BTreeMap::from([("a".to_owned(), b"1.2.3.4\n".to_vec())]);
     let twice = settings(&[source("x", "a"), source("x", "b")].join(","));
-    let problems = merge(&twice, &files).unwrap_err().to_string();
-    assert!(problems.contains("register.json: $.networks[1].name: a source before it is called `x` too"), "{problems}");
-    assert!(problems.contains("register.json: $.networks[1].file: there is no file `b`"), "{problems}");
+    let problems = merged_from(&twice, &files).unwrap_err();
+    assert!(problems.contains("register.json: $.networks[1].name: `x` stands twice"), "{problems}");
+    assert!(problems.contains("register.json: $.networks[1].file: no file `b` is in the register"), "{problems}");
 
     let one = |i: usize| if i < MAX_LISTS + 1 { (TOR, b"1.2.3.4".as_slice()) } else { (COUNTRIES, COUNTRY_DB) };
     let most: Vec<_> = (1..MAX_LISTS + 1 + MAX_COUNTRY_SOURCES).map(one).collect();
@@ -242,7 +272,7 @@ proptest! {
             for address in [IpAddr::V4(Ipv4Addr::from_bits(V4 - 20 + low)), IpAddr::V6(Ipv6Addr::from_bits(V6 - 20 + u128::from(low)))] {
                 let facts = networks.table.look_up(address).unwrap();
                 let of = |kind: &'static str| sources.iter().filter(move |source| source.kind == kind);
-                let places: Vec<_> = of("country").map(|source| source.says(address).map(|value| CODES[value].to_owned())).collect();
+                let places: Vec<_> = sources.iter().filter(|source| matches!(source.kind, "country" | "text")).map(|source| source.says(address).map(|value| CODES[value].to_owned())).collect();
                 prop_assert_eq!(facts.places.iter().map(|place| place.map(|place| place.to_string())).collect::<Vec<_>>(), places);
                 let asn = of("asn").find_map(|source| source.says(address)).map(|value| value as u32 + 1);
                 prop_assert_eq!(facts.asn, asn);
@@ -297,7 +327,7 @@ fn sources() -> impl Strategy<Value = Vec<Source>> {
 
 fn source() -> impl Strategy<Value = Source> {
     let network = (any::<bool>(), any::<u8>(), 0..=8_u8, 0..CODES.len());
-    let kind = prop::sample::select(vec!["country", "asn", "list"]);
+    let kind = prop::sample::select(vec!["country", "text", "asn", "list"]);
     (kind, any::<bool>(), prop::collection::vec(network, 1..8), prop::collection::vec(1..4_u32, 0..2)).prop_map(
         |(kind, nested, drawn, asns)| {
             let mut networks: Vec<(bool, u8, u8, usize)> = Vec::new();
@@ -307,8 +337,9 @@ fn source() -> impl Strategy<Value = Source> {
                     let shorter = length.min(other.2);
                     other.0 == v6 && (shorter == 0 || (low ^ other.1) >> (8 - shorter) == 0)
                 };
-                // a tree has one value for an address; a list may say things twice
-                if kind == "list" || !networks.iter().any(meets) {
+                let twice = networks.iter().any(|other| (other.0, other.1, other.2) == (v6, low, length));
+                // a tree has one value for an address; a text may have networks in each other, a list may say things twice
+                if kind == "list" || (kind == "text" && !twice) || !networks.iter().any(meets) {
                     networks.push((v6, low, length, value));
                 }
             }
@@ -327,7 +358,7 @@ impl Source {
             let first = u128::from(network.1);
             network.0 == v6 && (first..first + (1 << (8 - network.2))).contains(&low)
         };
-        self.networks.iter().find(within).map(|network| network.3)
+        self.networks.iter().filter(within).max_by_key(|network| network.2).map(|network| network.3)
     }
 
     fn file(&self) -> (&'static str, Vec<u8>) {
@@ -347,13 +378,18 @@ impl Source {
         match self.kind {
             "country" => (COUNTRIES, tree()),
             "asn" => (ASN, tree()),
-            _ => {
-                let network = |(v6, low, length, _): &(bool, u8, u8, usize)| match v6 {
-                    false => format!("{}/{}\n", Ipv4Addr::from_bits(V4 | u32::from(*low)), 24 + length),
-                    true => format!("{}/{}\n", Ipv6Addr::from_bits(V6 | u128::from(*low)), 120 + length),
+            kind => {
+                let network = |(v6, low, length, value): &(bool, u8, u8, usize)| {
+                    let network = match v6 {
+                        false => format!("{}/{}", Ipv4Addr::from_bits(V4 | u32::from(*low)), 24 + length),
+                        true => format!("{}/{}", Ipv6Addr::from_bits(V6 | u128::from(*low)), 120 + length),
+                    };
+                    let separator = if self.nested { "," } else { " \t" };
+                    if kind == "text" { format!("{network}{separator}{}\n", CODES[*value]) } else { network + "\n" }
                 };
-                let asns: String = self.asns.iter().map(|asn| format!("AS{asn}\n")).collect();
-                (TOR, (self.networks.iter().map(network).collect::<String>() + &asns).into_bytes())
+                let asns: String = self.asns.iter().filter(|_| kind == "list").map(|asn| format!("AS{asn}\n")).collect();
+                let says = if kind == "text" { TEXT } else { TOR };
+                (says, (self.networks.iter().map(network).collect::<String>() + &asns).into_bytes())
             }
         }
     }

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use waybill::compile::bods::{Declared, Statements};
-use waybill::compile::ownership::{EntitiesDocument, Graph, GraphError, Screening, Share, basis_points};
+use waybill::compile::directory::EntitiesFile;
+use waybill::compile::ownership::{Entity, Graph, GraphError, Holding, Screening, Share, basis_points};
 use waybill::compile::settings::{Comparison, Method, OwnershipSettings};
 use waybill::names::UnixSeconds;
 use waybill::region::Place;
@@ -20,12 +21,19 @@ fn settings(method: Method, comparison: Comparison, threshold: u64) -> Ownership
     OwnershipSettings { method, comparison, threshold_basis_points: Whole(threshold) }
 }
 
-fn document(text: &str) -> EntitiesDocument {
+/// What entities.json holds.
+struct Document {
+    entities: Vec<Entity>,
+    holdings: Vec<Holding>,
+}
+
+fn document(text: &str) -> Document {
     let mut problems = Problems::default();
     let json: Json = serde_json::from_str(text).unwrap();
-    let document = EntitiesDocument::read(&json, &JsonPath::Root, &mut problems);
+    let document = EntitiesFile::read(&json, &JsonPath::Root, &mut problems);
     assert!(problems.is_empty(), "{problems}");
-    document.unwrap()
+    let EntitiesFile { entities, holdings } = document.unwrap();
+    Document { entities: entities.into_values(), holdings: holdings.into_values() }
 }
 
 fn graph(text: &str) -> Result<Graph, Vec<GraphError>> {
@@ -42,7 +50,7 @@ fn status(screening: &Screening<'_>, id: &str) -> Ownership {
 }
 
 /// The status of each entity, under the default settings, with CN restricted.
-fn judged(document: &EntitiesDocument) -> Vec<Ownership> {
+fn judged(document: &Document) -> Vec<Ownership> {
     let graph = Graph::new(document.entities.clone(), &document.holdings).unwrap();
     let screening = graph.screen(&OwnershipSettings::default(), in_china);
     graph.entities().map(|(index, _)| screening.judge(index).status).collect()
@@ -814,9 +822,11 @@ fn mistakes_in_the_register_have_their_place() {
     assert_eq!(code, 1);
     assert_eq!(
         err,
-        "entities.json: $.entities[0].jurisdiction: unknown country code `UK`\n  help: did you mean `GB`? codes are ISO 3166-1 alpha-2\n\
-         entities.json: $.entities[1].typ: unknown field\n  help: did you mean `type`?\n\
-         entities.json: $.holdings[0].basis_points: expected a whole number from 0 to 10000\n  help: in basis points: 62.5 % is 6250\n"
+        "DIR/entities.json:1: $.entities[0].jurisdiction: unknown country code `UK`\n  help: did you mean `GB`? codes are ISO 3166-1 alpha-2\n\
+         DIR/entities.json:1: $.entities[1].typ: unknown field\n  help: did you mean `type`?\n\
+         DIR/entities.json:1: $.holdings[0].basis_points: expected a whole number from 0 to 10000\n  help: in basis points: 62.5 % is 6250\n\
+         DIR: nothing is screened\n"
+            .replace("DIR", &directory.display().to_string())
     );
     let directory = register("screen-acme-2", &[("entities.json", ACME)]);
     let (code, _, err) = screen(&directory, &["acmee"]);

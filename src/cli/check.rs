@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::found::{Found, check_configuration};
 use super::{Failure, complain, envoy, print, read, register};
-use crate::compile::directory::{Remark, grouped};
+use crate::compile::remarks::{Remark, grouped};
 use crate::shape::{Json, Problem};
 
 #[derive(Debug, clap::Args)]

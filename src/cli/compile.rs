@@ -1,11 +1,10 @@
 //! `waybill compile`: a register of files becomes one signed snapshot.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Failure, complain, print, read, register};
-use crate::compile::directory::{self, grouped};
-use crate::compile::{Compiled, Order, compile};
+use super::{Failure, print, read, register};
+use crate::compile::remarks::grouped;
+use crate::compile::{Compiled, Order, compile, directory};
 use crate::key::SigningKey;
 use crate::names::UnixSeconds;
 use crate::register::Ownership;
@@ -37,25 +36,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(at(sign_key, format!("this key doesn't count {created}: see its `nbf` and `exp`")));
     }
 
-    let files = register::files(folder)?;
-    let (read, remarks) = directory::read(files.clone(), created);
-    for remark in &remarks.errors {
-        complain(&format!("{}/{remark}", folder.display()));
-    }
+    let (read, remarks) = directory::read(register::files(folder, directory::is_document)?, created);
+    register::complain_of(folder, &remarks);
     let Some(read) = read else {
-        return Err(Failure(format!("{}: nothing is compiled; `waybill check` shows all that is wrong", folder.display())));
+        return Err(at(folder, "nothing is compiled".into()));
     };
-    let mut networks = BTreeMap::new();
-    for source in &read.settings.networks {
-        let path = folder.join(source.file.as_str());
-        let bytes = std::fs::read(&path).map_err(|error| at(&path, format!("can't be read: {error}")))?;
-        networks.insert(source.file.as_str().to_owned(), bytes);
-    }
     let order = Order { sequence: sequence.unwrap_or(second), created, key: &key };
-    let compiled = compile(read, &files, &networks, &order).map_err(|problems| {
-        problems.iter().for_each(|problem| complain(&format!("{}/{problem}", folder.display())));
-        Failure(format!("{}: nothing is compiled", folder.display()))
-    })?;
+    let compiled = compile(read, &order).map_err(|error| at(folder, format!("nothing is compiled: {error}")))?;
     replace(output, &compiled.file).map_err(|error| at(output, format!("can't be written: {error}")))?;
     print(&summary(output, &compiled, &order));
     Ok(())
@@ -81,14 +68,14 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn summary(path: &Path, compiled: &Compiled, order: &Order<'_>) -> String {
-    let count = |ownership| grouped(compiled.customers.iter().filter(|customer| customer.ownership() == ownership).count());
+    let count = |ownership| grouped(compiled.ownership.get(&ownership).copied().unwrap_or_default());
     format!(
         "{}: sequence {}, made {}, {} bytes\n  customers {} (ownership clear {}, restricted {}, unresolved {}), runs of addresses {}\n  to be trusted: {}\n",
         path.display(),
         order.sequence,
         order.created,
         grouped(compiled.file.len()),
-        grouped(compiled.customers.len()),
+        grouped(compiled.ownership.values().sum::<usize>()),
         count(Ownership::Clear),
         count(Ownership::Restricted),
         count(Ownership::Unresolved),

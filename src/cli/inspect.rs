@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{Failure, print};
-use crate::compile::directory::grouped;
+use crate::compile::remarks::grouped;
 use crate::config::Role;
 use crate::names::{CredentialDigest, TrustedKey};
 use crate::register::Customer;

@@ -3,18 +3,20 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Failure;
-use crate::compile::directory::{Directory, Files, Remarks, grouped, is_document, read};
+use super::{Failure, complain};
+use crate::compile::directory::{Directory, Files, is_document, read};
+use crate::compile::remarks::{Remarks, grouped};
 use crate::names::UnixSeconds;
 
-/// Reads the files of a register's directory. What begins with a dot belongs to the system or to version control.
-pub(super) fn files(directory: &Path) -> Result<Files, Failure> {
+/// Reads those files of a register's directory whose names are `wanted`. What begins with a dot belongs to the system or to
+/// version control.
+pub(super) fn files(directory: &Path, wanted: fn(&str) -> bool) -> Result<Files, Failure> {
     let mut files = Files::default();
-    walk(directory, "", &mut files)?;
+    walk(directory, "", wanted, &mut files)?;
     Ok(files)
 }
 
-fn walk(folder: &Path, prefix: &str, files: &mut Files) -> Result<(), Failure> {
+fn walk(folder: &Path, prefix: &str, wanted: fn(&str) -> bool, files: &mut Files) -> Result<(), Failure> {
     let failed = |path: &Path, error: std::io::Error| Failure(format!("{}: can't be read: {error}", path.display()));
     for entry in std::fs::read_dir(folder).map_err(|error| failed(folder, error))? {
         let entry = entry.map_err(|error| failed(folder, error))?;
@@ -30,9 +32,9 @@ fn walk(folder: &Path, prefix: &str, files: &mut Files) -> Result<(), Failure> {
             if !name.starts_with("bods/") && !name.starts_with("networks/") {
                 files.others.insert(name);
             } else if prefix.is_empty() || !is_link {
-                walk(&path, &name, files)?;
+                walk(&path, &name, wanted, files)?;
             }
-        } else if is_document(&name) {
+        } else if wanted(&name) {
             let bytes = std::fs::read(&path).map_err(|error| failed(&path, error))?;
             files.documents.insert(name, bytes);
         } else {
@@ -44,9 +46,19 @@ fn walk(folder: &Path, prefix: &str, files: &mut Files) -> Result<(), Failure> {
 
 /// Checks a register; where nothing is wrong, what is in it comes along.
 pub(super) fn check(directory: &Path) -> Result<(Option<String>, Remarks), Failure> {
-    let files = files(directory)?;
-    let (register, remarks) = read(files, now());
+    let (register, remarks) = read(files(directory, is_document)?, now());
     Ok((register.map(|register| summary(&register)), remarks))
+}
+
+/// Says on stderr what is wrong in a register, each with its file.
+pub(super) fn complain_of(directory: &Path, remarks: &Remarks) {
+    let name = directory.display().to_string();
+    for remark in &remarks.errors {
+        complain(&format!("{}/{remark}", name.trim_end_matches('/')));
+    }
+    if remarks.more > 0 {
+        complain(&format!("{name}: and {} more", grouped(remarks.more)));
+    }
 }
 
 fn summary(register: &Directory) -> String {
@@ -54,10 +66,10 @@ fn summary(register: &Directory) -> String {
     [
         count(register.customers.len(), "customer", "customers"),
         count(register.customers.iter().map(|customer| customer.credentials.len()).sum(), "credential", "credentials"),
-        count(register.entities.len(), "entity", "entities"),
-        count(register.holdings.len(), "holding", "holdings"),
+        count(register.owners.graph.entities().count(), "entity", "entities"),
+        count(register.owners.graph.holdings(), "holding", "holdings"),
         count(register.nodes.len(), "node", "nodes"),
-        count(register.settings.networks.len(), "network source", "network sources"),
+        count(register.owners.settings.networks.len(), "network source", "network sources"),
     ]
     .join(", ")
 }

@@ -2,25 +2,22 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{Failure, print, read};
-use crate::compile::bods::Statements;
-use crate::compile::ownership::{
-    Chain, Chains, EntitiesDocument, Entity, EntityIndex, Graph, GraphError, Holder, Holding, Judgement, Percent, Screening, basis_points,
-};
-use crate::compile::settings::{Comparison, Method, OwnershipSettings, Settings};
+use super::{Failure, print, register, word};
+use crate::compile::directory::{entity_of, is_document, owners, says_of_owners};
+use crate::compile::ownership::{Chain, Chains, EntityIndex, Holder, Judgement, Percent, Screening, basis_points};
+use crate::compile::settings::{Comparison, Method, OwnershipSettings};
 use crate::names::UnixSeconds;
-use crate::region::{CountryCode, Place, RegionSettings, Regions, SetId, Standing};
+use crate::region::{CountryCode, Place};
 use crate::register::Ownership;
-use crate::shape::{self, Json, Problem, Problems, Shape, Whole, Word, read_document};
+use crate::shape::Whole;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The entity's id
+    /// The entity's id, or that of a customer who is one
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     entity: Option<String>,
     /// The register's directory
@@ -58,25 +55,35 @@ const CHAINS: usize = 50;
 const LINES: usize = 60;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let directory = Directory::load(&arguments.register, arguments.time.unwrap_or_else(now)).map_err(Failure::new)?;
-    let (graph, regions) = directory.graph().map_err(Failure::new)?;
-    let mut settings = directory.settings.ownership.clone();
+    let folder = &arguments.register;
+    let files = register::files(folder, says_of_owners)?;
+    let (owners, remarks) = owners(&files.documents, arguments.time.unwrap_or_else(register::now));
+    register::complain_of(folder, &remarks);
+    let Some(owners) = owners else {
+        return Err(Failure(format!("{}: nothing is screened", folder.display())));
+    };
+    let mut settings = owners.settings.ownership.clone();
     settings.method = arguments.method.unwrap_or(settings.method);
     settings.comparison = arguments.comparison.unwrap_or(settings.comparison);
     settings.threshold_basis_points = arguments.threshold.map_or(settings.threshold_basis_points, Whole);
-    let restricted = |place: Place| match &arguments.restricted {
+    let screening = owners.graph.screen(&settings, |place| match &arguments.restricted {
         Some(Countries(countries)) => countries.contains(&place.country),
-        None => regions.standing(place) == Standing::Restricted,
-    };
-    let screening = graph.screen(&settings, restricted);
+        None => owners.restricts(place),
+    });
     let Some(id) = &arguments.entity else {
         print(&all(&screening, arguments.json));
         return Ok(());
     };
-    let subject = graph.find(id).map_err(|mismatch| match mismatch.help {
-        Some(help) => Failure(format!("{}\n  help: {help}", mismatch.message)),
-        None => Failure(mismatch.message),
-    })?;
+    let subject = match owners.graph.find(id) {
+        Ok(subject) => subject,
+        Err(mismatch) => {
+            let of_customer = entity_of(&register::files(folder, is_document)?.documents, id);
+            of_customer.and_then(|id| owners.graph.get(id.as_str())).ok_or_else(|| match mismatch.help {
+                Some(help) => Failure(format!("{}\n  help: {help}", mismatch.message)),
+                None => Failure(mismatch.message),
+            })?
+        }
+    };
     let view = View::of(&screening, subject);
     if arguments.json {
         print(&format!("{:#}\n", view.as_json()));
@@ -86,24 +93,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn word<T: Word>(text: &str) -> Result<T, String> {
-    T::parse(text).map_err(|mismatch| match mismatch.help {
-        Some(help) => format!("{}; {help}", mismatch.message),
-        None => mismatch.message,
-    })
-}
-
 impl Countries {
     fn parse(text: &str) -> Result<Self, String> {
         let codes = text.split(',').map(str::trim).filter(|code| !code.is_empty());
         codes.map(word::<CountryCode>).collect::<Result<_, _>>().map(Self)
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the desk's clock: shares have dates, and a person asks how things stand now")]
-fn now() -> UnixSeconds {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixSeconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// Every entity's result.
@@ -414,118 +408,4 @@ struct Line {
     again: bool,
     /// Instead of one holder: how many there is no room for
     left_out: usize,
-}
-
-/// What a register's directory says of ownership.
-struct Directory {
-    settings: Settings,
-    entities: Vec<Entity>,
-    holdings: Vec<Holding>,
-    /// File and JSON path of each of them
-    entity_places: Vec<(String, String)>,
-    holding_places: Vec<(String, String)>,
-}
-
-/// Mistakes in files.
-#[derive(Debug, Default)]
-struct Mistakes(Vec<(String, Problem)>);
-
-impl std::fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (i, (file, problem)) in self.0.iter().enumerate() {
-            let newline = if i > 0 { "\n" } else { "" };
-            write!(f, "{newline}{file}: {problem}")?;
-        }
-        Ok(())
-    }
-}
-
-impl Mistakes {
-    fn take(&mut self, file: &str, problems: &Problems) {
-        self.0.extend(problems.iter().map(|problem| (file.to_owned(), problem.clone())));
-    }
-
-    /// Reads a file of the directory, if it is there.
-    fn document<T: Shape>(&mut self, directory: &Path, name: &str) -> Option<T> {
-        let mut problems = Problems::default();
-        let found = directory.join(name).exists().then(|| read(&directory.join(name)))?;
-        let document = match found {
-            Ok(text) => read_document::<T>(&text, &mut problems).map(|(document, _)| document),
-            Err(Failure(message)) => {
-                problems.note(&shape::Path::Root, message, None);
-                None
-            }
-        };
-        self.take(name, &problems);
-        document
-    }
-}
-
-impl Directory {
-    fn load(directory: &Path, today: UnixSeconds) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        if !directory.is_dir() {
-            let help = Some("a directory with register.json, entities.json and bods/".to_owned());
-            let problem = Problem { path: "$".into(), message: "this is no directory".into(), help };
-            return Err(Mistakes(vec![(directory.display().to_string(), problem)]));
-        }
-        let none = Settings { schema: Whole(1), regions: None, ownership: OwnershipSettings::default(), networks: Vec::new() };
-        let settings = mistakes.document(directory, "register.json").unwrap_or(none);
-        let EntitiesDocument { mut entities, mut holdings } =
-            mistakes.document(directory, "entities.json").unwrap_or(EntitiesDocument { entities: Vec::new(), holdings: Vec::new() });
-        let place = |list: &str, i: usize| ("entities.json".to_owned(), format!("$.{list}[{i}]"));
-        let mut entity_places: Vec<_> = (0..entities.len()).map(|i| place("entities", i)).collect();
-        let mut holding_places: Vec<_> = (0..holdings.len()).map(|i| place("holdings", i)).collect();
-        let files = std::fs::read_dir(directory.join("bods")).into_iter().flatten().flatten().map(|entry| entry.file_name());
-        let mut files: Vec<String> = files
-            .filter_map(|name| name.into_string().ok())
-            .filter(|name| name.ends_with(".json"))
-            .map(|name| format!("bods/{name}"))
-            .collect();
-        files.sort_unstable();
-        let mut statements = Statements::default();
-        for file in &files {
-            let mut problems = Problems::default();
-            let json = mistakes.document::<Json>(directory, file).unwrap_or(Json::List(Vec::new()));
-            statements.read(&json, &mut problems);
-            mistakes.take(file, &problems);
-        }
-        let declared = statements.declared(today);
-        let file = |number: usize| files.get(number).cloned().unwrap_or_default();
-        for (entity, origin) in declared.entities {
-            entities.push(entity);
-            entity_places.push((file(origin.file), origin.path));
-        }
-        for (holding, origin) in declared.holdings {
-            holdings.push(holding);
-            holding_places.push((file(origin.file), origin.path));
-        }
-        if mistakes.0.is_empty() { Ok(Self { settings, entities, holdings, entity_places, holding_places }) } else { Err(mistakes) }
-    }
-
-    /// The entities with their holdings, and the regions to judge by.
-    fn graph(&self) -> Result<(Graph, Regions), Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let mut problems = Problems::default();
-        let default = RegionSettings { set: SetId::for_provider(None), restricted: Vec::new(), unsupported: None };
-        let regions = self.settings.regions.as_ref().unwrap_or(&default);
-        let regions = Regions::new(regions, &shape::Path::Member(&shape::Path::Root, "regions"), &mut problems);
-        mistakes.take("register.json", &problems);
-        match (Graph::new(self.entities.clone(), &self.holdings), regions) {
-            (Ok(graph), Some(regions)) => return Ok((graph, regions)),
-            (Err(errors), _) => mistakes.0.extend(errors.iter().map(|error| self.problem(error))),
-            (Ok(_), None) => {}
-        }
-        Err(mistakes)
-    }
-
-    fn problem(&self, error: &GraphError) -> (String, Problem) {
-        let place = match error {
-            GraphError::DuplicateEntity { entity, .. } => self.entity_places.get(*entity),
-            GraphError::SumOver100 { holdings, .. } => holdings.last().and_then(|last| self.holding_places.get(*last)),
-            GraphError::UnknownEntity { holding, .. } | GraphError::BadShare { holding, .. } => self.holding_places.get(*holding),
-        };
-        let (file, path) = place.cloned().unwrap_or_default();
-        (file, Problem { path, message: error.to_string(), help: error.help() })
-    }
 }

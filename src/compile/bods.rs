@@ -19,7 +19,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ownership::{Entity, EntityType, Holding, Share};
+use super::ownership::{Entity, EntityType, Holding, Share, WHOLE};
 use crate::names::{Text, UnixSeconds};
 use crate::region::Place;
 use crate::shape::{Json, Path, Problems, Shape, Word, suggestion, wrong_type};
@@ -154,9 +154,6 @@ enum Record {
     Person,
     Relationship,
 }
-
-/// The whole of a company, in basis points.
-const WHOLE: u32 = 10_000;
 
 impl Statements {
     /// Takes a file in. Notes every mistake; statements without one are kept.

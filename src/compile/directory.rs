@@ -6,37 +6,43 @@
 //! entities.json    companies, and who holds how much of them
 //! bods/*.json      the same as statements of the Beneficial Ownership Data Standard
 //! nodes.json       other resellers' nodes and their public keys
-//! networks/        what register.json names there; only its names are looked at here
+//! networks/        what register.json names there: MMDB files and lists
 //! ```
 //!
 //! [`read`] takes the files' bytes and gives a [`Directory`] in which every reference leads somewhere, or [`Remarks`] that
-//! say what is wrong. customers.jsonl and customers.csv are read a line at a time and may hold millions; the JSON
+//! say what is wrong; [`owners`] reads only what says who owns whom. customers.jsonl and customers.csv are read a line at a time and may hold millions; the JSON
 //! documents are held as a tree while they are read.
 
 mod documents;
-mod lines;
-mod remarks;
 mod table;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::finding::Action;
 use crate::names::{CredentialDigest, Text, UnixSeconds};
-use crate::region::{RegionSettings, Regions, SetId};
+use crate::region::{Place, RegionSettings, Regions, SetId, Standing};
 use crate::register::{Customer, Kind, Node, ScreeningStatus, check_customer, check_node};
-use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, Whole, nearest};
+use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, nearest};
 
-pub use documents::{CustomersFile, Document, Each, EntitiesFile, EntityEntry, EntityType, HoldingEntry, NodesFile};
-pub use remarks::{MOST_ERRORS, Remark, Remarks, grouped};
+pub use documents::{CustomersFile, Document, Each, EntitiesFile, NodesFile};
 
-use super::settings::{OwnershipSettings, Settings};
+use super::bods::{self, Statements};
+use super::lines;
+use super::networks::{self, Networks};
+use super::ownership::{End, Graph, GraphError, Screening};
+use super::remarks::{Remark, Remarks, grouped, without_mark};
+use super::settings::Settings;
+use super::write::digest;
+
+/// Files with their bytes, by their way from the register's directory.
+pub type Documents = BTreeMap<String, Vec<u8>>;
 
 /// The files of a register, by their way from its directory, with `/` between.
 #[derive(Debug, Default, Clone)]
 pub struct Files {
     /// Those that [`is_document`] asks for, with their bytes
-    pub documents: BTreeMap<String, Vec<u8>>,
+    pub documents: Documents,
     /// The names of all others
     pub others: BTreeSet<String>,
 }
@@ -44,19 +50,28 @@ pub struct Files {
 /// A register whose references all lead somewhere.
 #[derive(Debug)]
 pub struct Directory {
+    /// The settings, and who owns whom
+    pub owners: Owners,
+    /// The customers, in the order written
+    pub customers: Vec<Customer>,
+    /// Other resellers' nodes
+    pub nodes: Vec<Node>,
+    /// What is known of addresses
+    pub networks: Networks,
+    /// The SHA-256 of every file that was read, as 64 hexadecimal digits
+    pub digests: BTreeMap<String, String>,
+    origin: Origin,
+}
+
+/// Who owns whom, and how that is to be judged.
+#[derive(Debug)]
+pub struct Owners {
     /// The settings
     pub settings: Settings,
     /// The regions to judge by
     pub regions: Regions,
-    /// The customers, in the order written
-    pub customers: Vec<Customer>,
-    /// The companies and persons of entities.json
-    pub entities: Vec<EntityEntry>,
-    /// Who holds how much of whom, by entities.json
-    pub holdings: Vec<HoldingEntry>,
-    /// Other resellers' nodes
-    pub nodes: Vec<Node>,
-    origin: Origin,
+    /// The entities of entities.json and bods/, and their holdings
+    pub graph: Graph,
 }
 
 const SETTINGS: &str = "register.json";
@@ -74,46 +89,68 @@ const TOP: &[&str] = &[SETTINGS, CUSTOMERS_JSON, CUSTOMERS_LINES, CUSTOMERS_TABL
 pub fn is_document(name: &str) -> bool {
     (TOP.contains(&name) && !name.ends_with('/'))
         || name.strip_prefix(BODS).is_some_and(|rest| rest.ends_with(".json") && !rest.contains('/'))
+        || (name.starts_with(NETWORKS) && !is_readme(name))
 }
 
-/// Reads the register, and lets go of the largest files on the way; `now` is for notices of what has ended. The directory is
-/// there only if nothing is wrong.
+/// Whether [`owners`] wants that file's bytes; it looks at no other.
 #[must_use]
-pub fn read(mut files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
+pub fn says_of_owners(name: &str) -> bool {
+    is_document(name) && (name == SETTINGS || name == ENTITIES || name.starts_with(BODS))
+}
+
+fn is_readme(name: &str) -> bool {
+    name.rsplit('/').next().is_some_and(|last| last.starts_with("README"))
+}
+
+/// Reads the register, and lets go of the largest files on the way. `now` is when holdings count, and for notices of what has
+/// ended. The directory is there only if nothing is wrong.
+#[must_use]
+pub fn read(files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
     let mut remarks = Remarks::default();
     check_names(&files, &mut remarks);
+    let digests = files.documents.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect();
+    let (networks, mut documents): (Documents, Documents) = files.documents.into_iter().partition(|(name, _)| name.starts_with(NETWORKS));
 
-    let settings = match document(&files, SETTINGS, &mut remarks) {
-        Some(settings) => settings,
-        None => Settings { schema: Whole(1), regions: None, ownership: OwnershipSettings::default(), networks: Vec::new() },
-    };
-    let regions = read_regions(&settings, &mut remarks);
-    check_networks(&settings, &files, &mut remarks);
+    let read = read_owners(&documents, now, &mut remarks);
+    let networks = read_networks(&read.settings, networks, &mut remarks);
+    let nodes = document(&documents, NODES, &mut remarks).map_or_else(|| Each::none(true), |file: NodesFile| file.nodes);
 
-    let EntitiesFile { entities, holdings } = document(&files, ENTITIES, &mut remarks)
-        .unwrap_or_else(|| EntitiesFile { entities: Each::none(!files.documents.contains_key(ENTITIES)), holdings: Each::none(true) });
-    let entity_ids = check_entities(&entities, &holdings, &files, &mut remarks);
-    let nodes = document(&files, NODES, &mut remarks).map_or_else(|| Each::none(true), |file: NodesFile| file.nodes);
-
-    let (origin, customers) = read_customers(&files, &mut remarks);
+    let (origin, customers) = read_customers(&documents, &mut remarks);
     // by far the largest, and their lines are known by now
-    files.documents.retain(|name, _| name != CUSTOMERS_LINES && name != CUSTOMERS_TABLE);
+    documents.retain(|name, _| name != CUSTOMERS_LINES && name != CUSTOMERS_TABLE);
     let ids = check_customers(&customers, &origin, &mut remarks);
-    check_entity_references(&customers, &origin, entity_ids.as_ref(), &mut remarks);
+    check_entity_references(&customers, &origin, read.entities().as_ref(), &mut remarks);
     check_nodes(&nodes, &customers, &origin, &ids, &mut remarks);
+    drop(ids);
     notice_customers(&customers, &origin, now, &mut remarks);
 
-    remarks.locate(&files);
-    let directory = regions.filter(|_| remarks.errors.is_empty()).map(|regions| Directory {
-        settings,
-        regions,
+    remarks.locate(&documents);
+    let owners = read.owners().filter(|_| remarks.count() == 0);
+    let directory = owners.zip(networks).map(|(owners, networks)| Directory {
+        owners,
         customers,
-        entities: entities.into_values(),
-        holdings: holdings.into_values(),
         nodes: nodes.into_values(),
+        networks,
+        digests,
         origin,
     });
     (directory, remarks)
+}
+
+/// Reads who owns whom, and nothing else; `now` is when holdings count. They are there only if nothing is wrong.
+#[must_use]
+pub fn owners(documents: &Documents, now: UnixSeconds) -> (Option<Owners>, Remarks) {
+    let mut remarks = Remarks::default();
+    let read = read_owners(documents, now, &mut remarks);
+    remarks.locate(documents);
+    (read.owners().filter(|_| remarks.count() == 0), remarks)
+}
+
+/// The entity that a customer is, as far as the customers can be read.
+#[must_use]
+pub fn entity_of(documents: &Documents, customer: &str) -> Option<Text> {
+    let (_, customers) = read_customers(documents, &mut Remarks::default());
+    customers.into_iter().find(|found| found.id.as_str() == customer)?.entity
 }
 
 impl Directory {
@@ -124,13 +161,25 @@ impl Directory {
     }
 }
 
+impl Owners {
+    /// Judges every entity as the settings say.
+    #[must_use]
+    pub fn screen(&self) -> Screening<'_> {
+        self.graph.screen(&self.settings.ownership, |place| self.restricts(place))
+    }
+
+    /// Whether whoever is there is restricted.
+    #[must_use]
+    pub fn restricts(&self, place: Place) -> bool {
+        self.regions.standing(place) == Standing::Restricted
+    }
+}
+
 // === the files as such ===
 
 fn check_names(files: &Files, remarks: &mut Remarks) {
     for name in &files.others {
-        let known = name.starts_with(NETWORKS) && !name.ends_with('/');
-        let readme = name.rsplit('/').next().is_some_and(|last| last.starts_with("README"));
-        if known || readme {
+        if is_readme(name) {
             continue;
         }
         let help = match name.strip_prefix(BODS) {
@@ -145,15 +194,15 @@ fn check_names(files: &Files, remarks: &mut Remarks) {
 }
 
 /// Reads a JSON document; one that isn't there is none.
-fn document<T: Shape>(files: &Files, name: &'static str, remarks: &mut Remarks) -> Option<T> {
-    let json = tree(name, files.documents.get(name)?, remarks)?;
+fn document<T: Shape>(documents: &Documents, name: &'static str, remarks: &mut Remarks) -> Option<T> {
+    let json = tree(name, documents.get(name)?, remarks)?;
     let mut problems = Problems::default();
     let value = T::read(&json, &Path::Root, &mut problems);
     remarks.take(name, problems);
     value
 }
 
-fn tree(name: &'static str, bytes: &[u8], remarks: &mut Remarks) -> Option<Json> {
+fn tree(name: &str, bytes: &[u8], remarks: &mut Remarks) -> Option<Json> {
     let bytes = without_mark(bytes);
     if bytes.trim_ascii().is_empty() {
         remarks.error(name, None, "this file is empty", Some("a JSON object belongs here; remove the file if you don't need it"));
@@ -166,11 +215,6 @@ fn tree(name: &'static str, bytes: &[u8], remarks: &mut Remarks) -> Option<Json>
             None
         }
     }
-}
-
-/// Without the byte order mark that some editors put first.
-fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 // === settings ===
@@ -190,37 +234,139 @@ fn read_regions(settings: &Settings, remarks: &mut Remarks) -> Option<Regions> {
     regions
 }
 
-fn check_networks(settings: &Settings, files: &Files, remarks: &mut Remarks) {
-    let there: Vec<&str> = files.others.iter().map(String::as_str).filter(|name| name.starts_with(NETWORKS)).collect();
-    let networks_at = Path::Member(&Path::Root, "networks");
-    let mut problems = Problems::default();
-    for (i, source) in settings.networks.iter().enumerate() {
-        let here = Path::Element(&networks_at, i);
-        if settings.networks.iter().take(i).any(|earlier| earlier.name == source.name) {
-            problems.note(
-                &Path::Member(&here, "name"),
-                format!("`{}` stands twice", source.name),
-                Some("give each source its own name".into()),
-            );
-        }
-        if !there.contains(&source.file.as_str()) {
-            let help = match nearest(source.file.as_str(), &there) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "put it into `networks/` and write the way from the register's directory".into(),
-            };
-            problems.note(&Path::Member(&here, "file"), format!("no file `{}` is in the register", source.file), Some(help));
-        }
+fn read_networks(settings: &Settings, files: Documents, remarks: &mut Remarks) -> Option<Networks> {
+    let networks = networks::merge(&settings.networks, &files, remarks);
+    for source in networks.iter().flat_map(|networks| &networks.sources).filter(|source| !source.unannounced.is_empty()) {
+        let (shown, more) = source.unannounced.split_at(source.unannounced.len().min(10));
+        let shown = shown.iter().map(|asn| format!("AS{asn}")).collect::<Vec<_>>().join(" ");
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", grouped(more.len())) };
+        let help = "a typing error, or gone from the Internet: nothing is listed for them";
+        remarks.notice(source.file.as_str(), "", format!("no source knows networks of {shown}{more}"), help);
     }
-    remarks.take(SETTINGS, problems);
-    for name in there {
-        let readme = name.rsplit('/').next().is_some_and(|last| last.starts_with("README"));
-        if !readme && !settings.networks.iter().any(|source| source.file == *name) {
+    if !remarks.have_errors_at(SETTINGS, &Path::Member(&Path::Root, "networks")) {
+        for name in files.keys().filter(|name| !settings.networks.iter().any(|source| source.file.as_str() == *name)) {
             remarks.notice(name, "", "no source in register.json names this file".into(), "name it in `networks`, or remove it");
         }
     }
+    networks
 }
 
 // === entities ===
+
+/// What was read of who owns whom, right or wrong.
+struct Read {
+    settings: Settings,
+    regions: Option<Regions>,
+    /// The entities, or the ids of those that don't fit together
+    graph: Result<Graph, Vec<Text>>,
+    /// Whether each entity could be read: else one that isn't here may stand in a file all the same
+    whole: bool,
+}
+
+impl Read {
+    fn owners(self) -> Option<Owners> {
+        Some(Owners { settings: self.settings, regions: self.regions?, graph: self.graph.ok()? })
+    }
+
+    /// The ids of all entities, or none where the files may hold others.
+    fn entities(&self) -> Option<HashSet<&str>> {
+        self.whole.then(|| match &self.graph {
+            Ok(graph) => graph.entities().map(|(_, entity)| entity.id.as_str()).collect(),
+            Err(ids) => ids.iter().map(Text::as_str).collect(),
+        })
+    }
+}
+
+/// Where the elements of a list stand that holds those of entities.json first, then those of bods/.
+struct Places<'a> {
+    /// `entities` or `holdings`
+    list: &'static str,
+    /// Their numbers in entities.json
+    short: Vec<usize>,
+    /// The files of bods/
+    files: &'a [&'a str],
+    statements: Vec<bods::Origin>,
+}
+
+impl Places<'_> {
+    /// The file, the path in it, and whether it is an element of entities.json.
+    fn at(&self, i: usize) -> (&str, String, bool) {
+        match self.short.get(i) {
+            Some(number) => (ENTITIES, Path::Element(&Path::Member(&Path::Root, self.list), *number).to_string(), true),
+            None => {
+                let origin = i.checked_sub(self.short.len()).and_then(|i| self.statements.get(i));
+                let file = origin.and_then(|origin| self.files.get(origin.file)).copied().unwrap_or(ENTITIES);
+                (file, origin.map_or_else(|| "$".into(), |origin| origin.path.clone()), false)
+            }
+        }
+    }
+
+    fn remark(&self, i: usize, member: &str, message: String, help: Option<String>) -> Remark {
+        let (file, mut path, short) = self.at(i);
+        if short {
+            path = format!("{path}.{member}");
+        }
+        Remark { file: file.into(), line: None, problem: Problem { path, message, help } }
+    }
+}
+
+fn read_owners(documents: &Documents, now: UnixSeconds, remarks: &mut Remarks) -> Read {
+    let settings = document(documents, SETTINGS, remarks).unwrap_or_default();
+    let regions = read_regions(&settings, remarks);
+    let EntitiesFile { entities, holdings } = document(documents, ENTITIES, remarks)
+        .unwrap_or_else(|| EntitiesFile { entities: Each::none(!documents.contains_key(ENTITIES)), holdings: Each::none(true) });
+    let mut whole = entities.whole;
+    let mut statements = Statements::default();
+    let files: Vec<&str> = documents.keys().map(String::as_str).filter(|name| name.starts_with(BODS)).collect();
+    for (name, bytes) in documents.iter().filter(|(name, _)| name.starts_with(BODS)) {
+        let json = tree(name, bytes, remarks);
+        let mut problems = Problems::default();
+        statements.read(json.as_ref().unwrap_or(&Json::List(Vec::new())), &mut problems);
+        whole = whole && json.is_some() && problems.is_empty();
+        remarks.take(name, problems);
+    }
+    let declared = statements.declared(now);
+
+    let (numbers, mut entities): (Vec<usize>, Vec<_>) = entities.values.into_iter().unzip();
+    let (more, origins): (Vec<_>, Vec<_>) = declared.entities.into_iter().unzip();
+    let entity_places = Places { list: "entities", short: numbers, files: &files, statements: origins };
+    entities.extend(more);
+    let (numbers, mut holdings): (Vec<usize>, Vec<_>) = holdings.values.into_iter().unzip();
+    let (more, origins): (Vec<_>, Vec<_>) = declared.holdings.into_iter().unzip();
+    let holding_places = Places { list: "holdings", short: numbers, files: &files, statements: origins };
+    holdings.extend(more);
+
+    let ids: Vec<Text> = entities.iter().map(|entity| entity.id.clone()).collect();
+    let graph = Graph::new(entities, &holdings).map_err(|errors| {
+        let known = errors.iter().filter(|error| whole || !matches!(error, GraphError::UnknownEntity { .. }));
+        known.for_each(|error| remarks.push_error(unfit(error, &entity_places, &holding_places)));
+        ids
+    });
+    Read { settings, regions, graph, whole }
+}
+
+/// Where entities and holdings don't fit together.
+fn unfit(error: &GraphError, entities: &Places<'_>, holdings: &Places<'_>) -> Remark {
+    let message = error.to_string();
+    match error {
+        GraphError::DuplicateEntity { entity, first, .. } => {
+            let ((file, ..), (other, path, _)) = (entities.at(*entity), entities.at(*first));
+            let place = if file == other { path } else { format!("{path} in {other}") };
+            entities.remark(*entity, "id", message, Some(format!("the first is {place}; keep one of the two")))
+        }
+        GraphError::UnknownEntity { holding, end, .. } => {
+            let member = match end {
+                End::Owner => "owner",
+                End::Of => "of",
+            };
+            holdings.remark(*holding, member, message, error.help())
+        }
+        GraphError::BadShare { holding, .. } => holdings.remark(*holding, "basis_points", message, error.help()),
+        GraphError::SumOver100 { holdings: all, .. } => {
+            holdings.remark(all.last().copied().unwrap_or_default(), "basis_points", message, error.help())
+        }
+    }
+}
 
 /// Guesses which name was meant: few times and among few names, so that many mistakes in a large register stay quick to tell.
 struct Guesses(usize);
@@ -230,11 +376,11 @@ impl Guesses {
     const MOST_CANDIDATES: usize = 2_000;
 
     /// "did you mean `x`?", or the other help.
-    fn help<V>(&mut self, word: &str, known: &HashMap<&str, V>, other: &str) -> String {
+    fn help<'k>(&mut self, word: &str, known: impl ExactSizeIterator<Item = &'k str>, other: &str) -> String {
         let near = match self.0.checked_sub(1) {
             Some(left) if known.len() <= Self::MOST_CANDIDATES => {
                 self.0 = left;
-                let mut candidates: Vec<&str> = known.keys().copied().collect();
+                let mut candidates: Vec<&str> = known.collect();
                 candidates.sort_unstable();
                 nearest(word, &candidates)
             }
@@ -242,63 +388,6 @@ impl Guesses {
         };
         near.map_or_else(|| other.to_owned(), |near| format!("did you mean `{near}`?"))
     }
-
-    fn unknown_entity(&mut self, id: &Text, known: &HashMap<&str, usize>) -> Option<Mismatch> {
-        (!known.contains_key(id.as_str())).then(|| {
-            let help = self.help(id.as_str(), known, "add it to entities.json, with its country of incorporation");
-            Mismatch::new(format!("no entity `{id}` is in the register"), help)
-        })
-    }
-}
-
-/// Gives back the ids, or none where the files may hold others.
-fn check_entities<'a>(
-    entities: &'a Each<EntityEntry>,
-    holdings: &Each<HoldingEntry>,
-    files: &Files,
-    remarks: &mut Remarks,
-) -> Option<HashMap<&'a str, usize>> {
-    let mut problems = Problems::default();
-    let mut ids: HashMap<&str, usize> = HashMap::with_capacity(entities.values.len());
-    let entities_at = Path::Member(&Path::Root, "entities");
-    for (i, entity) in &entities.values {
-        if let Some(first) = ids.insert(entity.id.as_str(), *i) {
-            let help = format!("the first is $.entities[{first}]");
-            problems.note(&Path::Member(&Path::Element(&entities_at, *i), "id"), format!("`{}` stands twice", entity.id), Some(help));
-        }
-    }
-    // statements of bods/ bring entities of their own
-    let bods = files.documents.keys().any(|name| name.starts_with(BODS));
-    let all = (entities.whole && !bods).then_some(ids);
-    let mut guesses = Guesses::MOST;
-    let holdings_at = Path::Member(&Path::Root, "holdings");
-    let share = |holding: &HoldingEntry| holding.basis_points.map_or(0, |share| share.0);
-    let mut sums: HashMap<&str, (u64, u64)> = HashMap::new(); // all of it, and up to the holding at hand
-    for (_, holding) in &holdings.values {
-        let (sum, _) = sums.entry(holding.of.as_str()).or_default();
-        *sum = sum.saturating_add(share(holding));
-    }
-    for (i, holding) in &holdings.values {
-        let here = Path::Element(&holdings_at, *i);
-        for (name, id) in [("owner", &holding.owner), ("of", &holding.of)] {
-            if let Some(mismatch) = all.as_ref().and_then(|ids| guesses.unknown_entity(id, ids)) {
-                problems.mismatch(&Path::Member(&here, name), mismatch);
-            }
-        }
-        if let Some((sum, so_far)) = sums.get_mut(holding.of.as_str()) {
-            let before = *so_far;
-            *so_far = before.saturating_add(share(holding));
-            if before <= 10_000 && *so_far > 10_000 {
-                problems.note(
-                    &Path::Member(&here, "basis_points"),
-                    format!("more than all of `{}` is held: {} basis points in sum", holding.of, grouped(*sum)),
-                    Some("the shares in one company add up to 10,000 at most; a stake that stands twice counts twice".into()),
-                );
-            }
-        }
-    }
-    remarks.take(ENTITIES, problems);
-    all
 }
 
 // === customers ===
@@ -347,10 +436,10 @@ impl Origin {
     }
 }
 
-fn read_customers(files: &Files, remarks: &mut Remarks) -> (Origin, Vec<Customer>) {
+fn read_customers(documents: &Documents, remarks: &mut Remarks) -> (Origin, Vec<Customer>) {
     let forms: Vec<&'static str> =
-        [CUSTOMERS_JSON, CUSTOMERS_LINES, CUSTOMERS_TABLE].into_iter().filter(|name| files.documents.contains_key(*name)).collect();
-    let Some((file, bytes)) = forms.first().and_then(|file| Some((*file, files.documents.get(*file)?))) else {
+        [CUSTOMERS_JSON, CUSTOMERS_LINES, CUSTOMERS_TABLE].into_iter().filter(|name| documents.contains_key(*name)).collect();
+    let Some((file, bytes)) = forms.first().and_then(|file| Some((*file, documents.get(*file)?))) else {
         let help = "customers.json is enough for a start: {\"customers\": []}; customers.jsonl and customers.csv do as well";
         remarks.error(CUSTOMERS_JSON, None, "this register has no customers", Some(help));
         return (Origin { file: CUSTOMERS_JSON, places: Vec::new(), whole: false }, Vec::new());
@@ -362,7 +451,7 @@ fn read_customers(files: &Files, remarks: &mut Remarks) -> (Origin, Vec<Customer
     let mut origin = Origin { file, places: Vec::new(), whole: true };
     let mut customers = Vec::new();
     if file == CUSTOMERS_JSON {
-        let read: Option<CustomersFile> = document(files, CUSTOMERS_JSON, remarks);
+        let read: Option<CustomersFile> = document(documents, CUSTOMERS_JSON, remarks);
         let read = read.map_or_else(|| Each::none(false), |file| file.customers);
         let lines = lines::of_elements(without_mark(bytes), "customers");
         origin.whole = read.whole;
@@ -375,7 +464,7 @@ fn read_customers(files: &Files, remarks: &mut Remarks) -> (Origin, Vec<Customer
     let many = bytes.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
     origin.places.reserve(many);
     customers.reserve(many);
-    let errors = remarks.errors.len().saturating_add(remarks.more);
+    let errors = remarks.count();
     let mut row = |remarks: &mut Remarks, line: usize, json: &Json| {
         let mut problems = Problems::default();
         let customer = Customer::read(json, &Path::Root, &mut problems);
@@ -401,7 +490,7 @@ fn read_customers(files: &Files, remarks: &mut Remarks) -> (Origin, Vec<Customer
             }
         }
     }
-    origin.whole = remarks.errors.len().saturating_add(remarks.more) == errors;
+    origin.whole = remarks.count() == errors;
     (origin, customers)
 }
 
@@ -459,11 +548,13 @@ fn first_place<K>(entry: Entry<'_, K, usize>, i: usize) -> Option<usize> {
     }
 }
 
-fn check_entity_references(customers: &[Customer], origin: &Origin, ids: Option<&HashMap<&str, usize>>, remarks: &mut Remarks) {
-    let Some(ids) = ids else { return };
+fn check_entity_references(customers: &[Customer], origin: &Origin, known: Option<&HashSet<&str>>, remarks: &mut Remarks) {
+    let Some(known) = known else { return };
     let mut guesses = Guesses::MOST;
     for (i, customer) in customers.iter().enumerate() {
-        if let Some(mismatch) = customer.entity.as_ref().and_then(|id| guesses.unknown_entity(id, ids)) {
+        if let Some(id) = customer.entity.as_ref().filter(|id| !known.contains(id.as_str())) {
+            let help = guesses.help(id.as_str(), known.iter().copied(), "add it to entities.json, with its country of incorporation");
+            let mismatch = Mismatch::new(format!("no entity `{id}` is in the register"), help);
             let found = origin.say(i, |at, problems| problems.mismatch(&Path::Member(at, "entity"), mismatch));
             found.into_iter().for_each(|remark| remarks.push_error(remark));
         }
@@ -577,7 +668,8 @@ fn check_nodes(nodes: &Each<Node>, customers: &[Customer], origin: &Origin, ids:
         match ids.get(node.customer.as_str()).and_then(|i| customers.get(*i)) {
             None if !origin.whole => {} // it may stand in what couldn't be read
             None => {
-                let help = guesses.help(node.customer.as_str(), ids, "add the reseller that runs the node to the customers");
+                let help =
+                    guesses.help(node.customer.as_str(), ids.keys().copied(), "add the reseller that runs the node to the customers");
                 problems.note(&customer_at, format!("no customer `{}` is in the register", node.customer), Some(help));
             }
             Some(customer) if customer.kind != Kind::Reseller => notices.note(

@@ -1,6 +1,7 @@
 //! Network sources: many files that say something of addresses, made one table.
 //!
-//! A source is an MMDB file that gives countries or AS numbers, or a list of networks. Each becomes spans of
+//! A source is an MMDB file that gives countries or AS numbers, a text of networks with their countries, or a
+//! list of networks. Each becomes spans of
 //! addresses with one [`Fact`]; a sweep over all their ends, in order, gives the runs of [`AddressTable`].
 //! The sources are kept apart in [`Facts`], so that a finding can say which one said what.
 //!
@@ -15,12 +16,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv6Subnets;
 use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader, WithinOptions};
-use sha2::{Digest as _, Sha256};
 
+use super::remarks::{Remark, Remarks, without_mark};
 use super::settings::{Gives, NetworkSource};
 use crate::names::{Network, Text};
 use crate::region::Place;
-use crate::shape::{Mismatch, Path, Problem, Problems, Word as _};
+use crate::shape::{Mismatch, Path, Problem, Problems, Word as _, nearest};
 use crate::snapshot::Facts;
 use crate::snapshot::table::embedded_v4;
 
@@ -30,7 +31,7 @@ pub const MAX_COUNTRY_SOURCES: usize = 16;
 /// As many lists as [`Facts::lists`] has bits.
 pub const MAX_LISTS: usize = 64;
 
-/// So many mistakes of one list are shown: a wrong file has one on every line.
+/// So many mistakes of one text are shown: a wrong file has one on every line.
 const MAX_MISTAKES_SHOWN: usize = 20;
 
 /// What all sources say of all addresses.
@@ -59,10 +60,8 @@ pub struct Networks {
 /// What was read from a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceSummary {
-    /// What it is called
-    pub name: Text,
-    /// The SHA-256 digest of its file
-    pub sha256: [u8; 32],
+    /// Its file
+    pub file: Text,
     /// Networks that it says something of
     pub networks: usize,
     /// AS numbers on a list that no source knows networks of: a typing error, or gone from the Internet
@@ -123,36 +122,31 @@ const EMBEDDING: [(u128, u128); 4] = [
     (0x2002 << 112, (0x2003 << 112) - 1),
 ];
 
-/// Reads all sources and makes the table. `files` are the register's, by their path from its directory.
-///
-/// # Errors
-/// Every mistake in the sources' settings and files, each with its place.
-pub fn merge(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>) -> Result<Networks, Problems> {
-    let mut problems = Problems::default();
-    let kinds = kinds(sources, files, &mut problems);
+/// Reads all sources and makes the table. `files` are those of the register's `networks/`, by their path from its directory.
+/// Every mistake in the sources' settings and files is noted in `remarks`, and there is no table then.
+pub fn merge(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>, remarks: &mut Remarks) -> Option<Networks> {
+    let before = remarks.count();
+    let kinds = kinds(sources, files, remarks);
     let mut spans = Spans::default();
     let mut summaries = Vec::with_capacity(sources.len());
     let mut lists = Vec::new();
     for (source, kind) in sources.iter().zip(&kinds) {
-        let bytes = files.get(source.file.as_str()).map(Vec::as_slice).unwrap_or_default();
-        let mut summary =
-            SourceSummary { name: source.name.clone(), sha256: Sha256::digest(bytes).into(), networks: 0, unannounced: Vec::new() };
-        if files.contains_key(source.file.as_str()) {
+        let file = source.file.as_str();
+        let mut summary = SourceSummary { file: source.file.clone(), networks: 0, unannounced: Vec::new() };
+        if let Some(bytes) = files.get(file) {
             match kind {
-                Kind::List(_) => lists.push((summaries.len(), read_list(bytes, source.file.as_str(), &mut problems))),
+                Kind::List(_) => lists.push((summaries.len(), read_list(bytes, file, remarks))),
+                Kind::Countries(number) if is_text(file) => summary.networks = read_countries(bytes, file, *number, &mut spans, remarks),
                 Kind::Countries(_) | Kind::AsNumbers(_) => match read_mmdb(bytes, *kind, &mut spans) {
                     Ok(networks) => summary.networks = networks,
-                    Err(mismatch) => note(&mut problems, source.file.as_str().to_owned(), mismatch),
+                    Err(mismatch) => note(remarks, file, None, mismatch),
                 },
             }
         }
         summaries.push(summary);
     }
-    resolve_lists(lists, sources, &kinds, &mut summaries, &mut spans, &mut problems);
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    Ok(Networks { table: table(&spans, &kinds), sources: summaries })
+    resolve_lists(lists, sources, &kinds, &mut summaries, &mut spans, remarks);
+    (remarks.count() == before).then(|| Networks { table: table(&spans, &kinds), sources: summaries })
 }
 
 // === impl AddressTable ===
@@ -180,22 +174,25 @@ impl AddressTable {
 // === settings ===
 
 /// What each source is. Notes settings that contradict each other or the files.
-fn kinds(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>, problems: &mut Problems) -> Vec<Kind> {
+fn kinds(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>, remarks: &mut Remarks) -> Vec<Kind> {
     let (mut countries, mut as_numbers, mut lists) = (0_usize, 0_usize, 0_usize);
     let next = |count: &mut usize| std::mem::replace(count, count.saturating_add(1));
     let mut kinds = Vec::with_capacity(sources.len());
+    let mut problems = Problems::default();
+    let networks = Path::Member(&Path::Root, "networks");
     for (i, source) in sources.iter().enumerate() {
-        let mut mistake = |member: &str, message: String, help: String| {
-            let (root, index) = (Path::Member(&Path::Root, "networks"), i);
-            let at = Path::Element(&root, index);
-            note(problems, format!("register.json: {}", Path::Member(&at, member)), Mismatch::new(message, help));
-        };
+        let here = Path::Element(&networks, i);
+        let mut mistake = |member: &str, message: String, help: String| problems.note(&Path::Member(&here, member), message, Some(help));
         if sources.iter().take(i).any(|earlier| earlier.name == source.name) {
-            mistake("name", format!("a source before it is called `{}` too", source.name), "findings tell sources by their names".into());
+            mistake("name", format!("`{}` stands twice", source.name), "give each source its own name".into());
         }
         if !files.contains_key(source.file.as_str()) {
-            let help = "a path from the register's directory, such as `networks/tor.txt`";
-            mistake("file", format!("there is no file `{}`", source.file), help.into());
+            let there: Vec<&str> = files.keys().map(String::as_str).collect();
+            let help = match nearest(source.file.as_str(), &there) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "put it into `networks/` and write the way from the register's directory".into(),
+            };
+            mistake("file", format!("no file `{}` is in the register", source.file), help);
         }
         let kind = match (source.class, source.gives) {
             (Some(_), Gives::Asn) => {
@@ -217,11 +214,12 @@ fn kinds(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>, problems:
         }
         kinds.push(kind);
     }
+    remarks.take("register.json", problems);
     kinds
 }
 
-fn note(problems: &mut Problems, path: String, mismatch: Mismatch) {
-    problems.push(Problem { path, message: mismatch.message, help: mismatch.help });
+fn note(remarks: &mut Remarks, file: &str, line: Option<usize>, Mismatch { message, help }: Mismatch) {
+    remarks.push_error(Remark { file: file.into(), line, problem: Problem { path: String::new(), message, help } });
 }
 
 // === MMDB files ===
@@ -231,7 +229,7 @@ fn read_mmdb(bytes: &[u8], kind: Kind, spans: &mut Spans) -> Result<usize, Misma
     let unreadable = |error: MaxMindDbError| {
         Mismatch::new(
             format!("this can't be read as an MMDB file: {error}"),
-            "get it anew from its maker; a list of networks needs a `class`",
+            "get it anew from its maker; a list needs a `class`, a text of networks with countries a name in `.txt` or `.csv`",
         )
     };
     let reader = Reader::from_source(bytes).map_err(unreadable)?;
@@ -324,43 +322,128 @@ fn fact(leaf: &LookupResult<'_, &[u8]>, kind: Kind) -> Result<Option<Fact>, MaxM
     }
 }
 
-// === lists ===
+// === texts ===
 
-/// Reads a list: a network, an address or an AS number a line; `#` begins a comment.
-fn read_list(bytes: &[u8], file: &str, problems: &mut Problems) -> List {
-    let mut list = List::default();
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        let help = "with a `class`, a source is a list of networks, one a line; an MMDB file has no `class`";
-        note(problems, file.to_owned(), Mismatch::new("this is no text", help));
-        return list;
+/// Whether a source of countries is a text rather than an MMDB file.
+fn is_text(file: &str) -> bool {
+    file.ends_with(".txt") || file.ends_with(".csv")
+}
+
+/// Hands `read` each entry of a text with its line; `#` begins a comment. Notes what it refuses.
+fn read_lines<'a>(
+    bytes: &'a [u8],
+    file: &str,
+    what: &str,
+    remarks: &mut Remarks,
+    mut read: impl FnMut(usize, &'a str) -> Result<(), Mismatch>,
+) {
+    let Ok(text) = std::str::from_utf8(without_mark(bytes)) else {
+        note(remarks, file, None, Mismatch::new("this is no text", format!("{what}; an MMDB file has no `class` and ends in `.mmdb`")));
+        return;
     };
-    let mut mistakes = 0_usize;
-    let lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines();
-    for (line, entry) in (1_usize..).zip(lines.map(|line| line.split('#').next().unwrap_or_default().trim())) {
+    let (mut entries, mut mistakes) = (0_usize, 0_usize);
+    for (line, entry) in (1_usize..).zip(text.lines().map(|line| line.split('#').next().unwrap_or_default().trim())) {
         if entry.is_empty() {
             continue;
         }
-        match read_entry(entry) {
-            Ok(Entry::Network(network)) => list.networks.push(network),
-            Ok(Entry::Asn(asn)) => {
-                list.asns.entry(asn).or_insert(line);
-            }
-            Err(mismatch) => {
-                mistakes = mistakes.saturating_add(1);
-                if mistakes <= MAX_MISTAKES_SHOWN {
-                    note(problems, format!("{file}:{line}"), mismatch);
-                }
+        entries = entries.saturating_add(1);
+        if let Err(mismatch) = read(line, entry) {
+            mistakes = mistakes.saturating_add(1);
+            if mistakes <= MAX_MISTAKES_SHOWN {
+                note(remarks, file, Some(line), mismatch);
             }
         }
     }
     if let Some(more) = mistakes.checked_sub(MAX_MISTAKES_SHOWN).filter(|more| *more > 0) {
-        note(problems, file.to_owned(), Mismatch::new(format!("{more} more lines are wrong"), "is this a list of networks, one a line?"));
+        note(remarks, file, None, Mismatch::new(format!("{more} more lines are wrong"), what));
     }
-    if mistakes == 0 && list.networks.is_empty() && list.asns.is_empty() {
-        let help = "if nothing is to be on it, take the source out of register.json";
-        note(problems, file.to_owned(), Mismatch::new("this list is empty", help));
+    if entries == 0 {
+        let help = "if nothing is to be in it, take the source out of register.json";
+        note(remarks, file, None, Mismatch::new("nothing stands in this file", help));
     }
+}
+
+/// Reads a list: a network, an address or an AS number a line.
+fn read_list(bytes: &[u8], file: &str, remarks: &mut Remarks) -> List {
+    let mut list = List::default();
+    let what = "with a `class`, a source is a list of networks, one a line";
+    read_lines(bytes, file, what, remarks, |line, entry| {
+        match read_entry(entry)? {
+            Entry::Network(network) => list.networks.push(network),
+            Entry::Asn(asn) => {
+                list.asns.entry(asn).or_insert(line);
+            }
+        }
+        Ok(())
+    });
     list
+}
+
+/// Reads networks with their places, and adds them to `spans`: where networks lie in each other the smaller one counts. Gives
+/// how many there are.
+fn read_countries(bytes: &[u8], file: &str, source: usize, spans: &mut Spans, remarks: &mut Remarks) -> usize {
+    let mut networks: BTreeMap<Network, (Place, usize)> = BTreeMap::new();
+    let what = "a network and a country a line, such as `203.0.113.0/24 SG`";
+    read_lines(bytes, file, what, remarks, |line, entry| {
+        let mut words = entry.split([',', ' ', '\t']).filter(|word| !word.is_empty());
+        let (Some(network), Some(place), None) = (words.next(), words.next(), words.next()) else {
+            return Err(Mismatch::new(
+                format!("`{entry}` isn't a network and a country"),
+                "such as `203.0.113.0/24 SG` or `203.0.113.0/24,UA-43`",
+            ));
+        };
+        let (network, place) = (read_network(network), Place::parse(place));
+        let (network, place) = (network?, place?);
+        match networks.get(&network) {
+            Some((other, first)) if *other != place => {
+                Err(Mismatch::new(format!("on line {first} this network is in {other}"), "keep one of the two"))
+            }
+            _ => {
+                networks.entry(network).or_insert((place, line));
+                Ok(())
+            }
+        }
+    });
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for (network, (place, _)) in &networks {
+        match network.range() {
+            (IpAddr::V4(first), IpAddr::V4(last)) => v4.push((first.to_bits().into(), last.to_bits().into(), *place)),
+            (IpAddr::V6(first), IpAddr::V6(last)) => v6.push((first.to_bits(), last.to_bits(), *place)),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
+        }
+    }
+    let span = |(first, last, place)| Span { first, last, fact: Fact::Place(source, place) };
+    spans.v4.extend(most_specific(v4).into_iter().map(span));
+    spans.v6.extend(most_specific(v6).into_iter().map(span));
+    networks.len()
+}
+
+/// Networks, of which any two lie in each other or apart, as runs that don't overlap: the smaller one counts.
+fn most_specific(mut networks: Vec<(u128, u128, Place)>) -> Vec<(u128, u128, Place)> {
+    networks.sort_unstable_by_key(|(first, last, _)| (*first, std::cmp::Reverse(*last)));
+    let mut runs = Vec::with_capacity(networks.len());
+    let mut open: Vec<(u128, Place)> = Vec::new();
+    let mut next = None; // the first address of a network that is open that no run has yet
+    let mut until = |next: &mut Option<u128>, end: u128, place: Place| {
+        if let Some(first) = next.filter(|first| *first <= end) {
+            runs.push((first, end, place));
+            *next = end.checked_add(1);
+        }
+    };
+    for (first, last, place) in networks {
+        while let Some((end, inner)) = open.pop_if(|(end, _)| *end < first) {
+            until(&mut next, end, inner);
+        }
+        if let (Some((_, outer)), Some(before)) = (open.last(), first.checked_sub(1)) {
+            until(&mut next, before, *outer);
+        }
+        open.push((last, place));
+        next = Some(first);
+    }
+    while let Some((end, inner)) = open.pop() {
+        until(&mut next, end, inner);
+    }
+    runs
 }
 
 enum Entry {
@@ -375,12 +458,16 @@ fn read_entry(entry: &str) -> Result<Entry, Mismatch> {
             .map(Entry::Asn)
             .ok_or_else(|| Mismatch::new(format!("`{entry}` is no AS number"), "such as `AS64500`, up to `AS4294967295`"));
     }
-    let network = match entry.parse() {
-        Ok(IpAddr::V4(_)) => Network::parse(&format!("{entry}/32")),
-        Ok(IpAddr::V6(_)) => Network::parse(&format!("{entry}/128")),
-        Err(_) => Network::parse(entry),
-    };
-    network.map(Entry::Network)
+    read_network(entry).map(Entry::Network)
+}
+
+/// A network, or an address alone.
+fn read_network(text: &str) -> Result<Network, Mismatch> {
+    match text.parse() {
+        Ok(IpAddr::V4(_)) => Network::parse(&format!("{text}/32")),
+        Ok(IpAddr::V6(_)) => Network::parse(&format!("{text}/128")),
+        Err(_) => Network::parse(text),
+    }
 }
 
 /// Adds the lists to `spans`, with AS numbers replaced by their networks.
@@ -390,7 +477,7 @@ fn resolve_lists(
     kinds: &[Kind],
     summaries: &mut [SourceSummary],
     spans: &mut Spans,
-    problems: &mut Problems,
+    remarks: &mut Remarks,
 ) {
     let wanted: BTreeSet<u32> = lists.iter().flat_map(|(_, list)| list.asns.keys().copied()).collect();
     let has_asns = kinds.iter().any(|kind| matches!(kind, Kind::AsNumbers(_)));
@@ -402,7 +489,7 @@ fn resolve_lists(
         if let (false, Some((asn, line))) = (has_asns, list.asns.iter().min_by_key(|(_, line)| **line)) {
             let help = "add a source with `\"gives\": \"asn\"` to register.json, or list networks";
             let message = format!("`AS{asn}` can't be resolved: no source gives AS numbers");
-            note(problems, format!("{}:{line}", source.file), Mismatch::new(message, help));
+            note(remarks, source.file.as_str(), Some(*line), Mismatch::new(message, help));
         }
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for network in &list.networks {

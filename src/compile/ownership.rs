@@ -28,9 +28,9 @@ pub use self::chains::{Chain, Chains};
 use self::rings::{Member, Walk};
 use super::settings::{Comparison, Method, OwnershipSettings};
 use crate::names::Text;
-use crate::region::{CountryCode, Place};
+use crate::region::Place;
 use crate::register::Ownership;
-use crate::shape::{Json, Members, Mismatch, Path, Problems, Shape, Whole, nearest, object, object_schema, words, wrong_type};
+use crate::shape::{Json, Members, Mismatch, Path, Problems, Shape, Whole, Word as _, nearest, object, object_schema, words, wrong_type};
 
 words! {
     /// What an entity is, which says whether it must have owners on file.
@@ -80,18 +80,8 @@ object! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share(pub Option<i64>);
 
-object! {
-    /// The short form of ownership, in a register's entities.json.
-    pub struct EntitiesDocument {
-        /// Companies, persons and states
-        entities: Vec<Entity> = Vec::new(),
-        /// Who holds what share of whom
-        holdings: Vec<Holding> = Vec::new(),
-    }
-}
-
 /// The whole of a company, in basis points.
-const WHOLE: u32 = 10_000;
+pub(super) const WHOLE: u32 = 10_000;
 
 /// Entities and holdings that fit together.
 #[derive(Debug)]
@@ -305,23 +295,12 @@ impl Shape for MaybePlace {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         match json {
             Json::Null => Some(Self(None)),
-            Json::Text(text) if text.contains('-') => match Place::from_bytes(text.as_bytes()) {
-                Some(place) => Some(Self(Some(place))),
-                None => {
-                    let help = "a country (`SG`, ISO 3166-1) or a part of one (`US-DE`, ISO 3166-2)";
-                    problems.note(at, format!("unknown place `{text}`"), Some(help.into()));
-                    None
-                }
-            },
-            text => {
-                let country = CountryCode::read(text, at, problems)?;
-                Some(Self(Place::from_bytes(country.as_str().as_bytes())))
-            }
+            place => Place::read(place, at, problems).map(|place| Self(Some(place))),
         }
     }
 
     fn schema() -> serde_json::Value {
-        serde_json::json!({"type": ["string", "null"], "pattern": "^[A-Z]{2}(-[A-Za-z0-9]{1,3})?$"})
+        serde_json::json!({"type": ["string", "null"], "pattern": Place::PATTERN})
     }
 }
 
@@ -439,10 +418,22 @@ impl Graph {
     /// # Errors
     /// There is none; says which one was probably meant.
     pub fn find(&self, id: &str) -> Result<EntityIndex, Mismatch> {
-        self.by_id.get(id).copied().map(EntityIndex).ok_or_else(|| {
+        self.get(id).ok_or_else(|| {
             let ids: Vec<&str> = self.entities.iter().map(|entity| entity.id.as_str()).collect();
             Mismatch { message: format!("no entity `{id}` is in the register"), help: nearest(id, &ids).map(did_you_mean) }
         })
+    }
+
+    /// The entity of that id, if there is one.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<EntityIndex> {
+        self.by_id.get(id).copied().map(EntityIndex)
+    }
+
+    /// How many holdings there are, those of one owner in one company taken together.
+    #[must_use]
+    pub fn holdings(&self) -> usize {
+        self.owners.iter().map(Vec::len).sum()
     }
 
     /// What is on file of it.

@@ -1,11 +1,9 @@
 //! The documents of a register of files, as types, and the JSON Schemas that are published of them.
 
-use crate::names::Text;
-use crate::region::CountryCode;
-use crate::register::{Customer, Node};
-use crate::shape::{Json, Path, Problems, Shape, Whole, object, words};
-
+use crate::compile::ownership::{Entity, Holding};
 use crate::compile::settings::Settings;
+use crate::register::{Customer, Node};
+use crate::shape::{Json, Path, Problems, Shape, object, words};
 
 object! {
     /// The customers of a register of files, in its customers.json.
@@ -27,51 +25,9 @@ object! {
     /// Companies, persons and states, and who holds how much of whom, in a register's entities.json.
     pub struct EntitiesFile {
         /// The companies, persons and states
-        entities: Each<EntityEntry>,
-        /// Who holds how much of whom
-        holdings: Each<HoldingEntry> = Each::none(true),
-    }
-}
-
-object! {
-    /// A company, person or state.
-    pub struct EntityEntry {
-        /// What customers and holdings call it
-        id: Text,
-        /// What it is
-        r#type: EntityType = EntityType::Company,
-        /// Its name, for people
-        name: Option<Text> = None,
-        /// Where it is incorporated, or where a person is from; unknown where left out
-        jurisdiction: Option<CountryCode> = None,
-        /// Where it is run from
-        headquarters: Option<CountryCode> = None,
-    }
-}
-
-words! {
-    /// What an entity is.
-    pub enum EntityType {
-        /// A company
-        Company = "company",
-        /// A natural person
-        Person = "person",
-        /// A state or a part of one
-        State = "state",
-        /// Many holders of whom none matters, such as the free float of a listed company
-        WidelyHeld = "widely-held",
-    }
-}
-
-object! {
-    /// Who holds how much of whom. Several holdings of one owner in one company add up.
-    pub struct HoldingEntry {
-        /// The owner's id
-        owner: Text,
-        /// The id of what it owns
-        of: Text,
-        /// The share in basis points, 10,000 being all of it; unknown where left out
-        basis_points: Option<Whole<0, 10_000>> = None,
+        entities: Each<Entity> = Each::none(true),
+        /// Who holds how much of whom. Several holdings of one owner in one company add up
+        holdings: Each<Holding> = Each::none(true),
     }
 }
 
@@ -105,7 +61,9 @@ impl<T> Each<T> {
         Self { values: Vec::new(), whole }
     }
 
-    pub(super) fn into_values(self) -> Vec<T> {
+    /// The elements that could be read, without their numbers.
+    #[must_use]
+    pub fn into_values(self) -> Vec<T> {
         self.values.into_iter().map(|(_, value)| value).collect()
     }
 }

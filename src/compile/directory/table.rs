@@ -1,7 +1,7 @@
 //! `customers.csv`: one customer a row. A row becomes the same JSON object that the other forms hold, so that one
 //! reader judges all three.
 
-use super::Remarks;
+use crate::compile::remarks::Remarks;
 use crate::shape::{Json, nearest};
 
 /// What a cell holds, once it isn't empty.

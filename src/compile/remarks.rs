@@ -1,8 +1,9 @@
 //! What is found in the files of a register, and where it stands.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Files, lines, without_mark};
+use super::lines;
 use crate::shape::{Path, Problem, Problems};
 
 /// What was found in the files of a register.
@@ -55,6 +56,12 @@ impl Remarks {
         self.error(file, Some(line), &format!("this is not JSON from column {} on: {message}", error.column()), Some(help));
     }
 
+    /// How many errors there are, those included that aren't kept.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.errors.len().saturating_add(self.more)
+    }
+
     /// Whether something is wrong there: a list in which one element is wrong is read as none.
     pub(super) fn have_errors_at(&self, file: &str, at: &Path<'_>) -> bool {
         let path = at.to_string();
@@ -70,10 +77,10 @@ impl Remarks {
         self.errors.push(remark);
     }
 
-    /// Finds the lines of paths into JSON documents, and puts everything in the order of files and lines.
-    pub(super) fn locate(&mut self, files: &Files) {
+    /// Finds the lines of paths into these JSON documents, and puts everything in the order of files and lines.
+    pub(super) fn locate(&mut self, documents: &BTreeMap<String, Vec<u8>>) {
         let mut all: Vec<&mut Remark> = self.errors.iter_mut().chain(&mut self.notices).collect();
-        for (name, bytes) in &files.documents {
+        for (name, bytes) in documents {
             let paths: Vec<String> =
                 all.iter().filter(|remark| remark.awaits_line(name)).map(|remark| remark.problem.path.clone()).collect();
             if paths.is_empty() {
@@ -133,4 +140,9 @@ pub fn grouped(number: impl fmt::Display) -> String {
         out.push(digit);
     }
     out
+}
+
+/// Without the byte order mark that some editors put first.
+pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
