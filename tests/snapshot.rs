@@ -793,6 +793,10 @@ impl Store for Shelf {
         self.pages.get(&slot).cloned()
     }
 
+    fn current(&self) -> Option<Vec<u8>> {
+        self.current.clone()
+    }
+
     fn publish(&mut self, current: &[u8], _sequence: u64) -> bool {
         if !self.refuses {
             self.current = Some(current.to_vec());
@@ -870,8 +874,7 @@ impl Desk {
         let read = |begin: usize, most: usize| body.get(begin..).map(|rest| rest[..most.min(rest.len())].to_vec()).unwrap_or_default();
         let answer = Answer { status, etag: etag.as_deref(), size: body.len(), body: &read };
         let rules = Rules { trusted: &trusted, min_sequence: self.min_sequence, poll_seconds: POLL, now: self.now, chance: self.chance };
-        let current = self.shelf.current.clone();
-        Some(self.fetcher.answer(answer, &ask, current.as_deref(), rules, &mut self.shelf))
+        Some(self.fetcher.answer(answer, &ask, rules, &mut self.shelf))
     }
 
     /// A poll when it is time for one, to its end.

@@ -27,6 +27,8 @@ pub trait Store {
     fn put_page(&mut self, slot: u32, page: &SharedPage<'_>) -> bool;
     /// The page in a slot as it was kept: what [`unmarked`] reads.
     fn page(&self, slot: u32) -> Option<Vec<u8>>;
+    /// The current snapshot as it was published.
+    fn current(&self) -> Option<Vec<u8>>;
     /// Makes a snapshot the current one: what [`Current::parse`] reads.
     fn publish(&mut self, current: &[u8], sequence: u64) -> bool;
 }
@@ -176,9 +178,9 @@ impl Fetcher {
         }
     }
 
-    /// Takes the answer to what was asked. `current` is the stored current snapshot.
-    pub fn answer(&mut self, answer: Answer<'_>, asked: &Ask, current: Option<&[u8]>, rules: Rules<'_>, store: &mut dyn Store) -> Progress {
-        let taken = self.take(answer, asked, current, rules, store);
+    /// Takes the answer to what was asked.
+    pub fn answer(&mut self, answer: Answer<'_>, asked: &Ask, rules: Rules<'_>, store: &mut dyn Store) -> Progress {
+        let taken = self.take(answer, asked, rules, store);
         let wait = |seconds: u64| {
             let nanos = seconds.saturating_mul(1_000_000_000);
             // between three quarters and all of it
@@ -205,14 +207,7 @@ impl Fetcher {
         taken.unwrap_or_else(Progress::Failed)
     }
 
-    fn take(
-        &mut self,
-        answer: Answer<'_>,
-        asked: &Ask,
-        current: Option<&[u8]>,
-        rules: Rules<'_>,
-        store: &mut dyn Store,
-    ) -> Result<Progress, Failure> {
+    fn take(&mut self, answer: Answer<'_>, asked: &Ask, rules: Rules<'_>, store: &mut dyn Store) -> Result<Progress, Failure> {
         // a server without ranges sends the whole file: the part is in it
         let begin = match answer.status {
             304 if asked.etag.is_some() => return Ok(Progress::Unchanged),
@@ -231,9 +226,9 @@ impl Fetcher {
             State::Waiting => {
                 let preamble = Preamble::parse(&part, rules.trusted)?;
                 self.etag = answer.etag.map(str::to_owned);
-                let known = current.and_then(|current| Some((Preamble::parse(current, rules.trusted).ok()?, current.get(..PREAMBLE)?)));
-                if let Some((known, bytes)) = known {
-                    if bytes == part {
+                let current = store.current().unwrap_or_default();
+                if let Ok(known) = Preamble::parse(&current, rules.trusted) {
+                    if current.starts_with(&part) {
                         return Ok(Progress::Unchanged);
                     }
                     match preamble.sequence.cmp(&known.sequence) {
@@ -259,7 +254,7 @@ impl Fetcher {
                     *preamble,
                     head,
                     bytes,
-                    current.and_then(|current| Current::parse(current, rules.trusted).ok()),
+                    store.current().and_then(|current| Current::parse(&current, rules.trusted).ok()),
                     self.staged.take(),
                 );
                 self.go_on(filling, store)

@@ -53,7 +53,11 @@ def main():
     if unknown := set(wanted) - set(parts):
         sys.exit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
     with tempfile.TemporaryDirectory() as folder, Bench(Path(folder)) as bench:
-        rows = [row for part in wanted for row in parts[part](bench)]
+        rows = []
+        for part in wanted:
+            measured = parts[part](bench)
+            say(table(measured))  # the whole takes long, and may not come to its end
+            rows += measured
     print(table(rows))
 
 
@@ -93,6 +97,7 @@ class Bench:
     def serve(self, customers, sequence):
         """Lets the server have it, from one moment to the next."""
         beside = self.served / "new"
+        beside.unlink(missing_ok=True)  # renaming one link of a file to another does nothing
         beside.hardlink_to(self.snapshot(customers, sequence).path)
         beside.rename(self.served / str(customers))
 
