@@ -12,6 +12,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use sha2::{Digest as _, Sha256};
+
 use super::layout::{Head, PREAMBLE, Preamble, Refused};
 use super::{check_page, table};
 use crate::key::VerifyingKey;
@@ -116,8 +118,8 @@ pub struct Fetcher {
 enum State {
     #[default]
     Waiting,
-    /// The preamble, and the file's bytes so far
-    Head(Box<Preamble>, Vec<u8>),
+    /// The preamble, the file's bytes so far, and the digest of the head's among them
+    Head(Box<Preamble>, Vec<u8>, Sha256),
     Pages(Box<Filling>),
 }
 
@@ -165,7 +167,7 @@ impl Fetcher {
         match &mut self.state {
             State::Waiting if now < self.due => None,
             State::Waiting => Some(Ask { range: 0..size(PREAMBLE), etag: self.etag.clone() }),
-            State::Head(preamble, bytes) => {
+            State::Head(preamble, bytes, _) => {
                 let end = PREAMBLE.saturating_add(preamble.head_size).min(bytes.len().saturating_add(PART));
                 Some(Ask { range: size(bytes.len())..size(end), etag: None })
             }
@@ -240,16 +242,17 @@ impl Fetcher {
                 if preamble.sequence < rules.min_sequence {
                     return Err(Refused::Rollback(preamble.sequence, rules.min_sequence).into());
                 }
-                self.state = State::Head(Box::new(preamble), part);
+                self.state = State::Head(Box::new(preamble), part, Sha256::new());
                 Ok(Progress::More)
             }
-            State::Head(preamble, mut bytes) => {
+            State::Head(preamble, mut bytes, mut digest) => {
+                digest.update(&part);
                 bytes.extend(part);
                 let Some(head) = bytes.get(PREAMBLE..).filter(|head| head.len() >= preamble.head_size) else {
-                    self.state = State::Head(preamble, bytes);
+                    self.state = State::Head(preamble, bytes, digest);
                     return Ok(Progress::More);
                 };
-                let head = Head::parse(&preamble, head)?;
+                let head = Head::parse_verified(&preamble, head, digest.finalize().into())?;
                 let filling = Filling::new(
                     *preamble,
                     head,
@@ -395,7 +398,8 @@ impl Current {
         let preamble = Preamble::parse(stored, trusted)?;
         let rest = stored.get(PREAMBLE..).unwrap_or_default();
         let (head, slots) = rest.split_at_checked(preamble.head_size).ok_or(Refused::Truncated)?;
-        let head = Head::parse(&preamble, head)?;
+        // whoever published it had verified it, as with the pages
+        let head = Head::read(&preamble, head)?;
         let slots: Vec<u32> = slots.chunks_exact(4).filter_map(|slot| Some(u32::from_le_bytes(*slot.first_chunk()?))).collect();
         if slots.len() == head.pages.len() { Ok(Self { preamble, head, slots }) } else { Err(Refused::Truncated) }
     }
