@@ -64,8 +64,18 @@ where
 {
     // INVARIANT (order): strictly ascending within pages and across them; the first run begins at zero
     firsts: Vec<Key<WIDTH>>,
-    pages: Vec<Vec<u8>>,
+    pages: Vec<RunPage<Key<WIDTH>>>,
 }
+
+/// A page of runs, and the first key of each [`STRIDE`] of its rows: all of these together stay in a CPU's cache, all pages don't.
+#[derive(Debug)]
+struct RunPage<K> {
+    bytes: Vec<u8>,
+    samples: Vec<K>,
+}
+
+/// How many rows share a sample: half a kilobyte.
+const STRIDE: usize = 64;
 
 impl AddressTable {
     /// Puts pages together, which `page` gives by number, each verified by itself; checks that their order goes on from one to the next.
@@ -123,14 +133,14 @@ impl AddressTable {
 
     /// Its pages, in the order of the file.
     pub(super) fn into_pages(self) -> impl Iterator<Item = Vec<u8>> {
-        self.facts.into_iter().chain(self.v4.pages).chain(self.v6.pages).chain(self.v6_fine.pages)
+        self.facts.into_iter().chain(self.v4.into_pages()).chain(self.v6.into_pages()).chain(self.v6_fine.into_pages())
     }
 
     /// How many bytes it holds.
     #[must_use]
     pub fn size(&self) -> usize {
-        let pages = self.v4.pages.iter().chain(&self.v6.pages).chain(&self.v6_fine.pages).chain(&self.facts);
-        pages.map(Vec::len).fold(0, usize::saturating_add)
+        let facts = self.facts.iter().map(Vec::len).fold(0, usize::saturating_add);
+        [self.v4.size(), self.v6.size(), self.v6_fine.size()].into_iter().fold(facts, usize::saturating_add)
     }
 }
 
@@ -180,6 +190,8 @@ where
         for (page, number) in pages.iter().zip(number..) {
             firsts.push(Self::goes_on(page, number, &mut last)?);
         }
+        let samples = |page: &[u8]| page.as_chunks::<WIDTH>().0.iter().step_by(STRIDE).map(Row::key).collect();
+        let pages = pages.into_iter().map(|bytes| RunPage { samples: samples(&bytes), bytes }).collect();
         Ok(Self { firsts, pages })
     }
 
@@ -193,10 +205,20 @@ where
         Ok(first.key())
     }
 
+    fn into_pages(self) -> impl Iterator<Item = Vec<u8>> {
+        self.pages.into_iter().map(|page| page.bytes)
+    }
+
+    fn size(&self) -> usize {
+        self.pages.iter().map(|page| page.bytes.len()).fold(0, usize::saturating_add)
+    }
+
     /// The pointer of the last run that begins at `key` or before.
     fn find(&self, key: Key<WIDTH>) -> Option<u32> {
         let number = self.firsts.partition_point(|first| *first <= key).checked_sub(1)?;
-        let (rows, _) = self.pages.get(number)?.as_chunks::<WIDTH>();
+        let page = self.pages.get(number)?;
+        let sample = page.samples.partition_point(|first| *first <= key).checked_sub(1)?;
+        let rows = page.bytes.as_chunks::<WIDTH>().0.chunks(STRIDE).nth(sample)?;
         rows.get(rows.partition_point(|row| row.key() <= key).checked_sub(1)?).map(Row::pointer)
     }
 }

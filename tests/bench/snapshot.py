@@ -6,6 +6,7 @@ run's on this machine; nothing is asserted but that each request is answered as 
 lookups, requests, memory, swap) to measure only those.
 """
 
+import itertools
 import json
 import os
 import random
@@ -32,7 +33,9 @@ HUNDRED_THOUSAND = 100_000
 TEN = 10
 HOT = 1_000  # customers that call again and again
 ROUNDS = 7
+RUNS = 3  # of what a busy machine only adds to: the least counts
 REQUESTS = 40_000
+IDLE = 0.4  # milliseconds that polls and ticks take which find nothing new
 CLIENTS = 4
 SUSPENDED = 7  # the customer that a swap suspends; the load leaves it out
 SECONDS = 120  # for a snapshot to become the current one, on a machine that may be busy
@@ -159,31 +162,49 @@ def compile_speed(bench):
 
 
 def lookups(bench):
-    bench.serve(MILLION, 1)
+    runs = [lookups_once(bench, number) for number in range(1, RUNS + 1)]
+    least = {name: min(measured[name] for measured, _ in runs) for name in ("v4", "v6", "hot", "uniform")}
+    # each run does the same in the same order, and a busy machine only adds to it
+    answers = [max(map(min, zip(*each, strict=False))) for each in zip(*(callbacks["answer"] for _, callbacks in runs), strict=True)]
+    moves = [min(max(took, default=IDLE) for took in each) for each in zip(*(callbacks["tick"] for _, callbacks in runs), strict=True)]
+    return [
+        row("address lookup, IPv4", least["v4"], "ns", 100),
+        row("address lookup, IPv6", least["v6"], "ns", 100),
+        row("customer among 1,000,000, seen lately", least["hot"], "ns", 300),
+        row("customer among 1,000,000, not seen", least["uniform"], "ns", 3_000),
+        ("table of addresses", f"{runs[0][0]['table'] / 1e6:.1f} MB", "", ""),
+        ("longest callback with the first snapshot: a part came", f"{answers[0]:.1f} ms", "", ""),
+        ("  moving on to it", f"{moves[0]:.1f} ms", "", ""),
+        row("longest callback, one customer changed: a part came", answers[1], "ms", 5),
+        row("  moving on to it", moves[1], "ms", 5),
+        row("longest callback, all changed: a part came", answers[2], "ms", 5),
+        row("  moving on to it", moves[2], "ms", 5),
+    ]
+
+
+def lookups_once(bench, number):
+    """What the module measured with the first snapshot; the milliseconds of its callbacks, by kind and snapshot."""
     bench.snapshot(MILLION, 2), bench.snapshot(MILLION, 3)
+    bench.serve(MILLION, 1)
+    callbacks = {"answer": [], "tick": []}
     with bench.envoy([bench.node(MILLION, Path(SPEED))]) as envoy:
-        await_ready(envoy, [MILLION])
-        say("timing lookups in V8")
-        measured = json.loads(get(envoy, MILLION))
-        for sequence in (2, 3):
+        seen = 0
+        for sequence in (1, 2, 3):
             bench.serve(MILLION, sequence)
             await_sequence(envoy, sequence)
             time.sleep(1)  # for workers to move on
-        after = json.loads(get(envoy, MILLION))
-        lines = re.findall(r"speed: (\w+) took (\d+) us", envoy.log.read_text())
-    if measured["found"] != [measured["found"][2]] * 3 or after["sequence"] != 3:
-        sys.exit(f"not all customers were found: {measured}, then {after}")
-    longest = {kind: max([int(us) / 1000 for each, us in lines if each == kind], default=1) for kind in ("answer", "tick", "request")}
-    return [
-        row("address lookup, IPv4", measured["v4"], "ns", 100),
-        row("address lookup, IPv6", measured["v6"], "ns", 100),
-        row("customer among 1,000,000, seen lately", measured["hot"], "ns", 300),
-        row("customer among 1,000,000, not seen", measured["uniform"], "ns", 3_000),
-        ("table of addresses", f"{measured['table'] / 1e6:.1f} MB", "", ""),
-        row("longest callback: an answer with a part", longest["answer"], "ms", 5),
-        row("longest callback: moving on to a snapshot", longest["tick"], "ms", 5),
-        row("longest callback: the first request", longest["request"], "ms", 5),
-    ]
+            if sequence == 1:
+                say(f"timing lookups in V8, {number} of {RUNS}")
+                until(SECONDS, "a worker to be ready", lambda: status(envoy.ports()[str(MILLION)], "/") == 200, envoy.log)
+                measured = json.loads(get(envoy, MILLION))
+            text = envoy.log.read_text()
+            for kind, each in callbacks.items():
+                took = (int(us) / 1000 for us in re.findall(rf"speed: {kind} took (\d+) us", text[seen:]))
+                each.append(list(itertools.dropwhile(lambda ms: ms < IDLE, took)))
+            seen = len(text)
+    if measured["found"] != [measured["found"][2]] * 3:
+        sys.exit(f"not all customers were found: {measured}")
+    return measured, callbacks
 
 
 # === requests ===
@@ -319,17 +340,15 @@ def swap(bench):
         time.sleep(8)
         before_swaps = time.time()
         took = []
-        for sequence in (2, 3):
+        for sequence, reason in ((2, "customer.suspended"), (3, None)):
             begin = time.time()
             bench.serve(MILLION, sequence)
-            await_sequence(envoy, sequence)
+            until(SECONDS, f"snapshot {sequence} in force", lambda reason=reason: refusal(envoy) == reason, envoy.log)
             took.append(time.time() - begin)
         after_swaps = time.time() + 1
         if load.poll() is not None:
             sys.exit("the swaps took longer than the load: give it more seconds")
         load.communicate()
-        if '"customer.suspended"' not in refusal(envoy):
-            say("  the suspended customer isn't refused")
         requests = [list(map(int, line.split("\t"))) for line in log.read_text().splitlines()]
     failed = sum(status != 200 for _, status, _ in requests)
     missing = per_second * seconds - len(requests)
@@ -374,10 +393,13 @@ def get(envoy, name, path="/"):
 
 
 def refusal(envoy):
+    """Why the customer that is suspended in the second snapshot is refused, if it is."""
+    request = urllib.request.Request(f"http://127.0.0.1:{envoy.ports()[str(MILLION)]}/v1/messages?key={secret(SUSPENDED)}", headers=HEADERS)
     try:
-        return get(envoy, MILLION, f"/v1/messages?key={secret(SUSPENDED)}")
+        with urllib.request.urlopen(request, timeout=60):
+            return None
     except urllib.error.HTTPError as error:
-        return f'"{error.headers["x-waybill-reason"]}"'
+        return error.headers["x-waybill-reason"]
 
 
 def row(what, measured, unit, promise):
