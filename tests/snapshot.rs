@@ -774,6 +774,7 @@ impl Server {
 struct Shelf {
     pages: BTreeMap<u32, Vec<u8>>,
     current: Option<Vec<u8>>,
+    reserved: BTreeSet<u32>,
     written: usize,
     refuses: bool,
 }
@@ -787,6 +788,10 @@ impl Store for Shelf {
         self.written += 1;
         self.pages.insert(slot, page.stored());
         true
+    }
+
+    fn reserve(&mut self, slot: u32) {
+        self.reserved.insert(slot);
     }
 
     fn page(&self, slot: u32) -> Option<Vec<u8>> {
@@ -1065,6 +1070,19 @@ fn a_current_snapshot_by_another_key_counts_for_nothing() {
 }
 
 /// Many swaps with faults between them: each is whole, workers move along, and slots are used again.
+#[test]
+fn a_second_snapshot_needs_no_new_slot() {
+    let mut world = World::plain(1, 300, 30_000);
+    let mut desk = Desk::new(world.file());
+    assert_eq!(desk.poll(), Progress::Published(1));
+    let known: BTreeSet<u32> = desk.shelf.pages.keys().chain(&desk.shelf.reserved).copied().collect();
+    world = World::plain(2, 300, 30_000);
+    world.addresses.v4.iter_mut().skip(1).for_each(|run| run.0 += 1);
+    desk.server.file = world.file();
+    assert_eq!(desk.poll(), Progress::Published(2));
+    assert!(desk.shelf.pages.keys().all(|slot| known.contains(slot)));
+}
+
 #[test]
 fn slots_are_bounded() {
     let mut dice = dice(50);

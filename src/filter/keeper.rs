@@ -370,6 +370,13 @@ impl Store for SharedStore<'_> {
         set(&self.0.page(slot), &page.stored(), None)
     }
 
+    fn reserve(&mut self, slot: u32) {
+        let name = self.0.page(slot);
+        if get(&name).0.is_none() && !set(&name, &[], None) {
+            warn!("waybill: the host keeps no shared data");
+        }
+    }
+
     fn page(&self, slot: u32) -> Option<Vec<u8>> {
         get(&self.0.page(slot)).0
     }

@@ -27,6 +27,8 @@ pub const MAX_WHOLE: usize = 4 << 20;
 pub trait Store {
     /// Keeps a page.
     fn put_page(&mut self, slot: u32, page: &SharedPage<'_>) -> bool;
+    /// Sees to it that a slot can be filled later without anything having to grow for it.
+    fn reserve(&mut self, slot: u32);
     /// The page in a slot as it was kept: what [`unmarked`] reads.
     fn page(&self, slot: u32) -> Option<Vec<u8>>;
     /// The current snapshot as it was published.
@@ -134,6 +136,8 @@ struct Filling {
     used: Vec<bool>,
     // every slot below is in use
     free: usize,
+    // whether there is no current snapshot yet
+    is_first: bool,
     // the pages asked for
     asked: Range<usize>,
 }
@@ -300,6 +304,7 @@ impl Filling {
     fn new(preamble: Preamble, head: Head, bytes: Vec<u8>, current: Option<Current>, staged: Option<Staged>) -> Self {
         let mut slots: Vec<Option<u32>> = head.pages.iter().map(|page| (page.size == 0).then_some(NOWHERE)).collect();
         let mut used = Vec::new();
+        let is_first = current.is_none();
         if let Some(current) = current {
             current.slots.iter().for_each(|slot| mark_used(&mut used, *slot));
             take_over(&head, &mut slots, &current.head, current.slots.iter().copied().map(Some));
@@ -308,7 +313,7 @@ impl Filling {
             take_over(&head, &mut slots, &staged.head, staged.slots.into_iter());
         }
         slots.iter().flatten().for_each(|slot| mark_used(&mut used, *slot));
-        Self { preamble, head, bytes, slots, used, free: 0, asked: 0..0 }
+        Self { preamble, head, bytes, slots, used, free: 0, is_first, asked: 0..0 }
     }
 
     /// Chooses the pages to ask for: the first that is missing, and those behind it that are missing too.
@@ -338,6 +343,7 @@ impl Filling {
     /// Verifies the pages that came and keeps them.
     fn keep(&mut self, part: &[u8], store: &mut dyn Store) -> Result<(), Failure> {
         let mut rest = part;
+        let count = u32::try_from(self.head.pages.len()).unwrap_or(NOWHERE);
         for number in self.asked.clone() {
             let (Some(page), Some(slot)) = (self.head.pages.get(number).copied(), self.slots.get_mut(number)) else { break };
             if slot.is_some() {
@@ -353,6 +359,11 @@ impl Filling {
             let free = u32::try_from(self.free).unwrap_or(NOWHERE);
             if !store.put_page(free, &SharedPage { bytes, mark: mark(&page.digest) }) {
                 return Err(Failure::Store);
+            }
+            // the next snapshot may have as many new pages, and will come while there are requests: when the host's table of
+            // keys grows, that holds up everybody, for 10 ms with 50,000 of them
+            if self.is_first {
+                store.reserve(free.saturating_add(count));
             }
             mark_used(&mut self.used, free);
             *slot = Some(free);
