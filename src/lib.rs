@@ -45,5 +45,6 @@ pub mod ordered;
 pub mod path;
 pub mod region;
 pub mod register;
+pub mod replay;
 pub mod shape;
 pub mod snapshot;
