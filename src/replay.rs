@@ -22,7 +22,7 @@ pub const BUCKETS: u16 = 1 << 14;
 pub const MOST: usize = 108;
 /// How many entries a small bucket holds. Values come in two sizes only, filled up with zeros: those that grow by an entry at a time
 /// leave gaps of every size in the host's memory, which then holds three times what is in use.
-const FEW: usize = 16;
+const FEW: usize = 8;
 /// How long an entry is, in bytes: signer, nonce, `until`.
 const ENTRY: usize = 4 + 5 + 4;
 /// For how many seconds more an entry is kept where there is room. A clock set back by less lets nothing pass twice.

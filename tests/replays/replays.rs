@@ -1,11 +1,10 @@
 //! Enters nonces into the filter's own replay memory, inside Envoy.
 //!
-//! A request names a node, a signer, the first nonce, how many, and until when they can pass:
-//! `/acme.example/b.example/0/10000/1795000065`. The answer counts what became of them, and how long one took.
+//! A request names a node, a signer, the first nonce, how many, and the time it is:
+//! `/acme.example/b.example/0/10000/1795000000`. The answer counts what became of them, and how long one took.
 
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::Instant;
 
-use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
 use waybill::filter::replays::SharedBuckets;
@@ -17,6 +16,9 @@ proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
     proxy_wasm::set_root_context(|_| Box::new(Root));
 }}
+
+/// How long a nonce can pass, in seconds: the longest that a configuration allows.
+const LIFETIME: i64 = 3_600;
 
 struct Root;
 
@@ -48,12 +50,11 @@ impl HttpContext for Request {
 
 fn run(path: &str) -> Option<String> {
     let parts: Vec<&str> = path.split('/').collect();
-    let [_, node, signer, from, count, until] = parts.as_slice() else { return None };
+    let [_, node, signer, from, count, now] = parts.as_slice() else { return None };
     let (from, count): (u64, u64) = (from.parse().ok()?, count.parse().ok()?);
-    let until = UnixSeconds(until.parse().ok()?);
+    let now = UnixSeconds(now.parse().ok()?);
+    let until = UnixSeconds(now.0 + LIFETIME);
     let mut buckets = SharedBuckets::new(&NodeId::parse(node).ok()?);
-    let since_1970 = hostcalls::get_current_time().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    let now = UnixSeconds(since_1970.as_secs() as i64);
     let [mut new, mut forgotten, mut seen, mut busy] = [0_u64; 4];
     let start = Instant::now();
     for number in from..from + count {
