@@ -107,7 +107,7 @@ fn entries(value: &[u8]) -> impl Iterator<Item = Entry> {
 }
 
 fn written(entries: &[Entry]) -> Vec<u8> {
-    let size = if entries.len() <= FEW { FEW } else { MOST } * ENTRY;
+    let size = if entries.len() <= FEW { const { FEW * ENTRY } } else { const { MOST * ENTRY } };
     let mut value = Vec::with_capacity(size);
     entries.iter().for_each(|entry| value.extend_from_slice(&entry.0));
     value.resize(size, 0);
@@ -169,6 +169,7 @@ impl Buckets for InMemory {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
 mod tests {
     use proptest::prelude::*;
 
@@ -209,18 +210,18 @@ mod tests {
     }
 
     /// Another worker writes between each read and each write, so many times.
-    struct Contended {
+    struct Contended<F> {
         buckets: InMemory,
         others: u32,
-        other: Box<dyn Fn(&mut InMemory, u32)>,
+        other: F,
     }
 
-    impl Buckets for Contended {
+    impl<F: FnMut(&mut InMemory)> Buckets for Contended<F> {
         fn get(&mut self, bucket: u16) -> (Vec<u8>, Option<u32>) {
             let read = self.buckets.get(bucket);
             if let Some(left) = self.others.checked_sub(1) {
                 self.others = left;
-                (self.other)(&mut self.buckets, left);
+                (self.other)(&mut self.buckets);
             }
             read
         }
@@ -308,8 +309,8 @@ mod tests {
 
     #[test]
     fn two_workers_at_once_let_a_nonce_pass_once() {
-        let other = |buckets: &mut InMemory, _| assert_eq!(enter_at(buckets, "b", b"n", NOW + 65, NOW), Entered::New);
-        let mut buckets = Contended { buckets: InMemory::default(), others: 1, other: Box::new(other) };
+        let other = |buckets: &mut InMemory| assert_eq!(enter_at(buckets, "b", b"n", NOW + 65, NOW), Entered::New);
+        let mut buckets = Contended { buckets: InMemory::default(), others: 1, other };
         assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 65, NOW), Entered::Seen);
     }
 
@@ -317,11 +318,11 @@ mod tests {
     fn a_bucket_that_others_write_each_time_is_busy() {
         for (others, expected) in [(TRIES - 1, Entered::New), (TRIES, Entered::Busy)] {
             let (bucket, _) = Entry::new(remembered("b", b"n", NOW));
-            let other = move |buckets: &mut InMemory, _| {
+            let other = move |buckets: &mut InMemory| {
                 let (value, version) = buckets.get(bucket);
                 assert!(buckets.set(bucket, &value, version));
             };
-            let mut buckets = Contended { buckets: InMemory::default(), others, other: Box::new(other) };
+            let mut buckets = Contended { buckets: InMemory::default(), others, other };
             assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 65, NOW), expected, "{others} others");
         }
     }
