@@ -39,7 +39,7 @@ usage: ./build.sh [verb]
   build   make dist/waybill.wasm (the filter) and dist/waybill (the command line); the default
   demo    build, then a told story: requests through a real Envoy, and what became of each
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
-  bench   build, then what a request costs with the filter, without it, and with an empty one
+  bench   build, then what a request costs with the filter, without it, and with an empty one; what remembering nonces costs
   clean   remove dist/, .build/ and target/
   help    this text
 Environment: ENVOY=<path of an Envoy to use>  WAYBILL_WASM_RUSTC=debian (make the filter with Debian's rustc-web)
@@ -80,7 +80,9 @@ run_tests() {
 bench() {
     prepare_envoy
     step "an empty filter, to compare with" wasm_cargo build --release --locked --manifest-path tests/noop/Cargo.toml
+    step "a filter that fills the memory of nonces" wasm_cargo build --release --locked --manifest-path tests/replays/Cargo.toml
     WAYBILL=dist/waybill NOOP=$WASM_DIR/noop.wasm "$PYTHON" tests/bench.py
+    REPLAYS=$WASM_DIR/replays.wasm "$PYTHON" tests/bench/replays.py
 }
 
 # Format and lints; on a machine whose Rust comes without the tools, the rest of the tests is still worth having.

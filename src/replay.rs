@@ -81,7 +81,8 @@ pub fn enter(buckets: &mut dyn Buckets, what: Remembered<'_>, now: UnixSeconds) 
             return Entered::Seen;
         }
         let stays = |known: &Entry| known.until().saturating_add(GRACE) >= now && !known.is_same(&new);
-        let mut kept: Vec<Entry> = entries(&value).filter(stays).collect();
+        let mut kept = Vec::with_capacity(MOST);
+        entries(&value).filter(stays).for_each(|known| kept.push(known));
         let given_up = if kept.len() < MOST { None } else { least_missed(&kept, &new, now) };
         kept.retain(|known| Some(*known) != given_up);
         kept.push(new);
@@ -121,9 +122,8 @@ fn short(time: UnixSeconds) -> u32 {
 
 impl Entry {
     fn new(what: Remembered<'_>) -> (u16, Self) {
-        let signer = sha2::Sha256::new().chain_update(what.signer);
-        let [s0, s1, s2, s3, ..] = <[u8; 32]>::from(signer.clone().finalize());
-        let nonce = signer.chain_update([0]).chain_update(what.nonce).finalize();
+        let [s0, s1, s2, s3, ..] = <[u8; 32]>::from(sha2::Sha256::digest(what.signer));
+        let nonce = sha2::Sha256::digest([what.signer.as_bytes(), &[0], what.nonce].concat());
         let [n0, n1, n2, n3, n4, b0, b1, ..] = <[u8; 32]>::from(nonce);
         let [u0, u1, u2, u3] = short(what.until).to_le_bytes();
         let entry = Self([s0, s1, s2, s3, n0, n1, n2, n3, n4, u0, u1, u2, u3]);

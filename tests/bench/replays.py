@@ -1,4 +1,4 @@
-"""What the memory of nonces costs, in a real Envoy: `./build.sh bench replays`.
+"""What the memory of nonces costs, in a real Envoy: `./build.sh bench`.
 
 Two workers enter a million nonces, both of them each: one must take it for new and the other for seen. Then a flood
 goes beyond the bound. Prints the process's memory at each step and what one nonce costs in wall time, and fails where a replay passed
