@@ -44,8 +44,8 @@ usage: ./build.sh [verb]
   demo    build, then a told story: requests through a real Envoy, and what became of each
   prepare build, then what a node with a snapshot needs in dist/: register, key, signed snapshot, Envoy's file
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
-  bench   build, then what a request costs, beside no filter and an empty one, and what a snapshot costs (half an hour);
-          or only the parts named: request, compile, lookups, requests, memory, swap
+  bench   build, then what a request costs, beside no filter and an empty one, what a snapshot costs, and what remembering nonces
+          costs (half an hour); or only the parts named: request, compile, lookups, requests, memory, swap, replays
   clean   remove dist/, .build/ and target/
   help    this text
 Environment: ENVOY=<path of an Envoy to use>  WAYBILL_WASM_RUSTC=debian (make the filter with Debian's rustc-web)
@@ -102,10 +102,18 @@ bench() {
     prepare_envoy
     step "an empty filter, to compare with" wasm_cargo build --release --locked --manifest-path tests/noop/Cargo.toml
     step "lookups, to time in Envoy's V8" wasm_cargo build --release --locked --manifest-path tests/speed/Cargo.toml
-    export WAYBILL=dist/waybill NOOP=$WASM_DIR/noop.wasm SPEED=$WASM_DIR/speed.wasm
-    if (($# == 0)) || [[ $1 == request ]]; then "$PYTHON" tests/bench/request.py; fi
-    if (($# == 0)) || [[ $1 != request ]]; then "$PYTHON" tests/bench/snapshot.py "$@"; fi
+    step "a filter that fills the memory of nonces" wasm_cargo build --release --locked --manifest-path tests/replays/Cargo.toml
+    export WAYBILL=dist/waybill NOOP=$WASM_DIR/noop.wasm SPEED=$WASM_DIR/speed.wasm REPLAYS=$WASM_DIR/replays.wasm
+    (($# > 0)) || set -- request compile lookups requests memory swap replays
+    if among request "$@"; then "$PYTHON" tests/bench/request.py; fi
+    if among replays "$@"; then "$PYTHON" tests/bench/replays.py; fi
+    local part snapshot=()
+    for part in "$@"; do [[ $part == request || $part == replays ]] || snapshot+=("$part"); done
+    ((${#snapshot[@]} == 0)) || "$PYTHON" tests/bench/snapshot.py "${snapshot[@]}"
 }
+
+# Whether the first argument stands among the others.
+among() { [[ " ${*:2} " == *" $1 "* ]]; }
 
 # Format and lints; on a machine whose Rust comes without the tools, the rest of the tests is still worth having.
 lint() {

@@ -268,7 +268,8 @@ impl Judge<'_, '_> {
         let verified = self.judge(opened, node);
         if verified.opened.bound {
             let skew = self.skew();
-            let until = UnixSeconds(signed.input.expires.0.saturating_add(skew));
+            // the last second in which it passes, see `Input::check_time`
+            let until = UnixSeconds(signed.input.expires.0.saturating_add(skew).saturating_sub(1));
             match custody.enter(keyid, &signed.input.nonce, until, self.now) {
                 Entered::New | Entered::Forgotten => {}
                 Entered::Seen => return Err((FindingCode::ChainReplayed, format!("signed by {}, and seen before", node.id))),
