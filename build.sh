@@ -26,6 +26,7 @@ main() {
     case "${1:-build}" in
         build) check_tools; build ;;
         demo) check_tools python; build; demo ;;
+        prepare) check_tools python; build; prepare ;;
         test) check_tools python lint openssl h2load node; build; run_tests ;;
         bench) check_tools python h2load; build; bench ;;
         clean) rm -rf dist .build target ;;
@@ -39,6 +40,7 @@ usage() {
 usage: ./build.sh [verb]
   build   make dist/waybill.wasm (the filter) and dist/waybill (the command line); the default
   demo    build, then a told story: requests through a real Envoy, and what became of each
+  prepare build, then what a node with a snapshot needs in dist/: register, key, signed snapshot, Envoy's file
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
   bench   build, then what a request costs with the filter, without it, and with an empty one
   clean   remove dist/, .build/ and target/
@@ -63,8 +65,12 @@ build() {
 
 demo() {
     prepare_envoy
-    step "geography for Envoy's geoip filter" "$PYTHON" envoy/geo_data.py
     WAYBILL=dist/waybill "$PYTHON" envoy/demo.py
+}
+
+prepare() {
+    prepare_python
+    step "the register, compiled, with real network sources" "$PYTHON" envoy/prepare.py
 }
 
 run_tests() {
@@ -74,6 +80,7 @@ run_tests() {
     lint
     step "cargo test" cargo test --locked
     step "geography for Envoy's geoip filter" "$PYTHON" envoy/geo_data.py
+    prepare
     validate_envoy_files
     WAYBILL=$PWD/dist/waybill step "tests in a real Envoy" "$PYTHON" -m pytest tests
     say "test: $STEPS steps passed, $SKIPPED skipped, in $(minutes "$SECONDS")"
@@ -110,6 +117,11 @@ validate_envoy_files() {
     for file in $(grep -l '^static_resources:' envoy/*.yaml); do
         step "envoy --mode validate -c $file" "$ENVOY" --mode validate --log-level error -c "$file"
     done
+    if have nginx; then
+        step "nginx -t -c envoy/nginx.conf" nginx -p . -c envoy/nginx.conf -e stderr -t -q
+    else
+        skip "check of envoy/nginx.conf: there is no nginx"
+    fi
 }
 
 # --- tools: all are looked for before anything starts ------------------------------------------------------------
