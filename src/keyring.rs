@@ -94,7 +94,7 @@ impl Keyring {
     fn add(&mut self, key: SigningKey, at: &Path<'_>, problems: &mut Problems) {
         let keyid = key.verifying_key().thumbprint();
         if self.signers.iter().any(|signer| signer.keyid == keyid) {
-            problems.note(at, format!("the key `{keyid}` stands twice"), Some("name each key once".into()));
+            problems.wrong(at, &format!("the key `{keyid}` stands twice"), "name each key once");
         } else {
             self.signers.push(Signer { key, keyid });
         }
@@ -201,7 +201,7 @@ mod tests {
             names.join(",")
         );
         let config = Config::parse(&text).unwrap();
-        let variable = |name: &str| variables[name[1..].parse::<usize>().unwrap()].clone();
+        let variable = |name: &str| variables[name.trim_start_matches('K').parse::<usize>().unwrap()].clone();
         Keyring::read(&config.tag, &variable).map_err(|problems| problems.to_string())
     }
 
@@ -319,7 +319,7 @@ mod tests {
         let ends = [jwk(1, Some(NOW), Some(NOW + 10 * DAY))];
         assert!(told(&ends, NOW - 1).starts_with("no key counts now"));
         assert_eq!(told(&ends, NOW + 3 * DAY), "");
-        assert_eq!(told(&ends, NOW + 3 * DAY + 1), "no key counts from 2026-11-28T10:26:40Z on: tags go unsigned then");
+        assert_eq!(told(&ends, NOW + 3 * DAY + 1), "no key counts from 2026-11-28T11:06:40Z on: tags go unsigned then");
         assert!(told(&ends, NOW + 10 * DAY).starts_with("no key counts now"));
         // one that takes over in time, one that does so too late, one that stays
         let next = |nbf| [ends[0].clone(), jwk(2, Some(nbf), Some(NOW + 90 * DAY))];

@@ -286,13 +286,13 @@ impl Regions {
     pub fn new(settings: &RegionSettings, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let set = Set::find(&settings.set)?;
         if settings.unsupported == Some(Unsupported::Restricted) && !set.complete {
-            problems.note(
+            problems.wrong(
                 &Path::Member(at, "unsupported"),
-                format!(
+                &format!(
                     "region set `{}` doesn't say of itself that it is complete, so nothing can be refused for being left out",
                     settings.set.0
                 ),
-                Some("name countries in `restricted`, or choose a complete set".into()),
+                "name countries in `restricted`, or choose a complete set",
             );
             return None;
         }

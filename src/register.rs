@@ -349,10 +349,10 @@ impl From<CredentialEntry> for Credential {
 
 impl Shape for PrivatePart {
     fn read(_json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
-        problems.note(
+        problems.wrong(
             at,
             "this is a private key: whoever reads it can sign as this node",
-            Some("its owner replaces the key; `waybill keygen --public` prints what belongs here".into()),
+            "its owner replaces the key; `waybill keygen --public` prints what belongs here",
         );
         None
     }
@@ -422,20 +422,20 @@ impl Register {
             let here = Path::Element(&customers_at, i);
             if let Some(first) = ids.insert(customer.id.to_string(), i) {
                 let help = format!("the first is $.register.customers[{first}]");
-                problems.note(&Path::Member(&here, "id"), format!("`{}` stands twice", customer.id), Some(help));
+                problems.wrong(&Path::Member(&here, "id"), &format!("`{}` stands twice", customer.id), &help);
             }
             check_customer(customer, &here, problems);
             if customer.entity.is_some() {
                 let help = "say `ownership` here; entities belong to a register of files, which `waybill compile` screens";
-                problems.note(&Path::Member(&here, "entity"), "an inline register has no entities", Some(help.into()));
+                problems.wrong(&Path::Member(&here, "entity"), "an inline register has no entities", help);
             }
             let mut claim = |twice: bool, list: &str, n: usize| {
                 if twice {
                     let place = Path::Member(&here, list);
-                    problems.note(
+                    problems.wrong(
                         &Path::Element(&place, n),
                         "this leads to two customers, or twice to one",
-                        Some("a credential names one customer; remove it from the other".into()),
+                        "a credential names one customer; remove it from the other",
                     );
                 }
             };
@@ -455,7 +455,7 @@ impl Register {
             if !ids.contains_key(node.customer.as_str()) {
                 let known: Vec<&str> = inline.customers.iter().map(|customer| customer.id.as_str()).collect();
                 let help = crate::shape::suggestion(node.customer.as_str(), &known);
-                problems.note(&Path::Member(&here, "customer"), format!("no customer `{}` is in the register", node.customer), Some(help));
+                problems.wrong(&Path::Member(&here, "customer"), &format!("no customer `{}` is in the register", node.customer), &help);
             }
             if inline.nodes.iter().take(i).any(|earlier| earlier.id == node.id) {
                 problems.note(&Path::Member(&here, "id"), format!("`{}` stands twice", node.id), None);
@@ -523,20 +523,20 @@ pub(crate) fn check_customer(customer: &Customer, at: &Path<'_>, problems: &mut 
         && agreement.until.is_some_and(|until| until <= agreement.accepted)
     {
         let here = Path::Member(at, "agreement");
-        problems.note(&Path::Member(&here, "until"), "the agreement ends before it was accepted", Some("put the dates right".into()));
+        problems.wrong(&Path::Member(&here, "until"), "the agreement ends before it was accepted", "put the dates right");
     }
     let overrides_at = Path::Member(at, "overrides");
     for (i, entry) in customer.overrides.iter().enumerate() {
         let here = Path::Element(&overrides_at, i);
         if entry.finding.precedes_customer() {
-            problems.note(
+            problems.wrong(
                 &Path::Member(&here, "finding"),
-                format!("`{}` fires before a customer is known, so no customer's override can concern it", entry.finding),
-                Some("use `policy.actions` for it".into()),
+                &format!("`{}` fires before a customer is known, so no customer's override can concern it", entry.finding),
+                "use `policy.actions` for it",
             );
         }
         if customer.overrides.iter().take(i).any(|earlier| earlier.finding == entry.finding && earlier.until == entry.until) {
-            problems.note(&here, format!("`{}` is overridden twice for the same time", entry.finding), Some("keep one of the two".into()));
+            problems.wrong(&here, &format!("`{}` is overridden twice for the same time", entry.finding), "keep one of the two");
         }
     }
 }
@@ -548,11 +548,11 @@ pub(crate) fn check_node(node: &Node, at: &Path<'_>, problems: &mut Problems) {
     for (i, key) in node.keys.iter().enumerate() {
         let here = Path::Element(&keys_at, i);
         if key.window().is_empty() {
-            problems.note(&Path::Member(&here, "exp"), "the key expires before it begins to count", Some("`exp` comes after `nbf`".into()));
+            problems.wrong(&Path::Member(&here, "exp"), "the key expires before it begins to count", "`exp` comes after `nbf`");
         }
         if key.kid.as_ref().is_some_and(|kid| *kid != *key.x.thumbprint()) {
             let help = format!("leave it out, or write `{}`", key.x.thumbprint());
-            problems.note(&Path::Member(&here, "kid"), "this isn't the key's thumbprint (RFC 7638)", Some(help));
+            problems.wrong(&Path::Member(&here, "kid"), "this isn't the key's thumbprint (RFC 7638)", &help);
         }
     }
 }
@@ -563,6 +563,6 @@ fn check_screening(screening: Option<&Screening>, at: &Path<'_>, problems: &mut 
         && until <= done
     {
         let here = Path::Member(at, "screening");
-        problems.note(&Path::Member(&here, "until"), "the screening ends before it was done", Some("put the dates right".into()));
+        problems.wrong(&Path::Member(&here, "until"), "the screening ends before it was done", "put the dates right");
     }
 }

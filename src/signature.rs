@@ -263,8 +263,19 @@ impl Input {
     /// # Errors
     /// [`Fault::Unseen`].
     pub fn base(&self, message: &Message<'_>) -> Result<Vec<u8>, Fault> {
-        base(self.components.iter().map(String::as_str), &self.params, message)
+        base_of(self.components.iter().map(String::as_str), &self.params, message)
     }
+}
+
+/// The signature base (RFC 9421 2.5) of a message under any `@signature-params`, of this profile or not.
+///
+/// # Errors
+/// [`Fault::Unparsable`], [`Fault::Unseen`].
+pub fn base(params: &str, message: &Message<'_>) -> Result<Vec<u8>, Fault> {
+    let list: sfv::List = Parser::new(params).parse().map_err(|_| Fault::Unparsable)?;
+    let [ListEntry::InnerList(input)] = list.as_slice() else { return Err(Fault::Unparsable) };
+    let params = serialized(input).ok_or(Fault::Unparsable)?;
+    base_of(components(input)?.iter().map(String::as_str), &params, message)
 }
 
 /// Signs a message: `Signature-Input`'s parameters in the order that design and documents show, and the signature.
@@ -297,12 +308,12 @@ pub fn sign(
         "\"",
     ];
     let params = parts.concat();
-    let base = base(covered.iter().copied(), &params, message).ok()?;
+    let base = base_of(covered.iter().copied(), &params, message).ok()?;
     let signature = key.sign(&base);
     Some((params, signature))
 }
 
-fn base<'c>(components: impl Iterator<Item = &'c str>, params: &str, message: &Message<'_>) -> Result<Vec<u8>, Fault> {
+fn base_of<'c>(components: impl Iterator<Item = &'c str>, params: &str, message: &Message<'_>) -> Result<Vec<u8>, Fault> {
     let mut base = Vec::with_capacity(1_024);
     for component in components {
         let value = message.value(component).ok_or_else(|| Fault::Unseen(component.to_owned()))?;

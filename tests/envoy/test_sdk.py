@@ -9,18 +9,20 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 
 import anthropic
 import openai
 import pytest
 import yaml
 
-from harness import APPEAL, ROOT, Envoy
+from harness import APPEAL, ROOT, Envoy, until
 
 MERLION = "sk-demo-merlion-1"  # the demo's good customer
 KESTREL = "sk-demo-kestrel-1"  # not screened yet
-GEO_DATA = ROOT / "dist" / "dbip-country-lite.mmdb"
-SINGAPORE = {"x-forwarded-for": "165.21.100.88"}  # a country that the customer declared, by DB-IP
+CONFIG = ROOT / "dist" / "demo.yaml"  # envoy/demo.yaml with the key of dist/served/waybill.snapshot
+SINGAPORE = {"x-forwarded-for": "165.21.100.88"}  # a country that the customer declared
 MESSAGE = {"model": "demo-model", "messages": [{"role": "user", "content": "Hello"}]}
 
 
@@ -37,6 +39,14 @@ class Demo:
     def openai(self, key):
         return openai.OpenAI(api_key=key, base_url=f"{self.address}/v1", default_headers=SINGAPORE)
 
+    def is_ready(self):
+        """Whether the worker that is asked has the snapshot."""
+        try:
+            with urllib.request.urlopen(f"{self.address}/.well-known/waybill/ready", timeout=10) as answer:
+                return answer.status == 200
+        except urllib.error.HTTPError:
+            return False
+
     def requests(self):
         """How many requests there were."""
         return self.envoy.stats("http.customers.downstream_rq_total")["http.customers.downstream_rq_total"]
@@ -45,21 +55,24 @@ class Demo:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
-    assert GEO_DATA.exists(), f"{GEO_DATA} is missing: run python envoy/geo_data.py"
+    assert CONFIG.exists(), f"{CONFIG} is missing: run ./build.sh prepare"
     with provider() as port, Envoy(folder, demo_config(folder, port)) as envoy:
-        yield Demo(envoy)
+        demo = Demo(envoy)
+        until(10, "the snapshot", demo.is_ready, envoy.log)
+        yield demo
 
 
 def demo_config(folder, provider_port):
-    """envoy/demo.yaml as it is, but for its ports and its log."""
-    text = (ROOT / "envoy" / "demo.yaml").read_text()
+    """The demo's file as it is, but for its ports and its log."""
+    text = CONFIG.read_text()
     for old, new in (
         ("port_value: 9901", "port_value: 0"),
         ("port_value: 10000", "port_value: 0"),
+        ("port_value: 10001", f"port_value: {free_port()}"),
         ("port_value: 18080", f"port_value: {provider_port}"),
         ("dist/events.jsonl", str(folder / "events.jsonl")),
     ):
-        assert old in text, f"envoy/demo.yaml no longer has {old!r}: this test puts its own there"
+        assert old in text, f"{CONFIG} no longer has {old!r}: this test puts its own there"
         text = text.replace(old, new)
     return yaml.safe_load(text)
 
@@ -67,9 +80,7 @@ def demo_config(folder, provider_port):
 @contextlib.contextmanager
 def provider():
     """The stand-in, on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen([sys.executable, ROOT / "envoy" / "provider.py", str(port)])
     try:
         wait_for_port(process, port)
@@ -77,6 +88,12 @@ def provider():
     finally:
         process.terminate()
         process.wait()
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def wait_for_port(process, port):

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Prepares what a node with a snapshot needs: the register of envoy/register with real network sources, a key, the
+signed snapshot, and envoy/demo.yaml with that key in it. All of it goes into dist/:
+
+    dist/register/                  the register that is compiled: change it, and run this with --compile
+    dist/signing.jwk                the key, made once; whoever has it can let anybody in, so only you can read it
+    dist/served/waybill.snapshot    what a node fetches; nothing else is in the folder that is served
+    dist/demo.yaml                  envoy/demo.yaml, which trusts that key
+
+`./build.sh prepare` runs it. With --compile it only compiles dist/register again.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import register_data
+from geo_data import ATTRIBUTION, DataError, write_atomically
+
+ROOT = Path(__file__).resolve().parent.parent
+WAYBILL = Path(os.environ.get("WAYBILL", ROOT / "dist" / "waybill")).resolve()
+WRITTEN, REGISTER = ROOT / "envoy" / "register", ROOT / "dist" / "register"
+KEY = ROOT / "dist" / "signing.jwk"
+SNAPSHOT = ROOT / "dist" / "served" / "waybill.snapshot"
+ENVOY_FILE, ENVOY_CONFIG = ROOT / "envoy" / "demo.yaml", ROOT / "dist" / "demo.yaml"
+
+
+def main() -> None:
+    try:
+        if sys.argv[1:] == ["--compile"]:
+            print(compile_register(), end="")
+        else:
+            print(prepare(), end="")
+            print(ATTRIBUTION)
+    except (DataError, OSError) as error:
+        sys.exit(f"prepare.py: {error}")
+
+
+def prepare() -> str:
+    """Makes everything anew but the key; gives what the compiler says."""
+    write_register()
+    make_key()
+    said = compile_register()
+    written = ENVOY_FILE.read_text()
+    trusted, count = re.subn(r'("trusted_keys": )\[[^\]]*\]', rf'\1["{trusted_key()}"]', written)
+    if count != 1:
+        raise DataError(f"{ENVOY_FILE} has {count} places for `trusted_keys`, not one")
+    write_atomically(ENVOY_CONFIG, trusted.encode())
+    return said
+
+
+def write_register() -> None:
+    """What people wrote, with the network sources in their folder and named in register.json."""
+    sources = register_data.prepare(REGISTER / "networks")
+    for file in WRITTEN.iterdir():
+        shutil.copyfile(file, REGISTER / file.name)
+    settings = json.loads((WRITTEN / "register.json").read_text()) | {"networks": sources}
+    write_atomically(REGISTER / "register.json", (json.dumps(settings, indent=2) + "\n").encode())
+
+
+def make_key() -> None:
+    if not KEY.is_file():
+        with open(os.open(KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(waybill("keygen"))
+
+
+def trusted_key() -> str:
+    return waybill("keygen", "--trusted-key", KEY).strip()
+
+
+def compile_register() -> str:
+    SNAPSHOT.parent.mkdir(exist_ok=True)
+    return waybill("compile", REGISTER, "-o", SNAPSHOT, "--sign-key", KEY)
+
+
+def short(argument: str | Path) -> str:
+    """Paths as seen from the root, which is how messages then show them."""
+    return os.path.relpath(argument, ROOT) if isinstance(argument, Path) and argument.is_absolute() else str(argument)
+
+
+def waybill(*arguments: str | Path) -> str:
+    """What the command line prints; a failure says why."""
+    try:
+        done = subprocess.run([WAYBILL, *map(short, arguments)], cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise DataError(f"{WAYBILL}: {error.strerror}; `./build.sh` makes it") from None
+    if done.returncode != 0:
+        raise DataError(f"`waybill {arguments[0]}` failed:\n{done.stderr}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
