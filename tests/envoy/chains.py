@@ -136,7 +136,7 @@ def verify(headers, keys, method, authority, path):
     hops = split(chain)
     shown = split(fields["compliance-trail"]) if "compliance-trail" in fields else ["()"] * (len(hops) - 1)
     assert len(shown) == len(hops) - 1, (chain, fields.get("compliance-trail"))
-    check(keys, name_of(hops[-1]), params, signature, (method, authority, path), fields["compliance-tag"], chain)
+    check(keys, name_of(hops[-1]), params, signature, (method, authority, path), fields)
     proven = []
     for number, member in enumerate(shown):
         prev = re.search(r";prev=:([^:]*):", hops[number + 1])[1]
@@ -148,17 +148,17 @@ def verify(headers, keys, method, authority, path):
         tag, earlier, to, signed = base64.b64decode(found[1]).decode(), base64.b64decode(found[2]), found[3], unquoted(found[4])
         cut = ", ".join(hops[: number + 1])
         assert chain.startswith(cut) and prev == digest(earlier), "prev"
-        check(keys, name_of(hops[number]), signed, earlier, (method, to, path), tag, cut)
+        check(keys, name_of(hops[number]), signed, earlier, (method, to, path), {**fields, "compliance-tag": tag, "compliance-chain": cut})
         proven.append(True)
     return [*proven, True]
 
 
-def check(keys, node, params, signature, request, tag, chain):
+def check(keys, node, params, signature, request, fields):
     keyid = re.search(r';keyid="([^"]*)"', params)[1]
     name, key = keys[keyid]
     assert name == node, f"the key of {name} signed for {node}"
     method, authority, path = request
-    base = signature_base(params, method, authority, path, {"compliance-tag": tag, "compliance-chain": chain})
+    base = signature_base(params, method, authority, path, fields)
     try:
         key.verify(signature, base.encode())
     except InvalidSignature:
