@@ -130,6 +130,13 @@ impl Lines<'_> {
     }
 }
 
+impl Opened {
+    /// Whether nothing that it rests on is looked up in the request but what the lines themselves say.
+    fn is_of_any_request(&self) -> bool {
+        self.signed.input.is_of_any_request() && self.shown.iter().all(Shown::is_of_any_request)
+    }
+}
+
 impl Presented {
     /// Takes our signature out of the others, unless the same lines were opened before.
     #[must_use]

@@ -110,9 +110,9 @@ impl Custody {
         same.then(|| (Rc::clone(&kept.signatures), Rc::clone(&kept.opened)))
     }
 
-    /// Keeps what may come again: a signature that isn't bound to its request.
+    /// Keeps what may come again: a signature that covers nothing of its request, on a trail that doesn't either.
     pub(super) fn keep(&mut self, lines: &Lines<'_>, request: &Request<'_>, signatures: &Rc<Signatures>, opened: &Rc<Opened>) {
-        if !opened.bound {
+        if opened.is_of_any_request() {
             let authority = request.first(":authority").unwrap_or_default().to_vec();
             self.opened.put(flat(lines), Kept { authority, signatures: Rc::clone(signatures), opened: Rc::clone(opened) });
         }

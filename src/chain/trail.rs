@@ -50,6 +50,17 @@ impl Shown {
         !matches!(self, Self::Nothing)
     }
 
+    /// Whether another request could have shown the same.
+    #[must_use]
+    pub fn is_of_any_request(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            // what is wrong may be that it covers what this request lacks
+            Self::Wrong(_) => false,
+            Self::Signature(member) => member.signed.input.is_of_any_request(),
+        }
+    }
+
     /// What that hop's tag says.
     #[must_use]
     pub fn claims(&self) -> Option<&Claims> {
