@@ -27,7 +27,7 @@ main() {
         demo) check_tools python; build; demo ;;
         prepare) check_tools python; build; prepare ;;
         test) check_tools python lint openssl h2load; build; run_tests ;;
-        bench) check_tools python h2load; build; bench ;;
+        bench) check_tools python h2load; build; bench "${@:2}" ;;
         clean) rm -rf dist .build target ;;
         help | -h | --help) usage ;;
         *) usage >&2; exit 2 ;;
@@ -41,7 +41,8 @@ usage: ./build.sh [verb]
   demo    build, then a told story: requests through a real Envoy, and what became of each
   prepare build, then what a node with a snapshot needs in dist/: register, key, signed snapshot, Envoy's file
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
-  bench   build, then what a request costs with the filter, without it, and with an empty one
+  bench   build, then what a request costs, beside no filter and an empty one, and what a snapshot costs (half an hour);
+          or only the parts named: request, compile, lookups, requests, memory, swap
   clean   remove dist/, .build/ and target/
   help    this text
 Environment: ENVOY=<path of an Envoy to use>  WAYBILL_WASM_RUSTC=debian (make the filter with Debian's rustc-web)
@@ -87,7 +88,10 @@ run_tests() {
 bench() {
     prepare_envoy
     step "an empty filter, to compare with" wasm_cargo build --release --locked --manifest-path tests/noop/Cargo.toml
-    WAYBILL=dist/waybill NOOP=$WASM_DIR/noop.wasm "$PYTHON" tests/bench.py
+    step "lookups, to time in Envoy's V8" wasm_cargo build --release --locked --manifest-path tests/speed/Cargo.toml
+    export WAYBILL=dist/waybill NOOP=$WASM_DIR/noop.wasm SPEED=$WASM_DIR/speed.wasm
+    if (($# == 0)) || [[ $1 == request ]]; then "$PYTHON" tests/bench/request.py; fi
+    if (($# == 0)) || [[ $1 != request ]]; then "$PYTHON" tests/bench/snapshot.py "$@"; fi
 }
 
 # Format and lints; on a machine whose Rust comes without the tools, the rest of the tests is still worth having.

@@ -8,4 +8,5 @@ pub mod host;
 pub mod http;
 pub mod keeper;
 pub mod node;
+#[cfg(feature = "entry")]
 pub mod root;

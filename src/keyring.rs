@@ -201,7 +201,7 @@ mod tests {
             names.join(",")
         );
         let config = Config::parse(&text).unwrap();
-        let variable = |name: &str| variables[name[1..].parse::<usize>().unwrap()].clone();
+        let variable = |name: &str| variables[name.trim_start_matches('K').parse::<usize>().unwrap()].clone();
         Keyring::read(&config.tag, &variable).map_err(|problems| problems.to_string())
     }
 

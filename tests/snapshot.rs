@@ -776,6 +776,7 @@ impl Server {
 struct Shelf {
     pages: BTreeMap<u32, Vec<u8>>,
     current: Option<Vec<u8>>,
+    reserved: BTreeSet<u32>,
     written: usize,
     refuses: bool,
 }
@@ -791,8 +792,16 @@ impl Store for Shelf {
         true
     }
 
+    fn reserve(&mut self, slot: u32) {
+        self.reserved.insert(slot);
+    }
+
     fn page(&self, slot: u32) -> Option<Vec<u8>> {
         self.pages.get(&slot).cloned()
+    }
+
+    fn current(&self) -> Option<Vec<u8>> {
+        self.current.clone()
     }
 
     fn publish(&mut self, current: &[u8], _sequence: u64) -> bool {
@@ -872,8 +881,7 @@ impl Desk {
         let read = |begin: usize, most: usize| body.get(begin..).map(|rest| rest[..most.min(rest.len())].to_vec()).unwrap_or_default();
         let answer = Answer { status, etag: etag.as_deref(), size: body.len(), body: &read };
         let rules = Rules { trusted: &trusted, min_sequence: self.min_sequence, poll_seconds: POLL, now: self.now, chance: self.chance };
-        let current = self.shelf.current.clone();
-        Some(self.fetcher.answer(answer, &ask, current.as_deref(), rules, &mut self.shelf))
+        Some(self.fetcher.answer(answer, &ask, rules, &mut self.shelf))
     }
 
     /// A poll when it is time for one, to its end.
@@ -1066,6 +1074,19 @@ fn a_current_snapshot_by_another_key_counts_for_nothing() {
 }
 
 /// Many swaps with faults between them: each is whole, workers move along, and slots are used again.
+#[test]
+fn a_second_snapshot_needs_no_new_slot() {
+    let mut world = World::plain(1, 300, 30_000);
+    let mut desk = Desk::new(world.file());
+    assert_eq!(desk.poll(), Progress::Published(1));
+    let known: BTreeSet<u32> = desk.shelf.pages.keys().chain(&desk.shelf.reserved).copied().collect();
+    world = World::plain(2, 300, 30_000);
+    world.addresses.v4.iter_mut().skip(1).for_each(|run| run.0 += 1);
+    desk.server.file = world.file();
+    assert_eq!(desk.poll(), Progress::Published(2));
+    assert!(desk.shelf.pages.keys().all(|slot| known.contains(slot)));
+}
+
 #[test]
 fn slots_are_bounded() {
     let mut dice = dice(50);

@@ -183,11 +183,10 @@ impl Keeper {
                 body.ok().flatten().unwrap_or_default()
             },
         };
-        let current = get(&self.names.current).0;
         let trusted = |key: &VerifyingKey| self.trusts(key);
         let rules = self.rules(&trusted, now);
         let mut store = SharedStore(&self.names);
-        let progress = self.fetcher.borrow_mut().answer(answer, &ask, current.as_deref(), rules, &mut store);
+        let progress = self.fetcher.borrow_mut().answer(answer, &ask, rules, &mut store);
         match progress {
             Progress::More => self.ask(now),
             Progress::Unchanged => self.recovered(),
@@ -223,7 +222,7 @@ impl Keeper {
                 // the same wait as for a server that is down
                 let down = Answer { status: Some(503), etag: None, size: 0, body: &|_, _| Vec::new() };
                 let mut store = SharedStore(&self.names);
-                let _failed = self.fetcher.borrow_mut().answer(down, &ask, None, self.rules(&|_| false, now), &mut store);
+                let _failed = self.fetcher.borrow_mut().answer(down, &ask, self.rules(&|_| false, now), &mut store);
             }
         }
     }
@@ -382,8 +381,19 @@ impl Store for SharedStore<'_> {
         set(&self.0.page(slot), &page.stored(), None)
     }
 
+    fn reserve(&mut self, slot: u32) {
+        let name = self.0.page(slot);
+        if get(&name).0.is_none() && !set(&name, &[], None) {
+            warn!("waybill: the host keeps no shared data");
+        }
+    }
+
     fn page(&self, slot: u32) -> Option<Vec<u8>> {
         get(&self.0.page(slot)).0
+    }
+
+    fn current(&self) -> Option<Vec<u8>> {
+        get(&self.0.current).0
     }
 
     fn publish(&mut self, current: &[u8], sequence: u64) -> bool {

@@ -12,6 +12,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use sha2::{Digest as _, Sha256};
+
 use super::layout::{Head, PREAMBLE, Preamble, Refused};
 use super::{check_page, table};
 use crate::key::VerifyingKey;
@@ -25,8 +27,12 @@ pub const MAX_WHOLE: usize = 4 << 20;
 pub trait Store {
     /// Keeps a page.
     fn put_page(&mut self, slot: u32, page: &SharedPage<'_>) -> bool;
+    /// Sees to it that a slot can be filled later without anything having to grow for it.
+    fn reserve(&mut self, slot: u32);
     /// The page in a slot as it was kept: what [`unmarked`] reads.
     fn page(&self, slot: u32) -> Option<Vec<u8>>;
+    /// The current snapshot as it was published.
+    fn current(&self) -> Option<Vec<u8>>;
     /// Makes a snapshot the current one: what [`Current::parse`] reads.
     fn publish(&mut self, current: &[u8], sequence: u64) -> bool;
 }
@@ -116,8 +122,8 @@ pub struct Fetcher {
 enum State {
     #[default]
     Waiting,
-    /// The preamble, and the file's bytes so far
-    Head(Box<Preamble>, Vec<u8>),
+    /// The preamble, the file's bytes so far, and the digest of the head's among them
+    Head(Box<Preamble>, Vec<u8>, Sha256),
     Pages(Box<Filling>),
 }
 
@@ -132,6 +138,8 @@ struct Filling {
     used: Vec<bool>,
     // every slot below is in use
     free: usize,
+    // whether there is no current snapshot yet
+    is_first: bool,
     // the pages asked for
     asked: Range<usize>,
 }
@@ -165,7 +173,7 @@ impl Fetcher {
         match &mut self.state {
             State::Waiting if now < self.due => None,
             State::Waiting => Some(Ask { range: 0..size(PREAMBLE), etag: self.etag.clone() }),
-            State::Head(preamble, bytes) => {
+            State::Head(preamble, bytes, _) => {
                 let end = PREAMBLE.saturating_add(preamble.head_size).min(bytes.len().saturating_add(PART));
                 Some(Ask { range: size(bytes.len())..size(end), etag: None })
             }
@@ -178,9 +186,9 @@ impl Fetcher {
         }
     }
 
-    /// Takes the answer to what was asked. `current` is the stored current snapshot.
-    pub fn answer(&mut self, answer: Answer<'_>, asked: &Ask, current: Option<&[u8]>, rules: Rules<'_>, store: &mut dyn Store) -> Progress {
-        let taken = self.take(answer, asked, current, rules, store);
+    /// Takes the answer to what was asked.
+    pub fn answer(&mut self, answer: Answer<'_>, asked: &Ask, rules: Rules<'_>, store: &mut dyn Store) -> Progress {
+        let taken = self.take(answer, asked, rules, store);
         let wait = |seconds: u64| {
             let nanos = seconds.saturating_mul(1_000_000_000);
             // between three quarters and all of it
@@ -207,14 +215,7 @@ impl Fetcher {
         taken.unwrap_or_else(Progress::Failed)
     }
 
-    fn take(
-        &mut self,
-        answer: Answer<'_>,
-        asked: &Ask,
-        current: Option<&[u8]>,
-        rules: Rules<'_>,
-        store: &mut dyn Store,
-    ) -> Result<Progress, Failure> {
+    fn take(&mut self, answer: Answer<'_>, asked: &Ask, rules: Rules<'_>, store: &mut dyn Store) -> Result<Progress, Failure> {
         // a server without ranges sends the whole file: the part is in it
         let begin = match answer.status {
             Some(304) if asked.etag.is_some() => return Ok(Progress::Unchanged),
@@ -234,9 +235,9 @@ impl Fetcher {
             State::Waiting => {
                 let preamble = Preamble::parse(&part, rules.trusted)?;
                 self.etag = answer.etag.map(str::to_owned);
-                let known = current.and_then(|current| Some((Preamble::parse(current, rules.trusted).ok()?, current.get(..PREAMBLE)?)));
-                if let Some((known, bytes)) = known {
-                    if bytes == part {
+                let current = store.current().unwrap_or_default();
+                if let Ok(known) = Preamble::parse(&current, rules.trusted) {
+                    if current.starts_with(&part) {
                         return Ok(Progress::Unchanged);
                     }
                     match preamble.sequence.cmp(&known.sequence) {
@@ -248,21 +249,22 @@ impl Fetcher {
                 if preamble.sequence < rules.min_sequence {
                     return Err(Refused::Rollback(preamble.sequence, rules.min_sequence).into());
                 }
-                self.state = State::Head(Box::new(preamble), part);
+                self.state = State::Head(Box::new(preamble), part, Sha256::new());
                 Ok(Progress::More)
             }
-            State::Head(preamble, mut bytes) => {
+            State::Head(preamble, mut bytes, mut digest) => {
+                digest.update(&part);
                 bytes.extend(part);
                 let Some(head) = bytes.get(PREAMBLE..).filter(|head| head.len() >= preamble.head_size) else {
-                    self.state = State::Head(preamble, bytes);
+                    self.state = State::Head(preamble, bytes, digest);
                     return Ok(Progress::More);
                 };
-                let head = Head::parse(&preamble, head)?;
+                let head = Head::parse_verified(&preamble, head, digest.finalize().into())?;
                 let filling = Filling::new(
                     *preamble,
                     head,
                     bytes,
-                    current.and_then(|current| Current::parse(current, rules.trusted).ok()),
+                    store.current().and_then(|current| Current::parse(&current, rules.trusted).ok()),
                     self.staged.take(),
                 );
                 self.go_on(filling, store)
@@ -305,6 +307,7 @@ impl Filling {
     fn new(preamble: Preamble, head: Head, bytes: Vec<u8>, current: Option<Current>, staged: Option<Staged>) -> Self {
         let mut slots: Vec<Option<u32>> = head.pages.iter().map(|page| (page.size == 0).then_some(NOWHERE)).collect();
         let mut used = Vec::new();
+        let is_first = current.is_none();
         if let Some(current) = current {
             current.slots.iter().for_each(|slot| mark_used(&mut used, *slot));
             take_over(&head, &mut slots, &current.head, current.slots.iter().copied().map(Some));
@@ -313,7 +316,7 @@ impl Filling {
             take_over(&head, &mut slots, &staged.head, staged.slots.into_iter());
         }
         slots.iter().flatten().for_each(|slot| mark_used(&mut used, *slot));
-        Self { preamble, head, bytes, slots, used, free: 0, asked: 0..0 }
+        Self { preamble, head, bytes, slots, used, free: 0, is_first, asked: 0..0 }
     }
 
     /// Chooses the pages to ask for: the first that is missing, and those behind it that are missing too.
@@ -343,6 +346,7 @@ impl Filling {
     /// Verifies the pages that came and keeps them.
     fn keep(&mut self, part: &[u8], store: &mut dyn Store) -> Result<(), Failure> {
         let mut rest = part;
+        let count = u32::try_from(self.head.pages.len()).unwrap_or(NOWHERE);
         for number in self.asked.clone() {
             let (Some(page), Some(slot)) = (self.head.pages.get(number).copied(), self.slots.get_mut(number)) else { break };
             if slot.is_some() {
@@ -358,6 +362,11 @@ impl Filling {
             let free = u32::try_from(self.free).unwrap_or(NOWHERE);
             if !store.put_page(free, &SharedPage { bytes, mark: mark(&page.digest) }) {
                 return Err(Failure::Store);
+            }
+            // the next snapshot may have as many new pages, and will come while there are requests: when the host's table of
+            // keys grows, that holds up everybody, for 10 ms with 50,000 of them
+            if self.is_first {
+                store.reserve(free.saturating_add(count));
             }
             mark_used(&mut self.used, free);
             *slot = Some(free);
@@ -403,7 +412,8 @@ impl Current {
         let preamble = Preamble::parse(stored, trusted)?;
         let rest = stored.get(PREAMBLE..).unwrap_or_default();
         let (head, slots) = rest.split_at_checked(preamble.head_size).ok_or(Refused::Truncated)?;
-        let head = Head::parse(&preamble, head)?;
+        // whoever published it had verified it, as with the pages
+        let head = Head::read(&preamble, head)?;
         let slots: Vec<u32> = slots.chunks_exact(4).filter_map(|slot| Some(u32::from_le_bytes(*slot.first_chunk()?))).collect();
         if slots.len() == head.pages.len() { Ok(Self { preamble, head, slots }) } else { Err(Refused::Truncated) }
     }

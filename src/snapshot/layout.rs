@@ -246,12 +246,28 @@ impl Head {
     /// # Errors
     /// Why it isn't the preamble's, or breaks the format.
     pub fn parse(preamble: &Preamble, bytes: &[u8]) -> Result<Self, Refused> {
+        Self::parse_verified(preamble, bytes, sha2::Sha256::digest(bytes).into())
+    }
+
+    /// Reads a head whose SHA-256 is known: it is taken part by part, as a large one takes milliseconds.
+    ///
+    /// # Errors
+    /// Why it isn't the preamble's, or breaks the format.
+    pub fn parse_verified(preamble: &Preamble, bytes: &[u8], digest: [u8; 32]) -> Result<Self, Refused> {
         if bytes.len() < preamble.head_size {
             return Err(Refused::Truncated);
         }
-        if <[u8; 32]>::from(sha2::Sha256::digest(bytes)) != preamble.head_digest {
+        if digest != preamble.head_digest {
             return Err(Refused::HeadDigest);
         }
+        Self::read(preamble, bytes)
+    }
+
+    /// Reads a head that was verified before.
+    ///
+    /// # Errors
+    /// What breaks the format.
+    pub fn read(preamble: &Preamble, bytes: &[u8]) -> Result<Self, Refused> {
         let broken = |why: &str| Refused::Head(why.into());
         let (size, rest) = bytes.split_first_chunk::<4>().ok_or(Refused::Truncated)?;
         let size = usize::try_from(u32::from_le_bytes(*size)).unwrap_or(usize::MAX);

@@ -8,20 +8,19 @@ figures from a busy machine are not a failed build.
 """
 
 import os
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "envoy"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "envoy"))
 
 import wire  # noqa: E402
 from bootstrap import Node  # noqa: E402
 from harness import ENVOY, FILTER, KEY, Lab, configuration, node  # noqa: E402
+from load import cpu_seconds, expect, h2load, require  # noqa: E402
 
 NOOP = os.environ.get("NOOP", "")
 ROUNDS = 7
@@ -58,7 +57,7 @@ class Round:
 
 
 def main():
-    require()
+    require(ENVOY=("Envoy", ENVOY), WAYBILL=("the filter", FILTER), NOOP=("tests/noop as wasm", NOOP))
     nodes = [
         Node("no filter", None, FILTER, direct_response=True, log=False),
         Node("empty filter", {}, Path(NOOP), direct_response=True, log=False),
@@ -69,16 +68,6 @@ def main():
         folder = Path(folder)
         with Lab(folder, nodes, upstream, None) as lab:
             print(table(measure(lab)))
-
-
-def require():
-    """Ends with one clear line when something is missing."""
-    wanted = {"Envoy (set ENVOY)": ENVOY, "the filter (set WAYBILL)": FILTER, "tests/noop as wasm (set NOOP)": NOOP}
-    missing = [what for what, path in wanted.items() if not path or not Path(path).exists()]
-    if not shutil.which("h2load"):
-        missing.append("h2load (Debian: nghttp2-client)")
-    if missing:
-        sys.exit(f"bench.py needs {', '.join(missing)}; ./build.sh bench brings all of it")
 
 
 def measure(lab):
@@ -94,23 +83,12 @@ def measure(lab):
 
 
 def load(lab, name, requests):
-    headers = [part for header in HEADERS.items() for part in ("-H", ": ".join(header))]
     path = "/v1/organizations" if "refused" in name else "/v1/messages"
     url = f"http://127.0.0.1:{lab.nodes[name].port}{path}"
-    command = ["h2load", "--h1", "-n", str(requests), "-c", str(CONNECTIONS), *headers, url]
     cpu, clock = cpu_seconds(lab.process.pid), time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    expect(h2load("-n", requests, "-c", CONNECTIONS, url, headers=HEADERS), f"{requests} {'4xx' if 'refused' in name else '2xx'}")
     cpu, clock = cpu_seconds(lab.process.pid) - cpu, time.perf_counter() - clock
-    expected = f"{requests} 4xx" if "refused" in name else f"{requests} 2xx"
-    if expected not in done.stdout:
-        sys.exit(f"{name}: not all requests were answered as expected ({expected}):\n{done.stdout}")
     return Round(cpu / requests * 1e6, requests / clock)
-
-
-def cpu_seconds(pid):
-    """User and system time of the whole process (proc(5): fields 14 and 15 of stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def table(rounds):

@@ -1,0 +1,36 @@
+"""What the benchmarks share: the load, the CPU time of a process, and the table of results."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+
+def cpu_seconds(pid):
+    """User and system time of the whole process (proc(5): fields 14 and 15 of stat)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def require(**wanted):
+    """Ends with one clear line when something is missing."""
+    missing = [f"{what} ({name})" for name, (what, path) in wanted.items() if not path or not Path(path).exists()]
+    if not shutil.which("h2load"):
+        missing.append("h2load (Debian: nghttp2-client)")
+    if missing:
+        sys.exit(f"missing: {', '.join(missing)}; ./build.sh bench brings all of it")
+
+
+def h2load(*arguments, headers=None):
+    """Starts h2load over HTTP/1."""
+    parts = [part for header in (headers or {}).items() for part in ("-H", ": ".join(header))]
+    command = ["h2load", "--h1", *map(str, arguments), *parts]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def expect(load, answers):
+    """Waits for h2load; ends when not all requests were answered like that (`40000 2xx`)."""
+    printed = load.communicate()[0]
+    if load.returncode or answers not in printed:
+        sys.exit(f"not all requests were answered as expected ({answers}):\n{printed}")

@@ -1,0 +1,422 @@
+"""What a snapshot costs: `./build.sh bench`.
+
+Compiles registers of made-up customers with real networks, has an Envoy serve the snapshots and another Envoy use
+them, and prints one table: what was measured, what is promised, whether it holds. Each figure is a ratio, or one
+run's on this machine; nothing is asserted but that each request is answered as it should be. Name parts (compile,
+lookups, requests, memory, swap) to measure only those.
+"""
+
+import json
+import os
+import random
+import re
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "envoy"))
+
+import bootstrap  # noqa: E402
+from bootstrap import Node  # noqa: E402
+from harness import ENVOY, FILTER, WAYBILL, Envoy, until  # noqa: E402
+from load import cpu_seconds, expect, h2load, require  # noqa: E402
+from register import Registers, secret  # noqa: E402
+
+NOOP = os.environ.get("NOOP", "")
+SPEED = os.environ.get("SPEED", "")
+MILLION = 1_000_000
+HUNDRED_THOUSAND = 100_000
+TEN = 10
+HOT = 1_000  # customers that call again and again
+ROUNDS = 7
+RUNS = 3  # of what a busy machine only adds to: the least counts
+REQUESTS = 40_000
+IDLE = 0.6  # milliseconds that polls and ticks take which find nothing new
+CLIENTS = 4
+SUSPENDED = 7  # the customer that a swap suspends; the load leaves it out
+SECONDS = 120  # for a snapshot to become the current one, on a machine that may be busy
+HEADERS = {  # a customer at home in the United States
+    "x-forwarded-for": "73.158.64.1",
+    "x-test-direct-peer": "127.0.0.1 127.0.0.1",
+    "user-agent": "Anthropic/Python 0.75.0",
+    "accept": "application/json",
+}
+
+
+def main():
+    require(
+        ENVOY=("Envoy", ENVOY), WAYBILL=("the filter", FILTER), NOOP=("tests/noop as wasm", NOOP), SPEED=("tests/speed as wasm", SPEED)
+    )
+    parts = {"compile": compile_speed, "lookups": lookups, "requests": requests, "memory": memory, "swap": swap}
+    wanted = sys.argv[1:] or list(parts)
+    if unknown := set(wanted) - set(parts):
+        sys.exit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
+    with tempfile.TemporaryDirectory() as folder, Bench(Path(folder)) as bench:
+        rows = []
+        for part in wanted:
+            measured = parts[part](bench)
+            say(table(measured))  # the whole takes long, and may not come to its end
+            rows += measured
+    print(table(rows))
+
+
+class Bench:
+    """The snapshots, compiled when a part first wants them, and the Envoy that serves them."""
+
+    def __init__(self, folder):
+        self.folder, self.compiled = folder, {}
+        self.registers = Registers(folder, WAYBILL)
+        self.served = folder / "served"
+        self.served.mkdir()
+        self.files = Envoy(new_folder(folder, "files"), file_server(self.served))
+
+    def __enter__(self):
+        self.files.__enter__()
+        self.port = self.files.ports()["files"]
+        return self
+
+    def __exit__(self, *_):
+        self.files.__exit__()
+
+    def snapshot(self, customers, sequence):
+        """The first of a register; the second, with one customer changed; the third, with all changed; the fourth, back again."""
+        changes = [
+            {},
+            {"suspended": {SUSPENDED}},
+            {"screened_by": "another team", "without": {"Tor", "dbip-country"}},
+            {"suspended": {SUSPENDED}},
+        ]
+        if (customers, sequence) not in self.compiled:
+            say(f"compiling {customers:,} customers, sequence {sequence}")
+            compiled = self.registers.compile(str(customers), customers, sequence, **changes[sequence - 1])
+            say(f"  {compiled.megabytes:.1f} MB in {compiled.seconds:.1f} s, {compiled.peak_megabytes:.0f} MB of memory")
+            self.compiled[customers, sequence] = compiled
+        return self.compiled[customers, sequence]
+
+    def serve(self, customers, sequence):
+        """Lets the server have it, from one moment to the next."""
+        beside = self.served / "new"
+        beside.unlink(missing_ok=True)  # renaming one link of a file to another does nothing
+        beside.hardlink_to(self.snapshot(customers, sequence).path)
+        beside.rename(self.served / str(customers))
+
+    def node(self, customers, wasm=FILTER):
+        config = {
+            "version": 1,
+            "node": {"id": f"gateway-{customers}.example"},
+            "snapshot": {
+                "cluster": "snapshots", "authority": "snapshots", "path": f"/{customers}",
+                "poll_seconds": 1, "trusted_keys": [self.registers.trusted],
+            },
+            "identity": {"sources": [{"query": "key"}]},
+            "client_address": {"trusted_proxies": ["127.0.0.0/8"], "header": "x-forwarded-for"},
+            "geo": {"origin": [{"snapshot": True}]},
+            "provider": {"name": "anthropic"},
+        }  # fmt: skip
+        environment = {"CUSTOMERS": str(customers)} if wasm != FILTER else {}
+        return Node(str(customers), config, wasm, environment=environment, direct_response=True, log=False)
+
+    def envoy(self, nodes, concurrency=1):
+        """An Envoy with a listener for each node; connections are spread evenly over its workers."""
+        config = bootstrap.bootstrap(nodes, 1, None)
+        config["static_resources"]["clusters"].append(bootstrap.cluster("snapshots", self.port))
+        for listener in config["static_resources"]["listeners"]:
+            listener["connection_balance_config"] = {"exact_balance": {}}
+        return Envoy(new_folder(self.folder, "envoy"), config, concurrency)
+
+
+def new_folder(folder, name):
+    return Path(tempfile.mkdtemp(prefix=name, dir=folder))
+
+
+def file_server(folder):
+    """Envoy's own file server on a listener."""
+    mapping = [{"request_path_prefix": "/", "file_path_prefix": f"{folder}/"}]
+    files = bootstrap.http_filter(
+        "file_server.v3.FileServerConfig", manager_config={"thread_pool": {"thread_count": 1}}, path_mappings=mapping
+    )
+    node = Node("files", None, FILTER, direct_response=True, log=False)
+    config = bootstrap.bootstrap([node], 1, None)
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["http_filters"] = [files, *manager["http_filters"][-1:]]
+    return config
+
+
+# === compiling ===
+
+
+def compile_speed(bench):
+    compiled = bench.snapshot(MILLION, 1)
+    return [
+        row("compile 1,000,000 customers and the Internet", compiled.seconds, "s", 60),
+        row("  memory for that", compiled.peak_megabytes, "MB", 2_000),
+        ("  the snapshot", f"{compiled.megabytes:.1f} MB", "", ""),
+    ]
+
+
+# === lookups in Envoy's V8, and the longest callbacks ===
+
+
+def lookups(bench):
+    runs = [lookups_once(bench, number) for number in range(1, RUNS + 1)]
+    least = {name: min(measured[name] for measured, _ in runs) for name in ("v4", "v6", "hot", "uniform")}
+    # each run does the same in the same order, and a busy machine only adds to it
+    answers = [max(map(min, zip(*each, strict=False))) for each in zip(*(callbacks["answer"] for _, callbacks in runs), strict=True)]
+    moves = [min(map(max, each)) for each in zip(*(callbacks["tick|request"] for _, callbacks in runs), strict=True)]
+    return [
+        row("address lookup, IPv4", least["v4"], "ns", 100),
+        row("address lookup, IPv6", least["v6"], "ns", 100),
+        row("customer among 1,000,000, seen lately", least["hot"], "ns", 300),
+        row("customer among 1,000,000, not seen", least["uniform"], "ns", 3_000),
+        ("table of addresses", f"{runs[0][0]['table'] / 1e6:.1f} MB", "", ""),
+        ("longest callback with the first snapshot: a part came", f"{answers[0]:.1f} ms", "", ""),
+        ("  moving on to it", f"{moves[0]:.1f} ms", "", ""),
+        row("longest callback, one customer changed: a part came", answers[1], "ms", 5),
+        row("  moving on to it", moves[1], "ms", 5),
+        row("longest callback, all changed: a part came", answers[2], "ms", 5),
+        row("  moving on to it", moves[2], "ms", 5),
+    ]
+
+
+def lookups_once(bench, number):
+    """What the module measured with the first snapshot; the milliseconds of its callbacks, by kind and snapshot."""
+    bench.snapshot(MILLION, 2), bench.snapshot(MILLION, 3)
+    bench.serve(MILLION, 1)
+    callbacks = {"answer": [], "tick|request": []}
+    with bench.envoy([bench.node(MILLION, Path(SPEED))]) as envoy:
+        seen = 0
+        for sequence in (1, 2, 3):
+            bench.serve(MILLION, sequence)
+            await_sequence(envoy, sequence)
+            time.sleep(1)  # for workers to move on
+            if sequence == 1:
+                say(f"timing lookups in V8, {number} of {RUNS}")
+                until(SECONDS, "a worker to be ready", lambda: status(envoy.ports()[str(MILLION)], "/") == 200, envoy.log)
+                measured = json.loads(get(envoy, MILLION))
+            text = envoy.log.read_text()
+            for kind, each in callbacks.items():
+                took = [int(us) / 1000 for us in re.findall(rf"speed: (?:{kind}) took (\d+) us", text[seen:])]
+                busy = [number for number, ms in enumerate(took) if ms >= IDLE]
+                each.append(took[busy[0] : busy[-1] + 1] if busy else [IDLE])
+            seen = len(text)
+    if measured["found"] != [measured["found"][2]] * 3:
+        sys.exit(f"not all customers were found: {measured}")
+    return measured, callbacks
+
+
+# === requests ===
+
+
+def requests(bench):
+    bench.serve(TEN, 1), bench.serve(MILLION, 1)
+    with bench.envoy([bench.node(TEN), bench.node(MILLION)]) as envoy:
+        await_ready(envoy, [TEN, MILLION])
+        chance = random.Random(4)
+        variants = {
+            "10": files(bench, envoy, TEN, lambda: chance.randrange(TEN)),
+            "hot": files(bench, envoy, MILLION, lambda: chance.randrange(HOT) * (MILLION // HOT)),
+            "uniform": files(bench, envoy, MILLION, lambda: chance.randrange(MILLION)),
+        }
+        rounds = {name: [] for name in variants}
+        for number in range(ROUNDS + 1):  # the first warms up
+            say(f"requests: round {number} of {ROUNDS}")
+            for name, paths in variants.items():
+                rounds[name].append(cpu_per_request(envoy, paths))
+    rounds = {name: measured[1:] for name, measured in rounds.items()}
+    typical = {name: statistics.median(measured) for name, measured in rounds.items()}
+
+    def ratio(name):
+        return statistics.median(one / ten for one, ten in zip(rounds[name], rounds["10"], strict=True))
+
+    return [
+        ("a request with 10 customers", f"{typical['10']:.1f} us", "", ""),
+        ("  with 1,000,000, a hot set of 1,000", f"{typical['hot']:.1f} us", "", ""),
+        ("  with 1,000,000, uniformly at random", f"{typical['uniform']:.1f} us", "", ""),
+        row("hot set, against 10 customers", ratio("hot"), "x", 1.1),
+        row("uniformly at random, against 10 customers", ratio("uniform"), "x", 1.3),
+    ]
+
+
+def files(bench, envoy, customers, choose):
+    """A file of requests for each client. h2load can't vary headers, so the key is in the query."""
+    port = envoy.ports()[str(customers)]
+    folder = new_folder(bench.folder, "uris")
+    paths = [folder / str(client) for client in range(CLIENTS)]
+    for path in paths:
+        keys = (secret(choose()) for _ in range(REQUESTS // CLIENTS))
+        path.write_text("".join(f"http://127.0.0.1:{port}/v1/messages?key={key}\n" for key in keys))
+    return paths
+
+
+def cpu_per_request(envoy, paths):
+    """Microseconds; each client has its own requests, so that none profits from what another just asked."""
+    before = cpu_seconds(envoy.process.pid)
+    count = REQUESTS // CLIENTS
+    for load in [h2load("-n", count, "-c", 1, "-i", path, headers=HEADERS) for path in paths]:
+        expect(load, f"{count} 2xx")
+    return (cpu_seconds(envoy.process.pid) - before) / REQUESTS * 1e6
+
+
+# === memory ===
+
+
+def memory(bench):
+    empty = {workers: resident_empty(bench, workers) for workers in (1, 2, 4)}
+    rows = []
+    for customers, once_promise in ((HUNDRED_THOUSAND, 40), (MILLION, 250)):
+        for sequence in range(1, 5):
+            bench.snapshot(customers, sequence)
+        above = {workers: resident(bench, customers, workers) for workers in empty}
+        above = {workers: [each - empty[workers] for each in measured] for workers, measured in above.items()}
+        for when, step in (("", 0), (", after three swaps", 3)):
+            per_worker, once = line({workers: measured[step] for workers, measured in above.items()})
+            rows.append(row(f"memory a worker, {customers:,} customers{when}", per_worker, "MB", 24))
+            rows.append(row(f"  once per process{when}", once, "MB", once_promise))
+    return rows
+
+
+def resident_empty(bench, workers):
+    with bench.envoy([Node("empty", {}, Path(NOOP), direct_response=True, log=False)], workers) as envoy:
+        ask_all_workers(envoy, files(bench, envoy, "empty", lambda: 0))
+        return settled(envoy)
+
+
+def resident(bench, customers, workers):
+    """Megabytes with the first snapshot, then after each swap."""
+    say(f"memory: {customers:,} customers, {workers} workers")
+    bench.serve(customers, 1)
+    chance = random.Random(5)
+    with bench.envoy([bench.node(customers)], workers) as envoy:
+        await_ready(envoy, [customers])
+        paths = files(bench, envoy, customers, lambda: chance.randrange(SUSPENDED + 1, customers))
+        measured = []
+        for sequence in range(1, 5):
+            bench.serve(customers, sequence)
+            await_sequence(envoy, sequence)
+            ask_all_workers(envoy, paths)
+            measured.append(settled(envoy))
+        say("  MB: " + ", ".join(f"{each:.1f}" for each in measured))
+        return measured
+
+
+def ask_all_workers(envoy, paths):
+    """Connections are spread evenly, so 16 of them reach all workers."""
+    for path in paths:
+        expect(h2load("-n", REQUESTS, "-c", 16, "-i", path, headers=HEADERS), f"{REQUESTS} 2xx")
+
+
+def settled(envoy):
+    time.sleep(3)
+    return envoy.resident_kilobytes() * 1024 / 1e6
+
+
+def line(points):
+    """The slope and the height of the line with the least squares."""
+    mean_x, mean_y = statistics.mean(points), statistics.mean(points.values())
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points.items()) / sum((x - mean_x) ** 2 for x in points)
+    return slope, mean_y - slope * mean_x
+
+
+# === a swap under load ===
+
+
+def swap(bench):
+    per_second, clients, seconds = 2_000, 20, 40
+    bench.serve(MILLION, 1)
+    bench.snapshot(MILLION, 2), bench.snapshot(MILLION, 3)
+    with bench.envoy([bench.node(MILLION)]) as envoy:
+        await_ready(envoy, [MILLION])
+        chance = random.Random(6)
+        path = files(bench, envoy, MILLION, lambda: chance.randrange(SUSPENDED + 1, MILLION))[0]
+        say(f"swap: {per_second:,} requests a second for {seconds} s")
+        log = bench.folder / "requests.log"
+        start = time.time()
+        load = h2load(
+            "-n", per_second * seconds, "-c", clients, "--rps", per_second // clients, "-i", path, f"--log-file={log}", headers=HEADERS
+        )
+        time.sleep(8)
+        before_swaps = time.time()
+        took = []
+        for sequence, reason in ((2, "customer.suspended"), (3, None)):
+            begin = time.time()
+            bench.serve(MILLION, sequence)
+            until(SECONDS, f"snapshot {sequence} in force", lambda reason=reason: refusal(envoy) == reason, envoy.log)
+            took.append(time.time() - begin)
+        after_swaps = time.time() + 1
+        if load.poll() is not None:
+            sys.exit("the swaps took longer than the load: give it more seconds")
+        load.communicate()
+        requests = [list(map(int, line.split("\t"))) for line in log.read_text().splitlines()]
+    failed = sum(status != 200 for _, status, _ in requests)
+    missing = per_second * seconds - len(requests)
+
+    def longest(begin, end):
+        return max(us for at, _, us in requests if begin <= at / 1e6 < end) / 1000
+
+    return [
+        row(f"swaps under {per_second:,} requests/s: requests that failed", failed + missing, "", 0),
+        ("  a customer suspended: in force after", f"{took[0]:.1f} s", "", ""),
+        ("  all pages new: in force after", f"{took[1]:.1f} s", "", ""),
+        ("  longest latency while swapping", f"{longest(before_swaps, after_swaps):.1f} ms", "", ""),
+        ("  longest latency before", f"{longest(start + 1, before_swaps):.1f} ms", "", ""),
+    ]
+
+
+# === small things ===
+
+
+def await_sequence(envoy, sequence):
+    until(SECONDS, f"snapshot {sequence}", lambda: envoy.stats("waybill_snapshot_sequence").get("wasmcustom.waybill_snapshot_sequence") == sequence, envoy.log)
+
+
+def await_ready(envoy, nodes):
+    for name, port in envoy.ports().items():
+        if name in map(str, nodes):
+            until(SECONDS, f"{name} to be ready", lambda port=port: status(port, "/.well-known/waybill/ready") == 200, envoy.log)
+
+
+def status(port, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def get(envoy, name, path="/"):
+    port = envoy.ports()[str(name)]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
+        return answer.read().decode()
+
+
+def refusal(envoy):
+    """Why the customer that is suspended in the second snapshot is refused, if it is."""
+    request = urllib.request.Request(f"http://127.0.0.1:{envoy.ports()[str(MILLION)]}/v1/messages?key={secret(SUSPENDED)}", headers=HEADERS)
+    try:
+        with urllib.request.urlopen(request, timeout=60):
+            return None
+    except urllib.error.HTTPError as error:
+        return error.headers["x-waybill-reason"]
+
+
+def row(what, measured, unit, promise):
+    """A row with a promise: at most that much."""
+    digits = 0 if measured >= 1_000 or isinstance(measured, int) else 2 if measured < 10 else 1
+    return what, f"{measured:,.{digits}f} {unit}".strip(), f"{promise:,} {unit}".strip(), "holds" if measured <= promise else "DOESN'T HOLD"
+
+
+def table(rows):
+    head = ("", "measured", "at most", "")
+    lines = (f"{what:56}{measured:>12}{promise:>12}  {holds}".rstrip() for what, measured, promise, holds in (head, *rows))
+    return "\n".join(lines)
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
