@@ -65,8 +65,8 @@ def write_chain() -> None:
     if not CHAIN_KEYS.is_file():
         write_private(CHAIN_KEYS, "".join(f"{variable}='{waybill('keygen').strip()}'\n" for variable in SIGNERS))
     text = CHAIN_FILE.read_text()
-    for variable, key in chain_keys().items():
-        public = waybill("keygen", "--public", "-", given=key).strip()
+    for variable in SIGNERS:
+        public = json.dumps(public_key(variable))
         entry = rf'("id": "{re.escape(SIGNERS[variable])}", "customer": .*"keys": )\[.*\]'
         text, count = re.subn(entry, rf"\1[{public}]", text)
         if count == 0:
@@ -77,6 +77,11 @@ def write_chain() -> None:
 def chain_keys() -> dict[str, str]:
     """The private keys of the three nodes, by the variable that Envoy hands to each."""
     return dict(re.findall(r"^(\w+)='(.*)'$", CHAIN_KEYS.read_text(), re.MULTILINE))
+
+
+def public_key(variable: str) -> dict[str, str]:
+    """The public JWK of one of them."""
+    return json.loads(waybill("keygen", "--public", "-", given=chain_keys()[variable]))
 
 
 def write_register() -> None:
