@@ -453,6 +453,7 @@ def print_where_next(envoy, refused):
     title("Where it is written down")
     print(f"  {EVENTS}: one line a request, each with the node's event and its findings")
     print(f"  {METRICS}: all metrics, those at zero too; {ENVOY_LOG}: Envoy's own log")
+    print(f"  {three_nodes.EVENTS}, {three_nodes.LOG}: the same of the three nodes")
 
     save_for_explain(refused)
     title("Try it yourself")

@@ -209,7 +209,8 @@ def print_sent(sent):
         print_wrapped(f"{name}: {value if len(value) < 400 else value[:120] + ' … ' + value[-60:]}")
     headers = [[name, value] for name, value in sent.items() if not name.startswith(":")]
     request = {name: sent[f":{name}"] for name in ("method", "authority", "path")}
-    request |= {"headers": [*headers, ["x-forwarded-for", SINGAPORE]], "direct_peer": "127.0.0.1", "time": int(time.time())}
+    # the country as Envoy's geoip filter would put it in
+    request |= {"headers": [*headers, ["x-forwarded-for", SINGAPORE], ["x-geo-country", "SG"]], "direct_peer": "127.0.0.1", "time": int(time.time())}
     REQUEST.write_text(json.dumps(request, indent=2, ensure_ascii=False) + "\n")
     print("\n  The provider's decision about it, without Envoy, with what led to it:")
     print(f"  dist/waybill explain --config {CONFIG} --filter {PROVIDER_FILTER} --request {REQUEST}")
