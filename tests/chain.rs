@@ -7,7 +7,7 @@ use std::env::VarError;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use waybill::chain::{Attest, Custody, Received};
+use waybill::chain::{Attest, Custody};
 use waybill::finding::FindingCode;
 use waybill::key::{SigningKey, VerifyingKey, Window};
 use waybill::keyring::Keyring;
@@ -188,9 +188,9 @@ fn node(id: &str, next: &str, seed: u8, binding: &str, customers: Value, nodes: 
         "provider": {"name": "anthropic"},
         "disclosure": {"contact": "compliance@acme.example", "appeal_url": "https://acme.example/appeal"},
     });
-    let screen = Screen::parse(&config.to_string()).unwrap_or_else(|problems| panic!("{problems}"));
+    let screen = Screen::parse(&config.to_string()).map_err(|problems| problems.to_string()).unwrap();
     let variable = |_: &str| Ok::<_, VarError>(key(seed).to_private_jwk());
-    let keyring = Keyring::read(&screen.config().tag, &variable).unwrap_or_else(|problems| panic!("{problems}"));
+    let keyring = Keyring::read(&screen.config().tag, &variable).map_err(|problems| problems.to_string()).unwrap();
     Node { screen, custody: Custody::new(keyring, Box::new(InMemory::default())) }
 }
 
@@ -247,9 +247,15 @@ impl Node {
 }
 
 fn first(key: &str) -> Headers {
-    [(":method", "POST"), (":authority", "gateway.b.example"), (":path", "/v1/messages?beta=true"), ("x-api-key", key), ("x-geo-country", "SG")]
-        .map(|(name, value)| (name.into(), value.into()))
-        .to_vec()
+    [
+        (":method", "POST"),
+        (":authority", "gateway.b.example"),
+        (":path", "/v1/messages?beta=true"),
+        ("x-api-key", key),
+        ("x-geo-country", "SG"),
+    ]
+    .map(|(name, value)| (name.into(), value.into()))
+    .to_vec()
 }
 
 /// As the next node's Envoy receives it: under that node's name, from where its own geography says.
@@ -350,7 +356,12 @@ fn an_invented_hop_is_told_from_a_proven_one() {
         waybill::signature::sign(&key(1), &key(1).verifying_key().thumbprint(), times, "nonce", true, &message).unwrap();
     use base64::Engine as _;
     let signature = base64::engine::general_purpose::STANDARD.encode(signature);
-    for (name, value) in [("compliance-tag", tag), ("compliance-chain", chain), ("signature-input", &format!("cmp={params}")), ("signature", &format!("cmp=:{signature}:"))] {
+    for (name, value) in [
+        ("compliance-tag", tag),
+        ("compliance-chain", chain),
+        ("signature-input", &format!("cmp={params}")),
+        ("signature", &format!("cmp=:{signature}:")),
+    ] {
         headers.push((name.into(), value.into()));
     }
     let nodes = json!([peer("b.example", "rb-77", 1, "request"), peer("z.example", "z", 9, "request")]);
@@ -362,7 +373,8 @@ fn an_invented_hop_is_told_from_a_proven_one() {
     // what goes on says so to the next: the invented hop's place is empty, b's is proven
     let headers = onward(passed.headers, "gateway.p.example", "SG");
     assert!(get(&headers, "compliance-trail").starts_with(b"(), (:"));
-    let nodes = json!([peer("a.example", "acme", 2, "request"), peer("b.example", "b", 1, "request"), peer("z.example", "z", 9, "request")]);
+    let nodes =
+        json!([peer("a.example", "acme", 2, "request"), peer("b.example", "b", 1, "request"), peer("z.example", "z", 9, "request")]);
     let customers = json!([customer("acme", "reseller"), customer("b", "reseller"), customer("z", "reseller")]);
     let p = node("p.example", "m.example", 3, "request", customers, nodes).pass(&headers, NOW);
     assert_eq!(p.unproven, [Some("z.example: there is no trail of it".to_owned()), None]);
@@ -408,7 +420,7 @@ fn a_customers_signature_still_expires_and_the_registers_word_counts_each_time()
 const COVERED: [&str; 6] = [":method", ":path", "compliance-tag", "compliance-chain", "signature-input", "signature"];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 700, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_altered_byte_is_refused(header in proptest::sample::select(&COVERED[..]), at in any::<proptest::sample::Index>(), byte in any::<u8>()) {
@@ -476,5 +488,4 @@ fn what_doesnt_concern_a_caller_is_never_verified() {
     assert_eq!(passed.customer.as_deref(), Some("plain"));
     let tag = String::from_utf8(get(&passed.headers.unwrap(), "compliance-tag")).unwrap();
     assert!(tag.contains("attest=full") && !tag.contains("chain="), "{tag}");
-    assert!(matches!(Received::Unconcerned.verified(), None));
 }

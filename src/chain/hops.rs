@@ -148,9 +148,8 @@ pub fn append(before: Option<(&[u8], Prev)>, node: &str, customer: Option<&str>,
         }
         hop = hop.parameter(ATTEST, TokenRef::from_str(attest.as_str()).ok()?);
         if let Some((_, prev)) = &before {
-            hop = hop.parameter(PREV, RefBareItem::ByteSequence(prev));
+            hop.parameter(PREV, RefBareItem::ByteSequence(prev));
         }
-        let _ = hop.finish();
     }
     list.finish()?;
     match before {

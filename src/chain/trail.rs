@@ -168,10 +168,10 @@ pub fn onward(opened: &Opened, unproven: &[Option<String>]) -> Option<String> {
     let mut list = ListSerializer::with_buffer(&mut own);
     {
         let mut pair = list.inner_list();
-        drop(pair.bare_item(RefBareItem::ByteSequence(&opened.tag)));
-        drop(pair.bare_item(RefBareItem::ByteSequence(&opened.signed.signature)));
+        pair.bare_item(RefBareItem::ByteSequence(&opened.tag));
+        pair.bare_item(RefBareItem::ByteSequence(&opened.signed.signature));
         let member = pair.finish().parameter(AUTHORITY, StringRef::from_str(&opened.authority).ok()?);
-        let _ = member.parameter(PARAMS, StringRef::from_str(opened.signed.input.params()).ok()?).finish();
+        member.parameter(PARAMS, StringRef::from_str(opened.signed.input.params()).ok()?);
     }
     list.finish()?;
     trail.push_str(&own);
