@@ -43,7 +43,7 @@ usage() {
 usage: ./build.sh [verb]
   build   make dist/waybill.wasm (the filter) and dist/waybill (the command line); the default
   demo    build, then a told story: requests through a real Envoy, and what became of each
-  prepare build, then what a node with a snapshot needs in dist/: register, key, signed snapshot, Envoy's file
+  prepare build, then what the demo's nodes need in dist/: register, keys, signed snapshot, Envoy's files
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
   bench   build, then what a request costs, beside no filter and an empty one, what a snapshot costs, and what remembering nonces
           costs (half an hour); or only the parts named: request, compile, lookups, requests, memory, swap, replays
@@ -140,13 +140,30 @@ lint() {
 validate_envoy_files() {
     local file
     for file in $(grep -l '^static_resources:' envoy/*.yaml); do
-        step "envoy --mode validate -c $file" "$ENVOY" --mode validate --log-level error -c "$file"
+        step "envoy --mode validate -c $file" with_keys "$ENVOY" --mode validate --log-level error -c "$file"
+        step "waybill check $file" with_keys checked "$file"
     done
     if have nginx; then
         step "nginx -t -c envoy/nginx.conf" nginx -p . -c envoy/nginx.conf -e stderr -t -q
     else
         skip "check of envoy/nginx.conf: there is no nginx"
     fi
+}
+
+# A node that signs doesn't start without its key: these are the demo's.
+with_keys() {
+    (
+        set -a
+        . dist/chain.env
+        WAYBILL_SIGNING_KEY=$WAYBILL_KEY_A
+        "$@"
+    )
+}
+
+# Its notes are for whoever makes an example their own.
+checked() {
+    local said
+    said=$(dist/waybill check "$1" 2>&1) || { printf '%s\n' "$said" >&2; return 1; }
 }
 
 # --- tools: all are looked for before anything starts ------------------------------------------------------------
