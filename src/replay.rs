@@ -20,8 +20,8 @@ use crate::names::UnixSeconds;
 pub const BUCKETS: u16 = 1 << 14;
 /// How many entries a bucket holds: 1,404 bytes. The host's allocator has a class for 1,408 bytes and none up to 1,792.
 pub const MOST: usize = 108;
-/// How many entries a small bucket holds. Values come in two sizes only, filled up with zeros: those that grow by an entry at a time
-/// leave gaps of every size in the host's memory, which then holds three times what is in use.
+/// How many entries a small bucket holds. Values come in two sizes only, filled up with zeros, and never shrink: those that grow by an entry
+/// at a time leave gaps of every size in the host's memory, which then holds three times what is in use.
 const FEW: usize = 8;
 /// How long an entry is, in bytes: signer, nonce, `until`.
 const ENTRY: usize = 4 + 5 + 4;
@@ -86,7 +86,7 @@ pub fn enter(buckets: &mut dyn Buckets, what: Remembered<'_>, now: UnixSeconds) 
         let given_up = if kept.len() < MOST { None } else { least_missed(&kept, &new, now) };
         kept.retain(|known| Some(*known) != given_up);
         kept.push(new);
-        if buckets.set(bucket, &written(&kept), version) {
+        if buckets.set(bucket, &written(&kept, value.len()), version) {
             return if given_up.is_some_and(|entry| entry.can_pass(now)) { Entered::Forgotten } else { Entered::New };
         }
     }
@@ -107,8 +107,9 @@ fn entries(value: &[u8]) -> impl Iterator<Item = Entry> {
     entries.iter().take(MOST).map(|bytes| Entry(*bytes)).take_while(|entry| *entry != Entry([0; ENTRY]))
 }
 
-fn written(entries: &[Entry]) -> Vec<u8> {
-    let size = if entries.len() <= FEW { const { FEW * ENTRY } } else { const { MOST * ENTRY } };
+/// The entries as a value that is no smaller than the one before.
+fn written(entries: &[Entry], before: usize) -> Vec<u8> {
+    let size = if entries.len() <= FEW && before <= const { FEW * ENTRY } { const { FEW * ENTRY } } else { const { MOST * ENTRY } };
     let mut value = Vec::with_capacity(size);
     entries.iter().for_each(|entry| value.extend_from_slice(&entry.0));
     value.resize(size, 0);
@@ -258,16 +259,18 @@ mod tests {
     }
 
     #[test]
-    fn expired_entries_leave_and_a_bucket_shrinks() {
+    fn expired_entries_leave() {
         let mut buckets = OneBucket::default();
+        enter_at(&mut buckets, "b", b"first", NOW, NOW - 2 * i64::from(GRACE));
+        assert_eq!(sizes(&mut buckets), (1, FEW * ENTRY));
         for nonce in nonces().take(50) {
             enter_at(&mut buckets, "b", &nonce, NOW + 65, NOW);
         }
-        assert_eq!(sizes(&mut buckets), (50, MOST * ENTRY));
+        assert_eq!(sizes(&mut buckets), (51, MOST * ENTRY));
         enter_at(&mut buckets, "b", b"later", NOW + 300, NOW + 65 + i64::from(GRACE));
         assert_eq!(sizes(&mut buckets), (51, MOST * ENTRY), "still kept");
         enter_at(&mut buckets, "b", b"last", NOW + 300, NOW + 66 + i64::from(GRACE));
-        assert_eq!(sizes(&mut buckets), (2, FEW * ENTRY));
+        assert_eq!(sizes(&mut buckets), (2, MOST * ENTRY), "a bucket that was large stays so");
     }
 
     #[test]
