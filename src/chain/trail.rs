@@ -50,6 +50,15 @@ impl Shown {
         !matches!(self, Self::Nothing)
     }
 
+    /// What that hop signed.
+    #[must_use]
+    pub fn input(&self) -> Option<&Input> {
+        match self {
+            Self::Signature(member) => Some(&member.signed.input),
+            Self::Nothing | Self::Wrong(_) => None,
+        }
+    }
+
     /// Whether another request could have shown the same.
     #[must_use]
     pub fn is_of_any_request(&self) -> bool {
