@@ -129,9 +129,12 @@ def case(request):
 @pytest.fixture(scope="module")
 def sent(case):
     """The request as it is sent: what other nodes signed is signed now."""
-    request, now = case["request"], int(time.time())
-    if "carried" not in case:
-        return request
+    return signed(case, int(time.time())) if "carried" in case else case["request"]
+
+
+def signed(case, now):
+    """Signed again in the same second, what has a nonce of its own in the table stays the same, byte by byte."""
+    request = case["request"]
     return {**request, "headers": [*request["headers"], *chains.carried(case, request, now)], "time": now}
 
 
@@ -139,7 +142,7 @@ def sent(case):
 def played(lab, nodes, case, sent):
     name = nodes[node_key(case)].name
     for patch in case.get("before", []):
-        lab.play(name, {**sent, **patch})
+        lab.play(name, {**(signed(case, sent["time"]) if case.get("signed_anew") else sent), **patch})
     return lab.play(name, sent)
 
 
