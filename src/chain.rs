@@ -254,7 +254,11 @@ impl Judge<'_, '_> {
         self.open(custody).map_or_else(|(code, why)| Received::Broken(code, why), Received::Verified).matched(identity)
     }
 
-    fn open(&self, custody: &mut Custody) -> Result<Verified, (FindingCode, String)> {
+    /// Verifies what came, whoever sent it.
+    ///
+    /// # Errors
+    /// Why it doesn't hold: the finding and its evidence.
+    pub fn open(&self, custody: &mut Custody) -> Result<Verified, (FindingCode, String)> {
         let Self { evidence, presented, .. } = self;
         let signed = match &presented.signatures.ours {
             None => return Err(invalid(Fault::Missing)),

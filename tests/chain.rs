@@ -154,6 +154,7 @@ fn a_signer_reproduces_the_vectors() {
 
 /// A node with its worker's custody.
 struct Node {
+    config: Value,
     screen: Screen,
     custody: Custody,
 }
@@ -191,7 +192,7 @@ fn node(id: &str, next: &str, seed: u8, binding: &str, customers: Value, nodes: 
     let screen = Screen::parse(&config.to_string()).map_err(|problems| problems.to_string()).unwrap();
     let variable = |_: &str| Ok::<_, VarError>(key(seed).to_private_jwk());
     let keyring = Keyring::read(&screen.config().tag, &variable).map_err(|problems| problems.to_string()).unwrap();
-    Node { screen, custody: Custody::new(keyring, Box::new(InMemory::default())) }
+    Node { config, screen, custody: Custody::new(keyring, Box::new(InMemory::default())) }
 }
 
 fn edge(binding: &str) -> Node {
@@ -488,4 +489,60 @@ fn what_doesnt_concern_a_caller_is_never_verified() {
     assert_eq!(passed.customer.as_deref(), Some("plain"));
     let tag = String::from_utf8(get(&passed.headers.unwrap(), "compliance-tag")).unwrap();
     assert!(tag.contains("attest=full") && !tag.contains("chain="), "{tag}");
+}
+
+// === the desk ===
+
+/// What `waybill verify-tag` says of a request at the provider: its exit code and both outputs.
+fn verified_at_the_desk(name: &str, headers: &Headers, more: &[&str]) -> (Option<i32>, String, String) {
+    let folder = std::env::temp_dir().join(format!("waybill-verify-tag-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (config, request) = (folder.join("config.json"), folder.join("request.json"));
+    std::fs::write(&config, ingress("request", "request").config.to_string()).unwrap();
+    let text = |name: &str| String::from_utf8(get(headers, name)).unwrap();
+    let pairs: Vec<Value> = headers
+        .iter()
+        .filter(|(name, _)| !name.starts_with(b":"))
+        .map(|(name, value)| json!([String::from_utf8_lossy(name), String::from_utf8_lossy(value)]))
+        .collect();
+    let captured =
+        json!({"method": text(":method"), "authority": text(":authority"), "path": text(":path"), "headers": pairs, "time": NOW});
+    std::fs::write(&request, captured.to_string()).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_waybill"));
+    let output = command.arg("verify-tag").arg("--config").arg(&config).arg("--request").arg(&request).args(more).output().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_desk_says_what_holds_and_what_doesnt() {
+    let headers = carried();
+    let (code, out, errors) = verified_at_the_desk("whole", &headers, &[]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{out}");
+    for part in
+        ["worth full", "1. b.example for c-9, full: proven", "2. a.example for rb-77, partial: signed this request", "findings: none"]
+    {
+        assert!(out.contains(part), "{part}:\n{out}");
+    }
+    let (_, out, _) = verified_at_the_desk("json", &headers, &["--json"]);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&json["holds"], &json["worth"], &json["hops"][0]["proven"]), (&json!(true), &json!("full"), &json!(true)));
+    assert_eq!(json["tag"]["origin"], "SG");
+
+    let mut cut = headers.clone();
+    cut.retain(|(name, _)| name != b"compliance-trail");
+    let (code, out, errors) = verified_at_the_desk("cut", &cut, &[]);
+    assert_eq!((code, errors.as_str()), (Some(1), "one part of it doesn't hold\n"));
+    assert!(out.contains("b.example for c-9, full: NOT PROVEN, only the next hop's word: there is no trail of it"), "{out}");
+
+    let mut altered = headers;
+    let tag = String::from_utf8(get(&altered, "compliance-tag")).unwrap().replace("partial", "full");
+    set(&mut altered, "compliance-tag", tag.as_bytes());
+    let (code, out, errors) = verified_at_the_desk("altered", &altered, &[]);
+    assert_eq!((code, errors.as_str()), (Some(1), "nothing is proven: chain.invalid\n"));
+    assert!(out.contains("doesn't hold: signed by a.example: the signature doesn't verify"), "{out}");
+    let (_, out, _) = verified_at_the_desk("late", &carried(), &["--time", "2026-11-18T11:10:00Z", "--json"]);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["against"][0]["code"], "chain.expired");
 }

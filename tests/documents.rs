@@ -186,6 +186,8 @@ fn links_lead_somewhere() {
         "SECURITY.md",
         "CONTRIBUTING.md",
         "docs/findings.md",
+        "docs/chain.md",
+        "docs/threat-model.md",
         "docs/configuration.md",
         "docs/privacy.md",
         "docs/operating.md",
