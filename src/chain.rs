@@ -409,7 +409,7 @@ impl Judge<'_, '_> {
             remarks.push((FindingCode::ChainIncomplete, why));
         }
         let lookup = |keyid: &str| self.lookups.nodes().and_then(|nodes| nodes.by_thumbprint(keyid));
-        let unproven = trail::judge(&opened, lookup);
+        let unproven = trail::judge(&opened, self.lifetime(), lookup);
         let mut words: Vec<&str> = unproven.iter().flatten().map(String::as_str).collect();
         words.dedup();
         if !words.is_empty() {
