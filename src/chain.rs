@@ -200,6 +200,13 @@ impl Verified {
         self.signer().map(|signer| (signer, &self.opened.claims)).into_iter().chain(proven)
     }
 
+    /// Earlier hops whose own signature is proven, and was for this one request.
+    fn proven_once(&self) -> impl Iterator<Item = (&Hop, &signature::Input)> {
+        let earlier = self.opened.hops.iter().zip(&self.opened.shown).zip(&self.unproven);
+        let proven = earlier.filter(|(_, unproven)| unproven.is_none());
+        proven.filter_map(|((hop, shown), _)| Some((hop, shown.input()?))).filter(|(_, input)| input.unbound().is_none())
+    }
+
     /// Whether nothing speaks against it that would make vouching for it a lie.
     #[must_use]
     pub fn stands(&self) -> bool {
@@ -278,18 +285,29 @@ impl Judge<'_, '_> {
         }
         let verified = self.judge(opened, node);
         if verified.opened.bound {
-            let skew = self.skew();
             // the last second in which it passes, see `Input::check_time`
-            let until = UnixSeconds(signed.input.expires.0.saturating_add(skew).saturating_sub(1));
-            match custody.enter(keyid, &signed.input.nonce, until, self.now) {
-                Entered::New | Entered::Forgotten => {}
-                Entered::Seen => return Err((FindingCode::ChainReplayed, format!("signed by {}, and seen before", node.id))),
-                Entered::Busy => {
-                    return Err((FindingCode::ChainReplayed, "whether it was seen before can't be told: too many at once".into()));
-                }
-            }
+            self.enter(custody, &signed.input, node.id.as_str(), -1)?;
+        }
+        // or one request of an earlier node would vouch for any number of the signer's own
+        for (hop, input) in verified.proven_once() {
+            // a signer may date its own signature back to when this one still held
+            self.enter(custody, input, &hop.node, self.lifetime())?;
         }
         Ok(verified)
+    }
+
+    /// Enters a signature's nonce until the tolerance after `longer` seconds behind its end.
+    fn enter(&self, custody: &mut Custody, input: &signature::Input, node: &str, longer: i64) -> Result<(), (FindingCode, String)> {
+        let until = UnixSeconds(input.expires.0.saturating_add(self.skew()).saturating_add(longer));
+        match custody.enter(&input.keyid, &input.nonce, until, self.now) {
+            Entered::New | Entered::Forgotten => Ok(()),
+            Entered::Seen => Err((FindingCode::ChainReplayed, format!("signed by {node}, and seen before"))),
+            Entered::Busy => Err((FindingCode::ChainReplayed, "whether it was seen before can't be told: too many at once".into())),
+        }
+    }
+
+    fn lifetime(&self) -> i64 {
+        i64::try_from(self.config.chain.max_lifetime_seconds.0).unwrap_or(0)
     }
 
     fn skew(&self) -> i64 {
@@ -297,8 +315,7 @@ impl Judge<'_, '_> {
     }
 
     fn check_time(&self, signed: &Signed, node: &Node, key: &NodeKey) -> Result<(), (FindingCode, String)> {
-        let lifetime = i64::try_from(self.config.chain.max_lifetime_seconds.0).unwrap_or(0);
-        signed.input.check_time(self.now, self.skew(), lifetime).map_err(|fault| {
+        signed.input.check_time(self.now, self.skew(), self.lifetime()).map_err(|fault| {
             let code = if fault == Fault::Expired { FindingCode::ChainExpired } else { FindingCode::ChainInvalid };
             (code, format!("signed by {}: {fault}", node.id))
         })?;
@@ -392,7 +409,7 @@ impl Judge<'_, '_> {
             remarks.push((FindingCode::ChainIncomplete, why));
         }
         let lookup = |keyid: &str| self.lookups.nodes().and_then(|nodes| nodes.by_thumbprint(keyid));
-        let unproven = trail::judge(&opened, lookup);
+        let unproven = trail::judge(&opened, self.lifetime(), lookup);
         let mut words: Vec<&str> = unproven.iter().flatten().map(String::as_str).collect();
         words.dedup();
         if !words.is_empty() {

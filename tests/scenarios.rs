@@ -160,20 +160,23 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
     let secret = case.get("signs").map(|name| key(case, name.as_str().unwrap()).to_private_jwk());
     let keyring = Keyring::read(&screen.config().tag, &|_| secret.clone().ok_or(std::env::VarError::NotPresent));
     let mut custody = Custody::new(keyring.map_err(|problems| problems.to_string())?, Box::new(InMemory::default()));
-    let carried = case.get("carried").map(|hops| carried(case, hops.as_array().unwrap()));
-    let with_carried = |request: &Value| {
+    // signed again, what has a nonce of its own in the table stays the same, byte by byte
+    let signed = |time: usize| case.get("carried").map(|hops| carried(case, hops.as_array().unwrap(), time));
+    let carried = signed(0);
+    let with = |carried: &Option<Carried>, request: &Value| {
         let mut request = request.clone();
         request["headers"].as_array_mut().unwrap().extend(carried.iter().flat_map(|carried| carried.headers.clone()));
         captured(&request)
     };
-    for patch in case["before"].as_array().into_iter().flatten() {
+    for (i, patch) in case["before"].as_array().into_iter().flatten().enumerate() {
         let mut before = case["request"].clone();
         merge(&mut before, patch);
-        let owned = with_carried(&before)?.own(screen.config());
+        let carried = signed(if case["signed_anew"] == json!(true) { i + 1 } else { 0 });
+        let owned = with(&carried, &before)?.own(screen.config());
         custody.next_request();
         let _earlier = screen.decide(&owned.request(), snapshot, &mut custody, "before".to_owned());
     }
-    let owned = with_carried(&case["request"])?.own(screen.config());
+    let owned = with(&carried, &case["request"])?.own(screen.config());
     let request = owned.request();
     custody.next_request();
     let decision = screen.decide(&request, snapshot, &mut custody, "test".to_owned());
@@ -293,7 +296,7 @@ fn key(case: &Value, name: &str) -> SigningKey {
     SigningKey::new(&[u8::try_from(seed).unwrap(); 32], Window::default())
 }
 
-fn carried(case: &Value, hops: &[Value]) -> Carried {
+fn carried(case: &Value, hops: &[Value], time: usize) -> Carried {
     let request = &case["request"];
     let now = request["time"].as_i64().unwrap();
     let text = |hop: &Value, name: &str, or: &str| match hop.get(name) {
@@ -317,7 +320,7 @@ fn carried(case: &Value, hops: &[Value]) -> Carried {
         let says = text(hop, "says", r#"screening=passed, user="SG", origin="SG""#).unwrap();
         let customer = customer.map(|customer| format!("customer=\"{customer}\", ")).unwrap_or_default();
         last.0 = text(hop, "tag", &format!("node=\"{node}\", {customer}{says}, attest={attest}, at=@{created}")).unwrap();
-        last.1 = params(case, hop, &signer, created, now + hop["expires"].as_i64().unwrap_or(60), i);
+        last.1 = params(case, hop, &signer, created, now + hop["expires"].as_i64().unwrap_or(60), &format!("nonce-{i}-{time}"));
         let next = hops.get(i + 1).map(|next| case["keys"][next["by"].as_str().unwrap()]["node"].as_str().unwrap());
         let authority = text(hop, "authority", next.unwrap_or(request["authority"].as_str().unwrap())).unwrap();
         let mut seen = request.clone();
@@ -353,9 +356,9 @@ fn carried(case: &Value, hops: &[Value]) -> Carried {
 }
 
 /// `@signature-params`, in the order of the design unless the hop says another.
-fn params(case: &Value, hop: &Value, signer: &SigningKey, created: i64, expires: i64, i: usize) -> String {
+fn params(case: &Value, hop: &Value, signer: &SigningKey, created: i64, expires: i64, nonce: &str) -> String {
     let named = hop["keyid"].as_str().map_or_else(|| signer.verifying_key(), |name| key(case, name).verifying_key());
-    let nonce = hop["nonce"].as_str().map_or_else(|| format!("nonce-{i}"), ToOwned::to_owned);
+    let nonce = hop["nonce"].as_str().unwrap_or(nonce);
     let given = [
         ("created", json!(created)),
         ("expires", json!(expires)),

@@ -22,8 +22,8 @@ pub struct Custody {
     keyring: Keyring,
     nonces: Nonces,
     replays: Box<dyn Buckets>,
-    /// The nonce that the request in hand has entered: it may have to be decided again
-    entered: Option<(String, String)>,
+    /// The nonces that the request in hand has entered: it may have to be decided again
+    entered: Vec<(String, String)>,
     /// Whether another one's had to go for it
     forgot: bool,
     opened: Slots<Kept>,
@@ -62,7 +62,7 @@ impl Custody {
             keyring,
             nonces: Nonces::default(),
             replays,
-            entered: None,
+            entered: Vec::new(),
             forgot: false,
             opened: Slots::default(),
             signed: Slots::default(),
@@ -77,7 +77,7 @@ impl Custody {
 
     /// A new request: what is entered from now on is its own.
     pub fn next_request(&mut self) {
-        self.entered = None;
+        self.entered.clear();
         self.forgot = false;
     }
 
@@ -89,13 +89,13 @@ impl Custody {
 
     /// Enters a nonce.
     pub(super) fn enter(&mut self, signer: &str, nonce: &str, until: UnixSeconds, now: UnixSeconds) -> Entered {
-        if self.entered.as_ref().is_some_and(|(by, known)| by == signer && known == nonce) {
+        if self.entered.iter().any(|(by, known)| by == signer && known == nonce) {
             return Entered::New;
         }
         let entered = enter(&mut *self.replays, Remembered { signer, nonce: nonce.as_bytes(), until }, now);
         if matches!(entered, Entered::New | Entered::Forgotten) {
-            self.entered = Some((signer.to_owned(), nonce.to_owned()));
-            self.forgot = entered == Entered::Forgotten;
+            self.entered.push((signer.to_owned(), nonce.to_owned()));
+            self.forgot |= entered == Entered::Forgotten;
         }
         entered
     }

@@ -50,6 +50,15 @@ impl Shown {
         !matches!(self, Self::Nothing)
     }
 
+    /// What that hop signed.
+    #[must_use]
+    pub fn input(&self) -> Option<&Input> {
+        match self {
+            Self::Signature(member) => Some(&member.signed.input),
+            Self::Nothing | Self::Wrong(_) => None,
+        }
+    }
+
     /// Whether another request could have shown the same.
     #[must_use]
     pub fn is_of_any_request(&self) -> bool {
@@ -141,7 +150,7 @@ fn show(member: &ListEntry, text: &[u8], chain: &[u8], (hop, next): (&Hop, &Hop)
 }
 
 /// For each earlier hop why it isn't proven, by the keys of the register.
-pub(super) fn judge<'n>(opened: &Opened, key: impl Fn(&str) -> Option<(&'n Node, &'n NodeKey)>) -> Vec<Option<String>> {
+pub(super) fn judge<'n>(opened: &Opened, lifetime: i64, key: impl Fn(&str) -> Option<(&'n Node, &'n NodeKey)>) -> Vec<Option<String>> {
     let why = |(hop, shown): (&Hop, &Shown)| match shown {
         Shown::Nothing => Some("there is no trail of it"),
         Shown::Wrong(why) => Some(*why),
@@ -150,6 +159,8 @@ pub(super) fn judge<'n>(opened: &Opened, key: impl Fn(&str) -> Option<(&'n Node,
             let created = u64::try_from(input.created.0).unwrap_or(0);
             match key(&input.keyid) {
                 Some((node, _)) if node.id.as_str() != hop.node => Some("its key is another node's"),
+                // its nonce is remembered for no longer than this
+                Some(_) if input.expires.0.saturating_sub(input.created.0) > lifetime => Some("it was to last longer than this node takes"),
                 Some((_, key)) if !key.window().contains(created) => Some("its key didn't count then"),
                 Some((node, _)) if node.binding != Binding::Customer && input.unbound().is_some() => Some("it isn't bound to the request"),
                 Some((_, key)) => {

@@ -31,7 +31,7 @@ class Node:
     direct_response: bool = False  # Envoy answers by itself: load without an upstream
     log: bool = True  # without it, what Envoy's access logger costs is left out
     discovery: Path | None = None  # a file that holds the filter's configuration (ECDS), see `discovered`
-    clusters: dict = field(default_factory=dict)  # more clusters by name: the local port of their server, another node's name, or several
+    clusters: dict = field(default_factory=dict)  # more clusters by name: a server's local port, another node's name, or a list
     onward: dict = field(default_factory=dict)  # what the actions of its routes have beside: a cluster, rewrites, retries
     adds: dict = field(default_factory=dict)  # headers that its routes set, as a credential injector does
     events: Path = Path("/dev/null")
@@ -40,7 +40,7 @@ class Node:
 
 def bootstrap(nodes, upstream_port, certificates):
     """The whole configuration. Ports are chosen by the system: Envoy's admin interface tells which."""
-    clusters = {name: upstream_port for node in nodes for name in ("default", *route_names(node))}
+    clusters = {name: [upstream_port] for node in nodes for name in ("default", *route_names(node))}
     pipes = {node.name: node.events.with_suffix(".pipe") for node in nodes}
     behind = set()  # nodes that stand behind others
     for node in nodes:
@@ -49,7 +49,7 @@ def bootstrap(nodes, upstream_port, certificates):
             behind |= {server for server in servers if isinstance(server, str)}
             clusters[name] = [pipes.get(server, server) for server in servers]
     listeners = [listener(node, certificates) for node in nodes]
-    inner = [{**listener(node, certificates), "name": f"{node.name}.pipe", "address": address(pipes[node.name])} for node in nodes if node.name in behind]
+    inner = [listener(node, certificates, pipes[node.name]) for node in nodes if node.name in behind]
     return {
         "node": {"id": "test", "cluster": "test"},
         "admin": {"address": address(0)},
@@ -67,10 +67,13 @@ def discovered(node):
     return {"resources": [{"@type": extension, "name": "waybill", "typed_config": wasm(node)}]}
 
 
-def listener(node, certificates):
+def listener(node, certificates, pipe=None):
+    """Where a node is called: from without, or through a pipe from another node of the same Envoy."""
     chain = {"filters": [{"name": "hcm", "typed_config": connection_manager(node)}]}
     if node.tls:
         chain["transport_socket"] = {"name": "tls", "typed_config": tls(certificates)}
+    if pipe:
+        return {"name": pipe.name, "address": address(pipe), "filter_chains": [chain]}
     return {"name": node.name, "address": address(0), "filter_chains": [chain]}
 
 
@@ -194,7 +197,6 @@ def route(node, name, headers):
 
 
 def cluster(name, servers):
-    servers = servers if isinstance(servers, list) else [servers]
     endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(server)}} for server in servers]}]
     options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     trailers = {"explicit_http_config": {"http_protocol_options": {"enable_trailers": True}}}
@@ -208,7 +210,7 @@ def cluster(name, servers):
 
 
 def address(server):
-    """A local port, or the path of a pipe."""
+    """Of a local port, or of a pipe."""
     if isinstance(server, Path):
         return {"pipe": {"path": str(server)}}
     return {"socket_address": {"address": "127.0.0.1", "port_value": server}}
