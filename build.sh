@@ -18,6 +18,9 @@ RUST_PINNED=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 TARGET=wasm32-wasip1
 # LLVM's own threshold is 225: its module is a tenth larger, and Envoy runs it once per request out of cold caches
 SMALLER=-Cllvm-args=-inline-threshold=50
+# what rustc's wasm32-wasip1 uses, and every engine has
+WASM_FEATURES=(--enable-bulk-memory --enable-sign-ext --enable-nontrapping-float-to-int --enable-mutable-globals
+    --enable-reference-types --enable-multivalue)
 PYTHON=.build/venv/bin/python
 REFRESHED=
 DEBIAN_WASM_PACKAGES=(cargo-web rustc-web rust-web-src rust-web-llvm wasi-libc)
@@ -40,10 +43,10 @@ usage() {
 usage: ./build.sh [verb]
   build   make dist/waybill.wasm (the filter) and dist/waybill (the command line); the default
   demo    build, then a told story: requests through a real Envoy, and what became of each
-  prepare build, then what a node with a snapshot needs in dist/: register, key, signed snapshot, Envoy's file
+  prepare build, then what the demo's nodes need in dist/: register, keys, signed snapshot, Envoy's files
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
-  bench   build, then what a request costs, beside no filter and an empty one, and what a snapshot costs (half an hour);
-          or only the parts named: request, compile, lookups, requests, memory, swap
+  bench   build, then what a request costs, beside no filter and an empty one, what a snapshot costs, and what remembering nonces
+          costs (half an hour); or only the parts named: request, compile, lookups, requests, memory, swap, replays
   clean   remove dist/, .build/ and target/
   help    this text
 Environment: ENVOY=<path of an Envoy to use>  WAYBILL_WASM_RUSTC=debian (make the filter with Debian's rustc-web)
@@ -58,10 +61,20 @@ build() {
     mkdir -p dist .build
     step "crates that Cargo.lock names" cargo fetch --locked --quiet --target "$TARGET" --target "$(rust_host)"
     step "dist/waybill.wasm ($WASM_COMPILER)" wasm_cargo build --release --locked --lib
-    put "$WASM_DIR/waybill.wasm" dist/waybill.wasm
+    shrink "$WASM_DIR/waybill.wasm" dist/waybill.wasm
     step "dist/waybill (Rust $(rust_version rustc))" native_cargo build --profile desk --locked --bin waybill
     put target/desk/waybill dist/waybill
     say "dist/waybill.wasm: $(wc -c <dist/waybill.wasm) bytes, sha256 $(sha256sum <dist/waybill.wasm | cut -d' ' -f1)"
+}
+
+# Binaryen takes a tenth off what LLVM makes. Its version is part of what makes two builds equal.
+shrink() {
+    local stamp
+    stamp="$(sha256sum <"$1") $(wasm-opt --version)"
+    [[ -f $2 && "$(cat .build/shrunk 2>/dev/null)" == "$stamp" ]] && return 0
+    step "smaller ($(wasm-opt --version))" wasm-opt -Os "${WASM_FEATURES[@]}" "$1" -o .build/waybill.wasm
+    put .build/waybill.wasm "$2"
+    echo "$stamp" >.build/shrunk
 }
 
 demo() {
@@ -91,10 +104,18 @@ bench() {
     prepare_envoy
     step "an empty filter, to compare with" wasm_cargo build --release --locked --manifest-path tests/noop/Cargo.toml
     step "lookups, to time in Envoy's V8" wasm_cargo build --release --locked --manifest-path tests/speed/Cargo.toml
-    export WAYBILL=dist/waybill NOOP=$WASM_DIR/noop.wasm SPEED=$WASM_DIR/speed.wasm
-    if (($# == 0)) || [[ $1 == request ]]; then "$PYTHON" tests/bench/request.py; fi
-    if (($# == 0)) || [[ $1 != request ]]; then "$PYTHON" tests/bench/snapshot.py "$@"; fi
+    step "a filter that fills the memory of nonces" wasm_cargo build --release --locked --manifest-path tests/replays/Cargo.toml
+    export WAYBILL=dist/waybill NOOP=$WASM_DIR/noop.wasm SPEED=$WASM_DIR/speed.wasm REPLAYS=$WASM_DIR/replays.wasm
+    (($# > 0)) || set -- request compile lookups requests memory swap replays
+    if among request "$@"; then "$PYTHON" tests/bench/request.py; fi
+    if among replays "$@"; then "$PYTHON" tests/bench/replays.py; fi
+    local part snapshot=()
+    for part in "$@"; do [[ $part == request || $part == replays ]] || snapshot+=("$part"); done
+    ((${#snapshot[@]} == 0)) || "$PYTHON" tests/bench/snapshot.py "${snapshot[@]}"
 }
+
+# Whether the first argument stands among the others.
+among() { [[ " ${*:2} " == *" $1 "* ]]; }
 
 # Format and lints; on a machine whose Rust comes without the tools, the rest of the tests is still worth having.
 lint() {
@@ -119,13 +140,30 @@ lint() {
 validate_envoy_files() {
     local file
     for file in $(grep -l '^static_resources:' envoy/*.yaml); do
-        step "envoy --mode validate -c $file" "$ENVOY" --mode validate --log-level error -c "$file"
+        step "envoy --mode validate -c $file" with_keys "$ENVOY" --mode validate --log-level error -c "$file"
+        step "waybill check $file" with_keys checked "$file"
     done
     if have nginx; then
         step "nginx -t -c envoy/nginx.conf" nginx -p . -c envoy/nginx.conf -e stderr -t -q
     else
         skip "check of envoy/nginx.conf: there is no nginx"
     fi
+}
+
+# A node that signs doesn't start without its key: these are the demo's.
+with_keys() {
+    (
+        set -a
+        . dist/chain.env
+        WAYBILL_SIGNING_KEY=$WAYBILL_KEY_A
+        "$@"
+    )
+}
+
+# Its notes are for whoever makes an example their own.
+checked() {
+    local said
+    said=$(dist/waybill check "$1" 2>&1) || { printf '%s\n' "$said" >&2; return 1; }
 }
 
 # --- tools: all are looked for before anything starts ------------------------------------------------------------
@@ -153,6 +191,7 @@ find_missing() {
     missing=() packages=()
     have cc || want "gcc libc6-dev" "cc: a C compiler, for linking"
     have cargo || want "$(debian_rust || echo rustup)" "cargo: Rust $RUST_MIN or newer; rustup brings the version that rust-toolchain.toml pins"
+    have wasm-opt || want binaryen "wasm-opt, of Binaryen: makes the filter smaller"
     for need in "$@"; do
         case "$need" in
             python) has_python || want python3-venv "python3: Python $PYTHON_MIN or newer, with its modules venv and ensurepip" ;;

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""The demo: a told story of thirteen requests through a real Envoy with Waybill in it, and of a customer who is
-suspended while others go on.
+"""The demo: a told story of thirteen requests through a real Envoy with Waybill in it, of a customer who is suspended
+while others go on, and of three nodes in a row.
 
 `./build.sh demo` runs it from the root of the repository, with ENVOY naming the Envoy binary. It compiles the
 register (prepare.py), starts the providers' stand-in and Envoy, which fetches the snapshot from itself
 (demo.yaml), plays the load balancer that writes X-Forwarded-For, and shows for each request what the node
 decided (from its event log) and what the provider saw (from the stand-in). Then it suspends a customer in the
-register, compiles it again, and counts what becomes of everybody's requests meanwhile. Nothing that is shown is
-written here: what is written here is what ought to be shown, and the demo fails when anything else is. It takes
-half a minute and leaves nothing running.
+register, compiles it again, and counts what becomes of everybody's requests meanwhile. The second act, three nodes in
+a row, is in three_nodes.py. Nothing that is shown is written here: what is written here is what ought to be shown,
+and the demo fails when anything else is. It takes half a minute and leaves nothing running.
 """
 
 import difflib
@@ -18,8 +18,6 @@ import os
 import re
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import textwrap
 import threading
@@ -30,7 +28,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import prepare
+import three_nodes
 from geo_data import ATTRIBUTION, DataError
+from stage import (
+    CALL,
+    Failure,
+    exchange,
+    expect_free,
+    get,
+    last_words,
+    lines_since,
+    print_rows,
+    print_wrapped,
+    spawn,
+    start_envoy,
+    title,
+    wait_until_ready,
+)
 
 ENVOY_CONFIG, REGISTER, SNAPSHOT = (
     Path(os.path.relpath(path)) for path in (prepare.ENVOY_CONFIG, prepare.REGISTER, prepare.SNAPSHOT)
@@ -50,17 +64,8 @@ READY = "/.well-known/waybill/ready"
 SINGAPORE, BERLIN, BEIJING, KYOTO = "165.21.100.88", "141.20.0.1", "1.2.4.8", "130.54.0.1"
 SINGAPORE_CLOUD, TOR_EXIT = "13.250.0.1", "185.220.101.1"
 
-START_SECONDS = 20  # Envoy compiles the module for each worker first; a slow machine takes a few seconds
-EVENT_SECONDS = 5
 CHANGE_SECONDS = 20  # a poll a second, and a busy machine
 CALLERS, PAUSE_SECONDS = 4, 0.02  # the load during the change: a few hundred requests a second
-CALL = json.dumps({"model": "demo-model", "max_tokens": 16, "messages": [{"role": "user", "content": "Good morning"}]})
-
-
-class Failure(Exception):
-    """The demo can't go on; the message says what is wrong and what to do."""
-
-
 @dataclass(frozen=True)
 class Step:
     """One request of the story, and what ought to become of it."""
@@ -202,7 +207,7 @@ def tell(running):
     envoy = check_before_start()
     compiled = prepare.prepare()
     start_provider(running)
-    start_envoy(running, envoy)
+    start_node(running, envoy)
     outcomes = [play(step) for step in STORY]
     print("\nA reseller's gateway, with Waybill in a real Envoy: what became of thirteen requests, and why\n")
     print_table(outcomes)
@@ -215,6 +220,7 @@ def tell(running):
     print_register(compiled)
     change_the_register()
     print_metrics()
+    three_nodes.tell(running, envoy)
     print_where_next(envoy, outcome_of(outcomes, "ownership.restricted"))
     return 0
 
@@ -234,13 +240,7 @@ def check_before_start():
     envoy = shutil.which(os.environ.get("ENVOY", "envoy"))
     if envoy is None:
         raise Failure("no Envoy. Name the binary in ENVOY, or run `./build.sh demo`, which gets one.")
-    for port in (ADMIN, GATEWAY, SNAPSHOTS, PROVIDER):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise Failure(f"127.0.0.1:{port} isn't free ({error.strerror}). Stop what listens there.") from None
+    expect_free([ADMIN, GATEWAY, SNAPSHOTS, PROVIDER, *three_nodes.PORTS])
     return envoy
 
 
@@ -249,47 +249,12 @@ def start_provider(running):
     wait_until_ready(process, "the provider stand-in", PROVIDER, "/_received", "It says above why.")
 
 
-def start_envoy(running, envoy):
-    log = running.enter_context(ENVOY_LOG.open("w"))
-    options = ["--disable-hot-restart", "--concurrency", "2", "--file-flush-interval-msec", "50"]
-    process = spawn(running, [envoy, "-c", str(ENVOY_CONFIG), *options], stdout=log, stderr=log)
-    try:
-        wait_until_ready(process, "Envoy", ADMIN, "/ready", f"{ENVOY_LOG} says why; it ends:")
-        wait_until_ready(process, "the snapshot", GATEWAY, READY, f"{ENVOY_LOG} says why; it ends:")
-        time.sleep(0.2)  # one worker has it; the others look for it ten times a second
-    except Failure as failure:
-        last_words = ENVOY_LOG.read_text(errors="replace").splitlines()[-5:]
-        raise Failure("\n".join([str(failure), *last_words])) from None
-
-
-def spawn(running, command, **streams):
-    """Starts a process that ends with the demo, however that ends."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **streams)
-    running.callback(stop, process)
-    return process
-
-
-def stop(process):
-    process.terminate()
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def wait_until_ready(process, name, port, path, hint):
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise Failure(f"{name} ended at once, with status {process.returncode}. {hint}")
-        try:
-            if get(port, path)[0] == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.05)
-    raise Failure(f"{name} isn't ready after {START_SECONDS} seconds. {hint}")
+def start_node(running, envoy):
+    process = start_envoy(running, envoy, ENVOY_CONFIG, ENVOY_LOG)
+    with last_words(ENVOY_LOG) as hint:
+        wait_until_ready(process, "Envoy", ADMIN, "/ready", hint)
+        wait_until_ready(process, "the snapshot", GATEWAY, READY, hint)
+    time.sleep(0.2)  # one worker has it; the others look for it ten times a second
 
 
 # === one request ===
@@ -330,34 +295,11 @@ def received():
 
 
 def next_event(offset):
-    """The event that Envoy writes once the request is over: the first whole line after `offset`."""
-    deadline = time.monotonic() + EVENT_SECONDS
-    while time.monotonic() < deadline:
-        with EVENTS.open("rb") as log:
-            log.seek(offset)
-            line = log.readline()
-        if line.endswith(b"\n"):
-            event = json.loads(line)["event"]
-            if event is None:
-                raise Failure(f"a request passed Envoy without the node: {line.decode()}See {ENVOY_LOG}.")
-            return event
-        time.sleep(0.02)
-    raise Failure(f"no event in {EVENTS} {EVENT_SECONDS} seconds after a request. {ENVOY_LOG} may say why.")
-
-
-def get(port, path):
-    response, body = exchange(port, "GET", path)
-    return response.status, body.decode()
-
-
-def exchange(port, method, path, body=None, headers=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request(method, path, body, headers or {})
-        response = connection.getresponse()
-        return response, response.read()
-    finally:
-        connection.close()
+    """The event that Envoy writes once the request is over."""
+    event = lines_since(EVENTS, offset, bool, "no event")[0]["event"]
+    if event is None:
+        raise Failure(f"a request passed Envoy without the node. See {EVENTS} and {ENVOY_LOG}.")
+    return event
 
 
 # === the register changes ===
@@ -458,7 +400,7 @@ def snapshot_sequence():
 
 def print_table(outcomes):
     heading = ("", "who", "from", "verdict", "reason", "the provider saw (account: tag)")
-    rows = [heading] + [
+    rows = [
         (
             str(number),
             outcome.step.who,
@@ -469,12 +411,7 @@ def print_table(outcomes):
         )
         for number, outcome in enumerate(outcomes, 1)
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heading))]
-    print()
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
-        if row is heading:
-            print("  ".join("-" * width for width in widths))
+    print_rows(heading, rows)
     print("\nOf the tag, the table shows customer, origin, network and attest. `report` lets a request pass and records why.")
 
 
@@ -516,6 +453,7 @@ def print_where_next(envoy, refused):
     title("Where it is written down")
     print(f"  {EVENTS}: one line a request, each with the node's event and its findings")
     print(f"  {METRICS}: all metrics, those at zero too; {ENVOY_LOG}: Envoy's own log")
+    print(f"  {three_nodes.EVENTS}, {three_nodes.LOG}: the same of the three nodes")
 
     save_for_explain(refused)
     title("Try it yourself")
@@ -559,15 +497,6 @@ def find_node_configurations(value):
     if isinstance(value, list):
         for member in value:
             yield from find_node_configurations(member)
-
-
-def title(text):
-    print(f"\n{text}")
-    print("-" * len(text))
-
-
-def print_wrapped(text):
-    print(textwrap.fill(text, 116, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Prepares what a node with a snapshot needs: the register of envoy/register with real network sources, a key, the
-signed snapshot, and envoy/demo.yaml with that key in it. All of it goes into dist/:
+"""Prepares what the demo's nodes need: the register of envoy/register with real network sources, a key, the signed
+snapshot, and envoy/demo.yaml with that key in it; and for three nodes in a row their keys, and envoy/chain.yaml with the
+public halves in it. All of it goes into dist/:
 
     dist/register/                  the register that is compiled: change it, and run this with --compile
     dist/signing.jwk                the key, made once; whoever has it can let anybody in, so only you can read it
     dist/served/waybill.snapshot    what a node fetches; nothing else is in the folder that is served
     dist/demo.yaml                  envoy/demo.yaml, which trusts that key
+    dist/chain.env                  the three nodes' private keys, made once: environment variables as a shell reads them
+    dist/chain.yaml                 envoy/chain.yaml, whose registers have the public ones
 
 `./build.sh prepare` runs it. With --compile it only compiles dist/register again.
 """
@@ -27,6 +30,9 @@ WRITTEN, REGISTER = ROOT / "envoy" / "register", ROOT / "dist" / "register"
 KEY = ROOT / "dist" / "signing.jwk"
 SNAPSHOT = ROOT / "dist" / "served" / "waybill.snapshot"
 ENVOY_FILE, ENVOY_CONFIG = ROOT / "envoy" / "demo.yaml", ROOT / "dist" / "demo.yaml"
+CHAIN_FILE, CHAIN_CONFIG = ROOT / "envoy" / "chain.yaml", ROOT / "dist" / "chain.yaml"
+CHAIN_KEYS = ROOT / "dist" / "chain.env"
+SIGNERS = {"WAYBILL_KEY_A": "acme.example", "WAYBILL_KEY_B": "reseller-b.example", "WAYBILL_KEY_C": "reseller-c.example"}
 
 
 def main() -> None:
@@ -50,7 +56,32 @@ def prepare() -> str:
     if count != 1:
         raise DataError(f"{ENVOY_FILE} has {count} places for `trusted_keys`, not one")
     write_atomically(ENVOY_CONFIG, trusted.encode())
+    write_chain()
     return said
+
+
+def write_chain() -> None:
+    """The keys of the three nodes, and their public halves wherever a register names the node."""
+    if not CHAIN_KEYS.is_file():
+        write_private(CHAIN_KEYS, "".join(f"{variable}='{waybill('keygen').strip()}'\n" for variable in SIGNERS))
+    text = CHAIN_FILE.read_text()
+    for variable in SIGNERS:
+        public = json.dumps(public_key(variable))
+        entry = rf'("id": "{re.escape(SIGNERS[variable])}", "customer": .*"keys": )\[.*\]'
+        text, count = re.subn(entry, rf"\1[{public}]", text)
+        if count == 0:
+            raise DataError(f"{CHAIN_FILE} has no register that names {SIGNERS[variable]}")
+    write_atomically(CHAIN_CONFIG, text.encode())
+
+
+def chain_keys() -> dict[str, str]:
+    """The private keys of the three nodes, by the variable that Envoy hands to each."""
+    return dict(re.findall(r"^(\w+)='(.*)'$", CHAIN_KEYS.read_text(), re.MULTILINE))
+
+
+def public_key(variable: str) -> dict[str, str]:
+    """The public JWK of one of them."""
+    return json.loads(waybill("keygen", "--public", "-", given=chain_keys()[variable]))
 
 
 def write_register() -> None:
@@ -64,8 +95,13 @@ def write_register() -> None:
 
 def make_key() -> None:
     if not KEY.is_file():
-        with open(os.open(KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(waybill("keygen"))
+        write_private(KEY, waybill("keygen"))
+
+
+def write_private(path: Path, text: str) -> None:
+    """A new file that only its owner can read."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
 
 
 def trusted_key() -> str:
@@ -82,10 +118,12 @@ def short(argument: str | Path) -> str:
     return os.path.relpath(argument, ROOT) if isinstance(argument, Path) and argument.is_absolute() else str(argument)
 
 
-def waybill(*arguments: str | Path) -> str:
-    """What the command line prints; a failure says why."""
+def waybill(*arguments: str | Path, given: str = "") -> str:
+    """What the command line prints, with `given` on its standard input; a failure says why."""
     try:
-        done = subprocess.run([WAYBILL, *map(short, arguments)], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [WAYBILL, *map(short, arguments)], cwd=ROOT, input=given, capture_output=True, text=True, check=False
+        )
     except OSError as error:
         raise DataError(f"{WAYBILL}: {error.strerror}; `./build.sh` makes it") from None
     if done.returncode != 0:

@@ -130,6 +130,13 @@ impl Lines<'_> {
     }
 }
 
+impl Opened {
+    /// Whether nothing that it rests on is looked up in the request but what the lines themselves say.
+    fn is_of_any_request(&self) -> bool {
+        self.signed.input.is_of_any_request() && self.shown.iter().all(Shown::is_of_any_request)
+    }
+}
+
 impl Presented {
     /// Takes our signature out of the others, unless the same lines were opened before.
     #[must_use]
@@ -152,44 +159,6 @@ fn identifies(config: &Config) -> bool {
 }
 
 impl Received {
-    /// Verifies what a caller's chain says, where chains concern it: customers that are resellers, and callers
-    /// whom nothing but the signature names.
-    #[must_use]
-    pub fn judge(
-        config: &Config,
-        lookups: Lookups<'_>,
-        request: &Request<'_>,
-        evidence: &Evidence<'_>,
-        presented: &Presented,
-        identity: &Identity,
-        custody: &mut Custody,
-        now: UnixSeconds,
-    ) -> Self {
-        let reseller = identity.customer().map(|customer| customer.kind == Kind::Reseller);
-        match (identity, reseller) {
-            (_, Some(true)) if !presented.any => Self::Missing,
-            (_, Some(true)) => Self::open(config, lookups, request, evidence, presented, custody, now),
-            (Identity::Missing | Identity::Unknown, _) if presented.any && identifies(config) => {
-                Self::open(config, lookups, request, evidence, presented, custody, now)
-            }
-            _ => Self::Unconcerned,
-        }
-        .matched(identity)
-    }
-
-    fn open(
-        config: &Config,
-        lookups: Lookups<'_>,
-        request: &Request<'_>,
-        evidence: &Evidence<'_>,
-        presented: &Presented,
-        custody: &mut Custody,
-        now: UnixSeconds,
-    ) -> Self {
-        let judge = Judge { config, lookups, request, now };
-        judge.open(evidence, presented, custody).map_or_else(|(code, why)| Self::Broken(code, why), Self::Verified)
-    }
-
     /// Adds whether the signer is who authenticated.
     fn matched(mut self, identity: &Identity) -> Self {
         if let (Self::Verified(verified), Some(customer)) = (&mut self, identity.customer())
@@ -243,15 +212,47 @@ fn invalid(why: impl ToString) -> (FindingCode, String) {
     (FindingCode::ChainInvalid, why.to_string())
 }
 
-struct Judge<'j, 'a> {
-    config: &'j Config,
-    lookups: Lookups<'j>,
-    request: &'j Request<'a>,
-    now: UnixSeconds,
+/// What a chain is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Judge<'j, 'a> {
+    /// The configuration
+    pub config: &'a Config,
+    /// The register
+    pub lookups: Lookups<'a>,
+    /// The request
+    pub request: &'j Request<'a>,
+    /// Its evidence
+    pub evidence: &'j Evidence<'a>,
+    /// Tag, chain and signatures as received
+    pub presented: &'j Presented,
+    /// The clock
+    pub now: UnixSeconds,
 }
 
-impl<'j> Judge<'j, '_> {
-    fn open(&self, evidence: &Evidence<'_>, presented: &Presented, custody: &mut Custody) -> Result<Verified, (FindingCode, String)> {
+impl Judge<'_, '_> {
+    /// Verifies what a caller's chain says, where chains concern it: customers that are resellers, and callers
+    /// whom nothing but the signature names.
+    #[must_use]
+    pub fn receive(&self, identity: &Identity, custody: &mut Custody) -> Received {
+        let reseller = identity.customer().map(|customer| customer.kind == Kind::Reseller);
+        let concerned = match (identity, reseller) {
+            (_, Some(true)) if !self.presented.any => return Received::Missing,
+            (_, Some(true)) => true,
+            (Identity::Missing | Identity::Unknown, _) => self.presented.any && identifies(self.config),
+            _ => false,
+        };
+        if !concerned {
+            return Received::Unconcerned;
+        }
+        self.open(custody).map_or_else(|(code, why)| Received::Broken(code, why), Received::Verified).matched(identity)
+    }
+
+    /// Verifies what came, whoever sent it.
+    ///
+    /// # Errors
+    /// Why it doesn't hold: the finding and its evidence.
+    pub fn open(&self, custody: &mut Custody) -> Result<Verified, (FindingCode, String)> {
+        let Self { evidence, presented, .. } = self;
         let signed = match &presented.signatures.ours {
             None => return Err(invalid(Fault::Missing)),
             Some(Err(fault)) => return Err(invalid(fault)),
@@ -266,7 +267,7 @@ impl<'j> Judge<'j, '_> {
         let opened = match &presented.opened {
             Some(opened) => Rc::clone(opened),
             None => {
-                let opened = Rc::new(self.verify(evidence, signed, node, key)?);
+                let opened = Rc::new(self.verify(signed, node, key)?);
                 custody.keep(&evidence.lines, self.request, &presented.signatures, &opened);
                 opened
             }
@@ -278,7 +279,8 @@ impl<'j> Judge<'j, '_> {
         let verified = self.judge(opened, node);
         if verified.opened.bound {
             let skew = self.skew();
-            let until = UnixSeconds(signed.input.expires.0.saturating_add(skew));
+            // the last second in which it passes, see `Input::check_time`
+            let until = UnixSeconds(signed.input.expires.0.saturating_add(skew).saturating_sub(1));
             match custody.enter(keyid, &signed.input.nonce, until, self.now) {
                 Entered::New | Entered::Forgotten => {}
                 Entered::Seen => return Err((FindingCode::ChainReplayed, format!("signed by {}, and seen before", node.id))),
@@ -313,8 +315,8 @@ impl<'j> Judge<'j, '_> {
     }
 
     /// What needs nothing but bytes and keys.
-    fn verify(&self, evidence: &Evidence<'_>, signed: &Signed, node: &Node, key: &NodeKey) -> Result<Opened, (FindingCode, String)> {
-        let lines = &evidence.lines;
+    fn verify(&self, signed: &Signed, node: &Node, key: &NodeKey) -> Result<Opened, (FindingCode, String)> {
+        let lines = &self.evidence.lines;
         let received = self.request.first(":authority").unwrap_or_default();
         let authority = signature::authority(received).unwrap_or_default();
         if !self.config.answers_to(&authority) {

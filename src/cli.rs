@@ -8,10 +8,12 @@ mod compile;
 mod envoy;
 mod explain;
 mod found;
+mod input;
 mod inspect;
 mod keygen;
 mod register;
 mod screen;
+mod verify_tag;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +51,8 @@ enum Verb {
     },
     /// Say whether a company is owned from a restricted region, and through whom
     Screen(screen::Arguments),
+    /// Verify a captured request's tag, chain and trail: what holds, what doesn't, and why
+    VerifyTag(verify_tag::Arguments),
 }
 
 /// Why a verb gave up.
@@ -65,6 +69,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Keygen(arguments) => keygen::run(&arguments),
         Verb::Screen(arguments) => screen::run(&arguments),
+        Verb::VerifyTag(arguments) => verify_tag::run(&arguments),
         Verb::Schema { document } => {
             print(&format!("{:#}\n", document.schema()));
             Ok(())

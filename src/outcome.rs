@@ -106,6 +106,7 @@ impl<'a> Edits<'a> {
     /// Sets a header that there was before, or removes it where nothing is left of it.
     fn replace(&mut self, name: &'static str, value: Option<Vec<u8>>) {
         self.remove(name.as_bytes());
+        self.set.retain(|(other, _)| *other != name);
         self.set.extend(value.map(|value| (name, value)));
     }
 

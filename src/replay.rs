@@ -15,13 +15,16 @@ use sha2::Digest as _;
 
 use crate::names::UnixSeconds;
 
-/// How many buckets there are. With a million nonces each holds 61 on average, and none of them
-/// is full but once in many thousand fillings (Poisson).
+/// How many buckets there are. Of a million nonces each holds 61 on average; that one of them has to hold
+/// more than [`MOST`] happens once in 3,000 such fillings (Poisson).
 pub const BUCKETS: u16 = 1 << 14;
-/// How many entries a bucket holds: its 1,512 bytes are the most that fit, with the host's own, into 1,536 bytes of its allocator.
+/// How many entries a bucket holds: 1,404 bytes. The host's allocator has a class for 1,408 bytes and none up to 1,792.
 pub const MOST: usize = 108;
+/// How many entries a small bucket holds. Values come in two sizes only, filled up with zeros: those that grow by an entry at a time
+/// leave gaps of every size in the host's memory, which then holds three times what is in use.
+const FEW: usize = 8;
 /// How long an entry is, in bytes: signer, nonce, `until`.
-const ENTRY: usize = 4 + 6 + 4;
+const ENTRY: usize = 4 + 5 + 4;
 /// For how many seconds more an entry is kept where there is room. A clock set back by less lets nothing pass twice.
 const GRACE: u32 = 60;
 /// In how many seconds every signature that passed is past: longer than a configuration lets any live. What lasts
@@ -63,14 +66,10 @@ pub enum Entered {
     Busy,
 }
 
-/// A remembered nonce. Both names are cut from SHA-256: a bucket of others' nonces takes a new one for
-/// known once in 2^41 times, and only for one of the same signer.
+/// A remembered nonce, as a bucket holds it: 4 bytes that stand for the signer, 5 for the nonce, and `until`. The names
+/// are cut from SHA-256: a nonce is taken for another of the same signer at most once in 2^33 times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entry {
-    signer: [u8; 4],
-    nonce: [u8; 6],
-    until: u32,
-}
+struct Entry([u8; ENTRY]);
 
 /// Remembers a nonce, unless it is known.
 pub fn enter(buckets: &mut dyn Buckets, what: Remembered<'_>, now: UnixSeconds) -> Entered {
@@ -78,15 +77,16 @@ pub fn enter(buckets: &mut dyn Buckets, what: Remembered<'_>, now: UnixSeconds) 
     let now = short(now);
     for _ in 0..TRIES {
         let (value, version) = buckets.get(bucket);
-        let mut entries = read(&value);
-        if entries.iter().any(|known| known.is_same(&new) && known.until >= now) {
+        if entries(&value).any(|known| known.is_same(&new) && known.until() >= now) {
             return Entered::Seen;
         }
-        entries.retain(|known| known.until.saturating_add(GRACE) >= now && !known.is_same(&new));
-        let given_up = if entries.len() < MOST { None } else { least_missed(&entries, &new, now) };
-        entries.retain(|known| Some(*known) != given_up);
-        entries.push(new);
-        if buckets.set(bucket, &written(&entries), version) {
+        let stays = |known: &Entry| known.until().saturating_add(GRACE) >= now && !known.is_same(&new);
+        let mut kept = Vec::with_capacity(MOST);
+        entries(&value).filter(stays).for_each(|known| kept.push(known));
+        let given_up = if kept.len() < MOST { None } else { least_missed(&kept, &new, now) };
+        kept.retain(|known| Some(*known) != given_up);
+        kept.push(new);
+        if buckets.set(bucket, &written(&kept), version) {
             return if given_up.is_some_and(|entry| entry.can_pass(now)) { Entered::Forgotten } else { Entered::New };
         }
     }
@@ -95,20 +95,24 @@ pub fn enter(buckets: &mut dyn Buckets, what: Remembered<'_>, now: UnixSeconds) 
 
 /// The entry of a full bucket that goes for a new one: one that can't pass any more; else, of the signer that
 /// holds most with the new one, the one that can pass for the shortest time. Of equals the new one's signer gives way.
-fn least_missed(entries: &[Entry], new: &Entry, now: u32) -> Option<Entry> {
-    let held = |signer| entries.iter().chain([new]).filter(|entry| entry.signer == signer).count();
-    let missed = |entry: &&Entry| (!entry.can_pass(now), held(entry.signer), entry.signer == new.signer, Reverse(entry.until));
-    entries.iter().max_by_key(missed).copied()
+fn least_missed(full: &[Entry], new: &Entry, now: u32) -> Option<Entry> {
+    let held = |signer| full.iter().chain([new]).filter(|entry| entry.signer() == signer).count();
+    let missed = |entry: &&Entry| (!entry.can_pass(now), held(entry.signer()), entry.signer() == new.signer(), Reverse(entry.until()));
+    full.iter().max_by_key(missed).copied()
 }
 
-/// The entries of a value. A value of other code is read as what it may be, and bounded.
-fn read(value: &[u8]) -> Vec<Entry> {
-    let (entries, _rest) = value.as_chunks::<ENTRY>();
-    entries.iter().take(MOST).map(Entry::read).collect()
+/// The entries of a value, up to the zeros that fill it up. A value of other code is read as what it may be, and bounded.
+fn entries(value: &[u8]) -> impl Iterator<Item = Entry> {
+    let (entries, _rest) = value.as_chunks();
+    entries.iter().take(MOST).map(|bytes| Entry(*bytes)).take_while(|entry| *entry != Entry([0; ENTRY]))
 }
 
 fn written(entries: &[Entry]) -> Vec<u8> {
-    entries.iter().flat_map(|entry| entry.written()).collect()
+    let size = if entries.len() <= FEW { const { FEW * ENTRY } } else { const { MOST * ENTRY } };
+    let mut value = Vec::with_capacity(size);
+    entries.iter().for_each(|entry| value.extend_from_slice(&entry.0));
+    value.resize(size, 0);
+    value
 }
 
 /// A time in 32 bits, which last until 2106.
@@ -118,32 +122,30 @@ fn short(time: UnixSeconds) -> u32 {
 
 impl Entry {
     fn new(what: Remembered<'_>) -> (u16, Self) {
-        let signer = sha2::Sha256::new().chain_update(what.signer);
-        let [s0, s1, s2, s3, ..] = <[u8; 32]>::from(signer.clone().finalize());
-        let nonce = signer.chain_update([0]).chain_update(what.nonce).finalize();
-        let [n0, n1, n2, n3, n4, n5, b0, b1, ..] = <[u8; 32]>::from(nonce);
-        let entry = Self { signer: [s0, s1, s2, s3], nonce: [n0, n1, n2, n3, n4, n5], until: short(what.until) };
+        let [s0, s1, s2, s3, ..] = <[u8; 32]>::from(sha2::Sha256::digest(what.signer));
+        let nonce = sha2::Sha256::digest([what.signer.as_bytes(), &[0], what.nonce].concat());
+        let [n0, n1, n2, n3, n4, b0, b1, ..] = <[u8; 32]>::from(nonce);
+        let [u0, u1, u2, u3] = short(what.until).to_le_bytes();
+        let entry = Self([s0, s1, s2, s3, n0, n1, n2, n3, n4, u0, u1, u2, u3]);
         (u16::from_le_bytes([b0, b1]) % BUCKETS, entry)
     }
 
-    fn read(bytes: &[u8; ENTRY]) -> Self {
-        let [s0, s1, s2, s3, n0, n1, n2, n3, n4, n5, u0, u1, u2, u3] = *bytes;
-        Self { signer: [s0, s1, s2, s3], nonce: [n0, n1, n2, n3, n4, n5], until: u32::from_le_bytes([u0, u1, u2, u3]) }
+    fn signer(&self) -> u32 {
+        let [s0, s1, s2, s3, ..] = self.0;
+        u32::from_le_bytes([s0, s1, s2, s3])
     }
 
-    fn written(self) -> [u8; ENTRY] {
-        let [s0, s1, s2, s3] = self.signer;
-        let [n0, n1, n2, n3, n4, n5] = self.nonce;
-        let [u0, u1, u2, u3] = self.until.to_le_bytes();
-        [s0, s1, s2, s3, n0, n1, n2, n3, n4, n5, u0, u1, u2, u3]
+    fn until(&self) -> u32 {
+        let [.., u0, u1, u2, u3] = self.0;
+        u32::from_le_bytes([u0, u1, u2, u3])
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        (self.signer, self.nonce) == (other.signer, other.nonce)
+        self.0.first_chunk::<9>() == other.0.first_chunk()
     }
 
     fn can_pass(&self, now: u32) -> bool {
-        (now..=now.saturating_add(HORIZON)).contains(&self.until)
+        (now..=now.saturating_add(HORIZON)).contains(&self.until())
     }
 }
 
@@ -163,5 +165,239 @@ impl Buckets for InMemory {
             self.0.insert(bucket, (value.to_vec(), current.unwrap_or(0).wrapping_add(1)));
         }
         is_current
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: i64 = 1_795_000_000;
+
+    fn remembered<'a>(signer: &'a str, nonce: &'a [u8], until: i64) -> Remembered<'a> {
+        Remembered { signer, nonce, until: UnixSeconds(until) }
+    }
+
+    fn enter_at(buckets: &mut dyn Buckets, signer: &str, nonce: &[u8], until: i64, now: i64) -> Entered {
+        enter(buckets, remembered(signer, nonce, until), UnixSeconds(now))
+    }
+
+    fn nonces() -> impl Iterator<Item = Vec<u8>> {
+        (0_u32..).map(|number| number.to_le_bytes().to_vec())
+    }
+
+    /// Entries and bytes.
+    fn sizes(buckets: &mut OneBucket) -> (usize, usize) {
+        let value = buckets.get(0).0;
+        (entries(&value).count(), value.len())
+    }
+
+    /// All in one, so that a test fills it.
+    #[derive(Default)]
+    struct OneBucket(InMemory);
+
+    impl Buckets for OneBucket {
+        fn get(&mut self, _bucket: u16) -> (Vec<u8>, Option<u32>) {
+            self.0.get(0)
+        }
+
+        fn set(&mut self, _bucket: u16, value: &[u8], version: Option<u32>) -> bool {
+            self.0.set(0, value, version)
+        }
+    }
+
+    /// Another worker writes between each read and each write, so many times.
+    struct Contended<F> {
+        buckets: InMemory,
+        others: u32,
+        other: F,
+    }
+
+    impl<F: FnMut(&mut InMemory)> Buckets for Contended<F> {
+        fn get(&mut self, bucket: u16) -> (Vec<u8>, Option<u32>) {
+            let read = self.buckets.get(bucket);
+            if let Some(left) = self.others.checked_sub(1) {
+                self.others = left;
+                (self.other)(&mut self.buckets);
+            }
+            read
+        }
+
+        fn set(&mut self, bucket: u16, value: &[u8], version: Option<u32>) -> bool {
+            self.buckets.set(bucket, value, version)
+        }
+    }
+
+    #[test]
+    fn a_nonce_is_its_signers_own() {
+        let mut buckets = InMemory::default();
+        let cases: [(&str, &[u8], Entered); 7] = [
+            ("b.example", b"n1", Entered::New),
+            ("b.example", b"n1", Entered::Seen),
+            ("b.example", b"n2", Entered::New),
+            ("a.example", b"n1", Entered::New),
+            ("b.example", b"", Entered::New),
+            ("b.examplen1", b"", Entered::New),
+            ("b.example", b"n1", Entered::Seen),
+        ];
+        for (signer, nonce, expected) in cases {
+            assert_eq!(enter_at(&mut buckets, signer, nonce, NOW + 65, NOW), expected, "{signer} {nonce:?}");
+        }
+    }
+
+    #[test]
+    fn a_nonce_is_known_until_its_signature_is_past() {
+        let mut buckets = InMemory::default();
+        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 65, NOW), Entered::New);
+        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 65), Entered::Seen, "the last second");
+        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 66), Entered::New);
+        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 100), Entered::Seen, "by the second signature");
+    }
+
+    #[test]
+    fn expired_entries_leave_and_a_bucket_shrinks() {
+        let mut buckets = OneBucket::default();
+        for nonce in nonces().take(50) {
+            enter_at(&mut buckets, "b", &nonce, NOW + 65, NOW);
+        }
+        assert_eq!(sizes(&mut buckets), (50, MOST * ENTRY));
+        enter_at(&mut buckets, "b", b"later", NOW + 300, NOW + 65 + i64::from(GRACE));
+        assert_eq!(sizes(&mut buckets), (51, MOST * ENTRY), "still kept");
+        enter_at(&mut buckets, "b", b"last", NOW + 300, NOW + 66 + i64::from(GRACE));
+        assert_eq!(sizes(&mut buckets), (2, FEW * ENTRY));
+    }
+
+    #[test]
+    fn what_is_past_goes_before_what_can_pass() {
+        let mut buckets = OneBucket::default();
+        for nonce in nonces().take(MOST) {
+            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 10, NOW), Entered::New);
+        }
+        for nonce in nonces().skip(MOST).take(MOST) {
+            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 60, NOW + 11), Entered::New);
+        }
+        assert_eq!(enter_at(&mut buckets, "b", b"one more", NOW + 60, NOW + 11), Entered::Forgotten);
+        assert_eq!(sizes(&mut buckets), (MOST, MOST * ENTRY));
+    }
+
+    #[test]
+    fn a_clock_set_back_by_less_than_the_grace_lets_nothing_pass_twice() {
+        let mut buckets = OneBucket::default();
+        enter_at(&mut buckets, "b", b"n", NOW + 5, NOW);
+        // others are written while the clock is ahead
+        enter_at(&mut buckets, "c", b"other", NOW + 60, NOW + 5 + i64::from(GRACE));
+        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 5, NOW), Entered::Seen);
+    }
+
+    #[test]
+    fn what_a_wrong_clock_left_does_not_push_out_the_rest() {
+        let mut buckets = OneBucket::default();
+        let years = 10 * 365 * 86_400;
+        for nonce in nonces().take(MOST) {
+            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + years, NOW + years - 60), Entered::New);
+        }
+        for nonce in nonces().skip(MOST).take(MOST) {
+            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 60, NOW), Entered::New);
+        }
+        for nonce in nonces().skip(MOST).take(MOST) {
+            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 60, NOW), Entered::Seen);
+        }
+    }
+
+    #[test]
+    fn two_workers_at_once_let_a_nonce_pass_once() {
+        let other = |buckets: &mut InMemory| assert_eq!(enter_at(buckets, "b", b"n", NOW + 65, NOW), Entered::New);
+        let mut buckets = Contended { buckets: InMemory::default(), others: 1, other };
+        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 65, NOW), Entered::Seen);
+    }
+
+    #[test]
+    fn a_bucket_that_others_write_each_time_is_busy() {
+        for (others, expected) in [(TRIES - 1, Entered::New), (TRIES, Entered::Busy)] {
+            let (bucket, _) = Entry::new(remembered("b", b"n", NOW));
+            let other = move |buckets: &mut InMemory| {
+                let (value, version) = buckets.get(bucket);
+                assert!(buckets.set(bucket, &value, version));
+            };
+            let mut buckets = Contended { buckets: InMemory::default(), others, other };
+            assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 65, NOW), expected, "{others} others");
+        }
+    }
+
+    #[test]
+    fn a_million_nonces_fit() {
+        let mut held = vec![0; usize::from(BUCKETS)];
+        for number in 0..1_000_000_u32 {
+            let signer = if number % 3 == 0 { "b.example" } else { "a.example" };
+            let (bucket, _) = Entry::new(remembered(signer, &number.to_le_bytes(), NOW));
+            held[usize::from(bucket)] += 1;
+        }
+        assert!(held.iter().all(|held| (1..=MOST).contains(held)), "{:?}", held.iter().max());
+    }
+
+    fn time() -> impl Strategy<Value = i64> {
+        prop_oneof![NOW..NOW + 400, any::<i64>(), Just(i64::MIN), Just(i64::MAX)]
+    }
+
+    proptest! {
+        // a full bucket costs a millisecond a nonce in a build for tests
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Below the bound a nonce is seen exactly while the one that passed could pass again, whatever else comes.
+        #[test]
+        fn seen_while_it_could_pass(steps in prop::collection::vec((0..4_u8, 0..8_u8, 1..90_i64, 0..20_i64), 1..300)) {
+            let mut buckets = InMemory::default();
+            let mut passed = BTreeMap::new();
+            let mut now = NOW;
+            for (signer, nonce, lifetime, wait) in steps {
+                now += wait;
+                let until = now + lifetime;
+                let entered = enter_at(&mut buckets, &signer.to_string(), &[nonce], until, now);
+                let last = passed.entry((signer, nonce)).or_insert(i64::MIN);
+                prop_assert_eq!(entered, if *last >= now { Entered::Seen } else { Entered::New });
+                if entered == Entered::New {
+                    *last = until;
+                }
+            }
+        }
+
+        /// However many nonces each signer brings, in whatever order and with whatever lifetimes, none is left with less
+        /// than its share, or than it brought.
+        #[test]
+        fn nobody_loses_below_the_share(order in prop::collection::vec((0..5_usize, 1..300_i64), 1..300), floods in 0..5_usize) {
+            let mut buckets = OneBucket::default();
+            let mut brought = vec![Vec::new(); 5];
+            let flood = (0..200).map(|number| (floods, 1 + number % 300));
+            for (number, (signer, lifetime)) in order.into_iter().chain(flood).enumerate() {
+                let nonce = number.to_le_bytes();
+                prop_assert!(matches!(enter_at(&mut buckets, &signer.to_string(), &nonce, NOW + lifetime, NOW), Entered::New | Entered::Forgotten));
+                brought[signer].push((NOW + lifetime, nonce));
+            }
+            let value = buckets.get(0).0;
+            prop_assert!(value.len() <= MOST * ENTRY);
+            let signers = brought.iter().filter(|nonces| !nonces.is_empty()).count();
+            let left: Vec<u32> = entries(&value).map(|entry| entry.signer()).collect();
+            for (signer, nonces) in brought.iter().enumerate() {
+                let (_, of_signer) = Entry::new(remembered(&signer.to_string(), b"", NOW));
+                let left = left.iter().filter(|left| **left == of_signer.signer()).count();
+                prop_assert!(left >= nonces.len().min(MOST / signers), "signer {signer}: {left} of {}", nonces.len());
+            }
+        }
+
+        /// A bucket may hold anything: another version's value, half of one, or noise.
+        #[test]
+        fn any_value_is_survived(value in prop::collection::vec(any::<u8>(), 0..3_000), now in time(), until in time()) {
+            let mut buckets = OneBucket::default();
+            prop_assert!(buckets.set(0, &value, None));
+            let entered = enter_at(&mut buckets, "b", b"n", until, now);
+            prop_assert_ne!(entered, Entered::Busy);
+            prop_assert!(buckets.get(0).0.len() <= value.len().max(MOST * ENTRY));
+            if until >= now {
+                prop_assert_eq!(enter_at(&mut buckets, "b", b"n", until, now), Entered::Seen);
+            }
+        }
     }
 }

@@ -293,8 +293,8 @@ impl Found {
             for code in &claims.findings {
                 self.adopt(*code, &by(""));
             }
-            match (claims.screening, claims.until) {
-                (Some(status), _) if status != ScreeningStatus::Passed => {
+            match (&claims.unscreened, claims.until) {
+                (Some(status), _) => {
                     self.adopt(FindingCode::CustomerUnscreened, &by(&format!("screening {status}, ")));
                 }
                 (_, Some(until)) if until <= now => {

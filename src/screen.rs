@@ -3,7 +3,7 @@
 //! [`Screen::decide`] is what Envoy, the command line and the tests share. It is pure: the same
 //! configuration and request give the same decision.
 
-use crate::chain::{Custody, Presented, Received, Vouched};
+use crate::chain::{Custody, Judge, Presented, Received, Vouched};
 use crate::config::Config;
 use crate::evidence::{Evidence, Watch};
 use crate::finding::Action;
@@ -86,7 +86,8 @@ impl Screen {
         let lookups = Lookups::new(config, snapshot);
         let identity = Identity::look_up(lookups, &evidence, now);
         let presented = Presented::read(&evidence.lines, request, custody);
-        let received = Received::judge(config, lookups, request, &evidence, &presented, &identity, custody, now);
+        let judge = Judge { config, lookups, request, evidence: &evidence, presented: &presented, now };
+        let received = judge.receive(&identity, custody);
         let chain_is_identity = received.concerns() && identity.customer().is_none();
         let identity = identity.or_signed(config, lookups, &received);
         let customer = identity.customer();

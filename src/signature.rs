@@ -235,6 +235,12 @@ impl Input {
         REQUEST.into_iter().find(|name| !self.components.iter().any(|covered| covered == name))
     }
 
+    /// Whether it covers only what comes again with the next request: neither the request nor any other field of it.
+    #[must_use]
+    pub fn is_of_any_request(&self) -> bool {
+        self.components.iter().all(|covered| ALWAYS.contains(&covered.as_str()))
+    }
+
     /// Whether it counts now, give or take `skew` seconds between two clocks, and doesn't last longer than `lifetime`.
     ///
     /// # Errors

@@ -1,11 +1,22 @@
 //! Plays `tests/scenarios/*.json` against the pure core. `tests/envoy/test_scenarios.py` plays the same
 //! table through a real Envoy; both must give what the table says.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use sha2::Digest as _;
 use waybill::capture::Captured;
 use waybill::chain::Custody;
 use waybill::compile::directory::{self, Files};
@@ -13,10 +24,15 @@ use waybill::compile::networks::AddressTable;
 use waybill::compile::write::{Material, write};
 use waybill::compile::{Order, compile};
 use waybill::finding::FindingCode;
-use waybill::key::{SigningKey, Window};
+use waybill::key::{SigningKey, VerifyingKey, Window};
+use waybill::keyring::Keyring;
 use waybill::names::UnixSeconds;
 use waybill::outcome::{Outcome, apply};
+use waybill::register::Node;
+use waybill::replay::InMemory;
 use waybill::screen::Screen;
+use waybill::shape::{Json, Path, Problems, Shape as _, Word as _};
+use waybill::signature::members;
 use waybill::snapshot::Snapshot;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -67,11 +83,12 @@ fn cases() -> impl Iterator<Item = (String, Value, Value)> {
         file["cases"].as_array().unwrap().clone().into_iter().map(move |mut case| {
             let mut config = file["config"].clone();
             merge(&mut config, &case["config"]);
-            for member in ["register", "made"] {
+            for member in ["register", "made", "keys", "signs"] {
                 if let (Some(value), None) = (file.get(member), case.get(member)) {
                     case[member] = value.clone();
                 }
             }
+            case["nodes"] = config["register"]["nodes"].clone();
             (stem.clone(), case, config)
         })
     })
@@ -94,6 +111,7 @@ fn compiled(config: &Value) -> Result<(Value, Snapshot), String> {
     let inline = Screen::parse(&config.to_string()).map_err(|problems| problems.to_string())?;
     let register = inline.config().register.as_ref().ok_or("no register")?;
     let customers: Vec<_> = register.customers().cloned().collect();
+    let nodes = nodes(&config["register"]);
     let key = SigningKey::new(&[7; 32], Window::default());
     let material = Material {
         sequence: 1,
@@ -102,7 +120,7 @@ fn compiled(config: &Value) -> Result<(Value, Snapshot), String> {
         sources: &[],
         addresses: &AddressTable::default(),
         customers: &customers,
-        nodes: &[],
+        nodes: &nodes,
         files: &[],
     };
     let file = write(&material, &key).map_err(|error| error.to_string())?;
@@ -114,6 +132,12 @@ fn compiled(config: &Value) -> Result<(Value, Snapshot), String> {
     let key = key.verifying_key().to_base64();
     members.insert("snapshot".into(), json!({"cluster": "c", "authority": "a", "path": "/s", "trusted_keys": [key]}));
     Ok((config, snapshot))
+}
+
+/// The nodes of an inline register.
+fn nodes(register: &Value) -> Vec<Node> {
+    let text = register.get("nodes").map_or_else(|| "[]".to_owned(), Value::to_string);
+    Vec::read(&serde_json::from_str::<Json>(&text).unwrap(), &Path::Root, &mut Problems::default()).unwrap()
 }
 
 /// A register of files as a snapshot, and the configuration that trusts its key.
@@ -132,9 +156,27 @@ fn from_files(config: &Value, files: &Value, made: i64) -> Result<(Value, Snapsh
 
 fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(), String> {
     let screen = Screen::parse(&config.to_string()).map_err(|problems| problems.to_string())?;
-    let owned = Captured::parse(&case["request"].to_string()).map_err(|problems| problems.to_string())?.own(screen.config());
+    let captured = |request: &Value| Captured::parse(&request.to_string()).map_err(|problems| problems.to_string());
+    let secret = case.get("signs").map(|name| key(case, name.as_str().unwrap()).to_private_jwk());
+    let keyring = Keyring::read(&screen.config().tag, &|_| secret.clone().ok_or(std::env::VarError::NotPresent));
+    let mut custody = Custody::new(keyring.map_err(|problems| problems.to_string())?, Box::new(InMemory::default()));
+    let carried = case.get("carried").map(|hops| carried(case, hops.as_array().unwrap()));
+    let with_carried = |request: &Value| {
+        let mut request = request.clone();
+        request["headers"].as_array_mut().unwrap().extend(carried.iter().flat_map(|carried| carried.headers.clone()));
+        captured(&request)
+    };
+    for patch in case["before"].as_array().into_iter().flatten() {
+        let mut before = case["request"].clone();
+        merge(&mut before, patch);
+        let owned = with_carried(&before)?.own(screen.config());
+        custody.next_request();
+        let _earlier = screen.decide(&owned.request(), snapshot, &mut custody, "before".to_owned());
+    }
+    let owned = with_carried(&case["request"])?.own(screen.config());
     let request = owned.request();
-    let decision = screen.decide(&request, snapshot, &mut Custody::default(), "test".to_owned());
+    custody.next_request();
+    let decision = screen.decide(&request, snapshot, &mut custody, "test".to_owned());
     let expect = &case["expect"];
     let verdict = &decision.verdict;
     let codes: Vec<&str> = decision.weighed.iter().map(|weighed| weighed.finding.code.as_str()).collect();
@@ -153,8 +195,30 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
             same(name, wanted, &found.into())?;
         }
     }
+    for (code, part) in expect["because"].as_object().into_iter().flatten() {
+        let why = decision.weighed.iter().find(|weighed| weighed.finding.code.as_str() == code).map(|weighed| &weighed.finding.evidence);
+        contained(code, &json!({"contains": [part]}), &why.ok_or("it didn't fire")?.as_str().into())?;
+    }
+    let verified = decision.received.verified();
+    if let Some(worth) = expect.get("chain") {
+        same("chain", worth, &verified.map(|verified| verified.worth.as_str()).into())?;
+    }
+    if let (Some(hops), Some(verified)) = (expect.get("hops"), verified) {
+        let proven = |i: usize| verified.unproven.get(i).is_none_or(Option::is_none);
+        let found = verified.opened.hops.iter().enumerate();
+        let found: Vec<Value> = found.map(|(i, hop)| json!([hop.node, hop.customer, hop.attest.as_str(), proven(i)])).collect();
+        same("hops", hops, &found.into())?;
+    }
     match &decision.outcome {
-        Outcome::Forward(edits) => forwarded(expect, &apply(&request, edits)),
+        Outcome::Forward(edits) => {
+            let headers = apply(&request, edits);
+            if case.get("signs").is_some() && expect.get("unsigned").is_none() {
+                let authority = decision.route().map_or("api.provider.example", |_| "api.fallback.example");
+                let before = verified.map(|verified| (verified, carried.as_ref().unwrap().signature));
+                onward(case, &headers, authority, before)?;
+            }
+            forwarded(expect, &headers)
+        }
         Outcome::Answer(refusal) => {
             let body: Value = serde_json::from_str(&refusal.body).map_err(|error| error.to_string())?;
             let headers: Vec<(String, String)> = refusal.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
@@ -209,4 +273,226 @@ fn contained(at: &str, wanted: &Value, found: &Value) -> Result<(), String> {
 
 fn same(what: &str, wanted: &Value, found: &Value) -> Result<(), String> {
     if wanted == found { Ok(()) } else { Err(format!("{what}: expected {wanted}, found {found}")) }
+}
+
+// === chains ===
+
+/// What a case's `carried` describes, signed: as other nodes would, and not by the code under test but for the key.
+struct Carried {
+    /// Names and values as a captured request has them
+    headers: Vec<Value>,
+    /// The last node's signature
+    signature: [u8; 64],
+}
+
+const REQUEST: [&str; 5] = ["@method", "@authority", "@path", "compliance-tag", "compliance-chain"];
+const ALWAYS: [&str; 3] = ["@authority", "compliance-tag", "compliance-chain"];
+
+fn key(case: &Value, name: &str) -> SigningKey {
+    let seed = case["keys"][name]["seed"].as_u64().expect("a key has a seed");
+    SigningKey::new(&[u8::try_from(seed).unwrap(); 32], Window::default())
+}
+
+fn carried(case: &Value, hops: &[Value]) -> Carried {
+    let request = &case["request"];
+    let now = request["time"].as_i64().unwrap();
+    let text = |hop: &Value, name: &str, or: &str| match hop.get(name) {
+        None => Some(or.to_owned()),
+        Some(value) => value.as_str().map(ToOwned::to_owned),
+    };
+    let (mut chain, mut trail, mut previous) = (String::new(), Vec::new(), None);
+    let mut last = (String::new(), String::new());
+    for (i, hop) in hops.iter().enumerate() {
+        let by = hop["by"].as_str().unwrap();
+        let signer = key(case, &text(hop, "key", by).unwrap());
+        let node = text(hop, "node", case["keys"][by]["node"].as_str().unwrap()).unwrap();
+        let customer = text(hop, "customer", "c-9");
+        let attest = text(hop, "attest", if i == 0 { "full" } else { "partial" }).unwrap();
+        let named = customer.as_ref().map(|customer| format!(";customer=\"{customer}\"")).unwrap_or_default();
+        let prev = text(hop, "prev", &previous.as_ref().map(digest).unwrap_or_default()).filter(|prev| !prev.is_empty());
+        let prev = prev.map(|prev| format!(";prev=:{prev}:")).unwrap_or_default();
+        let member = format!("\"{node}\"{named};attest={attest}{prev}");
+        chain = text(hop, "chain", &if i == 0 { member.clone() } else { format!("{chain}, {member}") }).unwrap();
+        let created = now + hop["created"].as_i64().unwrap_or(0);
+        let says = text(hop, "says", r#"screening=passed, user="SG", origin="SG""#).unwrap();
+        let customer = customer.map(|customer| format!("customer=\"{customer}\", ")).unwrap_or_default();
+        last.0 = text(hop, "tag", &format!("node=\"{node}\", {customer}{says}, attest={attest}, at=@{created}")).unwrap();
+        last.1 = params(case, hop, &signer, created, now + hop["expires"].as_i64().unwrap_or(60), i);
+        let next = hops.get(i + 1).map(|next| case["keys"][next["by"].as_str().unwrap()]["node"].as_str().unwrap());
+        let authority = text(hop, "authority", next.unwrap_or(request["authority"].as_str().unwrap())).unwrap();
+        let mut seen = request.clone();
+        merge(&mut seen, &hop["of"]);
+        let signature = signer.sign(&base(&last.1, &seen, &authority, last.0.as_bytes(), chain.as_bytes()));
+        if next.is_some() {
+            let shown = match hop["shows"].as_object() {
+                Some(change) => last.0.replace(change["from"].as_str().unwrap(), change["to"].as_str().unwrap()),
+                None => last.0.clone(),
+            };
+            let pair = format!("(:{}: :{}:)", STANDARD.encode(shown), STANDARD.encode(signature));
+            let member = format!("{pair};authority={};params={}", quoted(&authority), quoted(&last.1));
+            trail.push(if hop["shown"] == json!(false) { "()".to_owned() } else { member });
+        }
+        previous = Some(signature);
+    }
+    let label = text(hops.last().unwrap(), "label", "cmp").unwrap();
+    let signature = previous.unwrap();
+    let mut headers = vec![("compliance-tag", last.0), ("compliance-chain", chain)];
+    headers.extend((!trail.is_empty()).then(|| ("compliance-trail", trail.join(", "))));
+    headers.push(("signature-input", format!("{label}={}", last.1)));
+    headers.push(("signature", format!("{label}=:{}:", STANDARD.encode(signature))));
+    let mut headers: Vec<Value> = headers.into_iter().map(|(name, value)| json!([name, value])).collect();
+    for change in case["altered"].as_array().into_iter().flatten() {
+        let found = headers.iter().any(|header| header[0] == change["header"]);
+        assert!(found, "{change} isn't there to be altered");
+        headers = headers
+            .into_iter()
+            .flat_map(|header| if header[0] == change["header"] { altered(&header, change) } else { vec![header] })
+            .collect();
+    }
+    Carried { headers, signature }
+}
+
+/// `@signature-params`, in the order of the design unless the hop says another.
+fn params(case: &Value, hop: &Value, signer: &SigningKey, created: i64, expires: i64, i: usize) -> String {
+    let named = hop["keyid"].as_str().map_or_else(|| signer.verifying_key(), |name| key(case, name).verifying_key());
+    let nonce = hop["nonce"].as_str().map_or_else(|| format!("nonce-{i}"), ToOwned::to_owned);
+    let given = [
+        ("created", json!(created)),
+        ("expires", json!(expires)),
+        ("nonce", json!(nonce)),
+        ("alg", json!("ed25519")),
+        ("keyid", json!(named.thumbprint())),
+        ("tag", json!("llm-reseller-compliance")),
+    ];
+    let words = |name: &str, or: &[&str]| match hop[name].as_array() {
+        Some(words) => words.iter().map(|word| word.as_str().unwrap().to_owned()).collect(),
+        None => or.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(),
+    };
+    let covered = words("covers", if hop["binding"] == "customer" { &ALWAYS } else { &REQUEST });
+    let mut text = format!("({})", covered.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" "));
+    for name in words("order", &given.each_ref().map(|(name, _)| *name)) {
+        let (_, value) = given.iter().find(|(known, _)| *known == name).unwrap();
+        match hop["params"].get(&name).unwrap_or(value) {
+            Value::Null => {}
+            Value::String(value) => text.push_str(&format!(";{name}={}", quoted(value))),
+            value => text.push_str(&format!(";{name}={value}")),
+        }
+    }
+    text
+}
+
+/// One change to a header after it was signed.
+fn altered(header: &Value, change: &Value) -> Vec<Value> {
+    let (name, value) = (&header[0], header[1].as_str().unwrap_or_default());
+    let part = |member: &str| change[member].as_str().unwrap();
+    if change.get("from").is_some() {
+        assert!(value.contains(part("from")), "{change}: {value}");
+        return vec![json!([name, value.replacen(part("from"), part("to"), 1)])];
+    }
+    if change.get("flip").is_some() {
+        let (start, rest) = value.split_at(value.find(part("flip")).unwrap() + part("flip").len());
+        let other = if rest.starts_with('A') { "B" } else { "A" };
+        let changed = [start, other, &rest[1..]].concat();
+        return vec![json!([name, changed])];
+    }
+    if change.get("split").is_some() {
+        let (first, second) = value.split_once(", ").unwrap();
+        return vec![json!([name, first]), json!([name, second])];
+    }
+    match (change.get("line"), change.get("value")) {
+        (Some(line), _) => vec![header.clone(), json!([name, line])],
+        (_, Some(value)) => vec![json!([name, value])],
+        _ => Vec::new(),
+    }
+}
+
+/// The signature base of a request (RFC 9421, 2.5), as far as the table covers any.
+fn base(params: &str, request: &Value, authority: &str, tag: &[u8], chain: &[u8]) -> Vec<u8> {
+    let target = request["path"].as_str().unwrap();
+    let (path, query) = target.split_once('?').map_or((target, "?".to_owned()), |(path, query)| (path, format!("?{query}")));
+    let mut base = Vec::new();
+    for name in params[1..params.find(')').unwrap()].split(' ').map(|name| name.trim_matches('"')) {
+        let field =
+            || request["headers"].as_array().unwrap().iter().find(|header| header[0] == name).map(|header| header[1].as_str().unwrap());
+        let value: Cow<'_, [u8]> = match name {
+            "@method" => request["method"].as_str().unwrap().as_bytes().into(),
+            "@authority" => authority.as_bytes().into(),
+            "@path" => path.as_bytes().into(),
+            "@query" => query.clone().into_bytes().into(),
+            "compliance-tag" => tag.into(),
+            "compliance-chain" => chain.into(),
+            _ => field().unwrap_or("None").as_bytes().into(),
+        };
+        base.extend([format!("\"{name}\": ").as_bytes(), &value, b"\n"].concat());
+    }
+    base.extend(format!("\"@signature-params\": {params}").as_bytes());
+    base
+}
+
+/// What goes on from the node verifies, stands on what it verified, and shows each hop that it calls proven.
+fn onward(
+    case: &Value,
+    headers: &[(Vec<u8>, Vec<u8>)],
+    authority: &str,
+    before: Option<(&waybill::chain::Verified, [u8; 64])>,
+) -> Result<(), String> {
+    let value = |name: &str| {
+        let found = headers.iter().find(|(other, _)| other == name.as_bytes());
+        found.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
+    };
+    let needed = |name: &str| value(name).ok_or(format!("no {name} goes on"));
+    let (tag, chain, input, signature) =
+        (needed("compliance-tag")?, needed("compliance-chain")?, needed("signature-input")?, needed("signature")?);
+    let input = &input[input.find("cmp=(").ok_or("no label cmp")? + 4..];
+    let signature = &signature[signature.find("cmp=:").ok_or("no label cmp")? + 5..].trim_end_matches(':');
+    let mut keys: Vec<(String, VerifyingKey)> = vec![("acme.example".into(), key(case, case["signs"].as_str().unwrap()).verifying_key())];
+    for node in case["nodes"].as_array().into_iter().flatten() {
+        let known = node["keys"].as_array().unwrap().iter().map(|key| VerifyingKey::parse(key["x"].as_str().unwrap()).unwrap());
+        keys.extend(known.map(|key| (node["id"].as_str().unwrap().to_owned(), key)));
+    }
+    let holds = |params: &str, authority: &str, tag: &[u8], chain: &str, signature: &str, hop: &str| {
+        let signed = base(params, &case["request"], authority, tag, chain.as_bytes());
+        let signature: [u8; 64] = STANDARD.decode(signature).unwrap().try_into().unwrap();
+        let named = |key: &VerifyingKey| params.contains(&format!("keyid=\"{}\"", key.thumbprint()));
+        let holds = keys.iter().any(|(node, key)| named(key) && hop.starts_with(&format!("\"{node}\"")) && key.verify(&signed, &signature));
+        if holds { Ok(()) } else { Err(format!("what goes on doesn't verify: {hop}")) }
+    };
+    let hops: Vec<&str> = members(chain.as_bytes()).map(|hop| std::str::from_utf8(hop).unwrap()).collect();
+    let own = hops.last().unwrap();
+    holds(input, authority, tag.as_bytes(), &chain, signature, own)?;
+    let Some((verified, previous)) = before else {
+        return if hops.len() == 1 && value("compliance-trail").is_none() {
+            Ok(())
+        } else {
+            Err(format!("what didn't verify goes on: {chain}"))
+        };
+    };
+    if !own.ends_with(&format!(";prev=:{}:", digest(&previous))) {
+        return Err(format!("`prev` isn't the digest of what came: {own}"));
+    }
+    let trail = needed("compliance-trail")?;
+    let shown: Vec<&str> = members(trail.as_bytes()).map(|member| std::str::from_utf8(member).unwrap()).collect();
+    same("members of the trail", &(hops.len() - 1).into(), &shown.len().into())?;
+    for (i, member) in shown.iter().enumerate() {
+        let is_proven = verified.unproven.get(i).is_none_or(Option::is_none);
+        if !is_proven {
+            same("a hop without proof", &"()".into(), &(*member).into())?;
+            continue;
+        }
+        let (pair, rest) = member.split_once(";authority=\"").ok_or("no authority")?;
+        let (authority, params) = rest.split_once("\";params=\"").ok_or("no params")?;
+        let (tag, signature) = pair.trim_matches(['(', ')']).split_once(' ').ok_or("no pair")?;
+        let tag = STANDARD.decode(tag.trim_matches(':')).unwrap();
+        let params = params.strip_suffix('"').ok_or("no end of params")?.replace("\\\"", "\"");
+        holds(&params, authority, &tag, &hops[..=i].join(", "), signature.trim_matches(':'), hops[i])?;
+    }
+    Ok(())
+}
+
+fn digest(signature: &[u8; 64]) -> String {
+    STANDARD.encode(sha2::Sha256::digest(signature))
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

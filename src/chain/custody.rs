@@ -24,6 +24,8 @@ pub struct Custody {
     replays: Box<dyn Buckets>,
     /// The nonce that the request in hand has entered: it may have to be decided again
     entered: Option<(String, String)>,
+    /// Whether another one's had to go for it
+    forgot: bool,
     opened: Slots<Kept>,
     signed: Slots<Outgoing>,
 }
@@ -56,7 +58,15 @@ impl Custody {
     /// The custody of a worker, whose replays are seen by all that share `replays`.
     #[must_use]
     pub fn new(keyring: Keyring, replays: Box<dyn Buckets>) -> Self {
-        Self { keyring, nonces: Nonces::default(), replays, entered: None, opened: Slots::default(), signed: Slots::default() }
+        Self {
+            keyring,
+            nonces: Nonces::default(),
+            replays,
+            entered: None,
+            forgot: false,
+            opened: Slots::default(),
+            signed: Slots::default(),
+        }
     }
 
     /// The keys.
@@ -68,6 +78,13 @@ impl Custody {
     /// A new request: what is entered from now on is its own.
     pub fn next_request(&mut self) {
         self.entered = None;
+        self.forgot = false;
+    }
+
+    /// Whether the replay cache was full, and forgot a nonce that could still pass for the one of this request.
+    #[must_use]
+    pub fn forgot(&self) -> bool {
+        self.forgot
     }
 
     /// Enters a nonce.
@@ -78,6 +95,7 @@ impl Custody {
         let entered = enter(&mut *self.replays, Remembered { signer, nonce: nonce.as_bytes(), until }, now);
         if matches!(entered, Entered::New | Entered::Forgotten) {
             self.entered = Some((signer.to_owned(), nonce.to_owned()));
+            self.forgot = entered == Entered::Forgotten;
         }
         entered
     }
@@ -92,9 +110,9 @@ impl Custody {
         same.then(|| (Rc::clone(&kept.signatures), Rc::clone(&kept.opened)))
     }
 
-    /// Keeps what may come again: a signature that isn't bound to its request.
+    /// Keeps what may come again: a signature that covers nothing of its request, on a trail that doesn't either.
     pub(super) fn keep(&mut self, lines: &Lines<'_>, request: &Request<'_>, signatures: &Rc<Signatures>, opened: &Rc<Opened>) {
-        if !opened.bound {
+        if opened.is_of_any_request() {
             let authority = request.first(":authority").unwrap_or_default().to_vec();
             self.opened.put(flat(lines), Kept { authority, signatures: Rc::clone(signatures), opened: Rc::clone(opened) });
         }

@@ -41,8 +41,8 @@ pub struct Claims {
     pub node: String,
     /// Its customer
     pub customer: Option<String>,
-    /// That customer's screening
-    pub screening: Option<ScreeningStatus>,
+    /// That customer's screening, where it didn't pass: `none` where there is none on record
+    pub unscreened: Option<String>,
     /// How long it counts
     pub until: Option<UnixSeconds>,
     /// Where the person is
@@ -125,7 +125,7 @@ impl Claims {
         Ok(Self {
             node: text("node").ok_or("the tag doesn't say whose it is")?.to_owned(),
             customer: text("customer").map(ToOwned::to_owned),
-            screening: word("screening").and_then(|word| ScreeningStatus::parse(word).ok()),
+            unscreened: word("screening").filter(|word| is_unscreened(word)).map(ToOwned::to_owned),
             until: item("until").and_then(BareItem::as_date).map(|date| UnixSeconds(i64::from(date.unix_seconds()))),
             user: text("user").and_then(|text| Place::from_bytes(text.as_bytes())),
             origin: text("origin").and_then(|text| Place::from_bytes(text.as_bytes())),
@@ -133,6 +133,11 @@ impl Claims {
             findings,
         })
     }
+}
+
+/// Whether a tag's word for a screening is one for a customer that didn't pass it.
+fn is_unscreened(word: &str) -> bool {
+    word == "none" || ScreeningStatus::parse(word).is_ok_and(|status| status != ScreeningStatus::Passed)
 }
 
 /// A chain with one more hop, whose `prev` is the digest of the signature before. What came stays as it is, byte by
@@ -148,9 +153,8 @@ pub fn append(before: Option<(&[u8], Prev)>, node: &str, customer: Option<&str>,
         }
         hop = hop.parameter(ATTEST, TokenRef::from_str(attest.as_str()).ok()?);
         if let Some((_, prev)) = &before {
-            hop = hop.parameter(PREV, RefBareItem::ByteSequence(prev));
+            hop.parameter(PREV, RefBareItem::ByteSequence(prev));
         }
-        let _ = hop.finish();
     }
     list.finish()?;
     match before {

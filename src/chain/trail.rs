@@ -50,6 +50,17 @@ impl Shown {
         !matches!(self, Self::Nothing)
     }
 
+    /// Whether another request could have shown the same.
+    #[must_use]
+    pub fn is_of_any_request(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            // what is wrong may be that it covers what this request lacks
+            Self::Wrong(_) => false,
+            Self::Signature(member) => member.signed.input.is_of_any_request(),
+        }
+    }
+
     /// What that hop's tag says.
     #[must_use]
     pub fn claims(&self) -> Option<&Claims> {
@@ -168,10 +179,10 @@ pub fn onward(opened: &Opened, unproven: &[Option<String>]) -> Option<String> {
     let mut list = ListSerializer::with_buffer(&mut own);
     {
         let mut pair = list.inner_list();
-        drop(pair.bare_item(RefBareItem::ByteSequence(&opened.tag)));
-        drop(pair.bare_item(RefBareItem::ByteSequence(&opened.signed.signature)));
+        pair.bare_item(RefBareItem::ByteSequence(&opened.tag));
+        pair.bare_item(RefBareItem::ByteSequence(&opened.signed.signature));
         let member = pair.finish().parameter(AUTHORITY, StringRef::from_str(&opened.authority).ok()?);
-        let _ = member.parameter(PARAMS, StringRef::from_str(opened.signed.input.params()).ok()?).finish();
+        member.parameter(PARAMS, StringRef::from_str(opened.signed.input.params()).ok()?);
     }
     list.finish()?;
     trail.push_str(&own);

@@ -1,12 +1,12 @@
 //! `waybill explain`: one request, decided on the desk as the node would decide it.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{Failure, complain, inspect, print, read};
-use crate::capture::{Captured, text_or_hex};
+use super::input::{Input, Loaded};
+use super::{Failure, complain, print};
+use crate::capture::text_or_hex;
 use crate::chain::{Custody, Received};
 use crate::finding::Action;
 use crate::identity::Identity;
@@ -15,56 +15,23 @@ use crate::names::printable;
 use crate::outcome::{Outcome, apply};
 use crate::replay::InMemory;
 use crate::request::Request;
-use crate::screen::{Decision, Screen};
+use crate::screen::Decision;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The configuration: bare JSON, or the Envoy file that holds it
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Which of the file's Waybill filters, from 1, where it has several
-    #[arg(long, value_name = "NUMBER")]
-    filter: Option<usize>,
-    /// The request: JSON, or HTTP as text
-    #[arg(long, value_name = "FILE")]
-    request: PathBuf,
-    /// The snapshot to look things up in, signed with a key that the configuration trusts
-    #[arg(long, value_name = "FILE")]
-    snapshot: Option<PathBuf>,
-    /// The address of the machine at the other end of the connection, in place of the file's
-    #[arg(long, value_name = "ADDRESS")]
-    direct_peer: Option<String>,
-    /// When the request came (RFC 3339), in place of the file's
-    #[arg(long, value_name = "TIME")]
-    time: Option<String>,
+    #[command(flatten)]
+    input: Input,
     /// Print JSON for machines
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let at = |path: &PathBuf, Failure(message)| Failure(format!("{}: {message}", path.display()));
-    let text = read(&arguments.config).and_then(|text| super::check::configuration(&text, arguments.filter));
-    let text = text.map_err(|failure| at(&arguments.config, failure))?;
-    let screen = Screen::parse(&text).map_err(|problems| at(&arguments.config, Failure::new(problems)))?;
-    let captured = read(&arguments.request).and_then(|text| Captured::parse(&text).map_err(Failure::new));
-    let captured = captured.map_err(|failure| at(&arguments.request, failure))?;
-    let captured = captured.with(arguments.direct_peer.as_deref(), arguments.time.as_deref()).map_err(Failure::new)?;
-    let owned = captured.own(screen.config());
+    let Loaded { screen, request: owned, snapshot } = arguments.input.load()?;
     let request = owned.request();
-    let settings = screen.config().snapshot.as_ref();
-    let snapshot = match (&arguments.snapshot, settings) {
-        (Some(path), Some(settings)) => Some(inspect::open(path, |key| settings.trusted_keys.iter().any(|trusted| trusted.key() == key))?),
-        (Some(_), None) => return Err(at(&arguments.config, Failure("no `snapshot` is configured: its customers stand in it".into()))),
-        (None, Some(_)) => {
-            complain("note: this configuration's customers come from a snapshot: without `--snapshot FILE` nobody is known");
-            None
-        }
-        (None, None) => None,
-    };
     let gathered = Keyring::gather(&screen.config().tag, &|name| std::env::var(name));
     if let Some(problem) = gathered.wrong.iter().next() {
-        return Err(at(&arguments.config, Failure(problem.to_string())));
+        return Err(Failure(problem.to_string()));
     }
     if !gathered.unset.is_empty() {
         complain("note: the variables of `tag.keys` aren't set here, so the tag is shown unsigned");

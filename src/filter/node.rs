@@ -8,11 +8,11 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
 use super::keeper::Keeper;
+use super::replays::SharedBuckets;
 use crate::chain::Custody;
 use crate::event::Ledger;
 use crate::finding::{Action, FindingCode};
 use crate::keyring::Keyring;
-use crate::replay::InMemory;
 use crate::request::Request;
 use crate::screen::{Decision, Screen};
 
@@ -37,6 +37,7 @@ struct Metrics {
     requests: Vec<u32>,
     // INVARIANT (order): by `FindingCode::ALL`
     findings: Vec<u32>,
+    forgotten: u32,
 }
 
 impl Metrics {
@@ -52,6 +53,7 @@ impl Metrics {
         Self {
             requests: verdicts.iter().map(|verdict| counter(format!("waybill_requests_total.verdict.{verdict}"))).collect(),
             findings: FindingCode::ALL.iter().map(|code| counter(format!("waybill_findings_total.code.{code}"))).collect(),
+            forgotten: counter("waybill_replays_forgotten_total".to_owned()),
         }
     }
 }
@@ -61,7 +63,7 @@ impl Node {
     #[must_use]
     pub fn new(screen: Screen, keyring: Keyring, ledger: Rc<RefCell<Ledger>>) -> Self {
         let keeper = Keeper::new(screen.config());
-        let custody = RefCell::new(Custody::new(keyring, Box::new(InMemory::default())));
+        let custody = RefCell::new(Custody::new(keyring, Box::new(SharedBuckets::new(&screen.config().node.id))));
         Self { screen, custody, ledger, keeper, metrics: Metrics::define() }
     }
 
@@ -79,6 +81,9 @@ impl Node {
                 caught_up = true;
                 continue;
             }
+            if custody.forgot() {
+                increment(self.metrics.forgotten);
+            }
             return then(&decision, &mut ledger);
         }
     }
@@ -91,13 +96,15 @@ impl Node {
 
     /// Counts a decision.
     pub fn count(&self, decision: &Decision<'_>) {
-        let Metrics { requests, findings } = &self.metrics;
+        let Metrics { requests, findings, .. } = &self.metrics;
         let verdict = requests.get(usize::from(Action::strength(&decision.verdict.action)));
         let codes = decision.weighed.iter().map(|weighed| findings.get(weighed.finding.code as usize));
-        for id in std::iter::once(verdict).chain(codes).flatten() {
-            if let Err(status) = hostcalls::increment_metric(*id, 1) {
-                warn!("waybill: counter {id} can't be incremented: {status:?}");
-            }
-        }
+        std::iter::once(verdict).chain(codes).flatten().for_each(|id| increment(*id));
+    }
+}
+
+fn increment(counter: u32) {
+    if let Err(status) = hostcalls::increment_metric(counter, 1) {
+        warn!("waybill: counter {counter} can't be incremented: {status:?}");
     }
 }

@@ -31,7 +31,9 @@ class Node:
     direct_response: bool = False  # Envoy answers by itself: load without an upstream
     log: bool = True  # without it, what Envoy's access logger costs is left out
     discovery: Path | None = None  # a file that holds the filter's configuration (ECDS), see `discovered`
-    clusters: dict = field(default_factory=dict)  # more clusters by name, and the local ports of their servers
+    clusters: dict = field(default_factory=dict)  # more clusters by name: the local port of their server, another node's name, or several
+    onward: dict = field(default_factory=dict)  # what the actions of its routes have beside: a cluster, rewrites, retries
+    adds: dict = field(default_factory=dict)  # headers that its routes set, as a credential injector does
     events: Path = Path("/dev/null")
     port: int = 0  # once it runs
 
@@ -39,15 +41,22 @@ class Node:
 def bootstrap(nodes, upstream_port, certificates):
     """The whole configuration. Ports are chosen by the system: Envoy's admin interface tells which."""
     clusters = {name: upstream_port for node in nodes for name in ("default", *route_names(node))}
+    pipes = {node.name: node.events.with_suffix(".pipe") for node in nodes}
+    behind = set()  # nodes that stand behind others
     for node in nodes:
-        clusters |= node.clusters
+        for name, servers in node.clusters.items():
+            servers = servers if isinstance(servers, list) else [servers]
+            behind |= {server for server in servers if isinstance(server, str)}
+            clusters[name] = [pipes.get(server, server) for server in servers]
+    listeners = [listener(node, certificates) for node in nodes]
+    inner = [{**listener(node, certificates), "name": f"{node.name}.pipe", "address": address(pipes[node.name])} for node in nodes if node.name in behind]
     return {
         "node": {"id": "test", "cluster": "test"},
         "admin": {"address": address(0)},
         "stats_config": {"stats_tags": STATS_TAGS},
         "static_resources": {
-            "listeners": [listener(node, certificates) for node in nodes],
-            "clusters": [cluster(name, port) for name, port in sorted(clusters.items())],
+            "listeners": [*listeners, *inner],
+            "clusters": [cluster(name, servers) for name, servers in sorted(clusters.items())],
         },
     }
 
@@ -178,11 +187,15 @@ def route(node, name, headers):
     if node.direct_response:
         return {"match": match, "direct_response": {"status": 200, "body": {"inline_string": "ok"}}}
     told = {"header": {"key": "x-test-cluster", "value": name}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-    return {"match": match, "route": {"cluster": name, "timeout": "0s"}, "request_headers_to_add": [told]}
+    added = [
+        {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"} for key, value in node.adds.items()
+    ]
+    return {"match": match, "route": {"cluster": name, "timeout": "0s", **node.onward}, "request_headers_to_add": [told, *added]}
 
 
-def cluster(name, port):
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(port)}}]}]
+def cluster(name, servers):
+    servers = servers if isinstance(servers, list) else [servers]
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(server)}} for server in servers]}]
     options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     trailers = {"explicit_http_config": {"http_protocol_options": {"enable_trailers": True}}}
     return {
@@ -194,5 +207,8 @@ def cluster(name, port):
     }
 
 
-def address(port):
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+def address(server):
+    """A local port, or the path of a pipe."""
+    if isinstance(server, Path):
+        return {"pipe": {"path": str(server)}}
+    return {"socket_address": {"address": "127.0.0.1", "port_value": server}}

@@ -71,9 +71,10 @@ class Envoy:
             return answer.read().decode()
 
     def ports(self):
-        """The port of each listener by its name."""
+        """The port of each listener by its name; pipes have none."""
         listeners = json.loads(self.admin("/listeners?format=json"))["listener_statuses"]
-        return {each["name"]: each["local_address"]["socket_address"]["port_value"] for each in listeners}
+        addresses = {each["name"]: each["local_address"].get("socket_address") for each in listeners}
+        return {name: address["port_value"] for name, address in addresses.items() if address}
 
     def stats(self, pattern):
         """Counters and gauges whose name matches."""

@@ -6,6 +6,7 @@ in its reply, in what goes on to the upstream and in the event; and what an oper
 """
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -14,6 +15,7 @@ from collections import Counter
 import jsonschema
 import pytest
 
+import chains
 from harness import ROOT, WAYBILL, node, until
 from snapshots import Register, Server
 
@@ -48,12 +50,18 @@ def cases():
         scenario = json.loads(path.read_text())
         for case in scenario["cases"]:
             config = merged(scenario["config"], case.get("config", {}))
-            files = {member: scenario[member] for member in ("register", "made") if member in scenario}
+            files = {member: scenario[member] for member in ("register", "made", "keys", "signs") if member in scenario}
             yield pytest.param({**files, **case, "config": config}, id=f"{path.stem}/{case['name']}")
 
 
 def node_key(case):
-    return json.dumps([case["config"], case.get("register"), case.get("made")], sort_keys=True), "tls" in case["request"]
+    told = [case["config"], case.get("register"), case.get("made"), environment(case)]
+    return json.dumps(told, sort_keys=True), "tls" in case["request"]
+
+
+def environment(case):
+    """The variable with the node's own key, where it signs."""
+    return {"SIGNING_KEY": chains.Key(case["keys"][case["signs"]]["seed"]).private_jwk()} if "signs" in case else {}
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +102,10 @@ def nodes(snapshots):
         case = param.values[0]
         if "core_only" in case["expect"] or node_key(case) in found:
             continue
-        config, more = case["config"], {}
+        config, more = case["config"], {"environment": environment(case)}
         if "register" in case:
             snapshot = snapshots(case)
-            config, more = snapshot.asked_for_by(config), {"clusters": {snapshot.cluster: snapshot.server.port}}
+            config, more["clusters"] = snapshot.asked_for_by(config), {snapshot.cluster: snapshot.server.port}
         found[node_key(case)] = node(f"node-{len(found)}", config, tls="tls" in case["request"], **more)
     return found
 
@@ -119,8 +127,20 @@ def case(request):
 
 
 @pytest.fixture(scope="module")
-def played(lab, nodes, case):
-    return lab.play(nodes[node_key(case)].name, case["request"])
+def sent(case):
+    """The request as it is sent: what other nodes signed is signed now."""
+    request, now = case["request"], int(time.time())
+    if "carried" not in case:
+        return request
+    return {**request, "headers": [*request["headers"], *chains.carried(case, request, now)], "time": now}
+
+
+@pytest.fixture(scope="module")
+def played(lab, nodes, case, sent):
+    name = nodes[node_key(case)].name
+    for patch in case.get("before", []):
+        lab.play(name, {**sent, **patch})
+    return lab.play(name, sent)
 
 
 def test_the_table_is_there():
@@ -138,19 +158,41 @@ def test_answer(case, played):
     check_response(expect.get("response", {}), played.response)
 
 
+def test_what_goes_on_verifies(case, played):
+    """By code that isn't the node's: the signature, each `prev`, each member of the trail."""
+    if "signs" not in case or played.received is None:
+        pytest.skip("nothing signed goes on")
+    headers = {name.lower(): value for name, value in played.received["headers"]}
+    if case["expect"].get("unsigned"):
+        return
+    authority = {"default": "api.provider.example", "fallback": "api.fallback.example"}[headers["x-test-cluster"]]
+    received = played.received
+    proven = chains.verify(received["headers"], chains.public_keys(case), received["method"], authority, received["path"])
+    if played.event["chain"] is None:
+        assert len(proven) == 1, "what didn't verify goes on"
+    else:
+        assert proven == [*(hop["proven"] for hop in played.event["hops"]), True]
+
+
 def test_event(case, played):
     expect, event = case["expect"], played.event
     assert event is not None, "the access log has no event"
     if SCHEMA.exists():
         jsonschema.validate(event, json.loads(SCHEMA.read_text()))
     assert [finding["code"] for finding in event["findings"]] == expect["findings"]
-    for name in ("verdict", "would_be", "reason", "customer", "user", "origin"):
+    for name in ("verdict", "would_be", "reason", "customer", "user", "origin", "chain"):
         if name in expect:
             assert event[name] == expect[name], name
+    for code, why in expect.get("because", {}).items():
+        assert [why in finding["evidence"] for finding in event["findings"] if finding["code"] == code] == [True], event
+    if "hops" in expect:
+        assert [[hop["node"], hop["customer"], hop["attest"], hop["proven"]] for hop in event["hops"]] == expect["hops"]
 
 
-def test_desk_agrees(case, played, snapshots, tmp_path):
-    explained = explain(case, snapshots(case) if "register" in case else None, tmp_path)
+def test_desk_agrees(case, sent, played, snapshots, tmp_path):
+    if case.get("before"):
+        pytest.skip("the desk sees one request alone")
+    explained = explain(case, sent, snapshots(case) if "register" in case else None, tmp_path)
     event = played.event
     verdict = explained["verdict"]
     assert (verdict["action"], verdict["would_be"], verdict["reason"]) == (
@@ -176,14 +218,14 @@ def assert_same_refusal(explained, response, request_id):
     assert {(name.lower(), value) for name, value in explained["headers"]} <= headers
 
 
-def explain(case, snapshot, folder):
+def explain(case, sent, snapshot, folder):
     """What `waybill explain` says about the case."""
     config, request = folder / "config.json", folder / "request.json"
     config.write_text(json.dumps(snapshot.asked_for_by(case["config"]) if snapshot else case["config"]))
-    request.write_text(json.dumps(case["request"]))
+    request.write_text(json.dumps(sent))
     command = [WAYBILL, "explain", "--config", config, "--request", request, "--json"]
     command += ["--snapshot", snapshot.file] if snapshot else []
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment(case)})
     assert done.returncode == 0, f"waybill explain failed:\n{done.stderr}"
     return json.loads(done.stdout)
 
