@@ -296,9 +296,12 @@ impl Judge<'_, '_> {
         i64::try_from(self.config.chain.skew_seconds.0).unwrap_or(0)
     }
 
+    fn lifetime(&self) -> i64 {
+        i64::try_from(self.config.chain.max_lifetime_seconds.0).unwrap_or(0)
+    }
+
     fn check_time(&self, signed: &Signed, node: &Node, key: &NodeKey) -> Result<(), (FindingCode, String)> {
-        let lifetime = i64::try_from(self.config.chain.max_lifetime_seconds.0).unwrap_or(0);
-        signed.input.check_time(self.now, self.skew(), lifetime).map_err(|fault| {
+        signed.input.check_time(self.now, self.skew(), self.lifetime()).map_err(|fault| {
             let code = if fault == Fault::Expired { FindingCode::ChainExpired } else { FindingCode::ChainInvalid };
             (code, format!("signed by {}: {fault}", node.id))
         })?;
@@ -356,7 +359,7 @@ impl Judge<'_, '_> {
             return Err(invalid("this node stands in it already: a loop"));
         }
         let trail = signature::joined(&lines.trail);
-        let shown = trail::read(&trail, &chain, &hops, signed, &message);
+        let shown = trail::read(&trail, &chain, &hops, signed, &message, (self.skew(), self.lifetime()));
         Ok(Opened {
             signed: signed.clone(),
             bound: unbound.is_none(),

@@ -71,8 +71,15 @@ impl Shown {
     }
 }
 
-/// Reads a trail: what it shows of each hop but the last, the signer's.
-pub(super) fn read(trail: &[u8], chain: &[u8], hops: &[Hop], signer: &Signed, message: &Message<'_>) -> Vec<Shown> {
+/// Reads a trail: what it shows of each hop but the last, the signer's. `skew` and `lifetime`: see [`Input::check_time`].
+pub(super) fn read(
+    trail: &[u8],
+    chain: &[u8],
+    hops: &[Hop],
+    signer: &Signed,
+    message: &Message<'_>,
+    (skew, lifetime): (i64, i64),
+) -> Vec<Shown> {
     let earlier = hops.len().saturating_sub(1);
     let all = |shown: fn() -> Shown| (0..earlier).map(|_| shown()).collect();
     if trail.is_empty() {
@@ -95,8 +102,11 @@ pub(super) fn read(trail: &[u8], chain: &[u8], hops: &[Hop], signer: &Signed, me
     for shown in shown.iter_mut().rev() {
         let Shown::Signature(member) = shown else { continue };
         let own = (member.signed.input.created, member.signed.input.expires);
-        if own.0 > later.1 || later.0 > own.1 {
+        if own.0.0 > later.1.0.saturating_add(skew) || later.0.0 >= own.1.0.saturating_add(skew) {
             *shown = Shown::Wrong("it was signed at another time than what stands on it");
+        } else if own.1.0.saturating_sub(own.0.0) > lifetime {
+            // or one signature would prove whatever the next node puts on it, for as long
+            *shown = Shown::Wrong("it is to last longer than this node takes");
         } else {
             later = own;
         }
