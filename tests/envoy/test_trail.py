@@ -11,7 +11,7 @@ import time
 import pytest
 
 import relay
-from harness import ROOT
+from harness import ROOT, WAYBILL
 from relay import AUTHORITY, EDGE, INGRESS, TRANSIT
 
 DOCUMENT = (ROOT / "docs" / "chain.md").read_text()
@@ -154,6 +154,19 @@ def test_the_documents_example_holds(verifier):
     assert "".join(f"{line}\n" for line in PROVEN) == block("text", PROVEN[0])
     code, lines = verifier(changed(request, compliance_trail=lambda text: flip(text, 1)), nodes)
     assert code == 1 and "UNPROVEN" in lines[0] and lines[1] == PROVEN[1]
+
+
+def test_the_desk_says_the_same(tmp_path):
+    request = json.loads(block("json", '{"method"'))
+    config = tmp_path / "provider.json"
+    config.write_text(json.dumps(relay.configurations()[INGRESS]))
+    for change, proven in [(str, [True, True]), (lambda text: flip(text, 1), [False, True])]:
+        captured = tmp_path / "request.json"
+        captured.write_text(json.dumps(changed(request, compliance_trail=change)))
+        command = [WAYBILL, "verify-tag", "--config", config, "--request", captured, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == (0 if all(proven) else 1), done.stderr
+        assert [hop["proven"] for hop in json.loads(done.stdout)["hops"]] == proven
 
 
 def test_the_documents_example_is_what_nodes_make(arrived):
