@@ -88,7 +88,9 @@ TRAILS = {
     "another signature": (lambda text: flip(text, 1), "the next hop names another signature"),
     "another authority": (lambda text: text.replace("gateway.", "gatewax."), "its signature doesn't verify"),
     "another nonce": (lambda text: text.replace('nonce=\\"', 'nonce=\\"x'), "its signature doesn't verify"),
-    "another time": (lambda text: re.sub(r"created=\d+", "created=1700000000", text), "its signature doesn't verify"),
+    "another time": (lambda text: re.sub(r"created=\d+", lambda at: f"created={int(at[0][8:]) - 1}", text), "its signature doesn't verify"),
+    "a longer life": (lambda text: re.sub(r"created=\d+", "created=1700000000", text), "it is to last too long"),
+    "another node's key": (lambda text: text.replace(relay.thumbprint(EDGE), relay.thumbprint(TRANSIT)), "its key isn't this node's"),
 }
 
 
