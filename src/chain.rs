@@ -299,19 +299,19 @@ impl Judge<'_, '_> {
     /// Enters a signature's nonce until the tolerance after `longer` seconds behind its end.
     fn enter(&self, custody: &mut Custody, input: &signature::Input, node: &str, longer: i64) -> Result<(), (FindingCode, String)> {
         let until = UnixSeconds(input.expires.0.saturating_add(self.skew()).saturating_add(longer));
-        match custody.enter(&input.keyid, &input.nonce, until, self.now) {
+        match custody.enter(node, &input.nonce, until, self.now) {
             Entered::New | Entered::Forgotten => Ok(()),
             Entered::Seen => Err((FindingCode::ChainReplayed, format!("signed by {node}, and seen before"))),
             Entered::Busy => Err((FindingCode::ChainReplayed, "whether it was seen before can't be told: too many at once".into())),
         }
     }
 
-    fn lifetime(&self) -> i64 {
-        i64::try_from(self.config.chain.max_lifetime_seconds.0).unwrap_or(0)
-    }
-
     fn skew(&self) -> i64 {
         i64::try_from(self.config.chain.skew_seconds.0).unwrap_or(0)
+    }
+
+    fn lifetime(&self) -> i64 {
+        i64::try_from(self.config.chain.max_lifetime_seconds.0).unwrap_or(0)
     }
 
     fn check_time(&self, signed: &Signed, node: &Node, key: &NodeKey) -> Result<(), (FindingCode, String)> {
@@ -373,7 +373,7 @@ impl Judge<'_, '_> {
             return Err(invalid("this node stands in it already: a loop"));
         }
         let trail = signature::joined(&lines.trail);
-        let shown = trail::read(&trail, &chain, &hops, signed, &message);
+        let shown = trail::read(&trail, &chain, &hops, signed, &message, (self.skew(), self.lifetime()));
         Ok(Opened {
             signed: signed.clone(),
             bound: unbound.is_none(),
@@ -409,7 +409,7 @@ impl Judge<'_, '_> {
             remarks.push((FindingCode::ChainIncomplete, why));
         }
         let lookup = |keyid: &str| self.lookups.nodes().and_then(|nodes| nodes.by_thumbprint(keyid));
-        let unproven = trail::judge(&opened, self.lifetime(), lookup);
+        let unproven = trail::judge(&opened, lookup);
         let mut words: Vec<&str> = unproven.iter().flatten().map(String::as_str).collect();
         words.dedup();
         if !words.is_empty() {

@@ -29,7 +29,7 @@ const ENTRY: usize = 4 + 5 + 4;
 const GRACE: u32 = 60;
 /// In how many seconds every signature that passed is past: longer than a configuration lets any live. What lasts
 /// longer was entered under a clock that was ahead; it is the first to go, or it would stay and push out all others.
-const HORIZON: u32 = 7_200;
+const HORIZON: u32 = 8_000;
 /// How often a bucket is read anew when another worker wrote it meanwhile.
 const TRIES: u32 = 16;
 

@@ -34,6 +34,23 @@ fn every_finding_has_its_section() {
     }
 }
 
+/// A document that names a scenario names one that there is.
+#[test]
+fn scenarios_of_findings_are_there() {
+    let folder = Path::new(ROOT).join("tests/scenarios");
+    let names = |stem: &str| -> BTreeSet<String> {
+        let table: Value = serde_json::from_str(&read(&format!("tests/scenarios/{stem}.json"))).unwrap();
+        table["cases"].as_array().unwrap().iter().map(|case| case["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let document = read("docs/findings.md");
+    let named = document.split('`').skip(1).step_by(2).filter_map(|word| word.split_once('/'));
+    let named: Vec<(&str, &str)> = named.filter(|(stem, _)| folder.join(stem).with_extension("json").exists()).collect();
+    assert!(named.len() > 30, "the document wasn't read");
+    for (stem, name) in named {
+        assert!(names(stem).contains(name), "docs/findings.md names `{stem}/{name}`, which tests/scenarios doesn't have");
+    }
+}
+
 #[test]
 fn what_is_read_is_published() {
     // the widest configuration there is: every kind of source

@@ -80,8 +80,15 @@ impl Shown {
     }
 }
 
-/// Reads a trail: what it shows of each hop but the last, the signer's.
-pub(super) fn read(trail: &[u8], chain: &[u8], hops: &[Hop], signer: &Signed, message: &Message<'_>) -> Vec<Shown> {
+/// Reads a trail: what it shows of each hop but the last, the signer's. `skew` and `lifetime`: see [`Input::check_time`].
+pub(super) fn read(
+    trail: &[u8],
+    chain: &[u8],
+    hops: &[Hop],
+    signer: &Signed,
+    message: &Message<'_>,
+    (skew, lifetime): (i64, i64),
+) -> Vec<Shown> {
     let earlier = hops.len().saturating_sub(1);
     let all = |shown: fn() -> Shown| (0..earlier).map(|_| shown()).collect();
     if trail.is_empty() {
@@ -104,8 +111,11 @@ pub(super) fn read(trail: &[u8], chain: &[u8], hops: &[Hop], signer: &Signed, me
     for shown in shown.iter_mut().rev() {
         let Shown::Signature(member) = shown else { continue };
         let own = (member.signed.input.created, member.signed.input.expires);
-        if own.0 > later.1 || later.0 > own.1 {
+        if own.0.0 > later.1.0.saturating_add(skew) || later.0.0 >= own.1.0.saturating_add(skew) {
             *shown = Shown::Wrong("it was signed at another time than what stands on it");
+        } else if own.1.0.saturating_sub(own.0.0) > lifetime {
+            // or one signature would prove whatever the next node puts on it, for as long
+            *shown = Shown::Wrong("it is to last longer than this node takes");
         } else {
             later = own;
         }
@@ -150,7 +160,7 @@ fn show(member: &ListEntry, text: &[u8], chain: &[u8], (hop, next): (&Hop, &Hop)
 }
 
 /// For each earlier hop why it isn't proven, by the keys of the register.
-pub(super) fn judge<'n>(opened: &Opened, lifetime: i64, key: impl Fn(&str) -> Option<(&'n Node, &'n NodeKey)>) -> Vec<Option<String>> {
+pub(super) fn judge<'n>(opened: &Opened, key: impl Fn(&str) -> Option<(&'n Node, &'n NodeKey)>) -> Vec<Option<String>> {
     let why = |(hop, shown): (&Hop, &Shown)| match shown {
         Shown::Nothing => Some("there is no trail of it"),
         Shown::Wrong(why) => Some(*why),
@@ -160,7 +170,6 @@ pub(super) fn judge<'n>(opened: &Opened, lifetime: i64, key: impl Fn(&str) -> Op
             match key(&input.keyid) {
                 Some((node, _)) if node.id.as_str() != hop.node => Some("its key is another node's"),
                 // its nonce is remembered for no longer than this
-                Some(_) if input.expires.0.saturating_sub(input.created.0) > lifetime => Some("it was to last longer than this node takes"),
                 Some((_, key)) if !key.window().contains(created) => Some("its key didn't count then"),
                 Some((node, _)) if node.binding != Binding::Customer && input.unbound().is_some() => Some("it isn't bound to the request"),
                 Some((_, key)) => {

@@ -29,11 +29,11 @@ class PyPI:
     def sign(self, name, message, components, parameters):
         keys = MappingKeyResolver(public_keys={}, private_keys={parameters["keyid"]: relay.secret(name)})
         signer = HTTPMessageSigner(signature_algorithm=algorithms.ED25519, key_resolver=keys)
-        created, expires = (datetime.datetime.fromtimestamp(parameters[time], datetime.UTC) for time in ("created", "expires"))
+        created, expires = (datetime.datetime.fromtimestamp(parameters[moment], datetime.UTC) for moment in ("created", "expires"))
         signed = types.SimpleNamespace(**{**message, "headers": dict(message["headers"])})
         signer.sign(
-            signed, key_id=parameters["keyid"], created=created, expires=expires, nonce=parameters["nonce"], tag=parameters["tag"],
-            label="cmp", covered_component_ids=components,
+            signed, key_id=parameters["keyid"], created=created, expires=expires, nonce=parameters["nonce"],
+            tag=parameters["tag"], label="cmp", covered_component_ids=components,
         )  # fmt: skip
         return {"signature-input": signed.headers["Signature-Input"], "signature": signed.headers["Signature"]}
 
@@ -54,7 +54,8 @@ class Npm:
         self.package = package
 
     def ask(self, **question):
-        done = subprocess.run(["node", PEER], input=json.dumps({"package": self.package, **question}), capture_output=True, text=True)
+        document = json.dumps({"package": self.package, **question})
+        done = subprocess.run(["node", PEER], input=document, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 import relay
-from harness import ROOT
+from harness import ROOT, WAYBILL
 from relay import AUTHORITY, EDGE, INGRESS, TRANSIT
 
 DOCUMENT = (ROOT / "docs" / "chain.md").read_text()
@@ -88,7 +88,9 @@ TRAILS = {
     "another signature": (lambda text: flip(text, 1), "the next hop names another signature"),
     "another authority": (lambda text: text.replace("gateway.", "gatewax."), "its signature doesn't verify"),
     "another nonce": (lambda text: text.replace('nonce=\\"', 'nonce=\\"x'), "its signature doesn't verify"),
-    "another time": (lambda text: re.sub(r"created=\d+", "created=1700000000", text), "its signature doesn't verify"),
+    "another time": (lambda text: re.sub(r"created=\d+", lambda at: f"created={int(at[0][8:]) - 1}", text), "its signature doesn't verify"),
+    "a longer life": (lambda text: re.sub(r"created=\d+", "created=1700000000", text), "it is to last too long"),
+    "another node's key": (lambda text: text.replace(relay.thumbprint(EDGE), relay.thumbprint(TRANSIT)), "its key isn't this node's"),
 }
 
 
@@ -154,6 +156,19 @@ def test_the_documents_example_holds(verifier):
     assert "".join(f"{line}\n" for line in PROVEN) == block("text", PROVEN[0])
     code, lines = verifier(changed(request, compliance_trail=lambda text: flip(text, 1)), nodes)
     assert code == 1 and "UNPROVEN" in lines[0] and lines[1] == PROVEN[1]
+
+
+def test_the_desk_says_the_same(tmp_path):
+    request = json.loads(block("json", '{"method"'))
+    config = tmp_path / "provider.json"
+    config.write_text(json.dumps(relay.configurations()[INGRESS]))
+    for change, proven in [(str, [True, True]), (lambda text: flip(text, 1), [False, True])]:
+        captured = tmp_path / "request.json"
+        captured.write_text(json.dumps(changed(request, compliance_trail=change)))
+        command = [WAYBILL, "verify-tag", "--config", config, "--request", captured, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == (0 if all(proven) else 1), done.stderr
+        assert [hop["proven"] for hop in json.loads(done.stdout)["hops"]] == proven
 
 
 def test_the_documents_example_is_what_nodes_make(arrived):
