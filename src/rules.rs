@@ -293,7 +293,7 @@ impl Found {
             for code in &claims.findings {
                 self.adopt(*code, &by(""));
             }
-            match (&claims.unscreened, claims.until) {
+            match (claims.unscreened(), claims.until) {
                 (Some(status), _) => {
                     self.adopt(FindingCode::CustomerUnscreened, &by(&format!("screening {status}, ")));
                 }

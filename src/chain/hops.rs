@@ -41,8 +41,8 @@ pub struct Claims {
     pub node: String,
     /// Its customer
     pub customer: Option<String>,
-    /// That customer's screening, where it didn't pass: `none` where there is none on record
-    pub unscreened: Option<String>,
+    /// That customer's screening: `passed`, `pending`, `refused`, or `none` where there is none on record
+    pub screening: Option<String>,
     /// How long it counts
     pub until: Option<UnixSeconds>,
     /// Where the person is
@@ -125,7 +125,7 @@ impl Claims {
         Ok(Self {
             node: text("node").ok_or("the tag doesn't say whose it is")?.to_owned(),
             customer: text("customer").map(ToOwned::to_owned),
-            unscreened: word("screening").filter(|word| is_unscreened(word)).map(ToOwned::to_owned),
+            screening: word("screening").filter(|word| *word == "none" || ScreeningStatus::parse(word).is_ok()).map(ToOwned::to_owned),
             until: item("until").and_then(BareItem::as_date).map(|date| UnixSeconds(i64::from(date.unix_seconds()))),
             user: text("user").and_then(|text| Place::from_bytes(text.as_bytes())),
             origin: text("origin").and_then(|text| Place::from_bytes(text.as_bytes())),
@@ -133,11 +133,12 @@ impl Claims {
             findings,
         })
     }
-}
 
-/// Whether a tag's word for a screening is one for a customer that didn't pass it.
-fn is_unscreened(word: &str) -> bool {
-    word == "none" || ScreeningStatus::parse(word).is_ok_and(|status| status != ScreeningStatus::Passed)
+    /// The word for the customer's screening, where it is said and isn't `passed`.
+    #[must_use]
+    pub fn unscreened(&self) -> Option<&str> {
+        self.screening.as_deref().filter(|word| *word != ScreeningStatus::Passed.as_str())
+    }
 }
 
 /// A chain with one more hop, whose `prev` is the digest of the signature before. What came stays as it is, byte by

@@ -109,7 +109,7 @@ fn as_text(verified: &Result<Verified, Against>, now: UnixSeconds) -> Result<Str
     let claims = &opened.claims;
     let or = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
     let until = claims.until.map(|until| format!(" until {until}")).unwrap_or_default();
-    let screening = or(claims.screening.map(|status| format!("screening {status}{until}")), "no screening");
+    let screening = or(claims.screening.as_ref().map(|status| format!("screening {status}{until}")), "screening not said");
     writeln!(out, "Tag        customer {}, {screening}", or(claims.customer.clone(), "unknown"))?;
     let place = |place: Option<crate::region::Place>| or(place.map(|place| place.to_string()), "not said");
     writeln!(out, "           user {}, origin {}", place(claims.user), place(claims.origin))?;
