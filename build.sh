@@ -141,7 +141,6 @@ validate_envoy_files() {
     local file
     for file in $(grep -l '^static_resources:' envoy/*.yaml); do
         step "envoy --mode validate -c $file" with_keys "$ENVOY" --mode validate --log-level error -c "$file"
-        step "waybill check $file" with_keys checked "$file"
     done
     if have nginx; then
         step "nginx -t -c envoy/nginx.conf" nginx -p . -c envoy/nginx.conf -e stderr -t -q
@@ -158,12 +157,6 @@ with_keys() {
         WAYBILL_SIGNING_KEY=$WAYBILL_KEY_A
         "$@"
     )
-}
-
-# Its notes are for whoever makes an example their own.
-checked() {
-    local said
-    said=$(dist/waybill check "$1" 2>&1) || { printf '%s\n' "$said" >&2; return 1; }
 }
 
 # --- tools: all are looked for before anything starts ------------------------------------------------------------

@@ -8,7 +8,7 @@ import textwrap
 import time
 from contextlib import contextmanager
 
-START_SECONDS = 20  # Envoy compiles the module for each worker first; a slow machine takes a few seconds
+START_SECONDS = 60  # Envoy compiles the module for each node and worker first; mostly a few seconds
 EVENT_SECONDS = 5
 CALL = json.dumps({"model": "demo-model", "max_tokens": 16, "messages": [{"role": "user", "content": "Good morning"}]})
 

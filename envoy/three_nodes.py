@@ -8,10 +8,12 @@ that signs what it likes with its own key. As in the first act, what is written 
 
 import base64
 import hashlib
+import http.client
 import json
 import os
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +53,32 @@ class Scene:
     what: str
     verdicts: dict[str, str]
     reason: str | None
-    played: object  # called with what A sent on in the first scene; sends the request
+    send: Callable[[dict | None], int]  # sends it, knowing what A sent on in the first scene; gives the status
+
+
+@dataclass(frozen=True)
+class Played:
+    """What became of it: the caller's status, and the event of each node that it came to."""
+
+    scene: Scene
+    status: int
+    events: dict[str, dict]
+
+    def verdicts(self):
+        return {name: event["verdict"] for name, event in self.events.items()}
+
+    def last(self):
+        """The event of the node where it ended."""
+        return self.events.get("provider") or self.events.get("A") or {}
+
+    def faults(self):
+        """Every way in which this isn't what the story expects."""
+        facts = [
+            ("verdicts", self.verdicts(), self.scene.verdicts),
+            ("reason", self.last().get("reason"), self.scene.reason),
+            ("status", self.status, 403 if "block" in self.scene.verdicts.values() else 200),
+        ]
+        yield from (f"{name} is {is_now!r}, not {expected!r}" for name, is_now, expected in facts if is_now != expected)
 
 
 def tell(running, envoy):
@@ -61,37 +88,27 @@ def tell(running, envoy):
     with last_words(LOG) as hint:
         wait_until_ready(process, "the Envoy of three nodes", ADMIN, "/ready", hint)
     title("Who carried it: from a customer through resellers B and A to the provider, a node at each")
-    sent, all_events, rows, faults = None, [], [], []
-    for number, scene in enumerate(STORY, 1):
-        before = EVENTS.stat().st_size
-        status = scene.played(sent)
-        lines = lines_since(EVENTS, before, lambda lines: len(lines) >= len(scene.verdicts), f"too few events of `{scene.what}`")
-        events = {NODES[line["event"]["node"]]: line["event"] for line in lines}
+    sent, played = None, []
+    for scene in STORY:
+        played.append(play(scene, sent))
         sent = sent or what_a_sent()
-        all_events.append(events)
-        last = events.get("provider") or events.get("A") or {}
-        faults += [f"  {number}. {scene.what}: {fault}" for fault in found_wrong(scene, events, last, status)]
-        verdicts = {name: event["verdict"] for name, event in events.items()}
-        edge = verdicts.get("B") or verdicts.get("C") or ""
-        rows.append((str(number), scene.what, edge, verdicts.get("A", ""), verdicts.get("provider", ""), last.get("reason") or ""))
-    print_rows(("", "what is sent", "B or C", "A", "provider", "reason"), rows)
+    print_rows(("", "what is sent", "B or C", "A", "provider", "reason"), [row(*each) for each in enumerate(played, 1)])
+    faults = [f"  {n}. {each.scene.what}: {fault}" for n, each in enumerate(played, 1) for fault in each.faults()]
     if faults:
         raise Failure("\n".join(["not what the story expects:", *faults, f"  See {EVENTS} and {LOG}."]))
-    first, invented = all_events[0]["provider"], all_events[-1]["provider"]
-    print_chain("The chain of 1, as the provider sees it", first)
-    print_chain(f"The chain of {len(STORY)}, in the same words: A has made it up", invented)
+    print_chain("The chain of 1, as the provider sees it", played[0].last())
+    print_chain(f"The chain of {len(played)}, in the same words: A has made it up", played[-1].last())
     print_sent(sent)
 
 
-def found_wrong(scene, events, last, status):
-    """Every way in which this isn't what the story expects."""
-    refused = "block" in scene.verdicts.values()
-    facts = [
-        ("verdicts", {name: event["verdict"] for name, event in events.items()}, scene.verdicts),
-        ("reason", last.get("reason"), scene.reason),
-        ("status", status, 403 if refused else 200),
-    ]
-    yield from (f"{name} is {is_now!r}, not {expected!r}" for name, is_now, expected in facts if is_now != expected)
+def play(scene, sent):
+    before, expected = EVENTS.stat().st_size, len(scene.verdicts)
+    try:
+        status = scene.send(sent)
+    except (OSError, http.client.HTTPException) as error:
+        raise Failure(f"no answer for `{scene.what}`: {error!r}. {LOG} may say why.") from None
+    lines = lines_since(EVENTS, before, lambda lines: len(lines) >= expected, f"too few events of `{scene.what}`")
+    return Played(scene, status, {NODES[line["event"]["node"]]: line["event"] for line in lines})
 
 
 # === honest requests ===
@@ -132,9 +149,10 @@ def invented(sent):
     made_up = secrets.token_bytes(64)
     now = int(time.time())
     prev = encoded(hashlib.sha256(made_up).digest())
-    chain = f'"reseller-b.example";customer="heron";attest=full, "acme.example";customer="rb-77";attest=partial;prev=:{prev}:'
+    chain = '"reseller-b.example";customer="heron";attest=full, '
+    chain += f'"acme.example";customer="rb-77";attest=partial;prev=:{prev}:'
     tag = sent["compliance-tag"].rpartition(", at=")[0] + f", at=@{now}"
-    b_tag = f'node="reseller-b.example", customer="heron", screening=passed, origin="SG", attest=full, findings=(), at=@{now}'
+    b_tag = f'node="reseller-b.example", customer="heron", screening=passed, attest=full, findings=(), at=@{now}'
     b_params = escaped(parameters(now, prepare.public_key("WAYBILL_KEY_B")["kid"]))
     trail = f'(:{encoded(b_tag.encode())}: :{encoded(made_up)}:);authority="gateway.acme.example";params="{b_params}"'
     request = sent | {"compliance-tag": tag, "compliance-chain": chain, "compliance-trail": trail}
@@ -166,10 +184,30 @@ def escaped(text):
 
 
 STORY = [
-    Scene("lotus, from Singapore, through B", {"B": "allow", "A": "allow", "provider": "allow"}, None, customer(B)),
-    Scene("the same through C, whose screening A hasn't seen", {"C": "allow", "A": "block"}, "chain.unscreened-node", customer(C)),
-    Scene("from D, a reseller without a node", {"A": "block"}, "chain.missing", customer(A, key="sk-demo-reseller-d-1")),
-    Scene("lotus, from China: B says so and lets it pass", {"B": "report", "A": "block"}, "geo.restricted", customer(B, BEIJING)),
+    Scene(
+        "lotus, from Singapore, through B",
+        {"B": "allow", "A": "allow", "provider": "allow"},
+        None,
+        customer(B),
+    ),
+    Scene(
+        "the same through C, whose screening A hasn't seen",
+        {"C": "allow", "A": "block"},
+        "chain.unscreened-node",
+        customer(C),
+    ),
+    Scene(
+        "from D, a reseller without a node",
+        {"A": "block"},
+        "chain.missing",
+        customer(A, key="sk-demo-reseller-d-1"),
+    ),
+    Scene(
+        "lotus, from China: B says so and lets it pass",
+        {"B": "report", "A": "block"},
+        "geo.restricted",
+        customer(B, BEIJING),
+    ),
     Scene("what A sent in 1, altered on the way", {"provider": "block"}, "chain.invalid", altered),
     Scene("what A sent in 1, once more", {"provider": "block"}, "chain.replayed", to_provider),
     Scene("A says that this came through B", {"provider": "report"}, "chain.unproven", invented),
@@ -177,6 +215,12 @@ STORY = [
 
 
 # === what is shown ===
+
+
+def row(number, played):
+    verdicts = played.verdicts()
+    at = [verdicts.get("B") or verdicts.get("C") or "", verdicts.get("A", ""), verdicts.get("provider", "")]
+    return (str(number), played.scene.what, *at, played.last().get("reason") or "")
 
 
 def print_chain(heading, event):
@@ -206,11 +250,13 @@ def print_sent(sent):
     title("How it looked on the way from A to the provider in 1")
     for name in ("compliance-tag", "compliance-chain", "compliance-trail", "signature-input", "signature"):
         value = sent[name]
-        print_wrapped(f"{name}: {value if len(value) < 400 else value[:120] + ' … ' + value[-60:]}")
+        print_wrapped(f"{name}: {value if len(value) < 400 else f'{value[:120]} … {value[-60:]}'}")
     headers = [[name, value] for name, value in sent.items() if not name.startswith(":")]
     request = {name: sent[f":{name}"] for name in ("method", "authority", "path")}
     # the country as Envoy's geoip filter would put it in
-    request |= {"headers": [*headers, ["x-forwarded-for", SINGAPORE], ["x-geo-country", "SG"]], "direct_peer": "127.0.0.1", "time": int(time.time())}
+    request["headers"] = [*headers, ["x-forwarded-for", SINGAPORE], ["x-geo-country", "SG"]]
+    request |= {"direct_peer": "127.0.0.1", "time": int(time.time())}
     REQUEST.write_text(json.dumps(request, indent=2, ensure_ascii=False) + "\n")
-    print("\n  The provider's decision about it, without Envoy, with what led to it:")
+    print("\n  What of it holds, verified at the desk with the provider's register; and what its node decided, and why:")
+    print(f"  dist/waybill verify-tag --config {CONFIG} --filter {PROVIDER_FILTER} --request {REQUEST}")
     print(f"  dist/waybill explain --config {CONFIG} --filter {PROVIDER_FILTER} --request {REQUEST}")

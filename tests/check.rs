@@ -10,8 +10,8 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 #[test]
 fn shipped_files_are_fine() {
-    for file in ["envoy/demo.yaml", "envoy/edge.yaml", "envoy/snapshot.yaml"] {
-        let (code, errors) = check(&read(file), file.split('/').next_back().unwrap());
+    for file in ["demo", "edge", "snapshot", "chain", "transit", "ingress"].map(|name| format!("envoy/{name}.yaml")) {
+        let (code, errors) = check(&read(&file), file.split('/').next_back().unwrap());
         assert_eq!(code, 0, "{file}: {errors}");
     }
 }
