@@ -1,0 +1,107 @@
+"""What signing and verifying cost, in CPU time per request: `./build.sh bench chain`.
+
+One Envoy with one worker answers by itself behind six listeners: no filter; Waybill with an unsigned tag, with one signed
+once per customer, with one signed per request; and as the node of a reseller that sends no chain (which the policy lets
+through), or one whose signature was verified before. Rounds are interleaved, as in request.py. Nothing is asserted.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "envoy"))
+
+import wire  # noqa: E402
+from bootstrap import Node  # noqa: E402
+from chains import Key, carried  # noqa: E402
+from harness import ENVOY, FILTER, Lab, configuration, node  # noqa: E402
+from load import cpu_seconds, expect, h2load, require  # noqa: E402
+from request import CONNECTIONS, HEADERS  # noqa: E402
+
+ROUNDS = int(os.environ.get("ROUNDS", "7"))
+REQUESTS = 20_000
+WARM_UP = 10_000
+UNSIGNED, CUSTOMER, REQUEST = "unsigned tag", "signed per customer", "signed per request"
+NO_CHAIN, VERIFIED = "reseller, no chain", "reseller, verified before"
+PEER = {"p": {"seed": 5, "node": "peer.example"}}
+
+
+def main():
+    require(ENVOY=("Envoy", ENVOY), WAYBILL=("the filter", FILTER))
+    environment = {"KEY": Key(4).private_jwk()}
+    signing = {"keys": [{"env": "KEY"}], "binding": "customer"}
+    signs = {"direct_response": True, "log": False, "environment": environment}
+    lets_pass = {"actions": {"chain.missing": "allow"}}
+    nodes = [
+        Node("no filter", None, FILTER, direct_response=True, log=False),
+        node(UNSIGNED, configuration(), direct_response=True, log=False),
+        node(CUSTOMER, configuration(tag=signing), **signs),
+        node(REQUEST, configuration(tag={**signing, "binding": "request"}), **signs),
+        node(NO_CHAIN, behind_a_reseller(tag=signing, policy=lets_pass), **signs),
+        node(VERIFIED, behind_a_reseller(tag=signing), **signs),
+    ]
+    with tempfile.TemporaryDirectory() as folder, wire.Upstream() as upstream, Lab(Path(folder), nodes, upstream, None) as lab:
+        print(table(measure(lab)))
+
+
+def behind_a_reseller(**changes):
+    """The harness's configuration, its customer a reseller whose node signs once per customer."""
+    config = configuration(**changes)
+    [customer] = config["register"]["customers"]
+    peer = {"id": PEER["p"]["node"], "customer": customer["id"], "keys": [Key(5).public_jwk()], "binding": "customer"}
+    register = {"customers": [{**customer, "kind": "reseller"}], "nodes": [{**peer, "screening": customer["screening"]}]}
+    return {**config, "register": register}
+
+
+def measure(lab):
+    rounds = {name: [] for name in lab.nodes}
+    for name in lab.nodes:
+        load(lab, name, WARM_UP)
+    for number in range(ROUNDS):
+        print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
+        for name in lab.nodes:
+            rounds[name].append(load(lab, name, REQUESTS))
+    return rounds
+
+
+def load(lab, name, requests):
+    """Microseconds of CPU time per request."""
+    headers = dict(HEADERS)
+    authority = lab.nodes[name].config["node"]["id"] if lab.nodes[name].config else "a.example"
+    if name == VERIFIED:
+        request = {"method": "GET", "authority": authority, "path": "/v1/messages"}
+        case = {"keys": PEER, "carried": [{"by": "p", "customer": "c-9", "binding": "customer", "expires": 240}]}
+        headers |= dict(carried(case, request, int(time.time())))
+    headers[":authority"] = authority
+    url = f"http://127.0.0.1:{lab.nodes[name].port}/v1/messages"
+    cpu = cpu_seconds(lab.process.pid)
+    expect(h2load("-n", requests, "-c", CONNECTIONS, url, headers=headers), f"{requests} 2xx")
+    return (cpu_seconds(lab.process.pid) - cpu) / requests * 1e6
+
+
+def table(rounds):
+    """Medians over the rounds; differences and ratios are taken round by round."""
+
+    def added(name, to="no filter"):
+        return statistics.median(one - other for one, other in zip(rounds[name], rounds[to], strict=True))
+
+    lines = [f"{'':26}{'CPU us':>8}{'added':>8}"]
+    lines += [f"{name:26}{statistics.median(all_):8.2f}{added(name):8.2f}" for name, all_ in rounds.items()]
+    ratio = statistics.median(
+        (one - none) / (other - none)
+        for one, other, none in zip(rounds[CUSTOMER], rounds[UNSIGNED], rounds["no filter"], strict=True)
+    )
+    lines += [
+        f"signed once per customer, against unsigned: {ratio:.2f}x of what the node adds (promised: at most 1.2x)",
+        f"signed per request, against once per customer: {added(REQUEST, CUSTOMER):.1f} us more (one Ed25519 signing)",
+        f"a signature verified before, against no chain: {added(VERIFIED, NO_CHAIN):.1f} us more (promised: less than 5)",
+        f"{ROUNDS} rounds of {REQUESTS} requests, one worker",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
