@@ -22,6 +22,7 @@ SMALLER=-Cllvm-args=-inline-threshold=50
 WASM_FEATURES=(--enable-bulk-memory --enable-sign-ext --enable-nontrapping-float-to-int --enable-mutable-globals
     --enable-reference-types --enable-multivalue)
 PYTHON=.build/venv/bin/python
+FOLDER=target # where cargo builds
 REFRESHED=
 DEBIAN_WASM_PACKAGES=(cargo-web rustc-web rust-web-src rust-web-llvm wasi-libc)
 
@@ -102,10 +103,12 @@ run_tests() {
 
 bench() {
     prepare_envoy
+    # a folder of their own: two of them have this crate without its entry, under the same name
+    local FOLDER=target/bench made=${WASM_DIR/#target/target/bench}
     step "an empty filter, to compare with" wasm_cargo build --release --locked --manifest-path tests/noop/Cargo.toml
     step "lookups, to time in Envoy's V8" wasm_cargo build --release --locked --manifest-path tests/speed/Cargo.toml
     step "a filter that fills the memory of nonces" wasm_cargo build --release --locked --manifest-path tests/replays/Cargo.toml
-    export WAYBILL=dist/waybill NOOP=$WASM_DIR/noop.wasm SPEED=$WASM_DIR/speed.wasm REPLAYS=$WASM_DIR/replays.wasm
+    export WAYBILL=dist/waybill NOOP=$made/noop.wasm SPEED=$made/speed.wasm REPLAYS=$made/replays.wasm
     (($# > 0)) || set -- request chain compile lookups requests memory swap replays
     if among request "$@"; then "$PYTHON" tests/bench/request.py; fi
     if among chain "$@"; then
@@ -330,7 +333,7 @@ wasm_cargo() {
         debian_wasm_cargo "$@"
     else
         CARGO_ENCODED_RUSTFLAGS=$(joined "$(remaps rustc)
-$SMALLER") cargo "$@" --target "$TARGET" --target-dir target
+$SMALLER") cargo "$@" --target "$TARGET" --target-dir "$FOLDER"
     fi
 }
 
@@ -343,7 +346,7 @@ $SMALLER
 -Clink-self-contained=no
 -Lnative=$libc"
     RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_ENCODED_RUSTFLAGS=$(joined "$flags") CARGO_TARGET_WASM32_WASIP1_LINKER=/usr/bin/rust-lld \
-        /usr/bin/cargo "$@" -Z build-std=std,panic_abort --target "$TARGET" --target-dir target/debian
+        /usr/bin/cargo "$@" -Z build-std=std,panic_abort --target "$TARGET" --target-dir "$FOLDER/debian"
 }
 
 # Flags, one a line, that take this machine's paths out of the products: the same commit and compiler give the same

@@ -72,7 +72,7 @@ def load(lab, name, requests):
     headers = dict(HEADERS)
     authority = lab.nodes[name].config["node"]["id"] if lab.nodes[name].config else "a.example"
     if name == VERIFIED:
-        request = {"method": "GET", "authority": authority, "path": "/v1/messages"}
+        request = {"method": "GET", "authority": authority, "path": "/v1/messages", "headers": []}
         case = {"keys": PEER, "carried": [{"by": "p", "customer": "c-9", "binding": "customer", "expires": 240}]}
         headers |= dict(carried(case, request, int(time.time())))
     headers[":authority"] = authority
