@@ -158,6 +158,41 @@ fn nothing_is_compiled_that_check_refuses() {
 }
 
 #[test]
+fn everything_in_a_snapshot_can_be_looked_up() {
+    let key = key("looked-up");
+    let register = Path::new(ROOT).join("tests/corpus/register/valid/full");
+    let snapshot = Path::new(env!("CARGO_TARGET_TMPDIR")).join("looked-up.snapshot");
+    let [register, file, key] = [&register, &snapshot, &key].map(|path| path.to_str().unwrap());
+    assert!(waybill(&["compile", register, "-o", file, "--sign-key", key]).status.success());
+    let looked = |what: &str, name: &str| {
+        let output = waybill(&["inspect", file, "--json", what, name]);
+        (output.status.code(), serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_default())
+    };
+    let node = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+    let credential = format!("sha256:{}", "02".repeat(32));
+    for (what, name, path, found) in [
+        ("--customer", "c-1042", "/customer/id", "c-1042"),
+        ("--customer", "rb-77", "/customer/kind", "reseller"),
+        ("--credential", credential.as_str(), "/customer/credential/label", "ci"),
+        ("--certificate", "spiffe://acme/c-1042", "/customer/id", "c-1042"),
+        ("--claim", "sub-1042", "/customer/id", "c-1042"),
+        ("--node", node, "/node/id", "reseller-b.example"),
+        ("--address", "198.51.100.7", "/address/places/0/place", "UA-43"),
+    ] {
+        let (code, answer) = looked(what, name);
+        assert_eq!((code, answer.pointer(path)), (Some(0), Some(&found.into())), "{what} {name}: {answer}");
+    }
+    // a name of another kind leads nowhere
+    for (what, name) in [("--customer", "nobody"), ("--certificate", "sub-1042"), ("--claim", "c-1042"), ("--node", "reseller-b.example")] {
+        assert_ne!(looked(what, name).0, Some(0), "{what} {name}");
+    }
+    let own = text(waybill(&["keygen", "--trusted-key", key]).stdout);
+    let other = text(waybill(&["keygen", "--trusted-key", self::key("looked-up-other").to_str().unwrap()]).stdout);
+    let trusting = |key: &str| waybill(&["inspect", file, "--trusted-key", key.trim()]).status.code();
+    assert_eq!((trusting(&own), trusting(&other)), (Some(0), Some(1)));
+}
+
+#[test]
 fn one_credential_among_many_is_found() {
     const MANY: usize = 100_000;
     let mut customers = String::with_capacity(MANY * 150);

@@ -1073,7 +1073,7 @@ fn a_current_snapshot_by_another_key_counts_for_nothing() {
     assert_eq!(desk.shelf.file().unwrap(), desk.server.file);
 }
 
-/// Many swaps with faults between them: each is whole, workers move along, and slots are used again.
+/// Slots for it are reserved along with the first.
 #[test]
 fn a_second_snapshot_needs_no_new_slot() {
     let mut world = World::plain(1, 300, 30_000);
@@ -1087,6 +1087,7 @@ fn a_second_snapshot_needs_no_new_slot() {
     assert!(desk.shelf.pages.keys().all(|slot| known.contains(slot)));
 }
 
+/// Many swaps with faults between them: each is whole, workers move along, and slots are used again.
 #[test]
 fn slots_are_bounded() {
     let mut dice = dice(50);
