@@ -324,12 +324,35 @@ pub fn wrong_type(at: &Path<'_>, expected: &str, found: &Json, problems: &mut Pr
 
 // === impl Shape for the general types ===
 
+#[cold]
+#[inline(never)]
+fn text<'j>(json: &'j Json, what: &str, at: &Path<'_>, problems: &mut Problems) -> Option<&'j str> {
+    let text = json.as_str();
+    if text.is_none() {
+        wrong_type(at, &format!("a string ({})", what.trim().trim_end_matches('.')), json, problems);
+    }
+    text
+}
+
+#[cold]
+#[inline(never)]
+fn whole(json: &Json, min: u64, max: u64, at: &Path<'_>, problems: &mut Problems) -> Option<u64> {
+    let Json::Number(number) = json else {
+        wrong_type(at, "a whole number", json, problems);
+        return None;
+    };
+    let number = number.as_u64().filter(|number| (min..=max).contains(number));
+    if number.is_none() {
+        let wanted = if min == max { format!("{min}") } else { format!("a whole number from {min} to {max}") };
+        problems.note(at, format!("expected {wanted}"), None);
+    }
+    number
+}
+
 impl<T: Word> Shape for T {
+    #[inline(never)] // else it stands in the module once for each field of each document
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let Json::Text(text) = json else {
-            wrong_type(at, &format!("a string ({})", T::WHAT.trim().trim_end_matches('.')), json, problems);
-            return None;
-        };
+        let text = text(json, T::WHAT, at, problems)?;
         T::parse(text).map_err(|mismatch| problems.mismatch(at, mismatch)).ok()
     }
 
@@ -354,8 +377,11 @@ impl<T: Shape> Shape for Vec<T> {
             wrong_type(at, "a list", json, problems);
             return None;
         };
-        let read: Vec<Option<T>> = items.iter().enumerate().map(|(i, item)| T::read(item, &Path::Element(at, i), problems)).collect();
-        read.into_iter().collect()
+        let mut read = Vec::with_capacity(items.len());
+        for (i, item) in items.iter().enumerate() {
+            read.extend(T::read(item, &Path::Element(at, i), problems));
+        }
+        (read.len() == items.len()).then_some(read)
     }
 
     fn schema() -> serde_json::Value {
@@ -430,18 +456,7 @@ impl Shape for True {
 
 impl<const MIN: u64, const MAX: u64> Shape for Whole<MIN, MAX> {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let number = match json {
-            Json::Number(number) => number.as_u64().filter(|n| (MIN..=MAX).contains(n)),
-            other => {
-                wrong_type(at, "a whole number", other, problems);
-                return None;
-            }
-        };
-        if number.is_none() {
-            let wanted = if MIN == MAX { format!("{MIN}") } else { format!("a whole number from {MIN} to {MAX}") };
-            problems.note(at, format!("expected {wanted}"), None);
-        }
-        number.map(Self)
+        whole(json, MIN, MAX, at, problems).map(Self)
     }
 
     fn schema() -> serde_json::Value {
