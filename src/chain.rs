@@ -283,22 +283,22 @@ impl Judge<'_, '_> {
         if !opened.bound && node.binding != Binding::Customer {
             return Err(invalid(format!("it isn't bound to the request, and {} signs each", node.id)));
         }
-        let verified = self.judge(opened, node);
-        if verified.opened.bound {
-            // the last second in which it passes, see `Input::check_time`
-            self.enter(custody, &signed.input, node.id.as_str(), -1)?;
+        // before the trail, whose every signature costs as much as this one did
+        if opened.bound {
+            self.enter(custody, &signed.input, node.id.as_str(), 0)?;
         }
+        let verified = self.judge(opened, node);
         // or one request of an earlier node would vouch for any number of the signer's own
         for (hop, input) in verified.proven_once() {
-            // a signer may date its own signature back to when this one still held
-            self.enter(custody, input, &hop.node, self.lifetime())?;
+            // a signer may date its own signature back to when this one still held, see `fits`
+            self.enter(custody, input, &hop.node, self.lifetime().saturating_add(self.skew()).saturating_sub(1))?;
         }
         Ok(verified)
     }
 
-    /// Enters a signature's nonce until the tolerance after `longer` seconds behind its end.
+    /// Enters a signature's nonce until `longer` seconds after the last in which it holds, see `Input::check_time`.
     fn enter(&self, custody: &mut Custody, input: &signature::Input, node: &str, longer: i64) -> Result<(), (FindingCode, String)> {
-        let until = UnixSeconds(input.expires.0.saturating_add(self.skew()).saturating_add(longer));
+        let until = UnixSeconds(input.expires.0.saturating_add(self.skew()).saturating_sub(1).saturating_add(longer));
         match custody.enter(node, &input.nonce, until, self.now) {
             Entered::New | Entered::Forgotten => Ok(()),
             Entered::Seen => Err((FindingCode::ChainReplayed, format!("signed by {node}, and seen before"))),
@@ -373,7 +373,7 @@ impl Judge<'_, '_> {
             return Err(invalid("this node stands in it already: a loop"));
         }
         let trail = signature::joined(&lines.trail);
-        let shown = trail::read(&trail, &chain, &hops, signed, &message, (self.skew(), self.lifetime()));
+        let shown = trail::read(&trail, &chain, &hops, &message, |sent_to, input| self.fits(signed, sent_to, input));
         Ok(Opened {
             signed: signed.clone(),
             bound: unbound.is_none(),
@@ -383,6 +383,18 @@ impl Judge<'_, '_> {
             chain: chain.into_owned(),
             tag: tag.into_owned(),
             authority,
+        })
+    }
+
+    /// Whether what an earlier node signed can stand under this signer's: sent to somebody else than this node, and in force
+    /// when the signer signed. So a hop's proof is of use for no longer than the signer's own signature may last.
+    fn fits(&self, signer: &Signed, sent_to: &str, earlier: &signature::Input) -> Result<(), &'static str> {
+        if self.config.answers_to(sent_to) {
+            return Err("it was sent to this node, not to the next hop");
+        }
+        earlier.check_time(signer.input.created, self.skew(), self.lifetime()).map_err(|fault| match fault {
+            Fault::Long => "it is to last longer than this node takes",
+            _ => "it was signed at another time than what stands on it",
         })
     }
 

@@ -415,6 +415,115 @@ fn a_customers_signature_still_expires_and_the_registers_word_counts_each_time()
     assert_eq!(a.pass(&other, NOW).codes, [FindingCode::ChainInvalid], "opened before, under another name");
 }
 
+/// A hop as a node may sign it that isn't this code: for whom it likes, and when it likes.
+struct Hop<'a> {
+    seed: u8,
+    node: &'a str,
+    customer: &'a str,
+    sent_to: &'a str,
+    times: (u64, u64),
+    nonce: &'a str,
+}
+
+/// A request as the last of these hops sends it, with the trail of the others.
+fn carried_by(hops: &[Hop<'_>]) -> Headers {
+    use sha2::Digest as _;
+    let (mut chain, mut members, mut before) = (String::new(), Vec::<String>::new(), None::<[u8; 64]>);
+    let mut headers = first("sk-nobody");
+    for Hop { seed, node, customer, sent_to, times, nonce } in hops {
+        let tag = format!(r#"node="{node}", customer="{customer}", screening=passed, origin="SG", findings=()"#);
+        chain = match before {
+            None => format!(r#""{node}";customer="{customer}";attest=full"#),
+            Some(before) => {
+                let prev = encoded(&sha2::Sha256::digest(before));
+                format!(r#"{chain}, "{node}";customer="{customer}";attest=partial;prev={prev}"#)
+            }
+        };
+        let values = [("compliance-tag", tag.as_bytes()), ("compliance-chain", chain.as_bytes())];
+        let message = Message { method: b"POST", authority: sent_to, path: b"/v1/messages?beta=true", values: &values, fields: &[] };
+        let times = (UnixSeconds(times.0.try_into().unwrap()), UnixSeconds(times.1.try_into().unwrap()));
+        let keyid = key(*seed).verifying_key().thumbprint();
+        let (params, signature) = waybill::signature::sign(&key(*seed), &keyid, times, nonce, true, &message).unwrap();
+        before = Some(signature);
+        let trail = members.join(", ");
+        let escaped = params.replace('"', "\\\"");
+        members.push(format!(r#"({} {});authority="{sent_to}";params="{escaped}""#, encoded(tag.as_bytes()), encoded(&signature)));
+        headers.retain(|(name, _)| !name.starts_with(b"compliance-") && !name.starts_with(b"signature"));
+        set(&mut headers, ":authority", sent_to.as_bytes());
+        for (name, value) in [
+            ("compliance-tag", tag),
+            ("compliance-chain", chain.clone()),
+            ("compliance-trail", trail),
+            ("signature-input", format!("cmp={params}")),
+            ("signature", format!("cmp={}", encoded(&signature))),
+        ] {
+            headers.push((name.into(), value.into()));
+        }
+    }
+    headers
+}
+
+/// A byte sequence (RFC 9651 3.3.5).
+fn encoded(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    format!(":{}:", base64::engine::general_purpose::STANDARD.encode(bytes))
+}
+
+const B: Hop<'_> = Hop { seed: 1, node: "b.example", customer: "c-9", sent_to: "gateway.a.example", times: (NOW, NOW + 60), nonce: "n-b" };
+const A: Hop<'_> =
+    Hop { seed: 2, node: "a.example", customer: "rb-77", sent_to: "gateway.p.example", times: (NOW, NOW + 60), nonce: "n-a" };
+
+#[test]
+fn an_earlier_nodes_request_vouches_once_however_its_signer_dates_its_own() {
+    let mut p = ingress("request", "request");
+    assert_eq!(p.pass(&carried_by(&[B, A]), NOW).codes, []);
+    for second in NOW + 1..=NOW + 368 {
+        // as early as may be, and as long
+        let created = second.saturating_sub(304).max(NOW);
+        let again = p.pass(&carried_by(&[B, Hop { times: (created, created + 300), nonce: &format!("{second}"), ..A }]), second);
+        assert_eq!(again.codes, [FindingCode::ChainReplayed], "at {second}");
+    }
+    // from then on it is of no use to anybody: what it stands under would have to be older than is taken
+    let late = p.pass(&carried_by(&[B, Hop { times: (NOW + 65, NOW + 365), nonce: "late", ..A }]), NOW + 369);
+    assert_eq!(late.evidence, ["b.example: it was signed at another time than what stands on it"]);
+}
+
+#[test]
+fn nodes_between_that_lie_make_an_earlier_nodes_request_last_no_longer() {
+    let customers = json!([customer("acme", "reseller"), customer("b", "reseller"), customer("c", "reseller")]);
+    let nodes =
+        json!([peer("a.example", "acme", 2, "request"), peer("b.example", "b", 1, "request"), peer("c.example", "c", 4, "request")]);
+    let mut p = node("p.example", "m.example", 3, "request", customers, nodes);
+    let c = || Hop { seed: 4, node: "c.example", sent_to: "gateway.b.example", nonce: "n-c", ..B };
+    assert_eq!(p.pass(&carried_by(&[c(), B, A]), NOW).codes, []);
+    // each holds when the next one signs
+    let (b, a) = ((NOW + 64, NOW + 364), (NOW + 368, NOW + 668));
+    let again = p.pass(&carried_by(&[c(), Hop { times: b, nonce: "n-b2", ..B }, Hop { times: a, nonce: "n-a2", ..A }]), NOW + 668);
+    assert_eq!(again.evidence, ["c.example: it was signed at another time than what stands on it"]);
+}
+
+#[test]
+fn what_was_sent_to_this_node_proves_no_earlier_hop() {
+    let mut p = ingress("request", "request");
+    let direct = || Hop { sent_to: "gateway.p.example", ..B };
+    assert_eq!(p.pass(&carried_by(&[direct()]), NOW).codes, []);
+    // its nonce is remembered only until it has expired, and the next signer may date its own back
+    for (second, times) in [(NOW + 1, (NOW, NOW + 60)), (NOW + 70, (NOW + 60, NOW + 120))] {
+        let passed = p.pass(&carried_by(&[direct(), Hop { times, nonce: &format!("{second}"), ..A }]), second);
+        assert_eq!(passed.evidence, ["b.example: it was sent to this node, not to the next hop"]);
+    }
+}
+
+#[test]
+fn a_replay_uses_up_no_other_nodes_request() {
+    let mut p = ingress("request", "request");
+    assert_eq!(p.pass(&carried_by(&[B, A]), NOW).codes, []);
+    let other = carried_by(&[Hop { nonce: "n-other", ..B }, A]);
+    assert_eq!(p.pass(&other, NOW).evidence, ["signed by a.example, and seen before"]);
+    // the other earlier signature wasn't used up by it
+    assert_eq!(p.pass(&carried_by(&[Hop { nonce: "n-other", ..B }, Hop { nonce: "n-a2", ..A }]), NOW).codes, []);
+}
+
 // === properties ===
 
 /// What a signature covers, and the signature itself, by header; the path without its query.
