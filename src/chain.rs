@@ -272,8 +272,9 @@ impl Judge<'_, '_> {
         // what costs little comes before what costs much
         self.check_time(signed, node, key)?;
         let opened = match &presented.opened {
-            Some(opened) => Rc::clone(opened),
-            None => {
+            // the key may have become another node's since
+            Some(opened) if opened.claims.node == node.id.as_str() => Rc::clone(opened),
+            _ => {
                 let opened = Rc::new(self.verify(signed, node, key)?);
                 custody.keep(&evidence.lines, self.request, &presented.signatures, &opened);
                 opened

@@ -524,6 +524,18 @@ fn a_replay_uses_up_no_other_nodes_request() {
     assert_eq!(p.pass(&carried_by(&[Hop { nonce: "n-other", ..B }, Hop { nonce: "n-a2", ..A }]), NOW).codes, []);
 }
 
+#[test]
+fn what_was_opened_counts_only_for_the_node_that_has_the_key() {
+    let from_b = edge("customer").pass(&first("sk-c-9"), NOW);
+    let headers = onward(from_b.headers, "gateway.a.example", "SG");
+    let mut a = transit("customer", "request");
+    assert_eq!(a.pass(&headers, NOW).codes, []);
+    // the register is changed: the key is another node's now
+    let nodes = json!([peer("b2.example", "rb-77", 1, "customer"), peer("b.example", "rb-77", 5, "customer")]);
+    a.screen = node("a.example", "gateway.p.example", 2, "request", json!([customer("rb-77", "reseller")]), nodes).screen;
+    assert_eq!(a.pass(&headers, NOW + 1).evidence, ["the last hop is b.example, signed by b2.example"]);
+}
+
 // === properties ===
 
 /// What a signature covers, and the signature itself, by header; the path without its query.

@@ -210,6 +210,9 @@ struct Slots<V>(Vec<Option<(Vec<u8>, V)>>);
 
 /// How many signatures of each direction a worker remembers: some 2 MB where tag and chain are long.
 const SLOTS: usize = 1_024;
+/// How many bytes of tag, chain and the like are remembered at most: twice what a trail of eight hops takes. Whoever signs longer
+/// ones has them verified each time, and fills no memory by them.
+const KEPT_AT_MOST: usize = 16 * 1_024;
 
 impl<V> Default for Slots<V> {
     fn default() -> Self {
@@ -227,6 +230,9 @@ impl<V> Slots<V> {
     }
 
     fn put(&mut self, key: Vec<u8>, value: V) {
+        if key.len() > KEPT_AT_MOST {
+            return;
+        }
         if self.0.is_empty() {
             self.0.resize_with(SLOTS, || None);
         }
@@ -245,4 +251,18 @@ fn place(key: &[u8]) -> usize {
         hash = (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
     usize::try_from(hash >> 40).unwrap_or(0) % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_long_isnt_kept() {
+        let mut slots = Slots::default();
+        for (length, kept) in [(KEPT_AT_MOST, true), (KEPT_AT_MOST + 1, false)] {
+            slots.put(vec![7; length], length);
+            assert_eq!(slots.get(&vec![7; length]).is_some(), kept);
+        }
+    }
 }
