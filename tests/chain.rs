@@ -536,6 +536,33 @@ fn what_was_opened_counts_only_for_the_node_that_has_the_key() {
     assert_eq!(a.pass(&headers, NOW + 1).evidence, ["the last hop is b.example, signed by b2.example"]);
 }
 
+#[test]
+fn what_a_sender_calls_things_doesnt_fill_an_explanation() {
+    let long = "x".repeat(9_000);
+    let mut headers = first("sk-nobody");
+    set(&mut headers, ":authority", b"gateway.p.example");
+    headers.push((b"signature".to_vec(), encoded(&[0; 64]).replacen(':', "cmp=:", 1).into()));
+    headers.push((b"signature-input".to_vec(), format!(r#"cmp=("{long}";sf);alg="ed25519";tag="llm-reseller-compliance""#).into()));
+    let passed = ingress("request", "request").pass(&headers, NOW);
+    assert_eq!(passed.codes, [FindingCode::ChainInvalid]);
+    assert!(passed.evidence[0].len() < 100, "{}", passed.evidence[0].len());
+    for hop in [Hop { node: &long, ..B }, Hop { customer: &long, ..B }] {
+        let passed = ingress("request", "request").pass(&carried_by(&[hop, A]), NOW);
+        assert_eq!(passed.evidence, ["a name in the chain is too long"]);
+    }
+}
+
+#[test]
+fn a_display_string_hides_no_member() {
+    use waybill::signature::members;
+    let whole: [&[u8]; 2] = [br#"a=%"\", b="x, \" y""#, br#"cmp=1;z=%"\\""#];
+    let text = whole.join(&b", "[..]);
+    assert_eq!(members(&text).collect::<Vec<_>>().len(), 3);
+    assert_eq!(members(&text).last(), Some(whole[1]));
+    let both = Signatures::take(&[br#"x=%"\", cmp=("@path"), cmp=("@method")"#], &[b"cmp=:AA==:"]);
+    assert_eq!(both.ours, Some(Err(waybill::signature::Fault::Several)));
+}
+
 // === properties ===
 
 /// What a signature covers, and the signature itself, by header; the path without its query.
