@@ -537,6 +537,21 @@ fn what_was_opened_counts_only_for_the_node_that_has_the_key() {
 }
 
 #[test]
+fn the_operator_is_told_where_a_signature_that_doesnt_hold_gets_in() {
+    let mut config = ingress("request", "request").config;
+    let told = |config: &Value| {
+        let screen = Screen::parse(&config.to_string()).unwrap();
+        let paths = screen.config().notices.iter().map(|notice| notice.path.clone());
+        paths.filter(|path| path.contains("chain")).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&config), Vec::<String>::new());
+    config["policy"] = json!({"actions": {"chain.expired": "report", "chain.unproven": "allow"}});
+    assert_eq!(told(&config), ["$.policy.actions.chain.expired"]);
+    config["identity"]["sources"] = json!([{"header": "x-api-key"}]);
+    assert_eq!(told(&config), Vec::<String>::new());
+}
+
+#[test]
 fn what_a_sender_calls_things_doesnt_fill_an_explanation() {
     let long = "x".repeat(9_000);
     let mut headers = first("sk-nobody");
