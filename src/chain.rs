@@ -193,18 +193,21 @@ impl Verified {
         self.opened.hops.last()
     }
 
+    /// Earlier hops whose own signature is proven, with what was shown of each.
+    fn proven(&self) -> impl Iterator<Item = (&Hop, &Shown)> {
+        let earlier = self.opened.hops.iter().zip(&self.opened.shown).zip(&self.unproven);
+        earlier.filter(|(_, unproven)| unproven.is_none()).map(|(pair, _)| pair)
+    }
+
     /// What proven tags say, with who says it: the signer's own, then those of earlier hops.
     pub fn claims(&self) -> impl Iterator<Item = (&Hop, &Claims)> {
-        let earlier = self.opened.hops.iter().zip(&self.opened.shown).zip(&self.unproven);
-        let proven = earlier.filter(|(_, unproven)| unproven.is_none()).filter_map(|((hop, shown), _)| Some((hop, shown.claims()?)));
-        self.signer().map(|signer| (signer, &self.opened.claims)).into_iter().chain(proven)
+        let earlier = self.proven().filter_map(|(hop, shown)| Some((hop, shown.claims()?)));
+        self.signer().map(|signer| (signer, &self.opened.claims)).into_iter().chain(earlier)
     }
 
     /// Earlier hops whose own signature is proven, and was for this one request.
     fn proven_once(&self) -> impl Iterator<Item = (&Hop, &signature::Input)> {
-        let earlier = self.opened.hops.iter().zip(&self.opened.shown).zip(&self.unproven);
-        let proven = earlier.filter(|(_, unproven)| unproven.is_none());
-        proven.filter_map(|((hop, shown), _)| Some((hop, shown.input()?))).filter(|(_, input)| input.unbound().is_none())
+        self.proven().filter_map(|(hop, shown)| Some((hop, shown.input()?))).filter(|(_, input)| input.unbound().is_none())
     }
 
     /// Whether nothing speaks against it that would make vouching for it a lie.
