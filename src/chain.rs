@@ -25,7 +25,7 @@ use crate::finding::FindingCode;
 use crate::identity::Identity;
 use crate::lookups::Lookups;
 use crate::names::UnixSeconds;
-use crate::register::{Binding, Kind, Node, NodeKey, ScreeningStatus};
+use crate::register::{Binding, Customer, Kind, Node, NodeKey, Ownership, ScreeningStatus, Status};
 use crate::replay::Entered;
 use crate::request::Request;
 use crate::shape::words;
@@ -193,18 +193,21 @@ impl Verified {
         self.opened.hops.last()
     }
 
+    /// Earlier hops whose own signature is proven, with what was shown of each.
+    fn proven(&self) -> impl Iterator<Item = (&Hop, &Shown)> {
+        let earlier = self.opened.hops.iter().zip(&self.opened.shown).zip(&self.unproven);
+        earlier.filter(|(_, unproven)| unproven.is_none()).map(|(pair, _)| pair)
+    }
+
     /// What proven tags say, with who says it: the signer's own, then those of earlier hops.
     pub fn claims(&self) -> impl Iterator<Item = (&Hop, &Claims)> {
-        let earlier = self.opened.hops.iter().zip(&self.opened.shown).zip(&self.unproven);
-        let proven = earlier.filter(|(_, unproven)| unproven.is_none()).filter_map(|((hop, shown), _)| Some((hop, shown.claims()?)));
-        self.signer().map(|signer| (signer, &self.opened.claims)).into_iter().chain(proven)
+        let earlier = self.proven().filter_map(|(hop, shown)| Some((hop, shown.claims()?)));
+        self.signer().map(|signer| (signer, &self.opened.claims)).into_iter().chain(earlier)
     }
 
     /// Earlier hops whose own signature is proven, and was for this one request.
     fn proven_once(&self) -> impl Iterator<Item = (&Hop, &signature::Input)> {
-        let earlier = self.opened.hops.iter().zip(&self.opened.shown).zip(&self.unproven);
-        let proven = earlier.filter(|(_, unproven)| unproven.is_none());
-        proven.filter_map(|((hop, shown), _)| Some((hop, shown.input()?))).filter(|(_, input)| input.unbound().is_none())
+        self.proven().filter_map(|(hop, shown)| Some((hop, shown.input()?))).filter(|(_, input)| input.unbound().is_none())
     }
 
     /// Whether nothing speaks against it that would make vouching for it a lie.
@@ -272,8 +275,9 @@ impl Judge<'_, '_> {
         // what costs little comes before what costs much
         self.check_time(signed, node, key)?;
         let opened = match &presented.opened {
-            Some(opened) => Rc::clone(opened),
-            None => {
+            // the key may have become another node's since
+            Some(opened) if opened.claims.node == node.id.as_str() => Rc::clone(opened),
+            _ => {
                 let opened = Rc::new(self.verify(signed, node, key)?);
                 custody.keep(&evidence.lines, self.request, &presented.signatures, &opened);
                 opened
@@ -283,22 +287,22 @@ impl Judge<'_, '_> {
         if !opened.bound && node.binding != Binding::Customer {
             return Err(invalid(format!("it isn't bound to the request, and {} signs each", node.id)));
         }
-        let verified = self.judge(opened, node);
-        if verified.opened.bound {
-            // the last second in which it passes, see `Input::check_time`
-            self.enter(custody, &signed.input, node.id.as_str(), -1)?;
+        // before the trail, whose every signature costs as much as this one did
+        if opened.bound {
+            self.enter(custody, &signed.input, node.id.as_str(), 0)?;
         }
+        let verified = self.judge(opened, node);
         // or one request of an earlier node would vouch for any number of the signer's own
         for (hop, input) in verified.proven_once() {
-            // a signer may date its own signature back to when this one still held
-            self.enter(custody, input, &hop.node, self.lifetime())?;
+            // a signer may date its own signature back to when this one still held, see `fits`
+            self.enter(custody, input, &hop.node, self.lifetime().saturating_add(self.skew()).saturating_sub(1))?;
         }
         Ok(verified)
     }
 
-    /// Enters a signature's nonce until the tolerance after `longer` seconds behind its end.
+    /// Enters a signature's nonce until `longer` seconds after the last in which it holds, see `Input::check_time`.
     fn enter(&self, custody: &mut Custody, input: &signature::Input, node: &str, longer: i64) -> Result<(), (FindingCode, String)> {
-        let until = UnixSeconds(input.expires.0.saturating_add(self.skew()).saturating_add(longer));
+        let until = UnixSeconds(input.expires.0.saturating_add(self.skew()).saturating_sub(1).saturating_add(longer));
         match custody.enter(node, &input.nonce, until, self.now) {
             Entered::New | Entered::Forgotten => Ok(()),
             Entered::Seen => Err((FindingCode::ChainReplayed, format!("signed by {node}, and seen before"))),
@@ -373,7 +377,7 @@ impl Judge<'_, '_> {
             return Err(invalid("this node stands in it already: a loop"));
         }
         let trail = signature::joined(&lines.trail);
-        let shown = trail::read(&trail, &chain, &hops, signed, &message, (self.skew(), self.lifetime()));
+        let shown = trail::read(&trail, &chain, &hops, &message, |sent_to, input| self.fits(signed, sent_to, input));
         Ok(Opened {
             signed: signed.clone(),
             bound: unbound.is_none(),
@@ -386,6 +390,18 @@ impl Judge<'_, '_> {
         })
     }
 
+    /// Whether what an earlier node signed can stand under this signer's: sent to somebody else than this node, and in force
+    /// when the signer signed. So a hop's proof is of use for no longer than the signer's own signature may last.
+    fn fits(&self, signer: &Signed, sent_to: &str, earlier: &signature::Input) -> Result<(), &'static str> {
+        if self.config.answers_to(sent_to) {
+            return Err("it was sent to this node, not to the next hop");
+        }
+        earlier.check_time(signer.input.created, self.skew(), self.lifetime()).map_err(|fault| match fault {
+            Fault::Long => "it is to last longer than this node takes",
+            _ => "it was signed at another time than what stands on it",
+        })
+    }
+
     /// What the register and the clock say of a chain that verified.
     fn judge(&self, opened: Rc<Opened>, signer: &Node) -> Verified {
         let mut remarks = Vec::new();
@@ -394,7 +410,9 @@ impl Judge<'_, '_> {
             match node {
                 None => remarks.push((FindingCode::ChainUnknownNode, format!("{} isn't in the register", hop.node))),
                 Some(node) => {
-                    if let Some(why) = unscreened(node, self.now) {
+                    // the signer's customer is the caller, whose own findings say it
+                    let runs = (node.id != signer.id).then(|| self.lookups.by_id(node.customer.as_str())).flatten();
+                    if let Some(why) = unscreened(node, self.now).or_else(|| runs.and_then(|customer| unfit(node, &customer))) {
                         remarks.push((FindingCode::ChainUnscreenedNode, why));
                     }
                 }
@@ -429,6 +447,16 @@ fn unscreened(node: &Node, now: UnixSeconds) -> Option<String> {
         Some(screening) if screening.status != ScreeningStatus::Passed => Some(format!("{}: screening {}", node.id, screening.status)),
         Some(screening) => screening.until.filter(|until| *until <= now).map(|until| format!("{}: screened until {until}", node.id)),
     }
+}
+
+/// Why whoever runs a node isn't fit to, whatever the node's own screening says.
+fn unfit(node: &Node, customer: &Customer) -> Option<String> {
+    let why = match (customer.status, customer.ownership()) {
+        (Status::Suspended, _) => "is suspended",
+        (_, Ownership::Restricted) => "is owned from a restricted region",
+        _ => return None,
+    };
+    Some(format!("{}: its customer {} {why}", node.id, customer.id))
 }
 
 /// The beginning of a key's name, which may be long and is the sender's choice.

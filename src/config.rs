@@ -532,6 +532,16 @@ impl Config {
                 "`enforce` makes findings take effect",
             );
         }
+        if self.sources.iter().any(|source| source.place == CredentialPlace::Chain) {
+            let proofs = [FindingCode::ChainInvalid, FindingCode::ChainExpired, FindingCode::ChainReplayed, FindingCode::ChainUnknownNode];
+            for code in proofs.into_iter().filter(|code| *self.policy.action(*code) != Action::Block) {
+                notices.add(
+                    &format!("$.policy.actions.{code}"),
+                    "a signature may name the caller, so whoever sends one that doesn't hold gets in, and is nobody",
+                    "`block`, or take `{\"chain\": true}` out of `identity.sources`",
+                );
+            }
+        }
         if self.disclosure.appeal_url.is_none() {
             notices.add("$.disclosure.appeal_url", "refused callers aren't told where to appeal", "give an address");
         }

@@ -3,6 +3,8 @@
 //! Headers that the node owns are stripped on every path, then set. Every place that a credential was
 //! looked for in is emptied: the reseller's own credential is put in by Envoy's `credential_injector`.
 
+use std::rc::Rc;
+
 use crate::chain::custody::Outgoing;
 use crate::chain::{self, Custody, Presented, Received, Vouched, hops, trail};
 use crate::config::{Config, Convention, CredentialPlace, Upstream};
@@ -112,19 +114,27 @@ impl<'a> Edits<'a> {
 
     /// Sets the tag, and where there is a key the chain and the signature of both.
     fn attest(&mut self, grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream, custody: &mut Custody, tag: String) {
-        let Grounds { presented, received, .. } = grounds;
+        let Grounds { evidence, presented, received, .. } = grounds;
         let Some(signed) = sign(grounds, request, upstream, custody, &tag) else {
             return self.set.push((tag::HEADER, tag.into_bytes()));
         };
-        self.set.push((tag::HEADER, signed.tag.into_bytes()));
-        self.set.push((hops::HEADER, signed.chain.into_bytes()));
+        self.set.push((tag::HEADER, signed.tag.as_bytes().into()));
+        self.set.push((hops::HEADER, signed.chain.as_bytes().into()));
         if let Some(trail) = received.verified().and_then(|verified| trail::onward(&verified.opened, &verified.unproven)) {
             self.set.push((trail::HEADER, trail.into_bytes()));
         }
+        if evidence.lines.signature.is_empty() && evidence.lines.signature_input.is_empty() {
+            self.set.push(("signature-input", signed.signature_input.as_bytes().into()));
+            self.set.push(("signature", signed.signature.as_bytes().into()));
+            return;
+        }
         // other people's signatures stay beside ours
-        let beside = |others: &Option<String>, own: String| others.as_ref().map_or(own.clone(), |others| [others, ", ", &own].concat());
-        self.replace("signature-input", Some(beside(&presented.signatures.signature_input, signed.signature_input).into_bytes()));
-        self.replace("signature", Some(beside(&presented.signatures.signature, signed.signature).into_bytes()));
+        let beside = |others: &Option<String>, own: &str| match others {
+            None => own.as_bytes().to_vec(),
+            Some(others) => [others, ", ", own].concat().into_bytes(),
+        };
+        self.replace("signature-input", Some(beside(&presented.signatures.signature_input, &signed.signature_input)));
+        self.replace("signature", Some(beside(&presented.signatures.signature, &signed.signature)));
     }
 
     fn empty_path(&mut self, config: &Config, request: &Request<'_>) {
@@ -175,12 +185,13 @@ impl<'a> Edits<'a> {
 }
 
 /// Signs tag and chain for the next hop, under the name that it is called by there. `None` without a key that counts now.
-fn sign(grounds: Grounds<'_, '_>, request: &Request<'_>, upstream: &Upstream, custody: &mut Custody, tag: &str) -> Option<Outgoing> {
+fn sign(grounds: Grounds<'_, '_>, request: &Request<'_>, upstream: &Upstream, custody: &mut Custody, tag: &str) -> Option<Rc<Outgoing>> {
     let Grounds { config, customer, received, vouched, now, .. } = grounds;
     if custody.keyring().is_empty() {
         return None;
     }
-    let chain = chain::onward(config, customer.map(|customer| customer.id.as_str()), vouched, received.verified())?;
+    let chain = || chain::onward(config, customer.map(|customer| customer.id.as_str()), vouched, received.verified());
+    let before = received.verified().map_or(&[][..], |verified| &verified.opened.signed.signature);
     let named = upstream.authority.as_ref().map(|authority| authority.as_str().as_bytes());
     let authority = signature::authority(named.unwrap_or(request.first(":authority").unwrap_or_default()))?;
     let message = Message {
@@ -190,7 +201,7 @@ fn sign(grounds: Grounds<'_, '_>, request: &Request<'_>, upstream: &Upstream, cu
         values: &[],
         fields: &[],
     };
-    custody.sign(&config.tag, tag.to_owned(), chain, message, now)
+    custody.sign(&config.tag, tag.to_owned(), (before, &chain), message, now)
 }
 
 /// The request's headers after the edits, as the next hop gets them.

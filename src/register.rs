@@ -460,6 +460,13 @@ impl Register {
             if inline.nodes.iter().take(i).any(|earlier| earlier.id == node.id) {
                 problems.note(&Path::Member(&here, "id"), format!("`{}` stands twice", node.id), None);
             }
+            let keys_at = Path::Member(&here, "keys");
+            for (k, key) in node.keys.iter().enumerate() {
+                let earlier = inline.nodes.iter().take(i).flat_map(|earlier| &earlier.keys).chain(node.keys.iter().take(k));
+                if earlier.into_iter().any(|earlier| earlier.x == key.x) {
+                    problems.wrong(&Path::Element(&keys_at, k), "this key stands twice", "each node has its own keys, each of them once");
+                }
+            }
             check_node(node, &here, problems);
         }
         register.customers = inline.customers.into_iter().map(Rc::new).collect();

@@ -9,6 +9,7 @@
 //! Enter a nonce only once its signature is verified, or anybody can make a node forget.
 
 use std::cmp::Reverse;
+#[cfg(not(target_family = "wasm"))]
 use std::collections::BTreeMap;
 
 use sha2::Digest as _;
@@ -151,9 +152,11 @@ impl Entry {
 }
 
 /// Buckets of one process alone: what the desk and tests use.
+#[cfg(not(target_family = "wasm"))]
 #[derive(Debug, Default)]
 pub struct InMemory(BTreeMap<u16, (Vec<u8>, u32)>);
 
+#[cfg(not(target_family = "wasm"))]
 impl Buckets for InMemory {
     fn get(&mut self, bucket: u16) -> (Vec<u8>, Option<u32>) {
         self.0.get(&bucket).map_or_else(Default::default, |(value, version)| (value.clone(), Some(*version)))

@@ -6,6 +6,7 @@
 //! understood, and may cover more.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use sfv::{BareItem, Dictionary, FieldType as _, InnerList, ListEntry, Parser};
@@ -93,7 +94,7 @@ pub enum Fault {
     Purpose,
     /// What has to be covered, and isn't
     Uncovered(&'static str),
-    /// What is covered, and this node can't see
+    /// What is covered, and this node can't see; the beginning of a long name
     Unseen(String),
     /// The bytes don't verify
     Forged,
@@ -103,6 +104,15 @@ pub enum Fault {
     Expired,
     /// Meant to last longer than is taken
     Long,
+}
+
+/// How many bytes of a component's name, which is the sender's choice, a fault repeats.
+const NAME_AT_MOST: usize = 40;
+
+impl Fault {
+    fn unseen(name: &str, how: &str) -> Self {
+        Self::Unseen([name.get(..NAME_AT_MOST).unwrap_or(name), how].concat())
+    }
 }
 
 impl fmt::Display for Fault {
@@ -137,15 +147,15 @@ impl Signatures {
         let (Some(mut inputs), Some(mut signatures)) = (parse(&input_text), parse(&signature_text)) else {
             return wrong(Fault::Unparsable);
         };
+        let carries_ours = |label: &sfv::Key, entry: Option<&ListEntry>| label.as_str() == LABEL || entry.is_some_and(carries_our_tag);
         let mut labels: Vec<String> = Vec::new();
-        let ours = |(label, entry): (&sfv::Key, &ListEntry)| label.as_str() == LABEL || carries_our_tag(entry);
-        labels.extend(inputs.iter().filter(|member| ours(*member)).map(|(label, _)| label.as_str().to_owned()));
-        if signatures.contains_key(LABEL) && !labels.iter().any(|label| label == LABEL) {
+        labels.extend(inputs.iter().filter(|(label, entry)| carries_ours(label, Some(entry))).map(|(label, _)| label.as_str().to_owned()));
+        if signatures.contains_key(LABEL) && !inputs.contains_key(LABEL) {
             labels.push(LABEL.to_owned());
         }
         let [label] = labels.as_slice() else {
-            inputs.retain(|label, _| !labels.iter().any(|own| own == label.as_str()));
-            signatures.retain(|label, _| !labels.iter().any(|own| own == label.as_str()));
+            signatures.retain(|label, _| !carries_ours(label, inputs.get(label.as_str())));
+            inputs.retain(|label, entry| !carries_ours(label, Some(entry)));
             let ours = (!labels.is_empty()).then_some(Err(Fault::Several));
             return Self { ours, signature_input: inputs.serialize(), signature: signatures.serialize() };
         };
@@ -316,7 +326,7 @@ pub fn sign(
 fn base_of<'c>(components: impl Iterator<Item = &'c str>, params: &str, message: &Message<'_>) -> Result<Vec<u8>, Fault> {
     let mut base = Vec::with_capacity(1_024);
     for component in components {
-        let value = message.value(component).ok_or_else(|| Fault::Unseen(component.to_owned()))?;
+        let value = message.value(component).ok_or_else(|| Fault::unseen(component, ""))?;
         base.push(b'"');
         base.extend_from_slice(component.as_bytes());
         base.extend_from_slice(b"\": ");
@@ -385,18 +395,23 @@ pub fn joined<'a>(lines: &[&'a [u8]]) -> Cow<'a, [u8]> {
     }
 }
 
-/// The members of a list or dictionary as they stand: split at commas that are in no string.
+/// The members of a list or dictionary as they stand: split at commas that are in no string. In a display string
+/// (RFC 9651 3.3.8), which begins by `%"`, a backslash is a character like any other.
 pub fn members(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (mut quoted, mut escaped) = (false, false);
+    let (mut quoted, mut escapes, mut escaped, mut before) = (false, true, false, 0);
     let separate = move |byte: &u8| {
+        let separates = *byte == b',' && !quoted;
         match byte {
             _ if escaped => escaped = false,
-            b'\\' => escaped = quoted,
-            b'"' => quoted = !quoted,
-            b',' => return !quoted,
+            b'\\' => escaped = quoted && escapes,
+            b'"' => {
+                escapes = before != b'%';
+                quoted = !quoted;
+            }
             _ => {}
         }
-        false
+        before = *byte;
+        separates
     };
     text.split(separate).map(<[u8]>::trim_ascii)
 }
@@ -422,13 +437,15 @@ fn carries_our_tag(entry: &ListEntry) -> bool {
 /// The names of what is covered. Parameters of a component (`;sf`, `;req` and such) aren't understood.
 fn components(input: &InnerList) -> Result<Vec<String>, Fault> {
     let mut names: Vec<String> = Vec::with_capacity(input.items.len());
+    // a list of ten thousand fits into a header, and anybody may send one
+    let mut known: BTreeSet<&str> = BTreeSet::new();
     for item in &input.items {
         let name = item.bare_item.as_string().ok_or(Fault::Unparsable)?.as_str();
         if !item.params.is_empty() {
-            return Err(Fault::Unseen([name, " with parameters"].concat()));
+            return Err(Fault::unseen(name, " with parameters"));
         }
         // each once (2.5)
-        if names.iter().any(|known| known == name) {
+        if !known.insert(name) {
             return Err(Fault::Unparsable);
         }
         names.push(name.to_owned());

@@ -302,6 +302,22 @@ fn a_screened_chain_passes_and_is_proven() {
     assert_eq!(chain.matches("prev=").count(), 2);
 }
 
+/// A reseller that this node doesn't serve can't come in behind one that it serves.
+#[test]
+fn an_earlier_hops_customer_counts_too() {
+    for (member, value, why) in [("status", "suspended", "is suspended"), ("ownership", "restricted", "is owned from a restricted region")]
+    {
+        let mut b = customer("b", "reseller");
+        b[member] = json!(value);
+        let nodes = json!([peer("b.example", "b", 1, "request"), peer("a.example", "acme", 2, "request")]);
+        let mut p = node("p.example", "model.p.example", 3, "request", json!([customer("acme", "reseller"), b]), nodes);
+        let passed = p.pass(&carried(), NOW);
+        assert_eq!(passed.codes, [FindingCode::ChainUnscreenedNode]);
+        assert_eq!(passed.evidence, [format!("b.example: its customer b {why}")]);
+        assert!(passed.headers.is_none());
+    }
+}
+
 #[test]
 fn the_same_request_passes_once() {
     let headers = carried();
@@ -413,6 +429,169 @@ fn a_customers_signature_still_expires_and_the_registers_word_counts_each_time()
     let mut other = headers;
     set(&mut other, ":authority", b"gateway.c.example");
     assert_eq!(a.pass(&other, NOW).codes, [FindingCode::ChainInvalid], "opened before, under another name");
+}
+
+/// A hop as a node may sign it that isn't this code: for whom it likes, and when it likes.
+struct Hop<'a> {
+    seed: u8,
+    node: &'a str,
+    customer: &'a str,
+    sent_to: &'a str,
+    times: (u64, u64),
+    nonce: &'a str,
+}
+
+/// A request as the last of these hops sends it, with the trail of the others.
+fn carried_by(hops: &[Hop<'_>]) -> Headers {
+    use sha2::Digest as _;
+    let (mut chain, mut members, mut before) = (String::new(), Vec::<String>::new(), None::<[u8; 64]>);
+    let mut headers = first("sk-nobody");
+    for Hop { seed, node, customer, sent_to, times, nonce } in hops {
+        let tag = format!(r#"node="{node}", customer="{customer}", screening=passed, origin="SG", findings=()"#);
+        chain = match before {
+            None => format!(r#""{node}";customer="{customer}";attest=full"#),
+            Some(before) => {
+                let prev = encoded(&sha2::Sha256::digest(before));
+                format!(r#"{chain}, "{node}";customer="{customer}";attest=partial;prev={prev}"#)
+            }
+        };
+        let values = [("compliance-tag", tag.as_bytes()), ("compliance-chain", chain.as_bytes())];
+        let message = Message { method: b"POST", authority: sent_to, path: b"/v1/messages?beta=true", values: &values, fields: &[] };
+        let times = (UnixSeconds(times.0.try_into().unwrap()), UnixSeconds(times.1.try_into().unwrap()));
+        let keyid = key(*seed).verifying_key().thumbprint();
+        let (params, signature) = waybill::signature::sign(&key(*seed), &keyid, times, nonce, true, &message).unwrap();
+        before = Some(signature);
+        let trail = members.join(", ");
+        let escaped = params.replace('"', "\\\"");
+        members.push(format!(r#"({} {});authority="{sent_to}";params="{escaped}""#, encoded(tag.as_bytes()), encoded(&signature)));
+        headers.retain(|(name, _)| !name.starts_with(b"compliance-") && !name.starts_with(b"signature"));
+        set(&mut headers, ":authority", sent_to.as_bytes());
+        for (name, value) in [
+            ("compliance-tag", tag),
+            ("compliance-chain", chain.clone()),
+            ("compliance-trail", trail),
+            ("signature-input", format!("cmp={params}")),
+            ("signature", format!("cmp={}", encoded(&signature))),
+        ] {
+            headers.push((name.into(), value.into()));
+        }
+    }
+    headers
+}
+
+/// A byte sequence (RFC 9651 3.3.5).
+fn encoded(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    format!(":{}:", base64::engine::general_purpose::STANDARD.encode(bytes))
+}
+
+const B: Hop<'_> = Hop { seed: 1, node: "b.example", customer: "c-9", sent_to: "gateway.a.example", times: (NOW, NOW + 60), nonce: "n-b" };
+const A: Hop<'_> =
+    Hop { seed: 2, node: "a.example", customer: "rb-77", sent_to: "gateway.p.example", times: (NOW, NOW + 60), nonce: "n-a" };
+
+#[test]
+fn an_earlier_nodes_request_vouches_once_however_its_signer_dates_its_own() {
+    let mut p = ingress("request", "request");
+    assert_eq!(p.pass(&carried_by(&[B, A]), NOW).codes, []);
+    for second in NOW + 1..=NOW + 368 {
+        // as early as may be, and as long
+        let created = second.saturating_sub(304).max(NOW);
+        let again = p.pass(&carried_by(&[B, Hop { times: (created, created + 300), nonce: &format!("{second}"), ..A }]), second);
+        assert_eq!(again.codes, [FindingCode::ChainReplayed], "at {second}");
+    }
+    // from then on it is of no use to anybody: what it stands under would have to be older than is taken
+    let late = p.pass(&carried_by(&[B, Hop { times: (NOW + 65, NOW + 365), nonce: "late", ..A }]), NOW + 369);
+    assert_eq!(late.evidence, ["b.example: it was signed at another time than what stands on it"]);
+}
+
+#[test]
+fn nodes_between_that_lie_make_an_earlier_nodes_request_last_no_longer() {
+    let customers = json!([customer("acme", "reseller"), customer("b", "reseller"), customer("c", "reseller")]);
+    let nodes =
+        json!([peer("a.example", "acme", 2, "request"), peer("b.example", "b", 1, "request"), peer("c.example", "c", 4, "request")]);
+    let mut p = node("p.example", "m.example", 3, "request", customers, nodes);
+    let c = || Hop { seed: 4, node: "c.example", sent_to: "gateway.b.example", nonce: "n-c", ..B };
+    assert_eq!(p.pass(&carried_by(&[c(), B, A]), NOW).codes, []);
+    // each holds when the next one signs
+    let (b, a) = ((NOW + 64, NOW + 364), (NOW + 368, NOW + 668));
+    let again = p.pass(&carried_by(&[c(), Hop { times: b, nonce: "n-b2", ..B }, Hop { times: a, nonce: "n-a2", ..A }]), NOW + 668);
+    assert_eq!(again.evidence, ["c.example: it was signed at another time than what stands on it"]);
+}
+
+#[test]
+fn what_was_sent_to_this_node_proves_no_earlier_hop() {
+    let mut p = ingress("request", "request");
+    let direct = || Hop { sent_to: "gateway.p.example", ..B };
+    assert_eq!(p.pass(&carried_by(&[direct()]), NOW).codes, []);
+    // its nonce is remembered only until it has expired, and the next signer may date its own back
+    for (second, times) in [(NOW + 1, (NOW, NOW + 60)), (NOW + 70, (NOW + 60, NOW + 120))] {
+        let passed = p.pass(&carried_by(&[direct(), Hop { times, nonce: &format!("{second}"), ..A }]), second);
+        assert_eq!(passed.evidence, ["b.example: it was sent to this node, not to the next hop"]);
+    }
+}
+
+#[test]
+fn a_replay_uses_up_no_other_nodes_request() {
+    let mut p = ingress("request", "request");
+    assert_eq!(p.pass(&carried_by(&[B, A]), NOW).codes, []);
+    let other = carried_by(&[Hop { nonce: "n-other", ..B }, A]);
+    assert_eq!(p.pass(&other, NOW).evidence, ["signed by a.example, and seen before"]);
+    // the other earlier signature wasn't used up by it
+    assert_eq!(p.pass(&carried_by(&[Hop { nonce: "n-other", ..B }, Hop { nonce: "n-a2", ..A }]), NOW).codes, []);
+}
+
+#[test]
+fn what_was_opened_counts_only_for_the_node_that_has_the_key() {
+    let from_b = edge("customer").pass(&first("sk-c-9"), NOW);
+    let headers = onward(from_b.headers, "gateway.a.example", "SG");
+    let mut a = transit("customer", "request");
+    assert_eq!(a.pass(&headers, NOW).codes, []);
+    // the register is changed: the key is another node's now
+    let nodes = json!([peer("b2.example", "rb-77", 1, "customer"), peer("b.example", "rb-77", 5, "customer")]);
+    a.screen = node("a.example", "gateway.p.example", 2, "request", json!([customer("rb-77", "reseller")]), nodes).screen;
+    assert_eq!(a.pass(&headers, NOW + 1).evidence, ["the last hop is b.example, signed by b2.example"]);
+}
+
+#[test]
+fn the_operator_is_told_where_a_signature_that_doesnt_hold_gets_in() {
+    let mut config = ingress("request", "request").config;
+    let told = |config: &Value| {
+        let screen = Screen::parse(&config.to_string()).unwrap();
+        let paths = screen.config().notices.iter().map(|notice| notice.path.clone());
+        paths.filter(|path| path.contains("chain")).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&config), Vec::<String>::new());
+    config["policy"] = json!({"actions": {"chain.expired": "report", "chain.unproven": "allow"}});
+    assert_eq!(told(&config), ["$.policy.actions.chain.expired"]);
+    config["identity"]["sources"] = json!([{"header": "x-api-key"}]);
+    assert_eq!(told(&config), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_sender_calls_things_doesnt_fill_an_explanation() {
+    let long = "x".repeat(9_000);
+    let mut headers = first("sk-nobody");
+    set(&mut headers, ":authority", b"gateway.p.example");
+    headers.push((b"signature".to_vec(), encoded(&[0; 64]).replacen(':', "cmp=:", 1).into()));
+    headers.push((b"signature-input".to_vec(), format!(r#"cmp=("{long}";sf);alg="ed25519";tag="llm-reseller-compliance""#).into()));
+    let passed = ingress("request", "request").pass(&headers, NOW);
+    assert_eq!(passed.codes, [FindingCode::ChainInvalid]);
+    assert!(passed.evidence[0].len() < 100, "{}", passed.evidence[0].len());
+    for hop in [Hop { node: &long, ..B }, Hop { customer: &long, ..B }] {
+        let passed = ingress("request", "request").pass(&carried_by(&[hop, A]), NOW);
+        assert_eq!(passed.evidence, ["a name in the chain is too long"]);
+    }
+}
+
+#[test]
+fn a_display_string_hides_no_member() {
+    use waybill::signature::members;
+    let whole: [&[u8]; 2] = [br#"a=%"\", b="x, \" y""#, br#"cmp=1;z=%"\\""#];
+    let text = whole.join(&b", "[..]);
+    assert_eq!(members(&text).collect::<Vec<_>>().len(), 3);
+    assert_eq!(members(&text).last(), Some(whole[1]));
+    let both = Signatures::take(&[br#"x=%"\", cmp=("@path"), cmp=("@method")"#], &[b"cmp=:AA==:"]);
+    assert_eq!(both.ours, Some(Err(waybill::signature::Fault::Several)));
 }
 
 // === properties ===

@@ -13,7 +13,9 @@ use crate::config::TagSettings;
 use crate::keyring::Keyring;
 use crate::names::UnixSeconds;
 use crate::register::Binding;
-use crate::replay::{Buckets, Entered, InMemory, Remembered, enter};
+#[cfg(not(target_family = "wasm"))]
+use crate::replay::InMemory;
+use crate::replay::{Buckets, Entered, Remembered, enter};
 use crate::request::Request;
 use crate::signature::{self, LABEL, Message, Signatures, sign};
 
@@ -27,7 +29,7 @@ pub struct Custody {
     /// Whether another one's had to go for it
     forgot: bool,
     opened: Slots<Kept>,
-    signed: Slots<Outgoing>,
+    signed: Slots<Rc<Outgoing>>,
 }
 
 /// Tag and chain with their signature, as they go on.
@@ -120,48 +122,58 @@ impl Custody {
 
     /// Signs tag and chain. `None` where no key counts now.
     ///
+    /// `chain` makes the chain out of what the tag says and of the signature `before`.
+    ///
     /// Bound to the customer, a signature is used again while everything in the tag but `at` stays the same, for
     /// three quarters of its lifetime: whoever receives it last has the rest.
     #[must_use]
-    pub fn sign(&mut self, settings: &TagSettings, tag: String, chain: String, message: Message<'_>, now: UnixSeconds) -> Option<Outgoing> {
+    pub fn sign(
+        &mut self,
+        settings: &TagSettings,
+        tag: String,
+        (before, chain): (&[u8], &dyn Fn() -> Option<String>),
+        message: Message<'_>,
+        now: UnixSeconds,
+    ) -> Option<Rc<Outgoing>> {
         let signer = self.keyring.signing(now)?;
         let lifetime = i64::try_from(settings.lifetime_seconds.0).unwrap_or(0);
         let reused = settings.binding == Binding::Customer;
         let mut place = Vec::new();
         if reused {
             let steady = tag.rsplit_once(", at=").map_or(tag.as_str(), |(steady, _)| steady);
-            place = [steady, "\n", &chain, "\n", message.authority].concat().into_bytes();
+            place = [steady.as_bytes(), b"\n", message.authority.as_bytes(), b"\n", before].concat();
             let left = lifetime.checked_div(4).unwrap_or(0);
-            let fresh = |known: &&Outgoing| {
+            let fresh = |known: &&Rc<Outgoing>| {
                 known.keyid == signer.keyid
                     && known.expires.0.saturating_sub(left) > now.0
                     && known.expires.0.saturating_sub(lifetime) <= now.0
             };
             if let Some(known) = self.signed.get(&place).filter(fresh) {
-                return Some(known.clone());
+                return Some(Rc::clone(known));
             }
         }
-        let nonce = self.nonces.next()?;
+        let (nonce, chain) = (self.nonces.next()?, chain()?);
         let expires = UnixSeconds(now.0.saturating_add(lifetime));
         let values = [("compliance-tag", tag.as_bytes()), ("compliance-chain", chain.as_bytes())];
         let message = Message { values: &values, fields: &[], ..message };
         let (params, signature) = sign(&signer.key, &signer.keyid, (now, expires), &nonce, !reused, &message)?;
-        let outgoing = Outgoing {
+        let outgoing = Rc::new(Outgoing {
             signature_input: [LABEL, "=", &params].concat(),
             signature: [LABEL, "=:", &STANDARD.encode(signature), ":"].concat(),
             keyid: signer.keyid.clone(),
             expires,
             tag,
             chain,
-        };
+        });
         if reused {
-            self.signed.put(place, outgoing.clone());
+            self.signed.put(place, Rc::clone(&outgoing));
         }
         Some(outgoing)
     }
 }
 
 /// The custody of the desk and of tests: nothing to sign with, and nothing seen before.
+#[cfg(not(target_family = "wasm"))]
 impl Default for Custody {
     fn default() -> Self {
         Self::new(Keyring::default(), Box::new(InMemory::default()))
@@ -210,6 +222,9 @@ struct Slots<V>(Vec<Option<(Vec<u8>, V)>>);
 
 /// How many signatures of each direction a worker remembers: some 2 MB where tag and chain are long.
 const SLOTS: usize = 1_024;
+/// How many bytes of tag, chain and the like are remembered at most: twice what a trail of eight hops takes. Whoever signs longer
+/// ones has them verified each time, and fills no memory by them.
+const KEPT_AT_MOST: usize = 16 * 1_024;
 
 impl<V> Default for Slots<V> {
     fn default() -> Self {
@@ -227,6 +242,9 @@ impl<V> Slots<V> {
     }
 
     fn put(&mut self, key: Vec<u8>, value: V) {
+        if key.len() > KEPT_AT_MOST {
+            return;
+        }
         if self.0.is_empty() {
             self.0.resize_with(SLOTS, || None);
         }
@@ -245,4 +263,18 @@ fn place(key: &[u8]) -> usize {
         hash = (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
     usize::try_from(hash >> 40).unwrap_or(0) % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_long_isnt_kept() {
+        let mut slots = Slots::default();
+        for (length, kept) in [(KEPT_AT_MOST, true), (KEPT_AT_MOST + 1, false)] {
+            slots.put(vec![7; length], length);
+            assert_eq!(slots.get(&vec![7; length]).is_some(), kept);
+        }
+    }
 }

@@ -17,6 +17,9 @@ const CUSTOMER: &KeyRef = key_ref("customer");
 const ATTEST: &KeyRef = key_ref("attest");
 const PREV: &KeyRef = key_ref("prev");
 
+/// How many bytes a node's or a customer's name has at most: more than any that a register takes. Events repeat them.
+const NAME_AT_MOST: usize = 256;
+
 /// The SHA-256 of the bytes of a signature.
 pub type Prev = [u8; 32];
 
@@ -62,7 +65,7 @@ pub fn prev_of(signature: &[u8]) -> Prev {
 }
 
 /// Reads a chain and checks its structure: every hop but the first has `prev`, no later one says `full`, no
-/// node stands twice.
+/// node stands twice, no name is longer than names are.
 ///
 /// # Errors
 /// What breaks it.
@@ -93,6 +96,9 @@ pub fn parse(text: &[u8]) -> Result<Vec<Hop>, &'static str> {
         }
         if customer.is_none() && attest != Attest::Gateway {
             return Err("a hop vouches for nobody");
+        }
+        if [Some(node), customer.as_deref()].into_iter().flatten().any(|name| name.len() > NAME_AT_MOST) {
+            return Err("a name in the chain is too long");
         }
         if hops.iter().any(|earlier| earlier.node == node) {
             return Err("a node stands in it twice");

@@ -80,14 +80,14 @@ impl Shown {
     }
 }
 
-/// Reads a trail: what it shows of each hop but the last, the signer's. `skew` and `lifetime`: see [`Input::check_time`].
+/// Reads a trail: what it shows of each hop but the last, the signer's. `fits` says by the name that a member was sent to
+/// and by what was signed whether it can be the proof of an earlier hop.
 pub(super) fn read(
     trail: &[u8],
     chain: &[u8],
     hops: &[Hop],
-    signer: &Signed,
     message: &Message<'_>,
-    (skew, lifetime): (i64, i64),
+    fits: impl Fn(&str, &Input) -> Result<(), &'static str>,
 ) -> Vec<Shown> {
     let earlier = hops.len().saturating_sub(1);
     let all = |shown: fn() -> Shown| (0..earlier).map(|_| shown()).collect();
@@ -104,21 +104,7 @@ pub(super) fn read(
     for (i, (member, text)) in list.iter().zip(texts).enumerate() {
         let (Some(hop), Some(next), Some(cut)) = (hops.get(i), hops.get(i.saturating_add(1)), cuts.get(i)) else { break };
         let chain = chain.get(..*cut).unwrap_or(chain);
-        shown.push(show(member, text, chain, (hop, next), message).unwrap_or_else(Shown::Wrong));
-    }
-    // the signer's own times bound those of the hop before it, and so on
-    let mut later = (signer.input.created, signer.input.expires);
-    for shown in shown.iter_mut().rev() {
-        let Shown::Signature(member) = shown else { continue };
-        let own = (member.signed.input.created, member.signed.input.expires);
-        if own.0.0 > later.1.0.saturating_add(skew) || later.0.0 >= own.1.0.saturating_add(skew) {
-            *shown = Shown::Wrong("it was signed at another time than what stands on it");
-        } else if own.1.0.saturating_sub(own.0.0) > lifetime {
-            // or one signature would prove whatever the next node puts on it, for as long
-            *shown = Shown::Wrong("it is to last longer than this node takes");
-        } else {
-            later = own;
-        }
+        shown.push(show(member, text, chain, (hop, next), message, &fits).unwrap_or_else(Shown::Wrong));
     }
     shown
 }
@@ -129,7 +115,14 @@ fn cuts(chain: &[u8]) -> Vec<usize> {
     signature::members(chain).map(|member| member.as_ptr().addr().saturating_sub(begin).saturating_add(member.len())).collect()
 }
 
-fn show(member: &ListEntry, text: &[u8], chain: &[u8], (hop, next): (&Hop, &Hop), message: &Message<'_>) -> Result<Shown, &'static str> {
+fn show(
+    member: &ListEntry,
+    text: &[u8],
+    chain: &[u8],
+    (hop, next): (&Hop, &Hop),
+    message: &Message<'_>,
+    fits: impl Fn(&str, &Input) -> Result<(), &'static str>,
+) -> Result<Shown, &'static str> {
     let ListEntry::InnerList(list) = member else { return Err("a member of the trail is no list") };
     let (tag, signature) = match list.items.as_slice() {
         [] => return Ok(Shown::Nothing),
@@ -144,6 +137,7 @@ fn show(member: &ListEntry, text: &[u8], chain: &[u8], (hop, next): (&Hop, &Hop)
     let word = |name: &KeyRef| list.params.get(name).and_then(BareItem::as_string).map(|text| text.as_str());
     let (Some(authority), Some(params)) = (word(AUTHORITY), word(PARAMS)) else { return Err("a member of the trail lacks parameters") };
     let input = Input::parse(params).map_err(|_| "its parameters aren't this profile's")?;
+    fits(authority, &input)?;
     let claims = Claims::parse(tag)?;
     if claims.node != hop.node || claims.customer != hop.customer {
         return Err("its tag is another hop's");
