@@ -3,6 +3,8 @@
 //! Each request runs all the loops and is answered with nanoseconds a call, as JSON. What the keeper's callbacks
 //! took goes to the log, a line for each.
 
+mod chain;
+
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use log::warn;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel};
+use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel, MapType};
 use waybill::config::Config;
 use waybill::filter::keeper::{Keeper, TICK};
 use waybill::names::CredentialDigest;
@@ -75,6 +77,10 @@ impl Context for Request {}
 
 impl HttpContext for Request {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        if hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, ":path").ok().flatten().is_some_and(|path| path == b"/chain") {
+            self.send_http_response(200, vec![], Some(chain::measure().as_bytes()));
+            return Action::Pause;
+        }
         let keeper = self.0.borrow();
         let held = keeper.as_ref().map(|keeper| timed("request", || keeper.snapshot()));
         let (status, body) = match held.as_ref().and_then(|held| held.as_ref()) {
