@@ -122,7 +122,7 @@ class Bench:
     def envoy(self, nodes, concurrency=1):
         """An Envoy with a listener for each node; connections are spread evenly over its workers."""
         config = bootstrap.bootstrap(nodes, 1, None)
-        config["static_resources"]["clusters"].append(bootstrap.cluster("snapshots", self.port))
+        config["static_resources"]["clusters"].append(bootstrap.cluster("snapshots", [self.port]))
         for listener in config["static_resources"]["listeners"]:
             listener["connection_balance_config"] = {"exact_balance": {}}
         return Envoy(new_folder(self.folder, "envoy"), config, concurrency)
