@@ -74,7 +74,7 @@ impl Keyring {
                     Err(Mismatch::new("the variable isn't UTF-8 text", "a private JWK, as `waybill keygen` prints it"))
                 }
                 Err(VarError::NotPresent) => {
-                    let help = format!("Envoy hands on only what `vm_config.environment_variables.host_env_keys` names: add `{env}` there");
+                    let help = format!("set it where Envoy starts, and name `{env}` in `vm_config.environment_variables.host_env_keys`");
                     gathered.unset.note(&at, format!("the variable `{env}` isn't set"), Some(help));
                     continue;
                 }

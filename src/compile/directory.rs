@@ -674,7 +674,7 @@ fn check_nodes(nodes: &Each<Node>, customers: &[Customer], origin: &Origin, ids:
             }
             Some(customer) if customer.kind != Kind::Reseller => notices.note(
                 &customer_at,
-                format!("`{}` isn't a reseller, so the chains of its node are never looked at", node.customer),
+                format!("`{}` isn't a reseller, so a chain beside its credential counts for nothing", node.customer),
                 Some("give the customer the kind `reseller`".into()),
             ),
             Some(_) => {}

@@ -29,7 +29,7 @@ pub const VERSION: u16 = 1;
 pub const PREAMBLE: usize = 256;
 /// How much of the preamble is signed, in bytes.
 pub const SIGNED: usize = 192;
-/// The largest head, in bytes: 43 bytes for each of a hundred thousand pages.
+/// The largest head, in bytes: 41 for each of two hundred thousand pages.
 pub const MAX_HEAD: usize = 8 << 20;
 /// The largest page, in bytes.
 pub const MAX_PAGE: usize = 512 << 10;
