@@ -252,8 +252,8 @@ fn written(places: &[u8], holdings: &[(usize, usize, u64)]) -> String {
     serde_json::json!({"entities": entities, "holdings": holdings}).to_string()
 }
 
-/// Shares by iteration of the definition, far too often: `unknown` is what an unknown share counts as.
-fn iterated(places: &[u8], holdings: &[(usize, usize, u64)], unknown: f64) -> Vec<f64> {
+/// Shares by iteration of the definition until nothing changes any more: `unknown` is what an unknown share counts as.
+fn iterated(places: &[u8], holdings: &[(usize, usize, u64)], unknown: f64) -> Option<Vec<f64>> {
     let mut known = vec![0_u64; places.len()];
     let mut held = vec![false; places.len()];
     for (_, of, share) in holdings {
@@ -266,7 +266,7 @@ fn iterated(places: &[u8], holdings: &[(usize, usize, u64)], unknown: f64) -> Ve
         (false, _) => 0.0,
     };
     let mut shares = vec![0.0; places.len()];
-    for _ in 0..20_000 {
+    for _ in 0..200_000 {
         let mut next: Vec<f64> = (0..places.len()).map(base).collect();
         for (owner, of, share) in holdings {
             next[*of] += *share as f64 / 1e4 * shares[*owner];
@@ -276,9 +276,13 @@ fn iterated(places: &[u8], holdings: &[(usize, usize, u64)], unknown: f64) -> Ve
                 *share = 1.0;
             }
         }
+        let change = next.iter().zip(&shares).map(|(after, before): (&f64, &f64)| (after - before).abs()).fold(0.0, f64::max);
         shares = next;
+        if change < 1e-12 {
+            return Some(shares);
+        }
     }
-    shares
+    None
 }
 
 proptest! {
@@ -331,11 +335,11 @@ proptest! {
 fn agrees(places: &[u8], holdings: &[(usize, usize, u64)]) -> Result<(), TestCaseError> {
     let graph = graph(&written(places, holdings)).unwrap();
     let screening = graph.screen(&OwnershipSettings::default(), in_china);
-    let (plain, worst) = (iterated(places, holdings, 0.0), iterated(places, holdings, 1.0));
+    // rings that keep nearly all to themselves don't settle in any time; `a_ring_that_hardly_leaks_is_exact` has one
+    let (Some(plain), Some(worst)) = (iterated(places, holdings, 0.0), iterated(places, holdings, 1.0)) else { return Ok(()) };
     for (i, (plain, worst)) in plain.into_iter().zip(worst).enumerate() {
         let judgement = screening.judge(graph.find(&i.to_string()).unwrap());
         let found = judgement.multiplicative;
-        // 20,000 turns settle all but rings that keep more than 99.9 % to themselves
         prop_assert!((found.share - plain).abs() < 1e-6, "{i}: {} is not {plain}", found.share);
         prop_assert!((found.share_worst - worst).abs() < 1e-6, "{i}: {} is not {worst} in the worst case", found.share_worst);
         prop_assert!(judgement.cascade.basis_points <= judgement.cascade.basis_points_worst);
