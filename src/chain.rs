@@ -193,6 +193,12 @@ impl Verified {
         self.opened.hops.last()
     }
 
+    /// Everyone who carried the request, with why it is only somebody's word; `None` where its signature is proven.
+    pub fn hops(&self) -> impl Iterator<Item = (&Hop, Option<&str>)> {
+        let why = |i: usize| self.unproven.get(i).and_then(Option::as_deref); // the signer, who comes last, has no entry
+        self.opened.hops.iter().enumerate().map(move |(i, hop)| (hop, why(i)))
+    }
+
     /// Earlier hops whose own signature is proven, with what was shown of each.
     fn proven(&self) -> impl Iterator<Item = (&Hop, &Shown)> {
         let earlier = self.opened.hops.iter().zip(&self.opened.shown).zip(&self.unproven);
@@ -419,13 +425,15 @@ impl Judge<'_, '_> {
             }
         }
         let silent = opened.hops.iter().find(|hop| hop.attest == Attest::Gateway);
-        if let Some(hop) = silent {
-            let why = format!("{} doesn't vouch for what came before it", hop.node);
-            remarks.push((FindingCode::ChainIncomplete, why));
-        } else if opened.claims.chain == Some(Attest::Gateway) {
-            let why = format!("{} says that the chain is worth no more than `gateway`", opened.claims.node);
-            remarks.push((FindingCode::ChainIncomplete, why));
-        }
+        let incomplete = match silent {
+            Some(hop) => Some(format!("{} doesn't vouch for what came before it", hop.node)),
+            None if opened.claims.chain == Some(Attest::Gateway) => {
+                Some(format!("{} says that the chain is worth no more than `gateway`", opened.claims.node))
+            }
+            None => None,
+        };
+        let is_complete = incomplete.is_none();
+        remarks.extend(incomplete.map(|why| (FindingCode::ChainIncomplete, why)));
         let lookup = |keyid: &str| self.lookups.nodes().and_then(|nodes| nodes.by_thumbprint(keyid));
         let unproven = trail::judge(&opened, lookup);
         let mut words: Vec<&str> = unproven.iter().flatten().map(String::as_str).collect();
@@ -435,7 +443,7 @@ impl Judge<'_, '_> {
         }
         let failed = opened.shown.iter().zip(&unproven).any(|(shown, unproven)| shown.is_there() && unproven.is_some());
         let first = opened.hops.first().map_or(Attest::Gateway, |hop| hop.attest);
-        let worth = if silent.is_some() || failed || opened.claims.chain == Some(Attest::Gateway) { Attest::Gateway } else { first };
+        let worth = if is_complete && !failed { first } else { Attest::Gateway };
         Verified { customer: signer.customer.to_string(), opened, remarks, unproven, worth }
     }
 }

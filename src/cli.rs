@@ -38,7 +38,7 @@ enum Verb {
     /// Compile a register of files into one signed snapshot
     Compile(compile::Arguments),
     /// Decide one request on the desk: evidence, findings, verdict, headers
-    Explain(explain::Arguments),
+    Explain(input::Arguments),
     /// Show what is in a snapshot, and look an address, a credential or a customer up in it
     Inspect(inspect::Arguments),
     /// Make a key for a node or for signing snapshots, or a credential for a customer
@@ -52,7 +52,7 @@ enum Verb {
     /// Say whether a company is owned from a restricted region, and through whom
     Screen(screen::Arguments),
     /// Verify a captured request's tag, chain and trail: what holds, what doesn't, and why
-    VerifyTag(verify_tag::Arguments),
+    VerifyTag(input::Arguments),
 }
 
 /// Why a verb gave up.

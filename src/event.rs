@@ -143,12 +143,11 @@ impl Line {
         };
         self.text("chain", verified.worth.as_str());
         self.raw(",\"hops\":[");
-        for (i, hop) in verified.opened.hops.iter().enumerate() {
+        for (i, (hop, unproven)) in verified.hops().enumerate() {
             self.raw(if i > 0 { ",{\"node\":" } else { "{\"node\":" }).string(&hop.node);
             self.optional("customer", hop.customer.as_deref());
             self.text("attest", hop.attest.as_str());
-            let proven = verified.unproven.get(i).is_none_or(Option::is_none);
-            self.raw(if proven { ",\"proven\":true}" } else { ",\"proven\":false}" });
+            self.raw(if unproven.is_none() { ",\"proven\":true}" } else { ",\"proven\":false}" });
         }
         self.raw("]");
     }

@@ -201,7 +201,7 @@ fn sign(grounds: Grounds<'_, '_>, request: &Request<'_>, upstream: &Upstream, cu
         values: &[],
         fields: &[],
     };
-    custody.sign(&config.tag, tag.to_owned(), (before, &chain), message, now)
+    custody.sign(&config.tag, tag, (before, &chain), message, now)
 }
 
 /// The request's headers after the edits, as the next hop gets them.

@@ -197,11 +197,7 @@ impl Input {
     /// # Errors
     /// What this profile asks for and isn't there.
     pub fn parse(params: &str) -> Result<Self, Fault> {
-        let list: sfv::List = Parser::new(params).parse().map_err(|_| Fault::Unparsable)?;
-        match list.as_slice() {
-            [ListEntry::InnerList(input)] => Self::read(input),
-            _ => Err(Fault::Unparsable),
-        }
+        Self::read(&inner_list(params)?)
     }
 
     fn read(input: &InnerList) -> Result<Self, Fault> {
@@ -282,10 +278,9 @@ impl Input {
 /// # Errors
 /// [`Fault::Unparsable`], [`Fault::Unseen`].
 pub fn base(params: &str, message: &Message<'_>) -> Result<Vec<u8>, Fault> {
-    let list: sfv::List = Parser::new(params).parse().map_err(|_| Fault::Unparsable)?;
-    let [ListEntry::InnerList(input)] = list.as_slice() else { return Err(Fault::Unparsable) };
-    let params = serialized(input).ok_or(Fault::Unparsable)?;
-    base_of(components(input)?.iter().map(String::as_str), &params, message)
+    let input = inner_list(params)?;
+    let params = serialized(&input).ok_or(Fault::Unparsable)?;
+    base_of(components(&input)?.iter().map(String::as_str), &params, message)
 }
 
 /// Signs a message: `Signature-Input`'s parameters in the order that design and documents show, and the signature.
@@ -424,6 +419,15 @@ fn key(member: &[u8]) -> &[u8] {
 
 fn parse(text: &[u8]) -> Option<Dictionary> {
     Parser::new(text).parse().ok()
+}
+
+/// `@signature-params` by themselves: the one member of a list.
+fn inner_list(params: &str) -> Result<InnerList, Fault> {
+    let list: sfv::List = Parser::new(params).parse().map_err(|_| Fault::Unparsable)?;
+    match <[ListEntry; 1]>::try_from(list) {
+        Ok([ListEntry::InnerList(input)]) => Ok(input),
+        _ => Err(Fault::Unparsable),
+    }
 }
 
 fn carries_our_tag(entry: &ListEntry) -> bool {

@@ -130,7 +130,7 @@ impl Custody {
     pub fn sign(
         &mut self,
         settings: &TagSettings,
-        tag: String,
+        tag: &str,
         (before, chain): (&[u8], &dyn Fn() -> Option<String>),
         message: Message<'_>,
         now: UnixSeconds,
@@ -140,7 +140,7 @@ impl Custody {
         let reused = settings.binding == Binding::Customer;
         let mut place = Vec::new();
         if reused {
-            let steady = tag.rsplit_once(", at=").map_or(tag.as_str(), |(steady, _)| steady);
+            let steady = tag.rsplit_once(", at=").map_or(tag, |(steady, _)| steady);
             place = [steady.as_bytes(), b"\n", message.authority.as_bytes(), b"\n", before].concat();
             let left = lifetime.checked_div(4).unwrap_or(0);
             let fresh = |known: &&Rc<Outgoing>| {
@@ -162,7 +162,7 @@ impl Custody {
             signature: [LABEL, "=:", &STANDARD.encode(signature), ":"].concat(),
             keyid: signer.keyid.clone(),
             expires,
-            tag,
+            tag: tag.to_owned(),
             chain,
         });
         if reused {

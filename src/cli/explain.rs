@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::input::{Input, Loaded};
+use super::input::{Arguments, Loaded};
+use super::verify_tag::hops_as_json;
 use super::{Failure, complain, print};
 use crate::capture::text_or_hex;
 use crate::chain::{Custody, Received};
@@ -17,17 +18,8 @@ use crate::replay::InMemory;
 use crate::request::Request;
 use crate::screen::Decision;
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    input: Input,
-    /// Print JSON for machines
-    #[arg(long)]
-    json: bool,
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Loaded { screen, request: owned, snapshot } = arguments.input.load()?;
+    let Loaded { screen, request: owned, snapshot } = arguments.load()?;
     let request = owned.request();
     let gathered = Keyring::gather(&screen.config().tag, &|name| std::env::var(name));
     if let Some(problem) = gathered.wrong.iter().next() {
@@ -92,11 +84,7 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
 /// What a verified chain is worth, and who stands in it.
 fn chain(received: &Received) -> Value {
     let Some(verified) = received.verified() else { return Value::Null };
-    let hops = verified.opened.hops.iter().enumerate().map(|(i, hop)| {
-        let unproven = verified.unproven.get(i).cloned().flatten();
-        json!({"node": hop.node, "customer": hop.customer, "attest": hop.attest, "proven": unproven.is_none(), "why": unproven})
-    });
-    json!({"worth": verified.worth, "hops": hops.collect::<Vec<_>>()})
+    json!({"worth": verified.worth, "hops": hops_as_json(verified)})
 }
 
 /// The same for a person.
@@ -140,9 +128,8 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
     if let Some(verified) = decision.received.verified() {
         line(&mut out, "reseller's own", &country(decision.geography.via))?;
         line(&mut out, "chain", &format!("worth {}", verified.worth))?;
-        for (i, hop) in verified.opened.hops.iter().enumerate() {
+        for (hop, unproven) in verified.hops() {
             let customer = hop.customer.as_deref().unwrap_or("nobody it knows");
-            let unproven = verified.unproven.get(i).cloned().flatten();
             let proof = unproven.map_or_else(|| "its signature verifies".to_owned(), |why| format!("not proven: {why}"));
             line(&mut out, "", &format!("{} for {customer}, {}: {proof}", hop.node, hop.attest))?;
         }

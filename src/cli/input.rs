@@ -7,9 +7,9 @@ use crate::capture::{Captured, Owned};
 use crate::screen::Screen;
 use crate::snapshot::Snapshot;
 
-/// A request and what it is judged by, as options of a verb.
+/// A request, what it is judged by, and how the verb prints.
 #[derive(Debug, clap::Args)]
-pub(super) struct Input {
+pub(super) struct Arguments {
     /// The configuration: bare JSON, or the Envoy file that holds it
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -28,6 +28,9 @@ pub(super) struct Input {
     /// When the request came (RFC 3339), in place of the file's
     #[arg(long, value_name = "TIME")]
     time: Option<String>,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// The same, read.
@@ -37,7 +40,7 @@ pub(super) struct Loaded {
     pub(super) snapshot: Option<Snapshot>,
 }
 
-impl Input {
+impl Arguments {
     pub(super) fn load(&self) -> Result<Loaded, Failure> {
         let at = |path: &PathBuf, Failure(message)| Failure(format!("{}: {message}", path.display()));
         let text = read(&self.config).and_then(|text| super::check::configuration(&text, self.filter));

@@ -7,29 +7,20 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::input::{Input, Loaded};
+use super::input::{Arguments, Loaded};
 use super::{Failure, print};
-use crate::chain::hops::{Claims, Hop};
+use crate::chain::hops::Claims;
 use crate::chain::{Custody, Judge, Presented, Verified};
 use crate::evidence::Evidence;
 use crate::finding::FindingCode;
 use crate::lookups::Lookups;
 use crate::names::UnixSeconds;
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    input: Input,
-    /// Print JSON for machines
-    #[arg(long)]
-    json: bool,
-}
-
 /// What doesn't hold: a finding's code and why.
 type Against = (FindingCode, String);
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Loaded { screen, request, snapshot } = arguments.input.load()?;
+    let Loaded { screen, request, snapshot } = arguments.load()?;
     let request = request.request();
     let now = request.time.seconds();
     let config = screen.config();
@@ -56,10 +47,11 @@ fn against((code, why): &Against) -> Value {
     json!({"code": code, "why": why})
 }
 
-/// Each hop with why it is only somebody's word; `None` where it was proven.
-fn hops(verified: &Verified) -> impl Iterator<Item = (&Hop, Option<&str>)> {
-    let why = |i: usize| verified.unproven.get(i).and_then(Option::as_deref);
-    verified.opened.hops.iter().enumerate().map(move |(i, hop)| (hop, why(i)))
+/// Who stands in a chain, and whether each is proven.
+pub(super) fn hops_as_json(verified: &Verified) -> Vec<Value> {
+    let hops = verified.hops();
+    hops.map(|(hop, why)| json!({"node": hop.node, "customer": hop.customer, "attest": hop.attest, "proven": why.is_none(), "why": why}))
+        .collect()
 }
 
 fn as_json(verified: &Result<Verified, Against>) -> Value {
@@ -68,8 +60,6 @@ fn as_json(verified: &Result<Verified, Against>) -> Value {
         Ok(verified) => verified,
     };
     let input = &verified.opened.signed.input;
-    let hops = hops(verified)
-        .map(|(hop, why)| json!({"node": hop.node, "customer": hop.customer, "attest": hop.attest, "proven": why.is_none(), "why": why}));
     let Claims { node, customer, screening, until, user, origin, chain, findings } = &verified.opened.claims;
     json!({
         "holds": verified.remarks.is_empty(),
@@ -79,7 +69,7 @@ fn as_json(verified: &Result<Verified, Against>) -> Value {
             "authority": verified.opened.authority, "binding": if verified.opened.bound { "request" } else { "customer" },
         },
         "worth": verified.worth,
-        "hops": hops.collect::<Vec<_>>(),
+        "hops": hops_as_json(verified),
         "tag": {
             "node": node, "customer": customer, "screening": screening, "until": until.map(|until| until.to_string()),
             "user": user.map(|place| place.to_string()), "origin": origin.map(|place| place.to_string()), "chain": chain, "findings": findings,
@@ -118,7 +108,7 @@ fn as_text(verified: &Result<Verified, Against>, now: UnixSeconds) -> Result<Str
 
     writeln!(out, "Chain      worth {}", verified.worth)?;
     let last = opened.hops.len().saturating_sub(1);
-    for (i, (hop, why)) in hops(verified).enumerate() {
+    for (i, (hop, why)) in verified.hops().enumerate() {
         let proof = match why {
             Some(why) => format!("NOT PROVEN, only the next hop's word: {}", why.strip_prefix(&format!("{}: ", hop.node)).unwrap_or(why)),
             None if i == last => "signed this request".to_owned(),

@@ -20,7 +20,7 @@ import wire  # noqa: E402
 from bootstrap import Node  # noqa: E402
 from chains import Key, carried  # noqa: E402
 from harness import ENVOY, FILTER, Lab, configuration, node  # noqa: E402
-from load import cpu_seconds, expect, h2load, require  # noqa: E402
+from load import cpu_seconds, expect, h2load, interleaved, require  # noqa: E402
 from request import CONNECTIONS, HEADERS  # noqa: E402
 
 SPEED = os.environ.get("SPEED", "")
@@ -47,7 +47,7 @@ def main():
         node(VERIFIED, behind_a_reseller(tag=signing), **signs),
     ]
     with tempfile.TemporaryDirectory() as folder, wire.Upstream() as upstream, Lab(Path(folder), nodes, upstream, None) as lab:
-        print(f"{in_v8()}\n\n{table(measure(lab))}")
+        print(f"{in_v8()}\n\n{table(interleaved(ROUNDS, lab, load, WARM_UP, REQUESTS))}")
 
 
 def in_v8():
@@ -70,17 +70,6 @@ def behind_a_reseller(**changes):
     peer = {"id": PEER["p"]["node"], "customer": customer["id"], "keys": [Key(5).public_jwk()], "binding": "customer"}
     register = {"customers": [{**customer, "kind": "reseller"}], "nodes": [{**peer, "screening": customer["screening"]}]}
     return {**config, "register": register}
-
-
-def measure(lab):
-    rounds = {name: [] for name in lab.nodes}
-    for name in lab.nodes:
-        load(lab, name, WARM_UP)
-    for number in range(ROUNDS):
-        print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
-        for name in lab.nodes:
-            rounds[name].append(load(lab, name, REQUESTS))
-    return rounds
 
 
 def load(lab, name, requests):

@@ -34,3 +34,15 @@ def expect(load, answers):
     printed = load.communicate()[0]
     if load.returncode or answers not in printed:
         sys.exit(f"not all requests were answered as expected ({answers}):\n{printed}")
+
+
+def interleaved(rounds, lab, load, warm_up, requests):
+    """What `load` measures of each listener in each round: in turn, so that a busy moment of the machine hits them alike."""
+    measured = {name: [] for name in lab.nodes}
+    for name in lab.nodes:
+        load(lab, name, warm_up)
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+        for name in lab.nodes:
+            measured[name].append(load(lab, name, requests))
+    return measured

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "envoy"))
 import wire  # noqa: E402
 from bootstrap import Node  # noqa: E402
 from harness import ENVOY, FILTER, KEY, Lab, configuration, node  # noqa: E402
-from load import cpu_seconds, expect, h2load, require  # noqa: E402
+from load import cpu_seconds, expect, h2load, interleaved, require  # noqa: E402
 
 NOOP = os.environ.get("NOOP", "")
 ROUNDS = 7
@@ -67,19 +67,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder, wire.Upstream() as upstream:
         folder = Path(folder)
         with Lab(folder, nodes, upstream, None) as lab:
-            print(table(measure(lab)))
-
-
-def measure(lab):
-    """Rounds over all listeners, interleaved, so that a busy moment of the machine hits them alike."""
-    rounds = {name: [] for name in lab.nodes}
-    for name in lab.nodes:
-        load(lab, name, WARM_UP)
-    for number in range(ROUNDS):
-        print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
-        for name in lab.nodes:
-            rounds[name].append(load(lab, name, REQUESTS))
-    return rounds
+            print(table(interleaved(ROUNDS, lab, load, WARM_UP, REQUESTS)))
 
 
 def load(lab, name, requests):
