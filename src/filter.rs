@@ -2,7 +2,7 @@
 //!
 //! [`root`] takes a configuration when Envoy has one; [`http`] takes a request, has it decided by the
 //! pure core, and does what the outcome says; [`keeper`] keeps the snapshot that it is decided by;
-//! [`replays`] keeps the nonces that passed. None decides anything itself.
+//! [`replays`] keeps the nonces that passed, both in what all workers [share](shared). None decides anything itself.
 
 pub mod host;
 pub mod http;
@@ -11,3 +11,4 @@ pub mod node;
 pub mod replays;
 #[cfg(feature = "entry")]
 pub mod root;
+pub mod shared;

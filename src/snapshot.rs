@@ -97,19 +97,11 @@ impl Snapshot {
     /// # Errors
     /// What breaks the format from one page to the next, or that pages are gone.
     pub fn new(preamble: Preamble, head: Head, pages: Box<dyn Pages>, before: Option<Self>) -> Result<Self, Refused> {
-        let mut kept = before.map(|before| before.into_pages(&head)).unwrap_or_default();
-        let mut take = |number: usize| Some(kept.swap_remove(kept.iter().position(|(kept, _)| *kept == number)?).1);
-        let addresses = AddressTable::new(&head, |number| take(number).or_else(|| pages.page(number)))?;
+        let before = before.map(|before| (before.addresses, before.head));
+        let addresses = AddressTable::new(&head, before, |number| pages.page(number))?;
         let nodes = nodes::read(&head, |number| pages.page(number))?;
         let buckets = head.of_kind(PageKind::Customers).len();
         Ok(Self { preamble, head, addresses, nodes, pages, bucket_bits: buckets.trailing_zeros(), seen: RefCell::default() })
-    }
-
-    /// The pages of its table that stand at the same place in the next snapshot, by their numbers there.
-    fn into_pages(self, next: &Head) -> Vec<(usize, Vec<u8>)> {
-        let pages = self.addresses.into_pages().enumerate();
-        let same = |number: usize| next.twin(&self.head, number);
-        pages.filter_map(|(number, page)| Some((same(number)?, page))).collect()
     }
 
     /// Its sequence.

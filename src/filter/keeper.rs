@@ -1,7 +1,7 @@
 //! Keeps the current snapshot: fetched by one VM for all, held by each worker, moved on between requests.
 //!
 //! What all VMs share lies in the host's shared data, under names that carry the node and the source:
-//! `…stamp` (a few bytes that change with each snapshot), `…current` (preamble, head and slots), `…page.<slot>`
+//! `…stamp` (a few bytes that change with each snapshot), `…current` (preamble, head and slots), `…<slot>` (a page)
 //! and `…lease` (which VM fetches, and until when). Keys are never freed by the host, so their number is
 //! bounded by the largest snapshot there was.
 
@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use log::{error, info, warn};
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{Bytes, MapType, MetricType};
+use proxy_wasm::types::{MapType, MetricType};
 
-use super::host;
+use super::{host, shared};
 use crate::config::{Config, SnapshotSettings};
 use crate::key::VerifyingKey;
 use crate::names::UnixSeconds;
@@ -86,7 +86,8 @@ impl Keeper {
     #[must_use]
     pub fn new(config: &Config) -> Option<Self> {
         let settings = config.snapshot.clone()?;
-        let prefix = format!("waybill {} {} {}{} ", config.node.id, settings.cluster, settings.authority, settings.path);
+        let source = format!("{} {} {}{}", config.node.id, settings.cluster, settings.authority, settings.path);
+        let prefix = shared::prefix("s1", &source);
         let name = |what: &str| format!("{prefix}{what}");
         let names = Names { stamp: name("stamp"), current: name("current"), lease: name("lease"), prefix };
         let metric = |kind, name: &str| hostcalls::define_metric(kind, name).unwrap_or(0);
@@ -116,10 +117,6 @@ impl Keeper {
             newest.push((keeper.names.prefix.clone(), keeper.owner));
             before
         });
-        // compare-and-swap on an absent key always succeeds: the lease must be there before anybody bids for it
-        if get(&keeper.names.lease).0.is_none() && !set(&keeper.names.lease, &[0; 16], None) {
-            error!("waybill: the host keeps no shared data");
-        }
         let lease = keeper.lease();
         if before == Some(lease.owner) {
             // what this replaces doesn't fetch any more: without its lease nobody would until that runs out
@@ -229,11 +226,11 @@ impl Keeper {
 
     /// Looks whether another snapshot became the current one.
     fn look(&self) {
-        let stamp = get(&self.names.stamp).0.unwrap_or_default();
+        let stamp = shared::get(&self.names.stamp).0.unwrap_or_default();
         if *self.stamp.borrow() == stamp {
             return;
         }
-        let current = get(&self.names.current).0;
+        let current = shared::get(&self.names.current).0;
         let known = current.and_then(|current| Preamble::parse(current.get(..PREAMBLE)?, |key| self.trusts(key)).ok());
         if let Some(preamble) = &known {
             gauge(self.metrics.sequence, preamble.sequence);
@@ -249,7 +246,7 @@ impl Keeper {
             return;
         }
         self.held_stamp.replace(self.stamp.borrow().clone());
-        let Some(stored) = get(&self.names.current).0 else { return };
+        let Some(stored) = shared::get(&self.names.current).0 else { return };
         let before = self.held.take();
         let pages = |current: &Current| {
             let places = current.head.pages.iter().zip(&current.slots).map(|(page, slot)| (*slot, mark(&page.digest))).collect();
@@ -306,11 +303,11 @@ impl Keeper {
     /// Bids for the lease, unless another did since it was read.
     fn bid(&self, until: u64, version: Option<u32>) -> bool {
         let bid = [self.owner.to_le_bytes(), until.to_le_bytes()].concat();
-        set(&self.names.lease, &bid, version)
+        shared::swap(&self.names.lease, &bid, version)
     }
 
     fn lease(&self) -> Lease {
-        let (lease, version) = get(&self.names.lease);
+        let (lease, version) = shared::get(&self.names.lease);
         let lease = lease.unwrap_or_default();
         let number = |at: usize| lease.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes));
         Lease { owner: number(0), until: number(8), version }
@@ -366,7 +363,7 @@ struct SharedPages {
 impl Pages for SharedPages {
     fn page(&self, number: usize) -> Option<Vec<u8>> {
         let (slot, mark) = self.places.get(number)?;
-        let page = get(&self.names.page(*slot)).0.and_then(|stored| unmarked(stored, *mark));
+        let page = shared::get(&self.names.page(*slot)).0.and_then(|stored| unmarked(stored, *mark));
         if page.is_none() {
             self.gone.set(true);
         }
@@ -378,43 +375,32 @@ struct SharedStore<'a>(&'a Names);
 
 impl Store for SharedStore<'_> {
     fn put_page(&mut self, slot: u32, page: &SharedPage<'_>) -> bool {
-        set(&self.0.page(slot), &page.stored(), None)
+        shared::set(&self.0.page(slot), &page.stored())
     }
 
     fn reserve(&mut self, slot: u32) {
-        let name = self.0.page(slot);
-        if get(&name).0.is_none() && !set(&name, &[], None) {
-            warn!("waybill: the host keeps no shared data");
-        }
+        let _is_there = shared::swap(&self.0.page(slot), &[], None);
     }
 
     fn page(&self, slot: u32) -> Option<Vec<u8>> {
-        get(&self.0.page(slot)).0
+        shared::get(&self.0.page(slot)).0
     }
 
     fn current(&self) -> Option<Vec<u8>> {
-        get(&self.0.current).0
+        shared::get(&self.0.current).0
     }
 
     fn publish(&mut self, current: &[u8], sequence: u64) -> bool {
         // the stamp comes last: whoever sees it finds the snapshot. Two VMs that publish at once differ in it
         let stamp = [sequence.to_le_bytes(), getrandom::u64().unwrap_or(0).to_le_bytes()].concat();
-        set(&self.0.current, current, None) && set(&self.0.stamp, &stamp, None)
+        shared::set(&self.0.current, current) && shared::set(&self.0.stamp, &stamp)
     }
 }
 
 impl Names {
     fn page(&self, slot: u32) -> String {
-        format!("{}page.{slot}", self.prefix)
+        format!("{}{slot:x}", self.prefix)
     }
-}
-
-fn get(name: &str) -> (Option<Bytes>, Option<u32>) {
-    hostcalls::get_shared_data(name).unwrap_or((None, None))
-}
-
-fn set(name: &str, value: &[u8], version: Option<u32>) -> bool {
-    hostcalls::set_shared_data(name, Some(value), version).is_ok()
 }
 
 fn gauge(id: u32, value: u64) {

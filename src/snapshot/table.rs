@@ -77,18 +77,70 @@ struct RunPage<K> {
 /// How many rows share a sample: half a kilobyte.
 const STRIDE: usize = 64;
 
+/// Pages that stay from one table to the next, with their places in the next.
+#[derive(Default)]
+struct Kept {
+    facts: Twins<Vec<u8>>,
+    v4: Twins<RunPage<u32>>,
+    v6: Twins<RunPage<u64>>,
+    v6_fine: Twins<RunPage<u128>>,
+}
+
+type Twins<P> = Vec<(usize, P)>;
+
+/// Those of a kind's pages that stand at the same place in `head` as in `other`, by their numbers in `head`, ascending.
+fn twins<P>(head: &Head, other: &Head, kind: PageKind, pages: Vec<P>) -> Twins<P> {
+    pages.into_iter().zip(other.of_kind(kind)).filter_map(|(page, number)| Some((head.twin(other, number)?, page))).collect()
+}
+
+/// The pages of a kind: those that were kept, and the others read.
+fn load<P>(
+    head: &Head,
+    kind: PageKind,
+    kept: Twins<P>,
+    read: &mut impl FnMut(usize) -> Option<Vec<u8>>,
+    made: impl Fn(Vec<u8>) -> P,
+) -> Result<Vec<P>, Refused> {
+    let mut kept = kept.into_iter().peekable();
+    let numbers = head.of_kind(kind);
+    numbers
+        .map(|number| match kept.next_if(|(twin, _)| *twin == number) {
+            Some((_, page)) => Ok(page),
+            None => read(number).map(&made).ok_or(Refused::Page(number, "it is gone")),
+        })
+        .collect()
+}
+
+impl<K> RunPage<K> {
+    fn new<const WIDTH: usize>(bytes: Vec<u8>) -> Self
+    where
+        [u8; WIDTH]: Row<Key = K>,
+    {
+        Self { samples: bytes.as_chunks::<WIDTH>().0.iter().step_by(STRIDE).map(Row::key).collect(), bytes }
+    }
+}
+
 impl AddressTable {
-    /// Puts pages together, which `page` gives by number, each verified by itself; checks that their order goes on from one to the next.
+    /// Puts pages together, which `page` gives by number, each verified by itself; checks that their order goes on from one to the
+    /// next. Those that the table before has too are taken over, and its others are free before the first new one is read.
     ///
     /// # Errors
     /// What breaks the format.
-    pub fn new(head: &Head, mut page: impl FnMut(usize) -> Option<Vec<u8>>) -> Result<Self, Refused> {
-        let mut load = |kind| {
-            let numbers = head.of_kind(kind);
-            numbers.map(|number| page(number).ok_or(Refused::Page(number, "it is gone"))).collect::<Result<Vec<_>, Refused>>()
-        };
-        let facts = load(PageKind::Facts)?;
-        let (v4, v6, v6_fine) = (load(PageKind::V4)?, load(PageKind::V6)?, load(PageKind::V6Fine)?);
+    pub fn new(head: &Head, before: Option<(Self, Head)>, mut page: impl FnMut(usize) -> Option<Vec<u8>>) -> Result<Self, Refused> {
+        let mut kept = Kept::default();
+        if let Some((before, other)) = before {
+            kept = Kept {
+                facts: twins(head, &other, PageKind::Facts, before.facts),
+                v4: twins(head, &other, PageKind::V4, before.v4.pages),
+                v6: twins(head, &other, PageKind::V6, before.v6.pages),
+                v6_fine: twins(head, &other, PageKind::V6Fine, before.v6_fine.pages),
+            };
+        }
+        let page = &mut page;
+        let facts = load(head, PageKind::Facts, kept.facts, page, |bytes| bytes)?;
+        let v4 = load(head, PageKind::V4, kept.v4, page, RunPage::new::<V4_ROW>)?;
+        let v6 = load(head, PageKind::V6, kept.v6, page, RunPage::new::<V6_ROW>)?;
+        let v6_fine = load(head, PageKind::V6Fine, kept.v6_fine, page, RunPage::new::<V6_FINE_ROW>)?;
         let first = |kind| head.of_kind(kind).start;
         let sources = &head.contents.sources;
         let countries: Vec<(String, Role)> =
@@ -129,11 +181,6 @@ impl AddressTable {
         let begin = row.checked_mul(self.facts_width)?;
         let row = self.facts.get(page)?.get(begin..begin.checked_add(self.facts_width)?)?;
         Some(FactsRow { table: self, row })
-    }
-
-    /// Its pages, in the order of the file.
-    pub(super) fn into_pages(self) -> impl Iterator<Item = Vec<u8>> {
-        self.facts.into_iter().chain(self.v4.into_pages()).chain(self.v6.into_pages()).chain(self.v6_fine.into_pages())
     }
 
     /// How many bytes it holds.
@@ -184,14 +231,12 @@ impl<const WIDTH: usize> Runs<WIDTH>
 where
     [u8; WIDTH]: Row,
 {
-    fn new(pages: Vec<Vec<u8>>, number: usize) -> Result<Self, Refused> {
+    fn new(pages: Vec<RunPage<Key<WIDTH>>>, number: usize) -> Result<Self, Refused> {
         let mut firsts = Vec::with_capacity(pages.len());
         let mut last = None;
         for (page, number) in pages.iter().zip(number..) {
-            firsts.push(Self::goes_on(page, number, &mut last)?);
+            firsts.push(Self::goes_on(&page.bytes, number, &mut last)?);
         }
-        let samples = |page: &[u8]| page.as_chunks::<WIDTH>().0.iter().step_by(STRIDE).map(Row::key).collect();
-        let pages = pages.into_iter().map(|bytes| RunPage { samples: samples(&bytes), bytes }).collect();
         Ok(Self { firsts, pages })
     }
 
@@ -203,10 +248,6 @@ where
             return Err(Refused::Page(number, "its addresses don't go on from the page before"));
         }
         Ok(first.key())
-    }
-
-    fn into_pages(self) -> impl Iterator<Item = Vec<u8>> {
-        self.pages.into_iter().map(|page| page.bytes)
     }
 
     fn size(&self) -> usize {
