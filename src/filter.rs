@@ -9,6 +9,5 @@ pub mod http;
 pub mod keeper;
 pub mod node;
 pub mod replays;
-#[cfg(feature = "entry")]
 pub mod root;
 pub mod shared;

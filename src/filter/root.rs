@@ -6,7 +6,7 @@ use std::rc::Rc;
 use log::{error, info, warn};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{ContextType, LogLevel};
+use proxy_wasm::types::ContextType;
 
 use super::http::{Exchange, now};
 use super::keeper;
@@ -17,8 +17,11 @@ use crate::names::UnixSeconds;
 use crate::screen::Screen;
 
 /// The module's entry, which the SDK's macro writes.
+#[cfg(feature = "entry")]
 mod start {
-    use super::{LogLevel, Root, RootContext};
+    use proxy_wasm::types::LogLevel;
+
+    use super::{Root, RootContext};
 
     proxy_wasm::main! {{
         proxy_wasm::set_log_level(LogLevel::Info);
@@ -32,8 +35,9 @@ thread_local! {
     static LEDGER: Rc<RefCell<Ledger>> = Rc::new(RefCell::new(Ledger::new(vm_number())));
 }
 
-#[derive(Default)]
-struct Root {
+/// What Envoy calls for a configuration: begins without one, and gets it when it is configured.
+#[derive(Debug, Default)]
+pub struct Root {
     node: Option<Rc<Node>>,
 }
 
