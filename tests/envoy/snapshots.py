@@ -80,7 +80,7 @@ class Server(socketserver.ThreadingTCPServer):
     def __init__(self, file=b"", etag=True, ranges=True, listens=True):
         super().__init__(("127.0.0.1", 0), Connection, bind_and_activate=False)
         self.file, self.etag, self.ranges = file, etag, ranges
-        self.fault = None  # "gone", "hang", "drip", "cut", or a status
+        self.fault = None  # "gone", "hang", "drip", "cut", "trap" (for tests/trap), or a status
         self.then = None  # the file from the next request for pages on
         self.asked = []
         self.released = threading.Event()
@@ -158,6 +158,7 @@ class Connection(socketserver.StreamRequestHandler):
             status = 416
         reply = f"HTTP/1.1 {status} X\r\ncontent-type: application/octet-stream\r\n"
         reply += f"etag: {etag}\r\n" if server.etag else ""
+        reply += "x-test-trap: now\r\n" if server.fault == "trap" else ""
         reply += "\r\n" if status == 304 else f"content-length: {len(body)}\r\n\r\n"
         server.asked.append(Asked((first, last), status, len(head) + 2 + len(reply) + len(body)))
         if server.fault == "hang":

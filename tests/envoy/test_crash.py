@@ -1,0 +1,96 @@
+"""The last good snapshot survives the crash of the VM that fetched it, and then of every worker's.
+
+`tests/trap` is the filter, with a trap on demand. Two Envoys, with one worker and with two: each test goes on where the
+one before ended.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bootstrap import Node
+from harness import until
+from snapshots import Register, Server, by_snapshot, customer
+from test_snapshot import SOON_SECONDS, calling, gauge, said
+
+TRAP = Path(os.environ.get("TRAP", ""))
+TRAPPED = "a test asked for a trap"
+LEASE_SECONDS = 15  # for which a VM that crashed still counts as the one that fetches: `LEASE` in src/filter/keeper.rs
+
+
+class Life:
+    """What the tests hand on to each other: a server, and the Envoys by their number of workers."""
+
+    def __init__(self, folder, start):
+        self.register = Register(folder)
+        self.server = Server(self.register.compiled(3))
+        edge = Node("edge", by_snapshot("edge", self.register.trusted), TRAP, clusters={"edge": self.server.port})
+        self.labs = {workers: start(edge, concurrency=workers) for workers in (1, 2)}
+        self.first = {workers: vms(lab, workers, 3, meanwhile=None) for workers, lab in self.labs.items()}
+
+
+@pytest.fixture(scope="module")
+def life(start, tmp_path_factory):
+    assert TRAP.is_file(), f"TRAP={os.environ.get('TRAP')} isn't tests/trap as wasm: `./build.sh test` makes it, and says where it is"
+    return Life(tmp_path_factory.mktemp("life") / "register", start)
+
+
+def vms(lab, workers, sequence, **meanwhile):
+    """Waits until each worker has decided by the snapshot of that sequence, and none by another; gives the VMs' names."""
+    seen, others = set(), set(meanwhile.values())
+
+    def met():
+        played = lab.play("edge", calling("c-1"))
+        if played.event is None:
+            assert_refused(played)  # this worker has no VM yet
+        elif played.event["snapshot"] == sequence:
+            assert played.response.status == 200 and played.received
+            seen.add(played.event["vm"])
+        else:
+            assert played.event["snapshot"] in others
+        return len(seen) == workers
+
+    until(SOON_SECONDS, f"{workers} workers to decide by {sequence}", met, lab.log)
+    return seen
+
+
+def assert_refused(played):
+    """Envoy answers in the filter's place, and nothing passes."""
+    assert (played.response.status, played.event, played.received) == (503, None, None)
+
+
+def test_the_vm_that_fetches_traps(life):
+    """On an answer, and so with the lease. The server is down from then on: each connection ends at once."""
+    life.server.fault = "trap"
+    for lab in life.labs.values():
+        until(SOON_SECONDS, "the trap", lambda lab=lab: said(lab, TRAPPED) == 1, lab.log)
+    life.server.cut_off()
+    life.server.take()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_worker_traps(life, workers):
+    """What traps doesn't pass, and the next VM decides by the same snapshot, which nobody could fetch again."""
+    lab = life.labs[workers]
+    running, traps = life.first[workers], 0
+    while running & life.first[workers]:
+        assert_refused(lab.play("edge", calling("c-1", headers=[["x-test-trap", "now"]])))
+        traps += 1
+        running = vms(lab, workers, 3)
+    assert traps >= workers and said(lab, TRAPPED) == 1 + traps
+    for who, status, reason in [("c-1", 200, None), ("c-2", 200, None), ("stranger", 401, "identity.unknown")]:
+        played = lab.play("edge", calling(who))
+        assert (played.response.status, played.event["reason"], played.event["snapshot"]) == (status, reason, 3), who
+    assert gauge(lab, "sequence") == 3
+    assert life.server.take() == [], "what the server answered since it went down"
+
+
+def test_the_next_vm_fetches_on(life):
+    """Once the lease has run out that went down with its VM."""
+    life.register.customers(customer("c-1"), customer("c-2", status="suspended"))
+    life.server.file, life.server.fault = life.register.compiled(4), None
+    for workers, lab in life.labs.items():
+        until(LEASE_SECONDS + SOON_SECONDS, "the newer one", lambda lab=lab: gauge(lab, "sequence") == 4, lab.log)
+        vms(lab, workers, 4, meanwhile=3)
+        assert lab.play("edge", calling("c-2")).event["reason"] == "customer.suspended"
