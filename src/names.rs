@@ -437,8 +437,10 @@ impl Serialize for UnixSeconds {
 /// Bytes in lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(if nibble < 10 { b'0'.wrapping_add(nibble) } else { b'a'.wrapping_add(nibble).wrapping_sub(10) });
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]).collect()
+    let digit = |nibble: u8| if nibble < 10 { b'0'.wrapping_add(nibble) } else { b'a'.wrapping_add(nibble).wrapping_sub(10) };
+    let mut digits = Vec::with_capacity(bytes.len().saturating_mul(2));
+    bytes.iter().for_each(|byte| digits.extend_from_slice(&[digit(byte >> 4), digit(byte & 0x0f)]));
+    String::from_utf8(digits).unwrap_or_default()
 }
 
 /// Bytes as text for a person: as they are if printable ASCII, else in hexadecimal.

@@ -55,6 +55,8 @@ pub struct Facts {
 pub trait Pages {
     /// The bytes of a page, verified; `None` where it is gone, because the worker's snapshot is no longer the current one.
     fn page(&self, number: usize) -> Option<Vec<u8>>;
+    /// The bytes of one bucket of a page of customers; `None` where the page has none, or is gone.
+    fn bucket(&self, number: usize, bucket: usize) -> Option<Vec<u8>>;
 }
 
 /// A verified snapshot, ready for requests.
@@ -64,7 +66,8 @@ pub struct Snapshot {
     addresses: AddressTable,
     nodes: Nodes,
     pages: Box<dyn Pages>,
-    bucket_bits: u32,
+    // there are 2^n pages of customers
+    page_bits: u32,
     seen: RefCell<Seen>,
 }
 
@@ -100,8 +103,8 @@ impl Snapshot {
         let before = before.map(|before| (before.addresses, before.head));
         let addresses = AddressTable::new(&head, before, |number| pages.page(number))?;
         let nodes = nodes::read(&head, |number| pages.page(number))?;
-        let buckets = head.of_kind(PageKind::Customers).len();
-        Ok(Self { preamble, head, addresses, nodes, pages, bucket_bits: buckets.trailing_zeros(), seen: RefCell::default() })
+        let page_bits = head.of_kind(PageKind::Customers).len().trailing_zeros();
+        Ok(Self { preamble, head, addresses, nodes, pages, page_bits, seen: RefCell::default() })
     }
 
     /// Its sequence.
@@ -181,10 +184,10 @@ impl Snapshot {
         if let Some(customer) = self.seen.borrow_mut().get(&key, naming) {
             return Some(customer);
         }
-        let number = self.head.of_kind(PageKind::Customers).start.checked_add(key.bucket(self.bucket_bits))?;
-        let rows = self.head.pages.get(number)?.rows;
-        let page = (rows > 0).then(|| self.pages.page(number))??;
-        let customer = Rc::new(customers::find(&page, rows, &key, naming)?);
+        let (page, bucket) = key.place(self.page_bits);
+        let number = self.head.of_kind(PageKind::Customers).start.checked_add(page)?;
+        let bucket = self.pages.bucket(number, bucket)?;
+        let customer = customers::find(&bucket, &key, naming)?;
         self.seen.borrow_mut().put(key, naming, Rc::clone(&customer));
         Some(customer)
     }
@@ -224,10 +227,9 @@ impl Snapshot {
 #[cfg(not(target_family = "wasm"))]
 impl Snapshot {
     /// Every customer, as often as credentials and names lead to it.
-    pub fn customers(&self) -> impl Iterator<Item = Customer> {
-        let pages =
-            self.head.of_kind(PageKind::Customers).filter_map(|number| Some((self.pages.page(number)?, self.head.pages.get(number)?.rows)));
-        pages.flat_map(|(page, rows)| customers::all(&page, rows))
+    pub fn customers(&self) -> impl Iterator<Item = Rc<Customer>> {
+        let pages = self.head.of_kind(PageKind::Customers).filter_map(|number| self.pages.page(number));
+        pages.flat_map(|page| customers::all(&page))
     }
 }
 
@@ -243,6 +245,10 @@ impl Pages for FilePages {
     fn page(&self, number: usize) -> Option<Vec<u8>> {
         self.file.get(self.places.get(number)?.clone()).map(<[u8]>::to_vec)
     }
+
+    fn bucket(&self, number: usize, bucket: usize) -> Option<Vec<u8>> {
+        customers::buckets(self.file.get(self.places.get(number)?.clone())?)?.get(bucket).map(|bucket| bucket.to_vec())
+    }
 }
 
 /// Checks a page that was verified, before anything reads it.
@@ -257,8 +263,8 @@ pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), Refuse
         PageKind::Facts | PageKind::V4 | PageKind::V6 | PageKind::V6Fine => table::check(kind, bytes, rows, &head.contents),
         PageKind::Nodes => nodes::check(bytes, rows),
         PageKind::Customers => {
-            let buckets = head.of_kind(kind);
-            customers::check(bytes, rows, number.saturating_sub(buckets.start), buckets.len().trailing_zeros())
+            let pages = head.of_kind(kind);
+            customers::check(bytes, rows, number.saturating_sub(pages.start), pages.len().trailing_zeros())
         }
     };
     found.map_err(|why| Refused::Page(number, why))

@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sha2::Digest as _;
 use waybill::compile::networks::AddressTable;
-use waybill::compile::write::{Material, write};
+use waybill::compile::write::{Material, ROWS, write};
 use waybill::config::{Config, Role};
 use waybill::finding::{Action, FindingCode};
 use waybill::key::{SigningKey, VerifyingKey, Window};
@@ -30,11 +30,11 @@ use waybill::register::{
     ScreeningStatus, Status,
 };
 use waybill::shape::{Json, Path, Problems, Shape as _, Table, Whole, Word};
-use waybill::snapshot::customers::Naming;
+use waybill::snapshot::customers::{self, Key, Naming, Record};
 use waybill::snapshot::fetch::{
-    Answer, Ask, Current, Failure, Fetcher, MAX_WHOLE, PART, Progress, Rules, SharedPage, Store, mark, unmarked,
+    Answer, Ask, Current, Failure, Fetcher, MAX_WHOLE, PART, Progress, Rules, SharedPage, Store, cell, mark, unmarked,
 };
-use waybill::snapshot::layout::{MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, ROWS_A_PAGE, Refused, SIGNED, SourceContents};
+use waybill::snapshot::layout::{MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, Refused, SIGNED, SourceContents};
 use waybill::snapshot::table::{DIVIDED, facts_width};
 use waybill::snapshot::{Facts, NetworkClass, Pages, Snapshot};
 
@@ -132,6 +132,38 @@ fn read(file: Vec<u8>) -> Result<Snapshot, Refused> {
 }
 
 // === a round trip: every field of a customer ===
+
+/// What both customers have stands in their bucket once; a text that points at itself, or onward, is none.
+#[test]
+fn common_texts_are_written_once() {
+    let label = "the key of the production system";
+    let customers = [1, 2].map(|number| {
+        let digest = CredentialDigest::of(&[number]);
+        let text = format!(r#"{{"id": "c-{number}", "credentials": [{{"digest": "{digest}", "label": "{label}"}}]}}"#);
+        Customer::read(&serde_json::from_str(&text).unwrap(), &Path::Root, &mut Problems::default()).unwrap()
+    });
+    let mut both: Vec<(Key, Record<'_>)> = Vec::new();
+    for customer in &customers {
+        let credential = &customer.credentials[0];
+        both.push((Key::of_credential(&credential.digest), Record { naming: Naming::Credential, entry: Some(credential), customer }));
+    }
+    both.sort_by_key(|(key, _)| *key);
+    let bucket = customers::bucket(&both);
+    assert_eq!(bucket.windows(label.len()).filter(|bytes| *bytes == label.as_bytes()).count(), 1);
+    let found = |bucket: &[u8], number: usize| customers::find(bucket, &both[number].0, Naming::Credential);
+    for (number, (_, record)) in both.iter().enumerate() {
+        let found = found(&bucket, number).unwrap();
+        assert_eq!((found.id.clone(), found.credentials[0].label.as_ref()), (record.customer.id.clone(), Some(&parsed(label))));
+    }
+    // the second record: kind of name, flags of the credential, then where its label stands
+    let second = bucket.len() - both[1].1.size() + label.len() + 2;
+    let place = second + 2;
+    for (pointer, is_one) in [(usize::from(bucket[place]) / 2, true), (place, false), (place + 2, false), (0, false)] {
+        let mut changed = bucket.clone();
+        changed[place] = (2 * pointer + 1) as u8;
+        assert_eq!(found(&changed, 1).is_some(), is_one, "{pointer}");
+    }
+}
 
 fn words<T: Word + std::fmt::Debug>(pattern: &'static str) -> impl Strategy<Value = T> {
     pattern.prop_map(|text: String| parsed(&text))
@@ -387,9 +419,9 @@ proptest! {
 /// Runs over several pages are found in each, at their edges too.
 #[test]
 fn a_table_of_several_pages() {
-    let count = 3 * ROWS_A_PAGE as u32 + 5;
+    let count = 3 * ROWS as u32 + 5;
     let snapshot = read(World::plain(1, 0, count).file()).unwrap();
-    for n in (0..count).step_by(997).chain((1..4).flat_map(|page| [page * ROWS_A_PAGE as u32 - 1, page * ROWS_A_PAGE as u32])) {
+    for n in (0..count).step_by(997).chain((1..4).flat_map(|page| [page * ROWS as u32 - 1, page * ROWS as u32])) {
         for low in [0, 255] {
             let found = snapshot.address(Ipv4Addr::from_bits(n * 256 + low).into()).unwrap();
             assert_eq!(found.asn(), (n % 2 == 1).then_some(1), "{n}");
@@ -508,6 +540,11 @@ impl Parts {
     fn page(&mut self, kind: PageKind, number: usize) -> &mut (u8, usize, Vec<u8>) {
         self.pages.iter_mut().filter(|page| page.0 == kind as u8).nth(number).unwrap()
     }
+
+    /// The first page of customers from its first bucket on.
+    fn bucket(&mut self) -> &mut [u8] {
+        &mut self.page(PageKind::Customers, 0).2[4 * customers::BUCKETS..]
+    }
 }
 
 /// A file whose preamble is right for this head and these pages.
@@ -584,14 +621,25 @@ fn signed_files_that_break_the_format_are_refused() {
         }),
         ("buckets that are no power of two", |parts| drop(parts.pages.pop())),
         ("no bucket at all", |parts| parts.pages.retain(|page| page.0 != PageKind::Customers as u8)),
-        ("keys out of order", |parts| parts.page(PageKind::Customers, 0).2[20..36].fill(0)),
+        ("keys out of order", |parts| parts.bucket()[4 + 20..4 + 36].fill(0)),
         ("more customers than there are", |parts| parts.page(PageKind::Customers, 0).1 += 1),
         ("customers without bytes", |parts| parts.page(PageKind::Customers, 0).2.clear()),
-        ("a record beyond its page", |parts| parts.page(PageKind::Customers, 0).2[16..20].fill(0xff)),
-        ("a record within the rows", |parts| parts.page(PageKind::Customers, 0).2[16..20].fill(0)),
+        ("a record beyond its page", |parts| parts.bucket()[4 + 16..4 + 20].fill(0xff)),
+        ("a record within the rows", |parts| parts.bucket()[4 + 16..4 + 20].fill(0)),
+        ("buckets beyond their page", |parts| parts.page(PageKind::Customers, 0).2.truncate(100)),
+        ("a page beyond its buckets", |parts| parts.page(PageKind::Customers, 0).2.push(0)),
         ("a record that is cut off", |parts| {
             let page = &mut parts.page(PageKind::Customers, 0).2;
-            page.truncate(page.len() - 1);
+            page.pop();
+            let last = &mut page[4 * (customers::BUCKETS - 1)..4 * customers::BUCKETS];
+            let size = u32::from_le_bytes(last.try_into().unwrap()) - 1;
+            last.copy_from_slice(&size.to_le_bytes());
+        }),
+        ("keys in the wrong bucket of their page", |parts| {
+            let page = &mut parts.page(PageKind::Customers, 0).2;
+            let [first, second, rest @ ..] = customers::buckets(page).unwrap();
+            let sizes = [second, first].into_iter().chain(rest).flat_map(|bucket| (bucket.len() as u32).to_le_bytes()).collect::<Vec<u8>>();
+            *page = [&sizes, second, first, &rest.concat()].concat();
         }),
         ("pages of unknown kind", |parts| parts.pages[0].0 = 99),
         ("pages of kinds out of order", |parts| parts.pages.swap(0, 1)),
@@ -782,22 +830,28 @@ struct Shelf {
 }
 
 impl Store for Shelf {
-    fn put_page(&mut self, slot: u32, page: &SharedPage<'_>) -> bool {
-        assert!(!self.slots().contains(&slot), "slot {slot} is the current snapshot's");
+    fn put(&mut self, number: u32, page: &SharedPage<'_>) -> bool {
+        assert!(!self.cells().contains(&number), "cell {number} is the current snapshot's");
         if self.refuses {
             return false;
         }
-        self.written += 1;
-        self.pages.insert(slot, page.stored());
+        // the first of a page's cells counts
+        self.written += usize::from(number.is_multiple_of(4));
+        self.pages.insert(number, page.stored());
         true
     }
 
-    fn reserve(&mut self, slot: u32) {
-        self.reserved.insert(slot);
+    fn reserve(&mut self, cell: u32) {
+        self.reserved.insert(cell);
     }
 
-    fn page(&self, slot: u32) -> Option<Vec<u8>> {
-        self.pages.get(&slot).cloned()
+    fn clear(&mut self, number: u32) {
+        assert!(!self.cells().contains(&number), "cell {number} is the current snapshot's");
+        assert!(self.pages.insert(number, Vec::new()).is_some_and(|page| !page.is_empty()), "nothing is in cell {number}");
+    }
+
+    fn get(&self, cell: u32) -> Option<Vec<u8>> {
+        self.pages.get(&cell).cloned()
     }
 
     fn current(&self) -> Option<Vec<u8>> {
@@ -817,8 +871,19 @@ impl Shelf {
         Current::parse(self.current.as_ref()?, trusted).ok()
     }
 
-    fn slots(&self) -> BTreeSet<u32> {
-        self.parsed().into_iter().flat_map(|current| current.slots).collect()
+    /// The cells of the current snapshot's pages.
+    fn cells(&self) -> BTreeSet<u32> {
+        let pages = self.parsed().into_iter().flat_map(|current| current.head.pages.into_iter().zip(current.slots));
+        pages.filter(|(page, _)| page.size > 0).flat_map(|(page, slot)| (0..buckets(&page)).map(move |bucket| cell(slot, bucket))).collect()
+    }
+
+    /// A page as workers would read it.
+    fn page(&self, page: &PageRow, slot: u32) -> Option<Vec<u8>> {
+        let stored = |bucket| unmarked(self.pages.get(&cell(slot, bucket))?.clone(), mark(&page.digest));
+        let parts = (0..buckets(page)).map(stored).collect::<Option<Vec<_>>>()?;
+        let sizes =
+            if page.kind == PageKind::Customers { parts.iter().map(|part| (part.len() as u32).to_le_bytes()).collect() } else { vec![] };
+        Some([sizes.concat(), parts.concat()].concat())
     }
 
     /// The current snapshot's file, put together again from what workers would read.
@@ -827,7 +892,7 @@ impl Shelf {
         let stored = self.current.as_ref()?;
         let mut file = stored[..PREAMBLE + current.preamble.head_size].to_vec();
         for (page, slot) in current.head.pages.iter().zip(&current.slots).filter(|(page, _)| page.size > 0) {
-            file.extend(unmarked(self.pages[slot].clone(), mark(&page.digest)).unwrap());
+            file.extend(self.page(page, *slot).unwrap());
         }
         Some(file)
     }
@@ -835,12 +900,7 @@ impl Shelf {
     /// The current snapshot as a worker has it, which held another before.
     fn snapshot(&self, before: Option<Snapshot>) -> Snapshot {
         let current = self.parsed().unwrap();
-        let pages = current
-            .head
-            .pages
-            .iter()
-            .zip(&current.slots)
-            .map(|(page, slot)| self.pages.get(slot).and_then(|stored| unmarked(stored.clone(), mark(&page.digest))));
+        let pages = current.head.pages.iter().zip(&current.slots).map(|(page, slot)| self.page(page, *slot));
         let pages = Box::new(Memory(pages.collect()));
         Snapshot::new(current.preamble, current.head, pages, before).unwrap()
     }
@@ -852,6 +912,15 @@ impl Pages for Memory {
     fn page(&self, number: usize) -> Option<Vec<u8>> {
         self.0.get(number)?.clone()
     }
+
+    fn bucket(&self, number: usize, bucket: usize) -> Option<Vec<u8>> {
+        customers::buckets(self.0.get(number)?.as_ref()?).map(|buckets| buckets[bucket].to_vec())
+    }
+}
+
+/// In how many cells a page is.
+fn buckets(page: &PageRow) -> usize {
+    if page.kind == PageKind::Customers { customers::BUCKETS } else { 1 }
 }
 
 /// All that takes part in fetching.
@@ -887,6 +956,7 @@ impl Desk {
     /// A poll when it is time for one, to its end.
     fn poll(&mut self) -> Progress {
         self.now += POLL * SECOND;
+        self.fetcher.sweep(self.now, &mut self.shelf);
         for _ in 0..10_000 {
             match self.step().unwrap() {
                 Progress::More => {}
@@ -1087,6 +1157,40 @@ fn a_second_snapshot_needs_no_new_slot() {
     assert!(desk.shelf.pages.keys().all(|slot| known.contains(slot)));
 }
 
+/// Not while workers may still read it, and never what the current snapshot has.
+#[test]
+fn what_only_the_snapshot_before_had_is_given_back() {
+    let mut desk = Desk::new(World::plain(1, 3_000, 30_000).file());
+    assert_eq!(desk.poll(), Progress::Published(1));
+    let mut world = World::plain(2, 3_000, 30_000);
+    world.addresses.v4.iter_mut().skip(1).for_each(|run| run.0 += 1);
+    desk.server.file = world.file();
+    assert_eq!(desk.poll(), Progress::Published(2));
+    let filled =
+        |desk: &Desk| desk.shelf.pages.iter().filter(|(_, page)| !page.is_empty()).map(|(cell, _)| *cell).collect::<BTreeSet<u32>>();
+    let both = filled(&desk);
+    desk.fetcher.sweep(desk.now + 4 * SECOND, &mut desk.shelf);
+    assert_eq!(filled(&desk), both, "workers had no time to move on");
+    for _ in 0..100 {
+        desk.fetcher.sweep(desk.now + 5 * SECOND, &mut desk.shelf);
+    }
+    assert!(filled(&desk).len() < both.len());
+    assert_eq!(filled(&desk), desk.shelf.cells());
+
+    // the next one writes over what isn't given back yet
+    desk.server.file = World::plain(3, 3_000, 30_000).file();
+    assert_eq!(desk.poll(), Progress::Published(3));
+    desk.server.file = World::plain(4, 2_000, 20_000).file();
+    desk.now += POLL * SECOND;
+    let mut progress = desk.step().unwrap();
+    while progress == Progress::More {
+        desk.fetcher.sweep(desk.now, &mut desk.shelf);
+        progress = desk.step().unwrap();
+    }
+    assert_eq!(progress, Progress::Published(4));
+    assert_eq!(desk.shelf.file().unwrap(), desk.server.file);
+}
+
 /// Many swaps with faults between them: each is whole, workers move along, and slots are used again.
 #[test]
 fn slots_are_bounded() {
@@ -1115,8 +1219,8 @@ fn slots_are_bounded() {
         }
     }
     assert!(swaps > 30, "{swaps}");
-    let slots = desk.shelf.pages.len();
-    assert!(slots <= 2 * largest, "{slots} slots, {largest} pages at most");
+    let cells = desk.shelf.pages.len();
+    assert!(cells <= 2 * 4 * largest, "{cells} cells, {largest} pages at most");
 }
 
 #[test]

@@ -62,14 +62,28 @@ class Snapshot:
     def customer(self, kind, name):
         """The record that a credential (its bytes) or another name leads to, or None."""
         key = hashlib.sha256(name if kind == CREDENTIAL else bytes([kind]) + name).digest()[:16]
-        buckets = self.pages[5]
-        bits = len(buckets).bit_length() - 1
-        page, rows = buckets[int.from_bytes(key) >> (128 - bits)]
-        for row_key, at in struct.iter_unpack("<16sI", page[: rows * 20]):
+        pages = self.pages[5]
+        bits = len(pages).bit_length() - 1
+        place = int.from_bytes(key) >> (128 - bits - 2)
+        page, rows = pages[place >> 2]
+        buckets = self.buckets(page)
+        require(sum(struct.unpack_from("<I", bucket)[0] for bucket in buckets if bucket) == rows, "number of rows")
+        bucket = buckets[place & 3]
+        (count,) = struct.unpack_from("<I", bucket or bytes(4))
+        for row_key, at in struct.iter_unpack("<16sI", bucket[4 : 4 + count * 20]):
             if row_key == key:
-                said, record = Record(page[at:]).customer()
+                said, record = Record(bucket, at).customer()
                 return record if said == kind else None
         return None
+
+    @staticmethod
+    def buckets(page):
+        if not page:
+            return [b""] * 4
+        sizes = struct.unpack_from("<4I", page)
+        require(16 + sum(sizes) == len(page), "buckets")
+        ends = [16 + sum(sizes[: number + 1]) for number in range(4)]
+        return [page[end - size : end] for end, size in zip(ends, sizes)]
 
     def address(self, address):
         """What each source of countries says, the autonomous system, and the lists."""
@@ -137,8 +151,8 @@ def embedded(address):
 class Record:
     """One customer under one of its names."""
 
-    def __init__(self, data):
-        self.data, self.at = data, 0
+    def __init__(self, bucket, at):
+        self.data, self.at = bucket, at
 
     def bytes(self, count):
         require(self.at + count <= len(self.data), "record")
@@ -160,6 +174,16 @@ class Record:
     def text(self):
         return self.bytes(self.number()).decode()
 
+    def common(self):
+        begin, number = self.at, self.number()
+        if number % 2 == 0:
+            return self.bytes(number // 2).decode()
+        require(number // 2 < begin, "a text that is no other's")
+        other = Record(self.data, number // 2)
+        size = other.number()
+        require(size % 2 == 0, "a text that refers on")
+        return other.bytes(size // 2).decode()
+
     def time(self):
         return datetime.fromtimestamp(self.number(), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -175,7 +199,7 @@ class Record:
         if kind == CREDENTIAL:
             flags = self.byte()
             it["credential"] = {
-                "label": self.text() if flags & 1 else None,
+                "label": self.common() if flags & 1 else None,
                 "expires": self.time() if flags & 2 else None,
                 "networks": self.many(self.network) if flags & 4 else [],
             }
@@ -199,7 +223,7 @@ class Record:
             "status": ("passed", "pending", "refused")[flags >> 3],
             "at": self.time() if flags & 1 else None,
             "until": self.time() if flags & 2 else None,
-            "by": self.text() if flags & 4 else None,
+            "by": self.common() if flags & 4 else None,
         }
 
     def agreement(self):
@@ -207,14 +231,14 @@ class Record:
         return {"id": self.text(), "accepted": self.time(), "until": self.time() if flags & 1 else None}
 
     def provider(self):
-        name, flags = self.text(), self.byte()
+        name, flags = self.common(), self.byte()
         profile = self.text() if flags & 128 else None
         return name, {"enforcement": ("unrestricted", "pending", "restricted", "banned")[flags & 127], "profile": profile}
 
     def override(self):
-        finding, action = self.text(), self.byte()
-        action = {"reroute": self.text()} if action == 2 else ("allow", "report", None, "block")[action]
-        return {"finding": finding, "action": action, "author": self.text(), "until": self.time()}
+        finding, action = self.common(), self.byte()
+        action = {"reroute": self.common()} if action == 2 else ("allow", "report", None, "block")[action]
+        return {"finding": finding, "action": action, "author": self.common(), "until": self.time()}
 
 
 # === a register, and what is to be found ===

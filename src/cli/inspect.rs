@@ -74,7 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if let Some(id) = &arguments.customer {
         let customer = snapshot.customers().find(|customer| customer.id.as_str() == id);
-        found.insert("customer".into(), describe(&customer.ok_or_else(|| none("id, or it has no credential"))?));
+        found.insert("customer".into(), describe(&*customer.ok_or_else(|| none("id, or it has no credential"))?));
     }
     if let Some(thumbprint) = &arguments.node {
         let (node, _) = snapshot.nodes().by_thumbprint(thumbprint).ok_or_else(|| Failure("no node has a key of this thumbprint".into()))?;

@@ -10,7 +10,7 @@ use crate::key::SigningKey;
 use crate::names::{UnixSeconds, hex};
 use crate::region::{Place, Regions};
 use crate::register::{Customer, Node};
-use crate::snapshot::customers::{self, Key, Naming};
+use crate::snapshot::customers::{self, BUCKETS, Key, Naming, Record};
 use crate::snapshot::layout::{FileContents, MAGIC, MAX_HEAD, MAX_PAGE, PREAMBLE, PageKind, ROWS_A_PAGE, SIGNED, SourceContents, VERSION};
 use crate::snapshot::table::{DIVIDED, POINTER};
 
@@ -42,15 +42,20 @@ pub enum WriteError {
     Addresses(&'static str),
     /// Two names of customers have the same key
     SameKey(String, String),
-    /// A customer's record, or all that fall into one bucket, are larger than a page
+    /// A customer's record, or all that fall into one page, are larger than one may be
     Page(usize),
     /// The head is larger than it may be
     Head(usize),
 }
 
-/// How large a bucket of customers may be on average, in bytes. Who isn't remembered costs copying one (a microsecond less with a quarter
-/// of it); but each costs 41 bytes of the head, which every node fetches with every change, and of the memory of each worker.
-const BUCKET: usize = 16 << 10;
+/// How large a page of customers may be on average, in bytes: what a node fetches for one that changed. Each costs 41 bytes of the
+/// head, which every node fetches with every change, and of the memory of each worker.
+const CUSTOMERS_PAGE: usize = 16 << 10;
+
+/// How many rows of addresses, or of what is known of them, go into a page. Not quite as many as may: with what is stored beside it,
+/// a page of 12 bytes a row (three sources of countries) or 7 (IPv4) then still fits into what Envoy's allocator has for 96 KiB or
+/// 56; one byte more, and it takes a sixth more memory.
+pub const ROWS: usize = ROWS_A_PAGE - 2;
 
 /// Writes and signs a snapshot.
 ///
@@ -123,9 +128,9 @@ impl Pages {
         Ok(())
     }
 
-    /// Rows of an address and a pointer each, in pages of [`ROWS_A_PAGE`].
+    /// Rows of an address and a pointer each, in pages of [`ROWS`].
     fn push_runs<const KEY: usize>(&mut self, kind: PageKind, runs: &[Row<KEY>]) -> Result<(), WriteError> {
-        for rows in runs.chunks(ROWS_A_PAGE) {
+        for rows in runs.chunks(ROWS) {
             let mut page = Vec::with_capacity(rows.len().saturating_mul(KEY.saturating_add(POINTER)));
             for (key, pointer) in rows {
                 page.extend(key);
@@ -154,7 +159,7 @@ fn write_addresses(material: &Material<'_>, pages: &mut Pages) -> Result<(Vec<Pl
         return Err(WriteError::Addresses("more than 65,535 different places or sets of lists"));
     }
     let pointer = |place: Option<usize>| u16::try_from(place.map_or(0, |place| place.saturating_add(1))).unwrap_or(0).to_le_bytes();
-    for rows in facts.chunks(ROWS_A_PAGE) {
+    for rows in facts.chunks(ROWS) {
         let mut page = Vec::new();
         for row in rows {
             page.extend(row.asn.unwrap_or(0).to_le_bytes());
@@ -225,55 +230,43 @@ fn divide(runs: &[(u128, u32)]) -> (Vec<Row<8>>, Vec<Row<16>>) {
     (networks, fine.into_iter().map(|(first, pointer)| (first.to_le_bytes(), pointer)).collect())
 }
 
-/// Writes the buckets of customers; gives how many keys there are.
+/// Writes the pages of customers; gives how many keys there are.
 fn write_customers(material: &Material<'_>, pages: &mut Pages) -> Result<usize, WriteError> {
     let runs_a_node: BTreeSet<&str> = material.nodes.iter().map(|node| node.customer.as_str()).collect();
-    // (key, record's place, record's size): records stand in one buffer
-    let mut keys: Vec<(Key, usize, usize)> = Vec::new();
-    let mut records: Vec<u8> = Vec::new();
+    let mut records: Vec<(Key, Record<'_>)> = Vec::new();
     for customer in material.customers {
-        let mut add = |key: Key, record: &[u8]| {
-            keys.push((key, records.len(), record.len()));
-            records.extend(record);
-        };
-        for credential in &customer.credentials {
-            add(Key::of_credential(&credential.digest), &customers::encode(Naming::Credential, Some(credential), customer));
-        }
+        records.extend(customer.credentials.iter().map(|credential| {
+            (Key::of_credential(&credential.digest), Record { naming: Naming::Credential, entry: Some(credential), customer })
+        }));
         let ids = runs_a_node.contains(customer.id.as_str()).then_some((Naming::Id, customer.id.as_str()));
         let certificates = customer.mtls.iter().map(|name| (Naming::Certificate, name.as_str()));
         let claims = customer.jwt.iter().map(|value| (Naming::Claim, value.as_str()));
-        for (naming, name) in certificates.chain(claims).chain(ids) {
-            add(Key::of_name(naming, name), &customers::encode(naming, None, customer));
-        }
+        let names = certificates.chain(claims).chain(ids);
+        records.extend(names.map(|(naming, name)| (Key::of_name(naming, name), Record { naming, entry: None, customer })));
     }
-    keys.sort_unstable();
-    let record = |begin: usize, size: usize| records.get(begin..begin.saturating_add(size)).unwrap_or_default();
-    let mut last: Option<(Key, &[u8])> = None;
-    for (key, begin, size) in &keys {
-        if let Some((_, other)) = last.filter(|(last, _)| last == key) {
-            let name = |bytes: &[u8]| customers::id(bytes).unwrap_or_default();
-            return Err(WriteError::SameKey(name(other), name(record(*begin, *size))));
-        }
-        last = Some((*key, record(*begin, *size)));
+    records.sort_by_key(|(key, _)| *key);
+    if let Some([(_, one), (_, other)]) = records.array_windows().find(|[(one, _), (other, _)]| one == other) {
+        return Err(WriteError::SameKey(one.customer.id.to_string(), other.customer.id.to_string()));
     }
-    let size = records.len().saturating_add(keys.len().saturating_mul(customers::ROW));
-    let bits = (size / BUCKET).next_power_of_two().trailing_zeros().min(16);
-    let mut rest = keys.as_slice();
-    for bucket in 0..1_usize << bits {
-        let count = rest.partition_point(|(key, ..)| key.bucket(bits) <= bucket);
-        let (here, after) = rest.split_at_checked(count).unwrap_or((rest, &[]));
-        rest = after;
-        let mut page = Vec::new();
-        let mut at = here.len().saturating_mul(customers::ROW);
-        for (key, _, size) in here {
-            page.extend(key.0);
-            page.extend(little(at));
-            at = at.saturating_add(*size);
-        }
-        here.iter().for_each(|(_, begin, size)| page.extend(record(*begin, *size)));
-        pages.push(PageKind::Customers, &page, here.len())?;
+    let size = records.iter().map(|(_, record)| record.size().saturating_add(customers::ROW)).fold(0, usize::saturating_add);
+    let bits = (size / CUSTOMERS_PAGE).next_power_of_two().trailing_zeros().min(16);
+    let mut rest = records.as_slice();
+    for number in 0..1_usize << bits {
+        let mut count = 0_usize;
+        let buckets: [Vec<u8>; BUCKETS] = std::array::from_fn(|bucket| {
+            let (here, after) = rest.split_at(rest.partition_point(|(key, _)| key.place(bits) <= (number, bucket)));
+            rest = after;
+            count = count.saturating_add(here.len());
+            customers::bucket(here)
+        });
+        let page = if count == 0 {
+            Vec::new()
+        } else {
+            [buckets.each_ref().map(|bucket| little(bucket.len())).concat(), buckets.concat()].concat()
+        };
+        pages.push(PageKind::Customers, &page, count)?;
     }
-    Ok(keys.len())
+    Ok(records.len())
 }
 
 /// Sizes are far below 4 GB: pages by [`MAX_PAGE`], the head by [`MAX_HEAD`].

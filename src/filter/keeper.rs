@@ -1,7 +1,7 @@
 //! Keeps the current snapshot: fetched by one VM for all, held by each worker, moved on between requests.
 //!
 //! What all VMs share lies in the host's shared data, under names that carry the node and the source:
-//! `…stamp` (a few bytes that change with each snapshot), `…current` (preamble, head and slots), `…<slot>` (a page)
+//! `…stamp` (a few bytes that change with each snapshot), `…current` (preamble, head and slots), `…<cell>` (a page or a bucket)
 //! and `…lease` (which VM fetches, and until when). Keys are never freed by the host, so their number is
 //! bounded by the largest snapshot there was.
 
@@ -17,7 +17,7 @@ use super::{host, shared};
 use crate::config::{Config, SnapshotSettings};
 use crate::key::VerifyingKey;
 use crate::names::UnixSeconds;
-use crate::snapshot::fetch::{Answer, Ask, Current, Failure, Fetcher, Progress, Rules, SharedPage, Store, mark, unmarked};
+use crate::snapshot::fetch::{Answer, Ask, Current, Failure, Fetcher, NOWHERE, Progress, Rules, SharedPage, Store, cell, mark, unmarked};
 use crate::snapshot::layout::{PREAMBLE, Preamble};
 use crate::snapshot::{Pages, Snapshot};
 
@@ -155,6 +155,7 @@ impl Keeper {
         }
         // bids even while a call is under way: the lease would run out meanwhile
         if self.is_newest() && self.leads(now) && self.asked.borrow().is_none() {
+            self.fetcher.borrow_mut().sweep(now, &mut SharedStore(&self.names));
             self.ask(now);
         }
     }
@@ -362,8 +363,12 @@ struct SharedPages {
 
 impl Pages for SharedPages {
     fn page(&self, number: usize) -> Option<Vec<u8>> {
-        let (slot, mark) = self.places.get(number)?;
-        let page = shared::get(&self.names.page(*slot)).0.and_then(|stored| unmarked(stored, *mark));
+        self.bucket(number, 0)
+    }
+
+    fn bucket(&self, number: usize, bucket: usize) -> Option<Vec<u8>> {
+        let (slot, mark) = self.places.get(number).filter(|(slot, _)| *slot != NOWHERE)?;
+        let page = shared::get(&self.names.cell(cell(*slot, bucket))).0.and_then(|stored| unmarked(stored, *mark));
         if page.is_none() {
             self.gone.set(true);
         }
@@ -374,16 +379,22 @@ impl Pages for SharedPages {
 struct SharedStore<'a>(&'a Names);
 
 impl Store for SharedStore<'_> {
-    fn put_page(&mut self, slot: u32, page: &SharedPage<'_>) -> bool {
-        shared::set(&self.0.page(slot), &page.stored())
+    fn put(&mut self, cell: u32, page: &SharedPage<'_>) -> bool {
+        shared::set(&self.0.cell(cell), &page.stored())
     }
 
-    fn reserve(&mut self, slot: u32) {
-        let _is_there = shared::swap(&self.0.page(slot), &[], None);
+    fn reserve(&mut self, cell: u32) {
+        let _is_there = shared::swap(&self.0.cell(cell), &[], None);
     }
 
-    fn page(&self, slot: u32) -> Option<Vec<u8>> {
-        shared::get(&self.0.page(slot)).0
+    fn clear(&mut self, cell: u32) {
+        if !shared::set(&self.0.cell(cell), &[]) {
+            warn!("waybill: the host doesn't take memory back");
+        }
+    }
+
+    fn get(&self, cell: u32) -> Option<Vec<u8>> {
+        shared::get(&self.0.cell(cell)).0
     }
 
     fn current(&self) -> Option<Vec<u8>> {
@@ -398,8 +409,8 @@ impl Store for SharedStore<'_> {
 }
 
 impl Names {
-    fn page(&self, slot: u32) -> String {
-        format!("{}{slot:x}", self.prefix)
+    fn cell(&self, cell: u32) -> String {
+        shared::name(&self.prefix, cell)
     }
 }
 

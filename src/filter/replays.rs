@@ -1,7 +1,7 @@
 //! The nonces that passed, in the host's shared data: one memory for all workers of a process.
 
 use super::shared;
-use crate::names::{NodeId, hex};
+use crate::names::NodeId;
 use crate::replay::Buckets;
 
 /// The buckets of a node. Each is made when it is first written; a node that verifies nothing has none.
@@ -18,7 +18,7 @@ impl SharedBuckets {
     }
 
     fn name(&self, bucket: u16) -> String {
-        [self.prefix.as_str(), &hex(&bucket.to_be_bytes())].concat()
+        shared::name(&self.prefix, bucket.into())
     }
 }
 

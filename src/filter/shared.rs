@@ -21,6 +21,15 @@ pub fn prefix(layout: &str, whose: &str) -> String {
     [layout, &hex(&[a, b, c, d, e, f])].concat()
 }
 
+/// The name of a number behind a prefix.
+#[must_use]
+pub fn name(prefix: &str, number: u32) -> String {
+    let mut name = String::with_capacity(prefix.len().saturating_add(8));
+    name.push_str(prefix);
+    name.extend(number.to_be_bytes().iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)));
+    name
+}
+
 /// The value of a name and its version, where it is there.
 #[must_use]
 pub fn get(name: &str) -> (Option<Vec<u8>>, Option<u32>) {

@@ -1,8 +1,11 @@
 //! Customers by what names them: buckets of keys, each with the customer as it was when the register was compiled.
 //!
 //! A key is the first 16 bytes of a SHA-256: of a credential itself, of a certificate's name, of a claim's
-//! value or of a customer's id. Its first bits say in which bucket it is; a bucket is one page, so a lookup
-//! reads one page. What kind of name it was stands in the record, so that nobody can present one for another.
+//! value or of a customer's id. Its first bits say in which page it is, the next in which bucket of that: a page
+//! is what is fetched and verified, a bucket what a lookup reads. What kind of name it was stands in the record, so
+//! that nobody can present one for another.
+
+use std::rc::Rc;
 
 use sha2::Digest as _;
 
@@ -19,6 +22,10 @@ use crate::shape::{Table, Word};
 pub const KEY: usize = 16;
 /// The size of a row of a bucket: the key, and where in the page the record begins.
 pub const ROW: usize = 20;
+/// How many buckets a page has. Reading a whole page for each lookup would take half as long again; as many pages would make the
+/// head, which each node fetches with each change, four times as large.
+pub const BUCKETS: usize = 1 << BUCKET_BITS;
+pub(super) const BUCKET_BITS: u32 = 2;
 
 /// The key of what names a customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,78 +66,104 @@ impl Key {
         Self(key)
     }
 
-    /// Its bucket, where there are 2^`bits` of them.
+    /// Its page, where there are 2^`bits` of them, and its bucket in that.
     #[must_use]
-    pub fn bucket(&self, bits: u32) -> usize {
+    pub fn place(&self, bits: u32) -> (usize, usize) {
         let [a, b, c, d, ..] = self.0;
-        let bucket = u32::from_be_bytes([a, b, c, d]).checked_shr(32_u32.saturating_sub(bits)).unwrap_or(0);
-        usize::try_from(bucket).unwrap_or(0)
+        let bucket = u32::from_be_bytes([a, b, c, d]).checked_shr(32_u32.saturating_sub(bits.saturating_add(BUCKET_BITS))).unwrap_or(0);
+        let bucket = usize::try_from(bucket).unwrap_or(0);
+        (bucket / BUCKETS, bucket % BUCKETS)
     }
+}
+
+/// The buckets of a page that isn't empty; `None` where they don't fill it.
+#[must_use]
+pub fn buckets(page: &[u8]) -> Option<[&[u8]; BUCKETS]> {
+    let (sizes, mut rest) = page.split_first_chunk::<{ 4 * BUCKETS }>()?;
+    let mut buckets = [&[][..]; BUCKETS];
+    for (bucket, size) in buckets.iter_mut().zip(sizes.as_chunks::<4>().0) {
+        (*bucket, rest) = rest.split_at_checked(little(size)?)?;
+    }
+    rest.is_empty().then_some(buckets)
+}
+
+fn little(number: &[u8; 4]) -> Option<usize> {
+    usize::try_from(u32::from_le_bytes(*number)).ok()
+}
+
+/// The rows of a bucket; one without bytes has none.
+fn rows(bucket: &[u8]) -> Option<&[[u8; ROW]]> {
+    if bucket.is_empty() {
+        return Some(&[]);
+    }
+    let (count, rest) = bucket.split_first_chunk::<4>()?;
+    rest.get(..little(count)?.checked_mul(ROW)?).map(|rows| rows.as_chunks().0)
+}
+
+/// A row's key, and where in the bucket its record begins.
+fn row([key @ .., a, b, c, d]: &[u8; ROW]) -> (&[u8; KEY], Option<usize>) {
+    (key, little(&[*a, *b, *c, *d]))
 }
 
 /// The customer that a key leads to in its bucket, if it is a key of that kind.
 #[must_use]
-pub fn find(page: &[u8], rows: usize, key: &Key, naming: Naming) -> Option<Customer> {
-    let table = page.get(..rows.checked_mul(ROW)?)?;
-    let (mut low, mut high) = (0, rows);
-    while low < high {
-        let middle = low.midpoint(high);
-        let begin = middle.checked_mul(ROW)?;
-        let row = table.get(begin..begin.checked_add(ROW)?)?;
-        let (found, at) = row.split_first_chunk::<KEY>()?;
-        match found.cmp(&key.0) {
-            std::cmp::Ordering::Less => low = middle.saturating_add(1),
-            std::cmp::Ordering::Greater => high = middle,
-            std::cmp::Ordering::Equal => {
-                let at = usize::try_from(u32::from_le_bytes(*at.first_chunk()?)).ok()?;
-                let (kind, customer) = decode(page.get(at..)?, key)?;
-                return (kind == naming).then_some(customer);
-            }
-        }
-    }
-    None
+pub fn find(bucket: &[u8], key: &Key, naming: Naming) -> Option<Rc<Customer>> {
+    let rows = rows(bucket)?;
+    let found = rows.get(rows.binary_search_by(|one| row(one).0.cmp(&key.0)).ok()?)?;
+    decode(bucket, row(found).1?, key, Some(naming))
 }
 
-/// Checks a bucket by itself: ascending keys that belong into it, records that can be read.
+/// Checks a page by itself: buckets that fill it, ascending keys that belong there, records that can be read.
 ///
 /// # Errors
 /// What breaks the format.
-pub fn check(page: &[u8], rows: usize, bucket: usize, bits: u32) -> Result<(), &'static str> {
-    let table = rows.checked_mul(ROW).and_then(|size| page.get(..size)).ok_or("its rows are cut off")?;
-    let mut last = None;
-    for row in table.chunks_exact(ROW) {
-        let Some((key, at)) = row.split_first_chunk::<KEY>() else { return Err("its rows are cut off") };
-        if last.is_some_and(|last| last >= key) {
-            return Err("its keys aren't in ascending order");
-        }
-        last = Some(key);
-        let key = Key(*key);
-        if key.bucket(bits) != bucket {
-            return Err("a key is in a bucket where nobody looks for it");
-        }
-        let at = at.first_chunk().and_then(|at| usize::try_from(u32::from_le_bytes(*at)).ok());
-        let record = at.filter(|at| *at >= table.len()).and_then(|at| page.get(at..)).and_then(|record| decode(record, &key));
-        if record.is_none() {
-            return Err("a customer's record can't be read");
+pub fn check(page: &[u8], count: usize, number: usize, bits: u32) -> Result<(), &'static str> {
+    if page.is_empty() {
+        return if count == 0 { Ok(()) } else { Err("its rows are cut off") };
+    }
+    let mut found = 0_usize;
+    for (place, bucket) in buckets(page).ok_or("its buckets don't fill it")?.into_iter().enumerate() {
+        let mut last = None;
+        let rows = rows(bucket).ok_or("its rows are cut off")?;
+        let begin = rows.len().saturating_mul(ROW).saturating_add(4);
+        for one in rows {
+            let (key, at) = row(one);
+            if last.is_some_and(|last| last >= key) {
+                return Err("its keys aren't in ascending order");
+            }
+            last = Some(key);
+            let key = Key(*key);
+            if key.place(bits) != (number, place) {
+                return Err("a key is in a bucket where nobody looks for it");
+            }
+            if at.filter(|at| *at >= begin).and_then(|at| decode(bucket, at, &key, None)).is_none() {
+                return Err("a customer's record can't be read");
+            }
+            found = found.saturating_add(1);
         }
     }
-    Ok(())
+    if found == count { Ok(()) } else { Err("it has another number of rows than the head says") }
 }
 
 // === records: numbers as LEB128, texts as their size and bytes, times as seconds since 1970 ===
 
-struct Reader<'a>(&'a [u8]);
+/// Reads a bucket from somewhere on.
+struct Reader<'a> {
+    bucket: &'a [u8],
+    at: usize,
+}
 
 impl<'a> Reader<'a> {
     fn byte(&mut self) -> Option<u8> {
-        let (byte, rest) = self.0.split_first()?;
-        self.0 = rest;
+        let byte = self.bucket.get(self.at)?;
+        self.at = self.at.checked_add(1)?;
         Some(*byte)
     }
 
     fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
+        let end = self.at.checked_add(count)?;
+        let bytes = self.bucket.get(self.at..end)?;
+        self.at = end;
         Some(bytes)
     }
 
@@ -148,7 +181,7 @@ impl<'a> Reader<'a> {
 
     fn count(&mut self) -> Option<usize> {
         // nothing takes less than a byte, so a count beyond what is left is a lie
-        usize::try_from(self.number()?).ok().filter(|count| *count <= self.0.len())
+        usize::try_from(self.number()?).ok().filter(|count| *count <= self.bucket.len().saturating_sub(self.at))
     }
 
     fn text(&mut self) -> Option<&'a str> {
@@ -158,6 +191,24 @@ impl<'a> Reader<'a> {
 
     fn word<T: Word>(&mut self) -> Option<T> {
         T::parse(self.text()?).ok()
+    }
+
+    /// A text that others may have too: twice its size and its bytes, or one more than twice the place of another such text
+    /// before it, which has its bytes.
+    fn common_text(&mut self) -> Option<&'a str> {
+        let begin = self.at;
+        let number = self.number()?;
+        let half = usize::try_from(number / 2).ok()?;
+        if number % 2 == 0 {
+            return std::str::from_utf8(self.bytes(half)?).ok();
+        }
+        let mut other = Self { bucket: self.bucket, at: half };
+        let size = other.number().filter(|size| half < begin && size % 2 == 0)?;
+        std::str::from_utf8(other.bytes(usize::try_from(size / 2).ok()?)?).ok()
+    }
+
+    fn common<T: Word>(&mut self) -> Option<T> {
+        T::parse(self.common_text()?).ok()
     }
 
     fn time(&mut self) -> Option<UnixSeconds> {
@@ -196,9 +247,13 @@ const RESIDENT: u8 = 32;
 /// Two bits: clear, restricted, unresolved
 const OWNERSHIP_SHIFT: u32 = 6;
 
-fn decode(record: &[u8], key: &Key) -> Option<(Naming, Customer)> {
-    let from = &mut Reader(record);
+/// The record at a place of a bucket, if it is under that kind of name.
+fn decode(bucket: &[u8], at: usize, key: &Key, wanted: Option<Naming>) -> Option<Rc<Customer>> {
+    let from = &mut Reader { bucket, at };
     let naming = pick(&[Naming::Credential, Naming::Certificate, Naming::Claim, Naming::Id], from.byte()?)?;
+    if wanted.is_some_and(|wanted| wanted != naming) {
+        return None;
+    }
     let credentials = if naming == Naming::Credential { vec![decode_credential(from, key)?] } else { Vec::new() };
     let id: CustomerId = from.word()?;
     let flags = from.byte()?;
@@ -211,25 +266,25 @@ fn decode(record: &[u8], key: &Key) -> Option<(Naming, Customer)> {
     let residency = present(flags, RESIDENT, || Residency::parse(std::str::from_utf8(from.bytes(2)?).ok()?).ok())?;
     let declared = from.list(Reader::country)?;
     let providers = from.list(|from| {
-        let name: Text = from.word()?;
+        let name: Text = from.common()?;
         let more = from.byte()?;
         let profile: Option<HeaderText> = present(more, 0x80, || from.word())?;
         Some((name, ProviderEntry { profile, enforcement: pick(Enforcement::ALL, more & 0x7f)? }))
     })?;
     let overrides = from.list(|from| {
-        let code = from.text()?;
+        let code = from.common_text()?;
         let action = match from.byte()? {
             0 => Action::Allow,
             1 => Action::Report,
-            2 => Action::Reroute(from.word::<RouteName>()?),
+            2 => Action::Reroute(from.common::<RouteName>()?),
             3 => Action::Block,
             _ => return None,
         };
-        let (author, until) = (from.word()?, from.time()?);
+        let (author, until) = (from.common()?, from.time()?);
         // a code that is newer than this code can't fire here either
         Some(FindingCode::parse(code).ok().map(|finding| Override { finding, action, author, until }))
     })?;
-    let customer = Customer {
+    Some(Rc::new(Customer {
         id,
         kind: if flags & RESELLER == 0 { Kind::Customer } else { Kind::Reseller },
         status: if flags & SUSPENDED == 0 { Status::Active } else { Status::Suspended },
@@ -245,14 +300,13 @@ fn decode(record: &[u8], key: &Key) -> Option<(Naming, Customer)> {
         residency,
         providers: Table::from_entries(providers),
         overrides: overrides.into_iter().flatten().collect(),
-    };
-    Some((naming, customer))
+    }))
 }
 
 /// Of the credential itself only the label, the date and the networks are there: its digest is the key.
 fn decode_credential(from: &mut Reader<'_>, key: &Key) -> Option<Credential> {
     let flags = from.byte()?;
-    let label = present(flags, 1, || from.word())?;
+    let label = present(flags, 1, || from.common())?;
     let expires = present(flags, 2, || from.time())?;
     let networks = present(flags, 4, || {
         from.list(|from| {
@@ -275,111 +329,153 @@ fn decode_screening(from: &mut Reader<'_>) -> Option<Screening> {
         status: pick(ScreeningStatus::ALL, flags >> 3)?,
         at: present(flags, 1, || from.time())?,
         until: present(flags, 2, || from.time())?,
-        by: present(flags, 4, || from.word())?,
+        by: present(flags, 4, || from.common())?,
     })
 }
 
-/// The customers of all rows of a bucket.
+/// The customers of all rows of a page.
 #[cfg(not(target_family = "wasm"))]
 #[must_use]
-pub fn all(page: &[u8], rows: usize) -> Vec<Customer> {
-    let customer = |row: &[u8]| {
-        let (key, at) = row.split_first_chunk::<KEY>()?;
-        let at = usize::try_from(u32::from_le_bytes(*at.first_chunk()?)).ok()?;
-        decode(page.get(at..)?, &Key(*key)).map(|(_, customer)| customer)
+pub fn all(page: &[u8]) -> Vec<Rc<Customer>> {
+    let customers = |bucket: &[u8]| -> Vec<Rc<Customer>> {
+        let customer = |one: &[u8; ROW]| {
+            let (key, at) = row(one);
+            decode(bucket, at?, &Key(*key), None)
+        };
+        rows(bucket).unwrap_or_default().iter().filter_map(customer).collect()
     };
-    page.chunks_exact(ROW).take(rows).filter_map(customer).collect()
-}
-
-/// The customer's id in a record, for an error.
-#[cfg(not(target_family = "wasm"))]
-#[must_use]
-pub fn id(record: &[u8]) -> Option<String> {
-    decode(record, &Key([0; KEY])).map(|(_, customer)| customer.id.to_string())
+    buckets(page).unwrap_or_default().into_iter().flat_map(customers).collect()
 }
 
 #[cfg(not(target_family = "wasm"))]
 mod write {
+    use std::collections::BTreeMap;
+
     use super::{
-        AGREED, Action, CredentialEntry, Customer, Kind, Naming, OWNERSHIP_SHIFT, RESELLER, RESIDENT, SCREENED, SUSPENDED, Status,
-        UnixSeconds, VOUCHES,
+        AGREED, Action, CredentialEntry, Customer, Key, Kind, Naming, OWNERSHIP_SHIFT, RESELLER, RESIDENT, ROW, SCREENED, SUSPENDED,
+        Status, UnixSeconds, VOUCHES,
     };
 
-    /// The record of a customer under one of its names; `entry` is the credential's, where it is one.
-    #[must_use]
-    pub fn encode(naming: Naming, entry: Option<&CredentialEntry>, customer: &Customer) -> Vec<u8> {
-        let mut to = Writer(vec![naming as u8]);
-        if let Some(entry) = entry {
-            let bound = !entry.networks.is_empty();
-            to.flags(&[(1, entry.label.is_some()), (2, entry.expires.is_some()), (4, bound)]);
-            entry.label.iter().for_each(|label| to.text(label.as_str()));
-            entry.expires.iter().for_each(|expires| to.time(*expires));
-            if bound {
-                to.count(entry.networks.len());
-                for network in &entry.networks {
-                    let (address, prefix) = network.parts();
-                    to.0.extend([prefix, if address.len() == 4 { 4 } else { 6 }]);
-                    to.0.extend(address);
-                }
-            }
-        }
-        to.text(customer.id.as_str());
-        to.flags(&[
-            (RESELLER, customer.kind == Kind::Reseller),
-            (SUSPENDED, customer.status == Status::Suspended),
-            (VOUCHES, customer.vouches_for_users),
-            (SCREENED, customer.screening.is_some()),
-            (AGREED, customer.agreement.is_some()),
-            (RESIDENT, customer.residency.is_some()),
-            ((customer.ownership() as u8) << OWNERSHIP_SHIFT, true),
-        ]);
-        if let Some(screening) = &customer.screening {
-            let status = (screening.status as u8) << 3;
-            to.flags(&[(1, screening.at.is_some()), (2, screening.until.is_some()), (4, screening.by.is_some()), (status, true)]);
-            screening.at.iter().chain(&screening.until).for_each(|time| to.time(*time));
-            screening.by.iter().for_each(|by| to.text(by.as_str()));
-        }
-        if let Some(agreement) = &customer.agreement {
-            to.flags(&[(1, agreement.until.is_some())]);
-            to.text(agreement.id.as_str());
-            to.time(agreement.accepted);
-            agreement.until.iter().for_each(|until| to.time(*until));
-        }
-        customer.residency.iter().for_each(|residency| to.0.extend(residency.to_string().as_bytes()));
-        to.count(customer.declared.len());
-        customer.declared.iter().for_each(|country| to.0.extend(country.as_str().as_bytes()));
-        to.count(customer.providers.iter().count());
-        for (name, entry) in customer.providers.iter() {
-            to.text(name.as_str());
-            to.flags(&[(0x80, entry.profile.is_some()), (entry.enforcement as u8, true)]);
-            entry.profile.iter().for_each(|profile| to.text(profile.as_str()));
-        }
-        to.count(customer.overrides.len());
-        for entry in &customer.overrides {
-            to.text(entry.finding.as_str());
-            to.0.push(entry.action.strength());
-            if let Action::Reroute(route) = &entry.action {
-                to.text(route.as_str());
-            }
-            to.text(entry.author.as_str());
-            to.time(entry.until);
-        }
-        to.0
+    /// A customer under one of its names.
+    #[derive(Debug, Clone, Copy)]
+    pub struct Record<'a> {
+        /// What kind of name
+        pub naming: Naming,
+        /// The credential, where it is one
+        pub entry: Option<&'a CredentialEntry>,
+        /// The customer
+        pub customer: &'a Customer,
     }
 
-    struct Writer(Vec<u8>);
+    /// A bucket of these records, whose keys ascend.
+    #[must_use]
+    pub fn bucket(records: &[(Key, Record<'_>)]) -> Vec<u8> {
+        if records.is_empty() {
+            return Vec::new();
+        }
+        let little = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
+        let mut to = Writer::default();
+        to.bytes.extend(little(records.len()));
+        to.bytes.resize(records.len().saturating_mul(ROW).saturating_add(4), 0);
+        let mut rows = Vec::new();
+        for (key, record) in records {
+            rows.extend(key.0);
+            rows.extend(little(to.bytes.len()));
+            record.write(&mut to);
+        }
+        to.bytes.splice(4..rows.len().saturating_add(4), rows);
+        to.bytes
+    }
+
+    impl Record<'_> {
+        /// Its size in bytes where nothing of it stands elsewhere in its bucket.
+        #[must_use]
+        pub fn size(&self) -> usize {
+            let mut to = Writer::default();
+            self.write(&mut to);
+            to.bytes.len()
+        }
+
+        fn write(&self, to: &mut Writer) {
+            let customer = self.customer;
+            to.bytes.push(self.naming as u8);
+            if let Some(entry) = self.entry {
+                let bound = !entry.networks.is_empty();
+                to.flags(&[(1, entry.label.is_some()), (2, entry.expires.is_some()), (4, bound)]);
+                entry.label.iter().for_each(|label| to.common(label.as_str()));
+                entry.expires.iter().for_each(|expires| to.time(*expires));
+                if bound {
+                    to.count(entry.networks.len());
+                    for network in &entry.networks {
+                        let (address, prefix) = network.parts();
+                        to.bytes.extend([prefix, if address.len() == 4 { 4 } else { 6 }]);
+                        to.bytes.extend(address);
+                    }
+                }
+            }
+            to.text(customer.id.as_str());
+            to.flags(&[
+                (RESELLER, customer.kind == Kind::Reseller),
+                (SUSPENDED, customer.status == Status::Suspended),
+                (VOUCHES, customer.vouches_for_users),
+                (SCREENED, customer.screening.is_some()),
+                (AGREED, customer.agreement.is_some()),
+                (RESIDENT, customer.residency.is_some()),
+                ((customer.ownership() as u8) << OWNERSHIP_SHIFT, true),
+            ]);
+            if let Some(screening) = &customer.screening {
+                let status = (screening.status as u8) << 3;
+                to.flags(&[(1, screening.at.is_some()), (2, screening.until.is_some()), (4, screening.by.is_some()), (status, true)]);
+                screening.at.iter().chain(&screening.until).for_each(|time| to.time(*time));
+                screening.by.iter().for_each(|by| to.common(by.as_str()));
+            }
+            if let Some(agreement) = &customer.agreement {
+                to.flags(&[(1, agreement.until.is_some())]);
+                to.text(agreement.id.as_str());
+                to.time(agreement.accepted);
+                agreement.until.iter().for_each(|until| to.time(*until));
+            }
+            customer.residency.iter().for_each(|residency| to.bytes.extend(residency.to_string().as_bytes()));
+            to.count(customer.declared.len());
+            customer.declared.iter().for_each(|country| to.bytes.extend(country.as_str().as_bytes()));
+            to.count(customer.providers.iter().count());
+            for (name, entry) in customer.providers.iter() {
+                to.common(name.as_str());
+                to.flags(&[(0x80, entry.profile.is_some()), (entry.enforcement as u8, true)]);
+                entry.profile.iter().for_each(|profile| to.text(profile.as_str()));
+            }
+            to.count(customer.overrides.len());
+            for entry in &customer.overrides {
+                to.common(entry.finding.as_str());
+                to.bytes.push(entry.action.strength());
+                if let Action::Reroute(route) = &entry.action {
+                    to.common(route.as_str());
+                }
+                to.common(entry.author.as_str());
+                to.time(entry.until);
+            }
+        }
+    }
+
+    /// A bucket while it is written.
+    #[derive(Default)]
+    struct Writer {
+        bytes: Vec<u8>,
+        // where texts stand that others may have too
+        texts: BTreeMap<String, usize>,
+    }
 
     impl Writer {
         fn flags(&mut self, flags: &[(u8, bool)]) {
-            self.0.push(flags.iter().filter(|(_, set)| *set).fold(0, |all, (flag, _)| all | flag));
+            self.bytes.push(flags.iter().filter(|(_, set)| *set).fold(0, |all, (flag, _)| all | flag));
         }
 
         fn number(&mut self, mut number: u64) {
             while number >= 0x80 {
-                self.0.push(number.to_le_bytes().first().map_or(0, |low| low | 0x80));
+                self.bytes.push(number.to_le_bytes().first().map_or(0, |low| low | 0x80));
                 number >>= 7;
             }
-            self.0.extend(number.to_le_bytes().first());
+            self.bytes.extend(number.to_le_bytes().first());
         }
 
         fn count(&mut self, count: usize) {
@@ -388,7 +484,20 @@ mod write {
 
         fn text(&mut self, text: &str) {
             self.count(text.len());
-            self.0.extend(text.as_bytes());
+            self.bytes.extend(text.as_bytes());
+        }
+
+        /// As `Reader::common_text` reads it.
+        fn common(&mut self, text: &str) {
+            let twice = |number: usize| u64::try_from(number).unwrap_or(u64::MAX / 4).saturating_mul(2);
+            match self.texts.get(text) {
+                Some(place) => self.number(twice(*place).saturating_add(1)),
+                None => {
+                    self.texts.insert(text.to_owned(), self.bytes.len());
+                    self.number(twice(text.len()));
+                    self.bytes.extend(text.as_bytes());
+                }
+            }
         }
 
         /// Documents hold no time before 1970.
@@ -399,4 +508,4 @@ mod write {
 }
 
 #[cfg(not(target_family = "wasm"))]
-pub use write::encode;
+pub use write::{Record, bucket};

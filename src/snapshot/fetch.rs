@@ -6,43 +6,50 @@
 //! current one. Whatever fails on the way leaves the current one as it is, and pages that came stay for the
 //! next try.
 //!
-//! Pages are kept in numbered slots. A page of the current snapshot is never overwritten; one that only the
-//! snapshot before had is, so each is stored with the beginning of its digest ([`SharedPage`]).
+//! Pages are kept in numbered slots: in one piece, or customers by their buckets ([`cells`]). A page of the current
+//! snapshot is never overwritten; one that only the snapshot before had is, or its memory given back ([`Fetcher::sweep`]).
+//! So each is stored with the beginning of its digest ([`SharedPage`]).
 
 use std::fmt;
 use std::ops::Range;
 
 use sha2::{Digest as _, Sha256};
 
-use super::layout::{Head, PREAMBLE, Preamble, Refused};
-use super::{check_page, table};
+use super::layout::{Head, PREAMBLE, PageKind, Preamble, Refused};
+use super::{check_page, customers, table};
 use crate::key::VerifyingKey;
 
 /// The most that is asked for at once, in bytes: verifying a part mustn't hold a worker for long.
 pub const PART: usize = 256 << 10;
 /// A whole file instead of a part is only taken up to this size, in bytes.
 pub const MAX_WHOLE: usize = 4 << 20;
+/// How long workers have to move on before the memory of the snapshot before is given back, in nanoseconds; they look ten times a second.
+const SWEEP_AFTER: u64 = 5_000_000_000;
+/// How many pages are given back at once.
+const SWEPT: usize = 64;
 
 /// Where pages and the current snapshot are kept for all workers.
 pub trait Store {
-    /// Keeps a page.
-    fn put_page(&mut self, slot: u32, page: &SharedPage<'_>) -> bool;
-    /// Sees to it that a slot can be filled later without anything having to grow for it.
-    fn reserve(&mut self, slot: u32);
-    /// The page in a slot as it was kept: what [`unmarked`] reads.
-    fn page(&self, slot: u32) -> Option<Vec<u8>>;
+    /// Keeps a page or a bucket.
+    fn put(&mut self, cell: u32, page: &SharedPage<'_>) -> bool;
+    /// Sees to it that a cell can be filled later without anything having to grow for it.
+    fn reserve(&mut self, cell: u32);
+    /// Gives back the memory of what is in a cell.
+    fn clear(&mut self, cell: u32);
+    /// What is in a cell as it was kept: what [`unmarked`] reads.
+    fn get(&self, cell: u32) -> Option<Vec<u8>>;
     /// The current snapshot as it was published.
     fn current(&self) -> Option<Vec<u8>>;
     /// Makes a snapshot the current one: what [`Current::parse`] reads.
     fn publish(&mut self, current: &[u8], sequence: u64) -> bool;
 }
 
-/// A page as it is stored: its bytes, then the first 8 of its digest.
+/// A page or a bucket as it is stored: its bytes, then the first 8 of the page's digest.
 #[derive(Debug)]
 pub struct SharedPage<'a> {
     /// Its bytes
     pub bytes: &'a [u8],
-    /// The beginning of its digest
+    /// The beginning of the page's digest
     pub mark: [u8; 8],
 }
 
@@ -116,6 +123,9 @@ pub struct Fetcher {
     etag: Option<String>,
     // what came for a snapshot that isn't complete yet
     staged: Option<Staged>,
+    // cells of pages that the current snapshot doesn't have, and when they may be cleared
+    stale: Vec<Range<u32>>,
+    sweep_due: u64,
 }
 
 #[derive(Debug, Default)]
@@ -138,8 +148,8 @@ struct Filling {
     used: Vec<bool>,
     // every slot below is in use
     free: usize,
-    // whether there is no current snapshot yet
-    is_first: bool,
+    // the cells of the current snapshot; none where there isn't one yet
+    before: Vec<Range<u32>>,
     // the pages asked for
     asked: Range<usize>,
 }
@@ -196,7 +206,10 @@ impl Fetcher {
         };
         match &taken {
             Ok(Progress::More) => {}
-            Ok(_) => {
+            Ok(progress) => {
+                if matches!(progress, Progress::Published(_)) {
+                    self.sweep_due = rules.now.saturating_add(SWEEP_AFTER);
+                }
                 self.failures = 0;
                 self.due = wait(rules.poll_seconds);
                 self.state = State::Waiting;
@@ -260,6 +273,8 @@ impl Fetcher {
                     return Ok(Progress::More);
                 };
                 let head = Head::parse_verified(&preamble, head, digest.finalize().into())?;
+                // it may write over them
+                self.stale = Vec::new();
                 let filling = Filling::new(
                     *preamble,
                     head,
@@ -299,7 +314,20 @@ impl Fetcher {
         if !store.publish(&stored, filling.preamble.sequence) {
             return Err(Failure::Store);
         }
+        let mut used = Vec::new();
+        filling.slots.iter().flatten().for_each(|slot| mark_used(&mut used, cells(PageKind::Customers, *slot).start));
+        let is_used = |cells: &Range<u32>| usize::try_from(cells.start).is_ok_and(|cell| used.get(cell) == Some(&true));
+        self.stale = filling.before.into_iter().filter(|cells| !is_used(cells)).collect();
         Ok(Progress::Published(filling.preamble.sequence))
+    }
+
+    /// Gives back the memory of pages that only the snapshot before had: some at a time, once workers had the time to move on.
+    /// One that slept through it finds its page gone, and catches up.
+    pub fn sweep(&mut self, now: u64, store: &mut dyn Store) {
+        if now >= self.sweep_due {
+            let rest = self.stale.len().saturating_sub(SWEPT);
+            self.stale.drain(rest..).flatten().for_each(|cell| store.clear(cell));
+        }
     }
 }
 
@@ -307,8 +335,10 @@ impl Filling {
     fn new(preamble: Preamble, head: Head, bytes: Vec<u8>, current: Option<Current>, staged: Option<Staged>) -> Self {
         let mut slots: Vec<Option<u32>> = head.pages.iter().map(|page| (page.size == 0).then_some(NOWHERE)).collect();
         let mut used = Vec::new();
-        let is_first = current.is_none();
+        let mut before = Vec::new();
         if let Some(current) = current {
+            let places = current.head.pages.iter().zip(&current.slots).filter(|(_, slot)| **slot != NOWHERE);
+            before = places.map(|(page, slot)| cells(page.kind, *slot)).collect();
             current.slots.iter().for_each(|slot| mark_used(&mut used, *slot));
             take_over(&head, &mut slots, &current.head, current.slots.iter().copied().map(Some));
         }
@@ -316,7 +346,7 @@ impl Filling {
             take_over(&head, &mut slots, &staged.head, staged.slots.into_iter());
         }
         slots.iter().flatten().for_each(|slot| mark_used(&mut used, *slot));
-        Self { preamble, head, bytes, slots, used, free: 0, is_first, asked: 0..0 }
+        Self { preamble, head, bytes, slots, used, free: 0, before, asked: 0..0 }
     }
 
     /// Chooses the pages to ask for: the first that is missing, and those behind it that are missing too.
@@ -338,7 +368,7 @@ impl Filling {
     fn check_order(&self, store: &dyn Store) -> Result<(), Failure> {
         table::check_order(&self.head, |number| {
             let place = self.head.pages.get(number).zip(self.slots.get(number).copied().flatten());
-            let stored = place.and_then(|(page, slot)| unmarked(store.page(slot)?, mark(&page.digest)));
+            let stored = place.and_then(|(page, slot)| unmarked(store.get(cells(page.kind, slot).start)?, mark(&page.digest)));
             stored.ok_or(Failure::Store)
         })
     }
@@ -360,13 +390,17 @@ impl Filling {
                 self.free = self.free.saturating_add(1);
             }
             let free = u32::try_from(self.free).unwrap_or(NOWHERE);
-            if !store.put_page(free, &SharedPage { bytes, mark: mark(&page.digest) }) {
-                return Err(Failure::Store);
+            let buckets = if page.kind == PageKind::Customers { customers::buckets(bytes) } else { None };
+            let parts = buckets.as_ref().map_or(std::slice::from_ref(&bytes), |buckets| buckets);
+            for (cell, bytes) in cells(page.kind, free).zip(parts) {
+                if !store.put(cell, &SharedPage { bytes, mark: mark(&page.digest) }) {
+                    return Err(Failure::Store);
+                }
             }
             // the next snapshot may have as many new pages, and will come while there are requests: when the host's table of
-            // keys grows, that holds up everybody, for 10 ms with 50,000 of them
-            if self.is_first {
-                store.reserve(free.saturating_add(count));
+            // names grows, that holds up everybody, for 10 ms with 50,000 of them
+            if self.before.is_empty() {
+                cells(page.kind, free.saturating_add(count)).for_each(|cell| store.reserve(cell));
             }
             mark_used(&mut self.used, free);
             *slot = Some(free);
@@ -394,8 +428,21 @@ fn mark_used(used: &mut Vec<bool>, slot: u32) {
     }
 }
 
+/// The numbers under which a slot's page is kept: one, or one for each bucket of customers.
+fn cells(kind: PageKind, slot: u32) -> Range<u32> {
+    const BUCKETS: u32 = 1 << customers::BUCKET_BITS;
+    let first = cell(slot, 0);
+    first..first.saturating_add(if kind == PageKind::Customers { BUCKETS } else { 1 })
+}
+
+/// The number under which a bucket of a slot's page is kept; a page in one piece is under the first.
+#[must_use]
+pub fn cell(slot: u32, bucket: usize) -> u32 {
+    (slot << customers::BUCKET_BITS).saturating_add(u32::try_from(bucket).unwrap_or(0))
+}
+
 /// The slot of a page that has no bytes.
-const NOWHERE: u32 = u32::MAX;
+pub const NOWHERE: u32 = u32::MAX;
 
 /// The beginning of a page's digest, which is stored with it.
 #[must_use]

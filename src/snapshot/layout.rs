@@ -288,7 +288,7 @@ impl Head {
             }
             // nobody asks for the bytes of an empty page, so nothing else looks at it
             if page.size == 0 && !(page.kind == PageKind::Customers && page.rows == 0) {
-                return Err(broken("a page that isn't a bucket is empty"));
+                return Err(broken("a page that isn't of customers is empty"));
             }
             offset = offset.saturating_add(u64::try_from(page.size).unwrap_or(u64::MAX));
             pages.push(page);
@@ -301,7 +301,7 @@ impl Head {
         let regions = contents.regions.resolve();
         let head = Self { contents, regions, pages, kinds };
         if !head.of_kind(PageKind::Customers).len().is_power_of_two() {
-            return Err(broken("the number of its buckets is no power of two"));
+            return Err(broken("the number of its pages of customers is no power of two"));
         }
         Ok(head)
     }

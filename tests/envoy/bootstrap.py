@@ -54,6 +54,7 @@ def bootstrap(nodes, upstream_port, certificates):
         "node": {"id": "test", "cluster": "test"},
         "admin": {"address": address(0)},
         "stats_config": {"stats_tags": STATS_TAGS},
+        "memory_allocator_manager": {"bytes_to_release": 100 << 20, "memory_release_interval": "1s"},  # as envoy/snapshot.yaml has it
         "static_resources": {
             "listeners": [*listeners, *inner],
             "clusters": [cluster(name, servers) for name, servers in sorted(clusters.items())],
