@@ -44,7 +44,7 @@ HEADERS = {  # what Anthropic's Python SDK sends, and the load balancer before E
     "x-stainless-os": "Linux",
     "x-stainless-retry-count": "0",
     "x-stainless-runtime-version": "3.11.2",
-    "x-test-direct-peer": "127.0.0.1 127.0.0.1",  # ... as this one doesn't reach the filter, see bootstrap.callers
+    "x-test-direct-peer": "127.0.0.1 203.0.113.9",  # ... as this one doesn't reach the filter, see bootstrap.callers
 }
 
 
