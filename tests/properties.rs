@@ -91,18 +91,21 @@ proptest! {
             prop_assert!(decision.verdict.status().is_some());
             return Ok(());
         };
-        for (name, value) in apply(&request, edits) {
-            let spelled = String::from_utf8_lossy(&name).replace('_', "-");
-            let ours = spelled == "compliance-tag" && value.starts_with(b"node=\"acme.example\"");
-            let route = spelled == "x-waybill-route" && value == b"fallback";
-            prop_assert!(!screen.watch().owns(&name) || ours || route, "{spelled} goes on");
+        let sent = apply(&request, edits);
+        for (name, value) in &sent {
+            let spelled = String::from_utf8_lossy(name).replace('_', "-");
+            // what the node itself says stands there once, as the node says it
+            let ours = edits.set.iter().any(|(set, said)| set.as_bytes() == name && said == value);
+            prop_assert!(!screen.watch().owns(name) || ours, "{spelled} goes on");
+            prop_assert!(!ours || sent.iter().filter(|(other, _)| other == name).count() == 1, "{spelled} goes on twice");
+            prop_assert!(!ours || ["compliance-tag", "x-waybill-route", "anthropic-user-profile-id", "anthropic-beta"].contains(&spelled.as_str()), "{spelled}");
             prop_assert!(!["authorization", "x-api-key", "x-geo-country"].contains(&spelled.as_str()), "{spelled} goes on");
             if spelled.starts_with("signature") {
                 prop_assert!(!value.windows(4).any(|part| part == b"cmp="), "a signature of ours goes on");
             }
             if spelled == "compliance-tag" {
-                let parsed = sfv::Parser::new(&value).parse::<sfv::Dictionary>();
-                prop_assert!(parsed.is_ok(), "the tag is no dictionary");
+                let parsed = sfv::Parser::new(value).parse::<sfv::Dictionary>();
+                prop_assert!(value.starts_with(b"node=\"acme.example\"") && parsed.is_ok(), "the tag is no dictionary of ours");
             }
         }
     }
