@@ -127,13 +127,26 @@ const CHINA: CountryCode = CountryCode(*b"CN");
 /// Isn't in ISO 3166-1, so no set can leave it out.
 const KOSOVO: CountryCode = CountryCode(*b"XK");
 
+/// Whether two letters are a code that is in use.
+#[expect(clippy::indexing_slicing, reason = "the compiler works it out, and would say so")]
+static IN_USE: [[bool; 26]; 26] = {
+    let mut in_use = [[false; 26]; 26];
+    let mut rest: &[[u8; 2]] = COUNTRIES;
+    while let [[first, second], after @ ..] = rest {
+        in_use[(*first - b'A') as usize][(*second - b'A') as usize] = true;
+        rest = after;
+    }
+    in_use
+};
+
 impl CountryCode {
     /// Two letters of a code that is in use, in either case; anything else (`XX`, `T1`, `EU`) is no country.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let code: [u8; 2] = bytes.try_into().ok()?;
-        let code = code.map(|b| b.to_ascii_uppercase());
-        COUNTRIES.binary_search(&code).is_ok().then_some(Self(code))
+        let code @ [first, second] = code.map(|b| b.to_ascii_uppercase());
+        let letter = |b: u8| usize::from(b.wrapping_sub(b'A'));
+        (*IN_USE.get(letter(first))?.get(letter(second))?).then_some(Self(code))
     }
 
     /// The two letters, in upper case.

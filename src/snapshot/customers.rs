@@ -20,7 +20,7 @@ use crate::shape::{Table, Word};
 
 /// The size of a key, in bytes. Half a SHA-256 leaves 128 bits against finding another credential with the same key.
 pub const KEY: usize = 16;
-/// The size of a row of a bucket: the key, and where in the page the record begins.
+/// The size of a row of a bucket: the key, and where in the bucket the record begins.
 pub const ROW: usize = 20;
 /// How many buckets a page has. Reading a whole page for each lookup would take half as long again; as many pages would make the
 /// head, which each node fetches with each change, four times as large.
@@ -150,20 +150,23 @@ pub fn check(page: &[u8], count: usize, number: usize, bits: u32) -> Result<(), 
 /// Reads a bucket from somewhere on.
 struct Reader<'a> {
     bucket: &'a [u8],
-    at: usize,
+    rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
+    fn new(bucket: &'a [u8], at: usize) -> Option<Self> {
+        Some(Self { bucket, rest: bucket.get(at..)? })
+    }
+
     fn byte(&mut self) -> Option<u8> {
-        let byte = self.bucket.get(self.at)?;
-        self.at = self.at.checked_add(1)?;
+        let (byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
         Some(*byte)
     }
 
     fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let end = self.at.checked_add(count)?;
-        let bytes = self.bucket.get(self.at..end)?;
-        self.at = end;
+        let (bytes, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
         Some(bytes)
     }
 
@@ -181,7 +184,7 @@ impl<'a> Reader<'a> {
 
     fn count(&mut self) -> Option<usize> {
         // nothing takes less than a byte, so a count beyond what is left is a lie
-        usize::try_from(self.number()?).ok().filter(|count| *count <= self.bucket.len().saturating_sub(self.at))
+        usize::try_from(self.number()?).ok().filter(|count| *count <= self.rest.len())
     }
 
     fn text(&mut self) -> Option<&'a str> {
@@ -196,14 +199,14 @@ impl<'a> Reader<'a> {
     /// A text that others may have too: twice its size and its bytes, or one more than twice the place of another such text
     /// before it, which has its bytes.
     fn common_text(&mut self) -> Option<&'a str> {
-        let begin = self.at;
+        let begin = self.bucket.len().saturating_sub(self.rest.len());
         let number = self.number()?;
         let half = usize::try_from(number / 2).ok()?;
         if number % 2 == 0 {
             return std::str::from_utf8(self.bytes(half)?).ok();
         }
-        let mut other = Self { bucket: self.bucket, at: half };
-        let size = other.number().filter(|size| half < begin && size % 2 == 0)?;
+        let mut other = Self::new(self.bucket, half).filter(|_| half < begin)?;
+        let size = other.number().filter(|size| size % 2 == 0)?;
         std::str::from_utf8(other.bytes(usize::try_from(size / 2).ok()?)?).ok()
     }
 
@@ -249,7 +252,7 @@ const OWNERSHIP_SHIFT: u32 = 6;
 
 /// The record at a place of a bucket, if it is under that kind of name.
 fn decode(bucket: &[u8], at: usize, key: &Key, wanted: Option<Naming>) -> Option<Rc<Customer>> {
-    let from = &mut Reader { bucket, at };
+    let from = &mut Reader::new(bucket, at)?;
     let naming = pick(&[Naming::Credential, Naming::Certificate, Naming::Claim, Naming::Id], from.byte()?)?;
     if wanted.is_some_and(|wanted| wanted != naming) {
         return None;
