@@ -6,6 +6,8 @@ run's on this machine; nothing is asserted but that each request is answered as 
 lookups, requests, memory, swap) to measure only those.
 """
 
+import contextlib
+import itertools
 import json
 import os
 import random
@@ -34,6 +36,8 @@ HOT = 1_000  # customers that call again and again
 ROUNDS = 7
 RUNS = 5  # of what a busy machine only adds to: the least counts
 REQUESTS = 40_000
+WORKERS = (1, 2, 4)
+GIVEN_BACK = 345  # seconds: Envoy's allocator gives back what wasn't used for five minutes
 IDLE = 0.6  # milliseconds that polls and ticks take which find nothing new
 CLIENTS = 4
 SUSPENDED = 7  # the customer that a swap suspends; the load leaves it out
@@ -264,42 +268,58 @@ def cpu_per_request(envoy, paths):
 
 
 def memory(bench):
-    empty = {workers: resident_empty(bench, workers) for workers in (1, 2, 4)}
+    """Above an empty filter. All Envoys run at once, since most of the time is waiting."""
+    empty = {workers: resident_empty(bench, workers) for workers in WORKERS}
+    chance, promises = random.Random(5), {HUNDRED_THOUSAND: 40, MILLION: 250}
+    for customers, sequence in itertools.product(promises, range(1, 5)):
+        bench.snapshot(customers, sequence)
+    with contextlib.ExitStack() as stack:
+        for customers in promises:
+            bench.serve(customers, 1)
+        envoys = {each: stack.enter_context(bench.envoy([bench.node(each[0])], each[1])) for each in itertools.product(promises, WORKERS)}
+        for (customers, _), envoy in envoys.items():
+            await_ready(envoy, [customers])
+        paths = {
+            each: files(bench, envoy, each[0], lambda customers=each[0]: chance.randrange(SUSPENDED + 1, customers))
+            for each, envoy in envoys.items()
+        }
+
+        def move_on(sequence):
+            say(f"memory: sequence {sequence}")
+            for customers in promises:
+                bench.serve(customers, sequence)
+            for each, envoy in envoys.items():
+                await_sequence(envoy, sequence)
+                ask_all_workers(envoy, paths[each])
+
+        def above(seconds):
+            say(f"memory: in {seconds} s")
+            time.sleep(seconds)
+            return {each: resident(envoy) - empty[each[1]] for each, envoy in envoys.items()}
+
+        move_on(1)
+        measured = {"": above(GIVEN_BACK)}
+        for sequence in (2, 3, 4):
+            move_on(sequence)
+        measured[", just after three swaps"] = above(1)
+        measured[", after three swaps"] = above(GIVEN_BACK)
     rows = []
-    for customers, once_promise in ((HUNDRED_THOUSAND, 40), (MILLION, 250)):
-        for sequence in range(1, 5):
-            bench.snapshot(customers, sequence)
-        above = {workers: resident(bench, customers, workers) for workers in empty}
-        above = {workers: [each - empty[workers] for each in measured] for workers, measured in above.items()}
-        for when, step in (("", 0), (", after three swaps", 3)):
-            per_worker, once = line({workers: measured[step] for workers, measured in above.items()})
+    for customers, (when, megabytes) in itertools.product(promises, measured.items()):
+        per_worker, once = line({workers: megabytes[customers, workers] for workers in WORKERS})
+        if "just" in when:
+            rows.append((f"memory a worker, {customers:,} customers{when}", f"{per_worker:.1f} MB", "", ""))
+            rows.append(("  once per process", f"{once:.1f} MB", "", ""))
+        else:
             rows.append(row(f"memory a worker, {customers:,} customers{when}", per_worker, "MB", 24))
-            rows.append(row(f"  once per process{when}", once, "MB", once_promise))
+            rows.append(row("  once per process", once, "MB", promises[customers]))
     return rows
 
 
 def resident_empty(bench, workers):
     with bench.envoy([Node("empty", {}, Path(NOOP), direct_response=True, log=False)], workers) as envoy:
         ask_all_workers(envoy, files(bench, envoy, "empty", lambda: 0))
-        return settled(envoy)
-
-
-def resident(bench, customers, workers):
-    """Megabytes with the first snapshot, then after each swap."""
-    say(f"memory: {customers:,} customers, {workers} workers")
-    bench.serve(customers, 1)
-    chance = random.Random(5)
-    with bench.envoy([bench.node(customers)], workers) as envoy:
-        await_ready(envoy, [customers])
-        paths = files(bench, envoy, customers, lambda: chance.randrange(SUSPENDED + 1, customers))
-        measured = []
-        for sequence in range(1, 5):
-            bench.serve(customers, sequence)
-            await_sequence(envoy, sequence)
-            ask_all_workers(envoy, paths)
-            measured.append(settled(envoy))
-        say("  MB: " + ", ".join(f"{each:.1f}" for each in measured))
-        return measured
+        time.sleep(3)
+        return resident(envoy)
 
 
 def ask_all_workers(envoy, paths):
@@ -308,9 +328,7 @@ def ask_all_workers(envoy, paths):
         expect(h2load("-n", REQUESTS, "-c", 16, "-i", path, headers=HEADERS), f"{REQUESTS} 2xx")
 
 
-def settled(envoy):
-    """The filter gives back what only the snapshot before had after five seconds, Envoy's allocator some seconds later."""
-    time.sleep(20)
+def resident(envoy):
     return envoy.resident_kilobytes() * 1024 / 1e6
 
 
