@@ -24,10 +24,7 @@ pub fn prefix(layout: &str, whose: &str) -> String {
 /// The name of a number behind a prefix.
 #[must_use]
 pub fn name(prefix: &str, number: u32) -> String {
-    let mut name = String::with_capacity(prefix.len().saturating_add(8));
-    name.push_str(prefix);
-    name.extend(number.to_be_bytes().iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)));
-    name
+    [prefix, &hex(&number.to_be_bytes())].concat()
 }
 
 /// The value of a name and its version, where it is there.

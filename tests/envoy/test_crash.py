@@ -1,10 +1,11 @@
-"""The last good snapshot survives the crash of the VM that fetched it, and then of every worker's.
+"""The last good snapshot survives the crash of the VM that fetched it, and then of every worker's; so do the nonces that passed.
 
 `tests/trap` is the filter, with a trap on demand. Two Envoys, with one worker and with two: each test goes on where the
-one before ended.
+one before ended; but for the last, which has an Envoy of its own.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from bootstrap import Node
 from harness import until
 from snapshots import Register, Server, by_snapshot, customer
+from test_chain import ask, edge, signed, transit
 from test_snapshot import SOON_SECONDS, calling, gauge, said
 
 TRAP = Path(os.environ.get("TRAP", ""))
@@ -94,3 +96,16 @@ def test_the_next_vm_fetches_on(life):
         until(LEASE_SECONDS + SOON_SECONDS, "the newer one", lambda lab=lab: gauge(lab, "sequence") == 4, lab.log)
         vms(lab, workers, 4, meanwhile=3)
         assert lab.play("edge", calling("c-2")).event["reason"] == "customer.suspended"
+
+
+def test_what_passed_before_a_crash_does_not_pass_again(start):
+    lab = start(replace(transit("a", to=None), wasm=TRAP), edge("tap-b", "b", to=None))
+    once, fresh = (signed(lab.play("tap-b", ask()).received) for _ in range(2))
+    before = lab.play("a", ask("sk-at-b", headers=once))
+    assert before.response.status == 200
+    assert_refused(lab.play("a", ask("sk-at-b", headers=[["x-test-trap", "now"]])))
+    until(SOON_SECONDS, "the next VM", lambda: lab.play("a", ask("sk-at-b")).event, lab.log)
+    replayed, passed = (lab.play("a", ask("sk-at-b", headers=headers)) for headers in (once, fresh))
+    assert (replayed.response.status, replayed.event["reason"]) == (403, "chain.replayed")
+    assert passed.response.status == 200
+    assert before.event["vm"] != passed.event["vm"] == replayed.event["vm"]
