@@ -1157,6 +1157,38 @@ fn a_second_snapshot_needs_no_new_slot() {
     assert!(desk.shelf.pages.keys().all(|slot| known.contains(slot)));
 }
 
+/// Three customers with long records fill four pages at most three of which have bytes.
+#[test]
+fn pages_without_bytes_have_no_slot() {
+    let world = |sequence, author: &str| {
+        let until = r#""until": "2027-01-01T00:00:00Z""#;
+        let overrides: Vec<String> = FindingCode::ALL
+            .iter()
+            .map(|code| format!(r#"{{"finding": "{code}", "action": "report", "author": "{code}{}", {until}}}"#, author.repeat(990)))
+            .collect();
+        let customers = [1, 2, 3].map(|number: u8| {
+            let text = format!(
+                r#"{{"id": "c-{number}", "credentials": ["{}"], "overrides": [{}]}}"#,
+                CredentialDigest::of(&[number]),
+                overrides.join(",")
+            );
+            Customer::read(&serde_json::from_str(&text).unwrap(), &Path::Root, &mut Problems::default()).unwrap()
+        });
+        World { sequence, customers: customers.into(), nodes: Vec::new(), addresses: AddressTable::default() }
+    };
+    let mut desk = Desk::new(world(1, "x").file());
+    assert_eq!(desk.poll(), Progress::Published(1));
+    let current = desk.shelf.parsed().unwrap();
+    assert!(current.head.pages.iter().any(|page| page.size == 0) && current.head.pages.iter().any(|page| page.size > 0));
+    desk.server.file = world(2, "y").file();
+    assert_eq!(desk.poll(), Progress::Published(2));
+    desk.server.file = World::plain(3, 0, 10).file();
+    assert_eq!(desk.poll(), Progress::Published(3));
+    assert_eq!(desk.shelf.file().unwrap(), desk.server.file);
+    let before = desk.shelf.pages.len();
+    assert!(before < 40, "{before}");
+}
+
 /// Not while workers may still read it, and never what the current snapshot has.
 #[test]
 fn what_only_the_snapshot_before_had_is_given_back() {

@@ -123,8 +123,8 @@ pub struct Fetcher {
     etag: Option<String>,
     // what came for a snapshot that isn't complete yet
     staged: Option<Staged>,
-    // cells of pages that the current snapshot doesn't have, and when they may be cleared
-    stale: Vec<Range<u32>>,
+    // slots of pages that the current snapshot doesn't have, and when they may be cleared
+    stale: Vec<(PageKind, u32)>,
     sweep_due: u64,
 }
 
@@ -148,8 +148,8 @@ struct Filling {
     used: Vec<bool>,
     // every slot below is in use
     free: usize,
-    // the cells of the current snapshot; none where there isn't one yet
-    before: Vec<Range<u32>>,
+    // the slots of the current snapshot; none where there isn't one yet
+    before: Vec<(PageKind, u32)>,
     // the pages asked for
     asked: Range<usize>,
 }
@@ -315,9 +315,9 @@ impl Fetcher {
             return Err(Failure::Store);
         }
         let mut used = Vec::new();
-        filling.slots.iter().flatten().for_each(|slot| mark_used(&mut used, cells(PageKind::Customers, *slot).start));
-        let is_used = |cells: &Range<u32>| usize::try_from(cells.start).is_ok_and(|cell| used.get(cell) == Some(&true));
-        self.stale = filling.before.into_iter().filter(|cells| !is_used(cells)).collect();
+        filling.slots.iter().flatten().for_each(|slot| mark_used(&mut used, *slot));
+        let is_used = |slot: u32| usize::try_from(slot).is_ok_and(|slot| used.get(slot) == Some(&true));
+        self.stale = filling.before.into_iter().filter(|(_, slot)| !is_used(*slot)).collect();
         Ok(Progress::Published(filling.preamble.sequence))
     }
 
@@ -326,7 +326,7 @@ impl Fetcher {
     pub fn sweep(&mut self, now: u64, store: &mut dyn Store) {
         if now >= self.sweep_due {
             let rest = self.stale.len().saturating_sub(SWEPT);
-            self.stale.drain(rest..).flatten().for_each(|cell| store.clear(cell));
+            self.stale.drain(rest..).flat_map(|(kind, slot)| cells(kind, slot)).for_each(|cell| store.clear(cell));
         }
     }
 }
@@ -337,8 +337,8 @@ impl Filling {
         let mut used = Vec::new();
         let mut before = Vec::new();
         if let Some(current) = current {
-            let places = current.head.pages.iter().zip(&current.slots).filter(|(_, slot)| **slot != NOWHERE);
-            before = places.map(|(page, slot)| cells(page.kind, *slot)).collect();
+            let places = current.head.pages.iter().map(|page| page.kind).zip(current.slots.iter().copied());
+            before = places.filter(|(_, slot)| *slot != NOWHERE).collect();
             current.slots.iter().for_each(|slot| mark_used(&mut used, *slot));
             take_over(&head, &mut slots, &current.head, current.slots.iter().copied().map(Some));
         }

@@ -15,6 +15,7 @@ import harness
 import wire
 from harness import ROOT, node, request, until
 from snapshots import Register, Server, by_snapshot, customer, new_key
+from test_hostile import assert_unharmed
 from test_start import publish, updates
 
 sys.path.insert(0, str(ROOT / "envoy"))
@@ -277,6 +278,23 @@ def test_another_file_in_the_middle(begin, register):
     until(SOON_SECONDS, "the newer one", lambda: serves(lab, "middle", 3, who="c-99"), lab.log)
     assert server.then is None
     assert said(lab, "snapshot 2, made") == 0 and said(lab, "isn't what was signed") == 1
+
+
+def test_pages_without_customers(begin, register):
+    """Three customers with long records make four pages, so one has nobody in it. It has no place in shared data either."""
+    far = [f"10.{number >> 8}.{number & 255}.0/24" for number in range(4_000)]
+    credential = {"networks": ["203.0.113.0/24", *far]}
+    three = [customer(f"c-{number}") for number in (1, 2, 3)]
+    three = [{**each, "credentials": [{"digest": each["credentials"][0], **credential}]} for each in three]
+    register.customers(*three)
+    server = Server(register.compiled(1))
+    lab = begin({"few": (server, by_snapshot("few", register.trusted), {})})
+    until(SOON_SECONDS, "the first", lambda: serves(lab, "few", 1), lab.log)
+    register.customers(*({**each, "declared": ["SG", "MY"]} for each in three))
+    server.file = register.compiled(2)
+    for name in ("c-1", "c-2", "c-3"):
+        until(SOON_SECONDS, f"{name} by the second", lambda name=name: serves(lab, "few", 2, who=name), lab.log)
+    assert_unharmed(lab)
 
 
 # --- many nodes in one Envoy: each another server or other settings -----------------------------------------------
