@@ -1,10 +1,11 @@
 """What the node adds to a request, in CPU time: `./build.sh bench`.
 
-One Envoy with one worker has four listeners, and answers by itself, so that no upstream is in the
+One Envoy with one worker has five listeners, and answers by itself, so that no upstream is in the
 figures: without a filter; with a filter that does nothing (`tests/noop`, what the SDK and the wasm host
-cost); with Waybill letting a request through; with Waybill refusing one. h2load sends each the same
-number of requests, in turn, several times; the CPU time is the Envoy process's own. Nothing is asserted:
-figures from a busy machine are not a failed build.
+cost); with one that makes the host calls of a plain request and nothing else; with Waybill letting a
+request through; with Waybill refusing one. h2load sends each the same number of requests, in turn, several
+times; the CPU time is the Envoy process's own. Nothing is asserted: figures from a busy machine are not a
+failed build.
 """
 
 import os
@@ -61,6 +62,7 @@ def main():
     nodes = [
         Node("no filter", None, FILTER, direct_response=True, log=False),
         Node("empty filter", {}, Path(NOOP), direct_response=True, log=False),
+        Node("only host calls", {"calls": True}, Path(NOOP), direct_response=True, log=False),
         node("waybill, allowed", configuration(), direct_response=True, log=False),
         node("waybill, refused", configuration(), direct_response=True, log=False),
     ]

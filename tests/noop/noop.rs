@@ -1,19 +1,36 @@
 //! The smallest filter that the SDK can express: a context per request, and every callback the default.
+//!
+//! With any configuration but `{}` it also makes the host calls that Waybill makes for a plain request, and does nothing
+//! with what they give: what no filter of that kind can cost less than.
 
+use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
+use proxy_wasm::types::{Action, BufferType, ContextType, MapType, MetricType};
 
 proxy_wasm::main! {{
-    proxy_wasm::set_root_context(|_| Box::new(Root));
+    proxy_wasm::set_root_context(|_| Box::new(Root { counter: None }));
 }}
 
-struct Root;
+struct Root {
+    counter: Option<u32>,
+}
 
 impl Context for Root {}
 
 impl RootContext for Root {
+    fn on_configure(&mut self, _size: usize) -> bool {
+        let configuration = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX).ok().flatten();
+        if configuration.is_some_and(|text| text != b"{}") {
+            self.counter = hostcalls::define_metric(MetricType::Counter, "calls_total").ok();
+        }
+        true
+    }
+
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Request))
+        Some(match self.counter {
+            None => Box::new(Request),
+            Some(counter) => Box::new(Calling(counter)),
+        })
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -26,3 +43,25 @@ struct Request;
 impl Context for Request {}
 
 impl HttpContext for Request {}
+
+struct Calling(u32);
+
+impl Context for Calling {}
+
+impl HttpContext for Calling {
+    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        let headers = MapType::HttpRequestHeaders;
+        let calls = [
+            hostcalls::get_map_bytes(headers).is_ok(),
+            hostcalls::get_property(vec!["filter_state", "direct"]).is_ok(),
+            hostcalls::get_current_time().is_ok(),
+            hostcalls::increment_metric(self.0, 1).is_ok(),
+            hostcalls::set_property(vec!["waybill"], Some(&[b'x'; 600])).is_ok(),
+            hostcalls::set_map_value_bytes(headers, "x-api-key", None).is_ok(),
+            hostcalls::set_map_value_bytes(headers, "x-geo-country", None).is_ok(),
+            hostcalls::set_map_value_bytes(headers, "compliance-tag", Some(&[b'x'; 200])).is_ok(),
+        ];
+        assert_eq!(calls, [true; 8], "a call failed");
+        Action::Continue
+    }
+}
