@@ -836,7 +836,7 @@ impl Store for Shelf {
             return false;
         }
         // the first of a page's cells counts
-        self.written += usize::from(number.is_multiple_of(4));
+        self.written += usize::from(number.is_multiple_of(customers::BUCKETS as u32));
         self.pages.insert(number, page.stored());
         true
     }
@@ -1252,7 +1252,7 @@ fn slots_are_bounded() {
     }
     assert!(swaps > 30, "{swaps}");
     let cells = desk.shelf.pages.len();
-    assert!(cells <= 2 * 4 * largest, "{cells} cells, {largest} pages at most");
+    assert!(cells <= 2 * customers::BUCKETS * largest, "{cells} cells, {largest} pages at most");
 }
 
 #[test]

@@ -11,7 +11,9 @@ use crate::names::{UnixSeconds, hex};
 use crate::region::{Place, Regions};
 use crate::register::{Customer, Node};
 use crate::snapshot::customers::{self, BUCKETS, Key, Naming, Record};
-use crate::snapshot::layout::{FileContents, MAGIC, MAX_HEAD, MAX_PAGE, PREAMBLE, PageKind, ROWS_A_PAGE, SIGNED, SourceContents, VERSION};
+use crate::snapshot::layout::{
+    FileContents, MAGIC, MAX_HEAD, MAX_PAGE, PREAMBLE, PageKind, ROWS_A_PAGE, SIGNED, SourceContents, VERSION, little,
+};
 use crate::snapshot::table::{DIVIDED, POINTER};
 
 /// What goes into a snapshot: the register, screened.
@@ -267,11 +269,6 @@ fn write_customers(material: &Material<'_>, pages: &mut Pages) -> Result<usize, 
         pages.push(PageKind::Customers, &page, count)?;
     }
     Ok(records.len())
-}
-
-/// Sizes are far below 4 GB: pages by [`MAX_PAGE`], the head by [`MAX_HEAD`].
-fn little(size: usize) -> [u8; 4] {
-    u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes()
 }
 
 fn texts(places: &[Place]) -> Vec<String> {

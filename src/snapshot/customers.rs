@@ -82,12 +82,12 @@ pub fn buckets(page: &[u8]) -> Option<[&[u8]; BUCKETS]> {
     let (sizes, mut rest) = page.split_first_chunk::<{ 4 * BUCKETS }>()?;
     let mut buckets = [&[][..]; BUCKETS];
     for (bucket, size) in buckets.iter_mut().zip(sizes.as_chunks::<4>().0) {
-        (*bucket, rest) = rest.split_at_checked(little(size)?)?;
+        (*bucket, rest) = rest.split_at_checked(read_little(size)?)?;
     }
     rest.is_empty().then_some(buckets)
 }
 
-fn little(number: &[u8; 4]) -> Option<usize> {
+fn read_little(number: &[u8; 4]) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(*number)).ok()
 }
 
@@ -97,12 +97,12 @@ fn rows(bucket: &[u8]) -> Option<&[[u8; ROW]]> {
         return Some(&[]);
     }
     let (count, rest) = bucket.split_first_chunk::<4>()?;
-    rest.get(..little(count)?.checked_mul(ROW)?).map(|rows| rows.as_chunks().0)
+    rest.get(..read_little(count)?.checked_mul(ROW)?).map(|rows| rows.as_chunks().0)
 }
 
 /// A row's key, and where in the bucket its record begins.
 fn row([key @ .., a, b, c, d]: &[u8; ROW]) -> (&[u8; KEY], Option<usize>) {
-    (key, little(&[*a, *b, *c, *d]))
+    (key, read_little(&[*a, *b, *c, *d]))
 }
 
 /// The customer that a key leads to in its bucket, if it is a key of that kind.
@@ -358,6 +358,7 @@ mod write {
         AGREED, Action, CredentialEntry, Customer, Key, Kind, Naming, OWNERSHIP_SHIFT, RESELLER, RESIDENT, ROW, SCREENED, SUSPENDED,
         Status, UnixSeconds, VOUCHES,
     };
+    use crate::snapshot::layout::little;
 
     /// A customer under one of its names.
     #[derive(Debug, Clone, Copy)]
@@ -376,7 +377,6 @@ mod write {
         if records.is_empty() {
             return Vec::new();
         }
-        let little = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
         let mut to = Writer::default();
         to.bytes.extend(little(records.len()));
         to.bytes.resize(records.len().saturating_mul(ROW).saturating_add(4), 0);

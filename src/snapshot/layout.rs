@@ -195,6 +195,13 @@ pub enum Refused {
     SameSequence(u64),
 }
 
+/// A size as the file has it. Sizes are far below 4 GB: pages by [`MAX_PAGE`], the head by [`MAX_HEAD`].
+#[cfg(not(target_family = "wasm"))]
+#[must_use]
+pub fn little(size: usize) -> [u8; 4] {
+    u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes()
+}
+
 impl Preamble {
     /// Reads the first [`PREAMBLE`] bytes of a file and verifies their signature.
     ///

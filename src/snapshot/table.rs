@@ -127,15 +127,13 @@ impl AddressTable {
     /// # Errors
     /// What breaks the format.
     pub fn new(head: &Head, before: Option<(Self, Head)>, mut page: impl FnMut(usize) -> Option<Vec<u8>>) -> Result<Self, Refused> {
-        let mut kept = Kept::default();
-        if let Some((before, other)) = before {
-            kept = Kept {
-                facts: twins(head, &other, PageKind::Facts, before.facts),
-                v4: twins(head, &other, PageKind::V4, before.v4.pages),
-                v6: twins(head, &other, PageKind::V6, before.v6.pages),
-                v6_fine: twins(head, &other, PageKind::V6Fine, before.v6_fine.pages),
-            };
-        }
+        let kept = before.map(|(before, other)| Kept {
+            facts: twins(head, &other, PageKind::Facts, before.facts),
+            v4: twins(head, &other, PageKind::V4, before.v4.pages),
+            v6: twins(head, &other, PageKind::V6, before.v6.pages),
+            v6_fine: twins(head, &other, PageKind::V6Fine, before.v6_fine.pages),
+        });
+        let kept = kept.unwrap_or_default();
         let page = &mut page;
         let facts = load(head, PageKind::Facts, kept.facts, page, |bytes| bytes)?;
         let v4 = load(head, PageKind::V4, kept.v4, page, RunPage::new::<V4_ROW>)?;

@@ -1,8 +1,10 @@
 """What signing and verifying cost, in CPU time per request: `./build.sh bench chain`.
 
-First what signing, verifying and finding a signature again take inside Envoy's V8 (`tests/speed`). Then one Envoy with one worker answers by itself behind six listeners: no filter; Waybill with an unsigned tag, with one signed
-once per customer, with one signed per request; and as the node of a reseller that sends no chain (which the policy lets
-through), or one whose signature was verified before. Rounds are interleaved, as in request.py. Nothing is asserted.
+First what signing, verifying and finding a signature again take inside Envoy's V8 (`tests/speed`). Then one
+Envoy with one worker answers by itself behind six listeners: no filter; Waybill with an unsigned tag, with one
+signed once per customer, with one signed per request; and as the node of a reseller that sends no chain (which
+the policy lets through), or one whose signature was verified before. Rounds are interleaved, as in request.py.
+Nothing is asserted.
 """
 
 import json

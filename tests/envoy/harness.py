@@ -183,6 +183,15 @@ def sans(tls):
     return ",".join(f"{kinds[kind]}:{name}" for kind, names in sorted(tls.items()) for name in names)
 
 
+def assert_unharmed(lab):
+    """No VM died or was started anew (Envoy 1.40 counts that as `vm_reload_backoff` and `vm_reload_success`)."""
+    reloads = lab.stats(r"wasm\..*vm_reload_")
+    assert reloads and not any(reloads.values()), reloads
+    log = lab.log.read_text()
+    for sign in ("panicked", "Uncaught RuntimeError", KEY):
+        assert sign not in log
+
+
 def until(seconds, what, condition, log):
     """Waits for a condition; when it doesn't come, says for what, and shows Envoy's log."""
     end = time.monotonic() + seconds

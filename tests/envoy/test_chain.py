@@ -19,7 +19,7 @@ import pytest
 
 import chains
 import wire
-from harness import node, until
+from harness import assert_unharmed, node, until
 
 KEYS = {"b": 2, "c": 3, "d": 4, "r": 6, "a": 1}
 NAMES = {name: f"reseller-{name}.example" for name in "bcdr"} | {"a": "acme.example"}
@@ -145,12 +145,6 @@ PREVIOUS_HOSTS = {
     "name": "previous_hosts",
     "typed_config": {"@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
 }
-
-
-def assert_unharmed(lab):
-    reloads = lab.stats(r"wasm\..*vm_reload_")
-    assert reloads and not any(reloads.values()), reloads
-    assert "panicked" not in lab.log.read_text()
 
 
 class Way:

@@ -13,7 +13,7 @@ import time
 import pytest
 
 import wire
-from harness import KEY, configuration, node, request
+from harness import KEY, assert_unharmed, configuration, node, request
 
 MARK = "forged-by-the-client"
 READ = [  # every header that the node reads
@@ -78,15 +78,6 @@ def lab(start):
     lab = start(node("edge", edge), node("load", configuration(), direct_response=True))
     yield lab
     assert_unharmed(lab)
-
-
-def assert_unharmed(lab):
-    """No VM died or was started anew (Envoy 1.40 counts that as `vm_reload_backoff` and `vm_reload_success`)."""
-    reloads = lab.stats(r"wasm\..*vm_reload_")
-    assert reloads and not any(reloads.values()), reloads
-    log = lab.log.read_text()
-    for sign in ("panicked", "Uncaught RuntimeError", KEY):
-        assert sign not in log
 
 
 def assert_serves(lab):

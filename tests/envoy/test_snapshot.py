@@ -13,9 +13,8 @@ import pytest
 
 import harness
 import wire
-from harness import ROOT, node, request, until
+from harness import ROOT, assert_unharmed, node, request, until
 from snapshots import Register, Server, by_snapshot, customer, new_key
-from test_hostile import assert_unharmed
 from test_start import publish, updates
 
 sys.path.insert(0, str(ROOT / "envoy"))
