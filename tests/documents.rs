@@ -85,14 +85,12 @@ fn what_is_read_is_disclosed() {
     assert_eq!(words(&document["reads"]["headers"]), watch.names().chain(pseudo).collect());
     // every property that the filter asks for, read off its source, with the claims that this configuration names
     let mut asked = BTreeSet::from(["clock".to_owned()]);
-    for property in read("src/filter/http.rs").split("property(vec![").skip(1).map(|rest| rest.split(']').next().unwrap()) {
-        let parts: Vec<&str> = property.split('"').skip(1).step_by(2).collect();
-        match parts.as_slice() {
-            ["waybill"] => {} // written, not read
-            _ if property.contains("claim") => {
-                asked.extend(config.claims().map(|claim| format!("{}.{}.{}", parts.join("."), claim.provider, claim.claim)));
-            }
-            _ => drop(asked.insert(parts.join("."))),
+    let source = read("src/filter/http.rs");
+    for path in source.split('"').filter(|text| text.contains("\\0") && *text != "\\0").map(|path| path.replace("\\0", ".")) {
+        if path.starts_with("metadata.") {
+            asked.extend(config.claims().map(|claim| format!("{path}.{}.{}", claim.provider, claim.claim)));
+        } else {
+            asked.insert(path);
         }
     }
     assert_eq!(words(&document["reads"]["beside_headers"]), asked);
@@ -119,16 +117,16 @@ fn the_filter_asks_the_host_for_nothing_else() {
     };
     let words = |words: &[&str]| -> BTreeSet<String> { words.iter().map(|word| (*word).to_owned()).collect() };
     assert_eq!(
-        after("property(vec![", ']'),
+        after("host::property(", ')'),
         words(&[
-            r#""waybill""#, // written, not read
-            r#""filter_state", "direct""#,
-            r#""source", "address""#,
-            r#""connection", "uri_san_peer_certificate""#,
-            r#""connection", "dns_san_peer_certificate""#,
-            r#""metadata", "filter_metadata", "envoy.filters.http.jwt_authn", claim.provider.as_str(), claim.claim.as_str(),"#,
+            r#""filter_state\0direct""#,
+            r#""source\0address""#,
+            r#""connection\0uri_san_peer_certificate""#,
+            r#""connection\0dns_san_peer_certificate""#,
+            "&[filter, claim.provider.as_str(",
         ])
     );
+    assert_eq!(after("let filter = ", ';'), words(&[r#""metadata\0filter_metadata\0envoy.filters.http.jwt_authn""#]));
     assert_eq!(
         after("fn on_", '('),
         words(&["configure", "http_call_response", "http_request_headers", "http_request_trailers", "tick"]),
@@ -141,17 +139,29 @@ fn the_filter_asks_the_host_for_nothing_else() {
             "define_metric",
             "dispatch_http_call",
             "get_buffer",
-            "get_current_time",
-            "get_property",
             "get_shared_data",
             "increment_metric",
             "record_metric",
-            "set_map_value_bytes",
-            "set_property",
             "set_shared_data",
             "set_tick_period"
-        ])
+        ]),
+        "through the SDK"
     );
+    assert_eq!(
+        after("fn proxy_", '('),
+        words(&[
+            "get_current_time_nanoseconds",
+            "get_header_map_pairs",
+            "get_property",
+            "increment_metric",
+            "remove_header_map_value",
+            "replace_header_map_value",
+            "send_local_response",
+            "set_property"
+        ]),
+        "straight from the host"
+    );
+    assert_eq!(after("raw::property(", ')'), words(&["path.as_bytes("]), "one way to a property, which is looked at above");
 }
 
 #[test]

@@ -1,12 +1,10 @@
 //! One HTTP exchange: read the headers once, have them decided, do what the outcome says.
 
 use std::rc::Rc;
-use std::time::UNIX_EPOCH;
 
 use log::error;
-use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::{Action, Bytes, MapType};
+use proxy_wasm::types::{Action, MapType};
 
 use super::host;
 use super::node::Node;
@@ -48,8 +46,8 @@ impl HttpContext for Exchange {
         node.decide(&request, |decision, ledger| {
             node.count(decision);
             // filter state `wasm.waybill`, which access loggers print
-            if let Err(status) = hostcalls::set_property(vec!["waybill"], Some(ledger.write(decision))) {
-                error!("waybill: event {} can't be written: {status:?}", decision.id);
+            if !host::set_property("waybill", ledger.write(decision)) {
+                error!("waybill: the host didn't take the event {}", decision.id);
             }
             match &decision.outcome {
                 Outcome::Forward(edits) => forward(edits),
@@ -72,11 +70,11 @@ impl HttpContext for Exchange {
 /// What Envoy knows of a request beside its headers. Each is asked for only where the configuration needs it.
 struct Properties {
     /// The direct peer's address; behind a space, if the operator's format string has it, Envoy's idea of the client's
-    direct: Option<Bytes>,
-    envoy_client: Option<Bytes>,
-    uri_san: Option<Bytes>,
-    dns_san: Option<Bytes>,
-    claims: Vec<Option<Bytes>>,
+    direct: Option<Vec<u8>>,
+    envoy_client: Option<Vec<u8>>,
+    uri_san: Option<Vec<u8>>,
+    dns_san: Option<Vec<u8>>,
+    claims: Vec<Option<Vec<u8>>>,
     time: Time,
 }
 
@@ -87,26 +85,21 @@ impl Properties {
         // only where a header moves the client's address can Envoy's idea of it be another
         let may_differ =
             config.geo.origin.iter().any(|source| source.header.is_some()) && headers.iter().any(|(name, _)| *name == forwarding);
-        let direct = property(vec!["filter_state", "direct"]);
+        let direct = host::property("filter_state\0direct");
         let says_both = direct.as_ref().is_some_and(|addresses| addresses.contains(&b' '));
         Self {
             direct,
-            envoy_client: (may_differ && !says_both).then(|| property(vec!["source", "address"])).flatten(),
-            uri_san: needs(San::Uri).then(|| property(vec!["connection", "uri_san_peer_certificate"])).flatten(),
-            dns_san: needs(San::Dns).then(|| property(vec!["connection", "dns_san_peer_certificate"])).flatten(),
+            envoy_client: (may_differ && !says_both).then(|| host::property("source\0address")).flatten(),
+            uri_san: needs(San::Uri).then(|| host::property("connection\0uri_san_peer_certificate")).flatten(),
+            dns_san: needs(San::Dns).then(|| host::property("connection\0dns_san_peer_certificate")).flatten(),
             claims: config
                 .claims()
                 .map(|claim| {
-                    property(vec![
-                        "metadata",
-                        "filter_metadata",
-                        "envoy.filters.http.jwt_authn",
-                        claim.provider.as_str(),
-                        claim.claim.as_str(),
-                    ])
+                    let filter = "metadata\0filter_metadata\0envoy.filters.http.jwt_authn";
+                    host::property(&[filter, claim.provider.as_str(), claim.claim.as_str()].join("\0"))
                 })
                 .collect(),
-            time: now(),
+            time: host::now(),
         }
     }
 
@@ -123,23 +116,13 @@ impl Properties {
     }
 }
 
-fn property(path: Vec<&str>) -> Option<Bytes> {
-    hostcalls::get_property(path).ok().flatten()
-}
-
-/// The host's clock.
-pub(super) fn now() -> Time {
-    let since = hostcalls::get_current_time().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    Time(since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0))
-}
-
 fn forward(edits: &Edits<'_>) -> Action {
     for name in &edits.remove {
         remove(MapType::HttpRequestHeaders, name);
     }
     for (name, value) in &edits.set {
-        if let Err(status) = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value)) {
-            error!("waybill: header {name} can't be set: {status:?}");
+        if !host::set_header(MapType::HttpRequestHeaders, name.as_bytes(), value) {
+            error!("waybill: header {name} can't be set");
             return refuse_without_reason();
         }
     }
@@ -147,9 +130,7 @@ fn forward(edits: &Edits<'_>) -> Action {
 }
 
 fn remove(map: MapType, name: &[u8]) {
-    // names come from the watch list, so they are ASCII
-    let removed = std::str::from_utf8(name).map(|name| hostcalls::set_map_value_bytes(map, name, None));
-    if !matches!(removed, Ok(Ok(()))) {
+    if !host::remove_header(map, name) {
         error!("waybill: header {} can't be removed", crate::names::printable(name));
     }
 }

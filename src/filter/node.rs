@@ -7,6 +7,7 @@ use log::{error, warn};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
+use super::host;
 use super::keeper::Keeper;
 use super::replays::SharedBuckets;
 use crate::chain::Custody;
@@ -104,7 +105,7 @@ impl Node {
 }
 
 fn increment(counter: u32) {
-    if let Err(status) = hostcalls::increment_metric(counter, 1) {
-        warn!("waybill: counter {counter} can't be incremented: {status:?}");
+    if !host::increment(counter) {
+        warn!("waybill: counter {counter} can't be incremented");
     }
 }

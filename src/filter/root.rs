@@ -8,7 +8,8 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
-use super::http::{Exchange, now};
+use super::host;
+use super::http::Exchange;
 use super::keeper;
 use super::node::Node;
 use crate::event::Ledger;
@@ -44,7 +45,7 @@ pub struct Root {
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, _headers: usize, body_size: usize, _trailers: usize) {
         if let Some(keeper) = self.node.as_ref().and_then(|node| node.keeper.as_ref()) {
-            keeper.answer(token, body_size, now().0);
+            keeper.answer(token, body_size, host::now().0);
         }
     }
 }
@@ -52,7 +53,7 @@ impl Context for Root {
 impl RootContext for Root {
     fn on_tick(&mut self) {
         if let Some(keeper) = self.node.as_ref().and_then(|node| node.keeper.as_ref()) {
-            keeper.tick(now().0);
+            keeper.tick(host::now().0);
         }
     }
 
@@ -71,7 +72,7 @@ impl RootContext for Root {
         });
         match read {
             Ok((screen, keyring)) => {
-                announce(&screen, &keyring, now().seconds());
+                announce(&screen, &keyring, host::now().seconds());
                 let ledger = LEDGER.with(Rc::clone);
                 let node = Node::new(screen, keyring, ledger);
                 if node.keeper.is_some()
