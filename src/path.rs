@@ -45,15 +45,17 @@ pub fn normal(path: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(joined(&decoded, Dots::Resolved))
 }
 
-/// Whether any server could take the path for one below `prefix`: whatever it decodes, and whether or
-/// not it resolves dot segments. `path` is as received.
+/// The first of the prefixes that any server could take the path to be below: whatever it decodes, and
+/// whether or not it resolves dot segments. `path` is as received.
 #[must_use]
-pub fn may_be_under(path: &[u8], prefix: &UrlPath) -> bool {
+pub fn may_be_under<'p>(path: &[u8], prefixes: &'p [UrlPath]) -> Option<&'p UrlPath> {
     let path = without_query(path);
     if is_plain(path) {
-        return is_under(path, prefix);
+        return prefixes.iter().find(|prefix| is_under(path, prefix));
     }
-    stages(path).iter().any(|stage| [Dots::Resolved, Dots::Kept].into_iter().any(|dots| is_under(&joined(stage, dots), prefix)))
+    let readings: Vec<Vec<u8>> =
+        stages(path).iter().flat_map(|stage| [Dots::Resolved, Dots::Kept].map(|dots| joined(stage, dots))).collect();
+    prefixes.iter().find(|prefix| readings.iter().any(|path| is_under(path, prefix)))
 }
 
 /// What is done about `..`.
@@ -101,8 +103,7 @@ fn joined(path: &[u8], dots: Dots) -> Vec<u8> {
 }
 
 /// Whether a [`normal`] path is that path or lies below it, whatever the case of its letters.
-#[must_use]
-pub fn is_under(normal: &[u8], prefix: &UrlPath) -> bool {
+fn is_under(normal: &[u8], prefix: &UrlPath) -> bool {
     starts_with(normal, prefix.as_str().trim_end_matches('/'))
 }
 
@@ -156,8 +157,9 @@ mod tests {
 
     #[test]
     fn an_admin_path_is_seen_whatever_a_server_decodes() {
-        let prefix = UrlPath::parse("/v1/organizations").unwrap();
+        let prefixes = ["/v2", "/v1/organizations"].map(|prefix| UrlPath::parse(prefix).unwrap());
         for path in [
+            "/v1/organizations",
             "/v1/organizations;x",
             "/v1;a/organizations",
             "/v1/organizations%3fx",
@@ -167,10 +169,10 @@ mod tests {
             "/v1/organizations/x%2f..%2f..%2f..%2fmessages",
             "/v1/organizations/../messages",
         ] {
-            assert!(may_be_under(path.as_bytes(), &prefix), "{path}");
+            assert_eq!(may_be_under(path.as_bytes(), &prefixes), prefixes.last(), "{path}");
         }
         for path in ["/v1/organizationsx", "/v1/%6frganizationsx", "/v1/messages?to=/v1/organizations", "/x/v1/organizations"] {
-            assert!(!may_be_under(path.as_bytes(), &prefix), "{path}");
+            assert_eq!(may_be_under(path.as_bytes(), &prefixes), None, "{path}");
         }
     }
 
