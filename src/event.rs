@@ -28,6 +28,13 @@ pub struct Ledger {
     second: (UnixSeconds, String),
 }
 
+/// The beginning of a further member, as one text: each piece that is appended costs the same, long or short.
+macro_rules! member {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
 /// A line of JSON while it is written.
 #[derive(Debug, Default)]
 struct Line(Vec<u8>);
@@ -62,42 +69,42 @@ impl Ledger {
         line.0.clear();
         line.raw("{\"schema\":1,\"id\":\"").raw(&decision.id).raw("\",\"time\":\"").raw(&self.second.1);
         line.milliseconds(decision.time).raw("Z\"");
-        line.text("node", decision.config.node.id.as_str());
-        line.optional("customer", decision.identity.customer().map(|customer| customer.id.as_str()));
+        line.text(member!("node"), decision.config.node.id.as_str());
+        line.optional(member!("customer"), decision.identity.customer().map(|customer| customer.id.as_str()));
         match decision.identity.caller() {
             None => line.raw(",\"credential\":null"),
             Some(caller) => {
                 line.raw(",\"credential\":{\"source\":").string(decision.config.source_name(caller.source));
-                caller.label().into_iter().for_each(|label| line.text("label", label));
+                caller.label().into_iter().for_each(|label| line.text(member!("label"), label));
                 line.raw("}")
             }
         };
-        line.text("mode", decision.config.policy.mode.as_str());
-        line.text("verdict", verdict.action.as_str());
-        line.optional("would_be", verdict.would_be.as_ref().map(Action::as_str));
-        line.optional("route", decision.route());
-        line.optional("reason", verdict.reason.map(|code| code.as_str()));
+        line.text(member!("mode"), decision.config.policy.mode.as_str());
+        line.text(member!("verdict"), verdict.action.as_str());
+        line.optional(member!("would_be"), verdict.would_be.as_ref().map(Action::as_str));
+        line.optional(member!("route"), decision.route());
+        line.optional(member!("reason"), verdict.reason.map(|code| code.as_str()));
         line.raw(",\"findings\":[");
         for (i, weighed) in decision.weighed.iter().enumerate() {
             line.raw(if i > 0 { ",{\"code\":" } else { "{\"code\":" }).string(weighed.finding.code.as_str());
-            line.text("action", weighed.action.as_str());
-            line.text("evidence", &weighed.finding.evidence);
+            line.text(member!("action"), weighed.action.as_str());
+            line.text(member!("evidence"), &weighed.finding.evidence);
             line.raw("}");
         }
         line.raw("]");
-        line.optional("user", user.as_ref().map(|country| country.as_str()));
-        line.optional("origin", origin.as_ref().map(|country| country.as_str()));
-        line.optional("address", address.as_deref());
-        line.optional("network", decision.geography.network.map(NetworkClass::as_str));
+        line.optional(member!("user"), user.as_ref().map(|country| country.as_str()));
+        line.optional(member!("origin"), origin.as_ref().map(|country| country.as_str()));
+        line.optional(member!("address"), address.as_deref());
+        line.optional(member!("network"), decision.geography.network.map(NetworkClass::as_str));
         line.chain(&decision.received);
-        line.text("policy", &decision.config.policy.revision);
+        line.text(member!("policy"), &decision.config.policy.revision);
         match decision.snapshot {
             Some(sequence) => line.raw(",\"snapshot\":").number(sequence),
             None => line.raw(",\"snapshot\":null"),
         };
-        line.text("vm", &self.vm);
+        line.text(member!("vm"), &self.vm);
         line.raw(",\"seq\":").number(self.seq);
-        line.optional("prev", self.prev.as_deref());
+        line.optional(member!("prev"), self.prev.as_deref());
         line.raw("}");
 
         self.prev = Some(hex(&sha2::Sha256::digest(&line.0)));
@@ -116,21 +123,24 @@ impl Line {
     /// A string; most need no escapes.
     fn string(&mut self, text: &str) -> &mut Self {
         if text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
-            return self.raw("\"").raw(text).raw("\"");
+            self.0.push(b'"');
+            self.0.extend_from_slice(text.as_bytes());
+            self.0.push(b'"');
+            return self;
         }
         self.raw(&serde_json::to_string(text).unwrap_or_default())
     }
 
-    /// A further member.
-    fn text(&mut self, name: &str, value: &str) {
-        self.raw(",\"").raw(name).raw("\":").string(value);
+    /// A further [`member`] whose value is a string.
+    fn text(&mut self, member: &'static str, value: &str) {
+        self.raw(member).string(value);
     }
 
-    fn optional(&mut self, name: &str, value: Option<&str>) {
+    fn optional(&mut self, member: &'static str, value: Option<&str>) {
         match value {
-            Some(value) => self.text(name, value),
+            Some(value) => self.text(member, value),
             None => {
-                self.raw(",\"").raw(name).raw("\":null");
+                self.raw(member).raw("null");
             }
         }
     }
@@ -141,12 +151,12 @@ impl Line {
             self.raw(",\"chain\":null");
             return;
         };
-        self.text("chain", verified.worth.as_str());
+        self.text(member!("chain"), verified.worth.as_str());
         self.raw(",\"hops\":[");
         for (i, (hop, unproven)) in verified.hops().enumerate() {
             self.raw(if i > 0 { ",{\"node\":" } else { "{\"node\":" }).string(&hop.node);
-            self.optional("customer", hop.customer.as_deref());
-            self.text("attest", hop.attest.as_str());
+            self.optional(member!("customer"), hop.customer.as_deref());
+            self.text(member!("attest"), hop.attest.as_str());
             self.raw(if unproven.is_none() { ",\"proven\":true}" } else { ",\"proven\":false}" });
         }
         self.raw("]");

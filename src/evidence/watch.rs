@@ -1,8 +1,8 @@
 //! The header names that a node looks at, and what for: the closed list of header signals.
 //!
 //! Most headers of a request are on no list, so the look-up is made for misses: a bucket chosen by length,
-//! first and last byte, in which most names find nothing to be compared with. Comparing names in a sorted
-//! table cost four tenths of a decision.
+//! first and last byte, and one for prefixes by the third byte, in which most names find nothing to be
+//! compared with. Comparing names in a sorted table cost four tenths of a decision.
 
 use super::relay::{self, RelayMark};
 use crate::config::{Config, CredentialPlace, UserSource};
@@ -46,7 +46,7 @@ pub(super) enum Role {
 #[derive(Debug)]
 pub struct Watch {
     exact: Vec<Vec<Watched>>,
-    prefixes: Vec<Watched>,
+    prefixes: Vec<Vec<Watched>>,
     marks: Vec<RelayMark>,
 }
 
@@ -77,7 +77,8 @@ impl Watch {
     /// The list for a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let mut watch = Self { exact: (0..BUCKETS).map(|_| Vec::new()).collect(), prefixes: Vec::new(), marks: relay::marks() };
+        let buckets = || (0..BUCKETS).map(|_| Vec::new()).collect();
+        let mut watch = Self { exact: buckets(), prefixes: buckets(), marks: relay::marks() };
         for (name, role) in [
             ("compliance-tag", Role::Tag),
             ("compliance-chain", Role::Chain),
@@ -122,7 +123,7 @@ impl Watch {
     /// The names looked at, a prefix with `*` behind it.
     pub fn names(&self) -> impl Iterator<Item = String> {
         let text = |watched: &Watched| String::from_utf8_lossy(&watched.name).into_owned();
-        self.exact.iter().flatten().map(text).chain(self.prefixes.iter().map(move |watched| format!("{}*", text(watched))))
+        self.exact.iter().flatten().map(text).chain(self.prefixes.iter().flatten().map(move |watched| format!("{}*", text(watched))))
     }
 
     /// Whether only a node may set a header of that name, in any case and with `_` for `-`.
@@ -145,18 +146,16 @@ impl Watch {
 
     /// What a header of that name, in lower case, is looked at for.
     pub(super) fn roles(&self, name: &[u8]) -> impl Iterator<Item = (Role, Spelling)> {
-        let bucket = self.exact.get(bucket(name)).map(Vec::as_slice).unwrap_or_default();
-        let exact = bucket.iter().filter_map(|watched| Some((watched, spelling(name, &watched.name)?)));
-        // the third byte tells most prefixes from most names
-        let third = name.get(2);
-        let prefixes = self.prefixes.iter().filter(move |watched| watched.name.get(2) == third);
+        let exact = self.exact.get(bucket(name)).map(Vec::as_slice).unwrap_or_default().iter();
+        let exact = exact.filter_map(|watched| Some((watched, spelling(name, &watched.name)?)));
+        let prefixes = self.prefixes.get(bucket_of_prefix(name)).map(Vec::as_slice).unwrap_or_default().iter();
         let prefixes = prefixes.filter_map(|watched| Some((watched, spelling(name.get(..watched.name.len())?, &watched.name)?)));
         exact.chain(prefixes).flat_map(|(watched, spelling)| watched.roles.iter().map(move |role| (*role, spelling)))
     }
 
     fn add(&mut self, name: &str, role: Role) {
         let (list, name) = match name.strip_suffix('*') {
-            Some(prefix) => (Some(&mut self.prefixes), prefix),
+            Some(prefix) => (self.prefixes.get_mut(bucket_of_prefix(prefix.as_bytes())), prefix),
             None => (self.exact.get_mut(bucket(name.as_bytes())), name),
         };
         let Some(list) = list else { return };
@@ -168,9 +167,17 @@ impl Watch {
 }
 
 fn bucket(name: &[u8]) -> usize {
-    let end = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(dash(*byte)));
-    let mix = name.len().wrapping_mul(7).wrapping_add(end(name.first())).wrapping_add(end(name.last()).wrapping_mul(31));
+    let mix = name.len().wrapping_mul(7).wrapping_add(folded(name.first())).wrapping_add(folded(name.last()).wrapping_mul(31));
     mix % BUCKETS
+}
+
+/// By the third byte: `x-` stands before most. A prefix has at least three.
+fn bucket_of_prefix(name: &[u8]) -> usize {
+    folded(name.get(2)) % BUCKETS
+}
+
+fn folded(byte: Option<&u8>) -> usize {
+    byte.map_or(0, |byte| usize::from(dash(*byte)))
 }
 
 fn dash(byte: u8) -> u8 {
@@ -178,6 +185,9 @@ fn dash(byte: u8) -> u8 {
 }
 
 fn spelling(name: &[u8], watched: &[u8]) -> Option<Spelling> {
+    if name == watched {
+        return Some(Spelling::Exact);
+    }
     let same = name.len() == watched.len() && name.iter().zip(watched).all(|(a, b)| dash(*a) == *b);
-    same.then(|| if name == watched { Spelling::Exact } else { Spelling::Underscores })
+    same.then_some(Spelling::Underscores)
 }
