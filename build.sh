@@ -54,7 +54,8 @@ usage: ./build.sh [verb]
   prepare build, then what the demo's nodes need in dist/: register, keys, signed snapshot, Envoy's files
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
   bench   build, then what a request costs, beside no filter and an empty one, what a snapshot costs, and what remembering nonces
-          costs (half an hour); or only the parts named: request, chain, compile, lookups, requests, memory, swap, replays
+          costs (half an hour); or only the parts named: request, steps, chain, compile, lookups, requests, memory, swap,
+          replays
   clean   remove dist/, .build/ and target/
   help    this text
 Environment: ENVOY=<path of an Envoy to use>  WAYBILL_WASM_RUSTC=debian (make the filter with Debian's rustc-web)
@@ -126,15 +127,16 @@ bench() {
     step "lookups, to time in Envoy's V8" wasm_cargo build --release --locked --manifest-path tests/speed/Cargo.toml
     step "a filter that fills the memory of nonces" wasm_cargo build --release --locked --manifest-path tests/replays/Cargo.toml
     export WAYBILL=dist/waybill NOOP=$made/noop.wasm SPEED=$made/speed.wasm REPLAYS=$made/replays.wasm
-    (($# > 0)) || set -- request chain compile lookups requests memory swap replays
+    (($# > 0)) || set -- request steps chain compile lookups requests memory swap replays
     if among request "$@"; then "$PYTHON" tests/bench/request.py; fi
+    if among steps "$@"; then "$PYTHON" tests/bench/steps.py; fi
     if among chain "$@"; then
         python_packages tests/requirements.txt # cryptography signs what arrives
         "$PYTHON" tests/bench/chain.py
     fi
     if among replays "$@"; then "$PYTHON" tests/bench/replays.py; fi
     local part snapshot=()
-    for part in "$@"; do [[ $part =~ ^(request|chain|replays)$ ]] || snapshot+=("$part"); done
+    for part in "$@"; do [[ $part =~ ^(request|steps|chain|replays)$ ]] || snapshot+=("$part"); done
     ((${#snapshot[@]} == 0)) || "$PYTHON" tests/bench/snapshot.py "${snapshot[@]}"
 }
 

@@ -49,8 +49,11 @@ impl Ledger {
     /// The id of the next event.
     #[must_use]
     pub fn next_id(&self) -> String {
-        let mut seq = [0; 20];
-        [self.vm.as_str(), "-", decimal(self.seq, &mut seq)].concat()
+        let mut id = String::with_capacity(self.vm.len().saturating_add(21));
+        id.push_str(&self.vm);
+        id.push('-');
+        id.push_str(decimal(self.seq, &mut [0; 20]));
+        id
     }
 
     /// Writes the event of a decision and moves on to the next.

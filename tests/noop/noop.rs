@@ -46,13 +46,28 @@ impl HttpContext for Request {}
 
 struct Calling(u32);
 
+unsafe extern "C" {
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+}
+
+/// All headers as one buffer; the SDK would copy each out of it.
+fn header_pairs() -> bool {
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: both pointers are of live locals; the host gives a buffer away that it had allocated by the SDK
+    let status = unsafe { proxy_get_header_map_pairs(MapType::HttpRequestHeaders as u32, &raw mut data, &raw mut size) };
+    if !data.is_null() {
+        drop(unsafe { Vec::from_raw_parts(data, size, size) });
+    }
+    status == 0
+}
+
 impl Context for Calling {}
 
 impl HttpContext for Calling {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         let headers = MapType::HttpRequestHeaders;
         let calls = [
-            hostcalls::get_map_bytes(headers).is_ok(),
+            header_pairs(),
             hostcalls::get_property(vec!["filter_state", "direct"]).is_ok(),
             hostcalls::get_current_time().is_ok(),
             hostcalls::increment_metric(self.0, 1).is_ok(),
