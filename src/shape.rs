@@ -1,8 +1,8 @@
 //! Reading JSON documents into types, with every mistake named at once.
 //!
 //! A person who writes a configuration wants all its errors in one go, each with its place and a hint;
-//! serde's derive stops at the first. So the types of a document are declared with [`object!`] and
-//! [`words!`], and one declaration gives the Rust type, its reader and its JSON Schema: the three can't
+//! serde's derive stops at the first. So the types of a document are declared with `object!` and
+//! `words!`, and one declaration gives the Rust type, its reader and its JSON Schema: the three can't
 //! drift apart. Leaves implement [`Word`]: text in, a proven type or a [`Mismatch`] out.
 //!
 //! Limits: a document is read into memory whole, as [`Json`], and never on the request path.

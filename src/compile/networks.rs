@@ -2,7 +2,7 @@
 //!
 //! A source is an MMDB file that gives countries or AS numbers, a text of networks with their countries, or a
 //! list of networks. Each becomes spans of
-//! addresses with one [`Fact`]; a sweep over all their ends, in order, gives the runs of [`AddressTable`].
+//! addresses with one `Fact`; a sweep over all their ends, in order, gives the runs of [`AddressTable`].
 //! The sources are kept apart in [`Facts`], so that a finding can say which one said what.
 //!
 //! An IPv6 address that embeds an IPv4 address (mapped, 6to4, Teredo) is judged by that one: see

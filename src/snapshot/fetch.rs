@@ -6,7 +6,7 @@
 //! current one. Whatever fails on the way leaves the current one as it is, and pages that came stay for the
 //! next try.
 //!
-//! Pages are kept in numbered slots: in one piece, or customers by their buckets ([`cells`]). A page of the current
+//! Pages are kept in numbered slots: in one piece, or customers by their buckets (`cells`). A page of the current
 //! snapshot is never overwritten; one that only the snapshot before had is, or its memory given back ([`Fetcher::sweep`]).
 //! So each is stored with the beginning of its digest ([`SharedPage`]).
 
