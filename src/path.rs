@@ -20,7 +20,7 @@ pub fn query_values<'a>(path: &'a [u8], name: &'a str) -> impl Iterator<Item = C
 /// The path with every parameter of that name taken out; `None` where there is none.
 #[must_use]
 pub fn without_parameter(path: &[u8], name: &str) -> Option<Vec<u8>> {
-    if !path.contains(&b'?') || !parameters(path).any(|pair| is_named(pair, name)) {
+    if !parameters(path).any(|pair| is_named(pair, name)) {
         return None;
     }
     let mut left = without_query(path).to_vec();

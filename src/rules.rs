@@ -2,8 +2,6 @@
 //!
 //! A rule only says what is the case. What is done about it is [`crate::verdict`]'s business.
 
-use std::fmt;
-
 use crate::chain::{Presented, Received, Verified};
 use crate::config::{Config, Role, Upstream};
 use crate::evidence::{Evidence, Owned, Reading};
@@ -58,7 +56,7 @@ pub fn findings(grounds: Grounds<'_, '_>) -> Vec<Finding> {
     let Grounds { config, lookups, evidence, presented, received, identity, origin, now } = grounds;
     let mut found = Found(Vec::new());
     if let Some(created) = lookups.stale_since(now) {
-        found.add(FindingCode::SnapshotStale, &format_args!("the snapshot was made {created}"));
+        found.add(FindingCode::SnapshotStale, format!("the snapshot was made {created}"));
     }
     found.identity(evidence, identity, now);
     if let Some(customer) = identity.customer() {
@@ -106,70 +104,70 @@ fn vouched<'e>(evidence: &'e Evidence<'_>, customer: Option<&Customer>) -> (&'e 
 struct Found(Vec<Finding>);
 
 impl Found {
-    #[cold] // most requests have none, so that what it takes to say them stays out of their way
-    fn add(&mut self, code: FindingCode, evidence: &dyn fmt::Display) {
-        ordered::insert(&mut self.0, Finding { code, evidence: evidence.to_string() }, |finding| &finding.code);
+    #[cold] // most requests have none
+    fn add(&mut self, code: FindingCode, evidence: impl Into<String>) {
+        ordered::insert(&mut self.0, Finding { code, evidence: evidence.into() }, |finding| &finding.code);
     }
 
     fn identity(&mut self, evidence: &Evidence<'_>, identity: &Identity, now: UnixSeconds) {
         let caller = match identity {
-            Identity::Unloaded => return self.add(FindingCode::SnapshotMissing, &"no register is loaded"),
-            Identity::Missing => return self.add(FindingCode::IdentityMissing, &"no configured place holds a credential"),
+            Identity::Unloaded => return self.add(FindingCode::SnapshotMissing, "no register is loaded"),
+            Identity::Missing => return self.add(FindingCode::IdentityMissing, "no configured place holds a credential"),
             Identity::Unknown => {
                 let count = evidence.credentials.len();
-                return self.add(FindingCode::IdentityUnknown, &format_args!("credentials presented: {count}, in the register: none"));
+                return self.add(FindingCode::IdentityUnknown, format!("credentials presented: {count}, in the register: none"));
             }
             Identity::Conflict(one, other) => {
-                return self.add(FindingCode::IdentityConflict, &format_args!("credentials name both {} and {}", one.id, other.id));
+                return self.add(FindingCode::IdentityConflict, format!("credentials name both {} and {}", one.id, other.id));
             }
             // what is wrong with the signature says it
             Identity::Unproven => return,
             Identity::Known(caller) => caller,
         };
         if let Some(expires) = caller.entry().and_then(|entry| entry.expires).filter(|expires| *expires <= now) {
-            self.add(FindingCode::IdentityExpired, &format_args!("the credential expired {expires}"));
+            self.add(FindingCode::IdentityExpired, format!("the credential expired {expires}"));
         }
         if caller.outside {
-            self.add(FindingCode::IdentityNetwork, &"the client's address is in none of the credential's networks");
+            self.add(FindingCode::IdentityNetwork, "the client's address is in none of the credential's networks");
         }
     }
 
     fn customer(&mut self, config: &Config, customer: &Customer, now: UnixSeconds) {
         if customer.status == Status::Suspended {
-            self.add(FindingCode::CustomerSuspended, &"status suspended");
+            self.add(FindingCode::CustomerSuspended, "status suspended");
         }
         match &customer.screening {
-            None => self.add(FindingCode::CustomerUnscreened, &"no screening on record"),
+            None => self.add(FindingCode::CustomerUnscreened, "no screening on record"),
             Some(screening) if screening.status != ScreeningStatus::Passed => {
-                self.add(FindingCode::CustomerUnscreened, &format_args!("screening {}", screening.status));
+                self.add(FindingCode::CustomerUnscreened, format!("screening {}", screening.status));
             }
             Some(screening) => {
                 if let Some(until) = screening.until.filter(|until| *until <= now) {
-                    self.add(FindingCode::CustomerScreeningExpired, &format_args!("screened until {until}"));
+                    self.add(FindingCode::CustomerScreeningExpired, format!("screened until {until}"));
                 }
             }
         }
         // naming the finding in `policy.actions` is how a policy asks for an agreement
         if config.policy.names(FindingCode::CustomerAgreementMissing) {
             match &customer.agreement {
-                None => self.add(FindingCode::CustomerAgreementMissing, &"no agreement on record"),
+                None => self.add(FindingCode::CustomerAgreementMissing, "no agreement on record"),
                 Some(agreement) if agreement.accepted > now => {
                     self.add(
                         FindingCode::CustomerAgreementMissing,
-                        &format_args!("{} isn't accepted before {}", agreement.id, agreement.accepted),
+                        format!("{} isn't accepted before {}", agreement.id, agreement.accepted),
                     );
                 }
                 Some(agreement) => {
                     if let Some(until) = agreement.until.filter(|until| *until <= now) {
-                        self.add(FindingCode::CustomerAgreementMissing, &format_args!("{} ended {until}", agreement.id));
+                        self.add(FindingCode::CustomerAgreementMissing, format!("{} ended {until}", agreement.id));
                     }
                 }
             }
         }
         match customer.ownership() {
             Ownership::Clear => {}
-            Ownership::Restricted => self.add(FindingCode::OwnershipRestricted, &"owned from a restricted region beyond the threshold"),
-            Ownership::Unresolved => self.add(FindingCode::OwnershipUnresolved, &"who owns it isn't resolved"),
+            Ownership::Restricted => self.add(FindingCode::OwnershipRestricted, "owned from a restricted region beyond the threshold"),
+            Ownership::Unresolved => self.add(FindingCode::OwnershipUnresolved, "who owns it isn't resolved"),
         }
     }
 
@@ -177,19 +175,18 @@ impl Found {
     fn upstream(&mut self, evidence: &Evidence<'_>, customer: Option<&Customer>, upstream: &Upstream) {
         let entry = customer.and_then(|customer| customer.at_provider(upstream.provider_name()));
         if let Some(enforcement @ (Enforcement::Restricted | Enforcement::Banned)) = entry.map(|entry| entry.enforcement) {
-            self.add(FindingCode::ProviderRestricted, &format_args!("{} by {}", enforcement, upstream.provider_name()));
+            self.add(FindingCode::ProviderRestricted, format!("{} by {}", enforcement, upstream.provider_name()));
         }
         if let Some(denied) = path::may_be_under(evidence.received_path, &upstream.deny_paths) {
-            self.add(FindingCode::ProviderAdminPath, &format_args!("under {denied}"));
+            self.add(FindingCode::ProviderAdminPath, format!("under {denied}"));
         }
         if let Some(required) = customer.and_then(|customer| customer.residency) {
             match upstream.residency {
                 Some(offered) if required.admits(offered) => {}
-                Some(offered) => {
-                    self.add(FindingCode::ResidencyMismatch, &format_args!("must stay in {required}, upstream is in {offered}"))
+                Some(offered) => self.add(FindingCode::ResidencyMismatch, format!("must stay in {required}, upstream is in {offered}")),
+                None => {
+                    self.add(FindingCode::ResidencyMismatch, format!("must stay in {required}, where the upstream is isn't configured"))
                 }
-                None => self
-                    .add(FindingCode::ResidencyMismatch, &format_args!("must stay in {required}, where the upstream is isn't configured")),
             }
         }
     }
@@ -206,18 +203,18 @@ impl Found {
         let mut said = Said::default();
         let (users, claims) = vouched(evidence, customer);
         for reading in users {
-            said.note(regions.standing(reading.place), &format_args!("user {}", reading.place));
+            said.note(regions.standing(reading.place), || format!("user {}", reading.place));
         }
         let by = |wanted| origin.located.iter().filter(move |located| located.role == wanted);
         for located in by(Role::Decides) {
-            said.note(regions.standing(located.place), &format_args!("origin {} ({})", located.place, located.source));
+            said.note(regions.standing(located.place), || format!("origin {} ({})", located.place, located.source));
         }
         // what proven tags say of where a request began, whoever stands on them
         let mut attested: Vec<Place> = Vec::new();
         for (hop, claims) in received.verified().into_iter().flat_map(Verified::claims) {
             for (what, place) in [("user", claims.user), ("origin", claims.origin)] {
                 if let Some(place) = place.filter(|place| !attested.contains(place)) {
-                    said.note(regions.standing(place), &format_args!("{what} {place} (reported by {})", hop.node));
+                    said.note(regions.standing(place), || format!("{what} {place} (reported by {})", hop.node));
                     attested.push(place);
                 }
             }
@@ -226,14 +223,14 @@ impl Found {
         if let Some(hint) = hint.filter(|_| said.restricted.is_empty()) {
             self.add(
                 FindingCode::GeoConflict,
-                &format_args!("origin {} ({}, a hint) where no deciding source says restricted", hint.place, hint.source),
+                format!("origin {} ({}, a hint) where no deciding source says restricted", hint.place, hint.source),
             );
         }
         if !said.restricted.is_empty() {
-            self.add(FindingCode::GeoRestricted, &said.restricted);
+            self.add(FindingCode::GeoRestricted, said.restricted);
         }
         if !said.unlisted.is_empty() {
-            self.add(FindingCode::GeoUnlisted, &said.unlisted);
+            self.add(FindingCode::GeoUnlisted, said.unlisted);
         }
         if origin.located.is_empty() {
             let why = match (evidence.other_address, evidence.address.client, evidence.address.malformed) {
@@ -242,10 +239,10 @@ impl Found {
                 (false, _, true) => "the client's address is malformed",
                 (false, _, false) => "no source knows",
             };
-            self.add(FindingCode::GeoUnknown, &why);
+            self.add(FindingCode::GeoUnknown, why);
         }
         if let Some(claim) = claims.iter().find(|claim| regions.standing(claim.place) == Standing::Restricted) {
-            self.add(FindingCode::GeoClaimed, &format_args!("user {} by a caller that isn't trusted with it", claim.place));
+            self.add(FindingCode::GeoClaimed, format!("user {} by a caller that isn't trusted with it", claim.place));
         }
         if let Some(customer) = customer {
             let mut undeclared = String::new();
@@ -254,13 +251,13 @@ impl Found {
             for place in places.filter(|place| !customer.declared.contains(&place.country)) {
                 // sources that agree say it once
                 if last != Some(place) {
-                    append(&mut undeclared, &place);
+                    append(&mut undeclared, &place.to_string());
                 }
                 last = Some(place);
             }
             if !undeclared.is_empty() {
                 undeclared.push_str(" isn't declared");
-                self.add(FindingCode::GeoUndeclared, &undeclared);
+                self.add(FindingCode::GeoUndeclared, undeclared);
             }
         }
     }
@@ -270,13 +267,13 @@ impl Found {
         let (mut hiding, mut hosting) = (String::new(), String::new());
         for (list, class) in &origin.networks {
             let words = if class.hides() { &mut hiding } else { &mut hosting };
-            append(words, &format_args!("{class} ({list})"));
+            append(words, &format!("{class} ({list})"));
         }
         if !hiding.is_empty() {
-            self.add(FindingCode::NetworkAnonymizer, &hiding);
+            self.add(FindingCode::NetworkAnonymizer, hiding);
         }
         if !hosting.is_empty() {
-            self.add(FindingCode::NetworkHosting, &hosting);
+            self.add(FindingCode::NetworkHosting, hosting);
         }
     }
 
@@ -284,8 +281,8 @@ impl Found {
     fn chain(&mut self, received: &Received, now: UnixSeconds) {
         let verified = match received {
             Received::Unconcerned => return,
-            Received::Missing => return self.add(FindingCode::ChainMissing, &"a reseller's request without tag and chain"),
-            Received::Broken(code, why) => return self.add(*code, &why.as_str()),
+            Received::Missing => return self.add(FindingCode::ChainMissing, "a reseller's request without tag and chain"),
+            Received::Broken(code, why) => return self.add(*code, why.as_str()),
             Received::Verified(verified) => verified,
         };
         for (code, why) in &verified.remarks {
@@ -316,7 +313,7 @@ impl Found {
                 finding.evidence.push_str("; ");
                 finding.evidence.push_str(evidence);
             }
-            None => self.add(code, &evidence),
+            None => self.add(code, evidence),
         }
     }
 
@@ -325,7 +322,7 @@ impl Found {
         if !reseller && let Some(first) = evidence.relay_marks.first() {
             let mut software: Vec<&str> = evidence.relay_marks.iter().map(|mark| mark.software.as_str()).collect();
             software.dedup();
-            self.add(FindingCode::RelayUndeclared, &format_args!("{} (header {})", software.join(", "), first.header));
+            self.add(FindingCode::RelayUndeclared, format!("{} (header {})", software.join(", "), first.header));
         }
         // another reseller's node sends tag and chain by right
         let mut spoofed = String::new();
@@ -335,7 +332,7 @@ impl Found {
             append(&mut spoofed, &printable(owned.name.get(..NAME_AT_MOST).unwrap_or(owned.name)));
         }
         if !spoofed.is_empty() {
-            self.add(FindingCode::TagSpoofed, &format_args!("the client sent {spoofed}"));
+            self.add(FindingCode::TagSpoofed, format!("the client sent {spoofed}"));
         }
     }
 }
@@ -346,12 +343,11 @@ const NAMED_AT_MOST: usize = 4;
 const NAME_AT_MOST: usize = 40;
 
 /// Adds to a list in words.
-#[cold]
-fn append(list: &mut String, item: &dyn fmt::Display) {
+fn append(list: &mut String, item: &str) {
     if !list.is_empty() {
         list.push_str(", ");
     }
-    list.push_str(&item.to_string());
+    list.push_str(item);
 }
 
 /// Explanations of what sources say, by the standing that it leads to.
@@ -362,11 +358,11 @@ struct Said {
 }
 
 impl Said {
-    fn note(&mut self, standing: Standing, what: &dyn fmt::Display) {
+    fn note(&mut self, standing: Standing, what: impl FnOnce() -> String) {
         match standing {
             Standing::Supported => {}
-            Standing::Unlisted => append(&mut self.unlisted, what),
-            Standing::Restricted => append(&mut self.restricted, what),
+            Standing::Unlisted => append(&mut self.unlisted, &what()),
+            Standing::Restricted => append(&mut self.restricted, &what()),
         }
     }
 }
