@@ -17,7 +17,7 @@ RUST_MIN=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 RUST_PINNED=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 TARGET=wasm32-wasip1
 # LLVM inlines up to 225, and up to 325 what says `#[inline]`: its module is a fifth larger, and Envoy runs it once per
-# request out of cold caches. SIMD: SHA-256, of each event and credential, in a quarter of the code
+# request out of cold caches. SIMD: SHA-256, of each event and credential, in a fifth of the code
 SMALLER="-Cllvm-args=-inline-threshold=50
 -Cllvm-args=-inlinehint-threshold=225
 -Cllvm-args=-inlinecold-threshold=0

@@ -5,9 +5,36 @@
 //! traps the VM. And its local reply can't carry the details that `%RESPONSE_CODE_DETAILS%` prints. Everything that
 //! isn't called for each request (metrics' names, ticks, shared data, calls) goes through the SDK.
 
+#![expect(
+    unsafe_code,
+    reason = "the host calls; every pointer is of a live slice or local, or of a buffer that the host allocated through the SDK"
+)]
+
+use log::warn;
 use proxy_wasm::types::MapType;
 
 use crate::request::Time;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_replace_header_map_value(map: u32, name: *const u8, name_size: usize, value: *const u8, value_size: usize) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_increment_metric(metric: u32, offset: i64) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+}
 
 /// The serialized header map that the host wrote, as one buffer.
 #[derive(Debug)]
@@ -16,49 +43,85 @@ pub struct HeaderMap(Vec<u8>);
 /// Reads all pairs of a map at once. `None` where the host has none.
 #[must_use]
 pub fn header_map(map: MapType) -> Option<HeaderMap> {
-    raw::header_map(map).map(HeaderMap)
-}
-
-/// Sets a header: the value replaces all there were. Returns whether the host took it.
-#[must_use]
-pub fn set_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
-    raw::set_header(map, name, value)
-}
-
-/// Removes every copy of a header. Returns whether the host did so.
-#[must_use]
-pub fn remove_header(map: MapType, name: &[u8]) -> bool {
-    raw::remove_header(map, name)
+    // SAFETY: both pointers are of live locals
+    given(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) }).map(HeaderMap)
 }
 
 /// A property of the request; the parts of its path are separated by zero bytes. `None` where the host has none.
 #[must_use]
 pub fn property(path: &str) -> Option<Vec<u8>> {
-    raw::property(path.as_bytes())
+    // SAFETY: the path is a live slice, the others are of live locals
+    given(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
+}
+
+/// What the host allocated and gave away.
+fn given(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    let status = call(&raw mut data, &raw mut size);
+    if status != 0 || data.is_null() {
+        return None;
+    }
+    // SAFETY: the host allocated `size` bytes by the SDK's proxy_on_memory_allocate, which is a Vec
+    // of exactly that capacity (allocator.rs), wrote them all, and gave the buffer away
+    Some(unsafe { Vec::from_raw_parts(data, size, size) })
+}
+
+/// Sets a header: the value replaces all there were. Returns whether the host took it.
+#[must_use]
+pub fn set_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
+    // SAFETY: both slices are live
+    0 == unsafe { proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
+}
+
+/// Removes every copy of a header. Returns whether the host did so.
+#[must_use]
+pub fn remove_header(map: MapType, name: &[u8]) -> bool {
+    // SAFETY: the slice is live
+    0 == unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) }
 }
 
 /// Writes filter state `wasm.<name>`. Returns whether the host took it.
 #[must_use]
 pub fn set_property(name: &str, value: &[u8]) -> bool {
-    raw::set_property(name.as_bytes(), value)
+    // SAFETY: both slices are live
+    0 == unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
 }
 
 /// The host's clock; the beginning of 1970 where it has none.
 #[must_use]
 pub fn now() -> Time {
-    Time(raw::now())
+    let mut nanoseconds = 0;
+    // SAFETY: the pointer is of a live local
+    let status = unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) };
+    Time(if status == 0 { nanoseconds } else { 0 })
 }
 
-/// Adds one to a counter. Returns whether the host has that counter.
-#[must_use]
-pub fn increment(counter: u32) -> bool {
-    raw::increment(counter)
+/// Adds one to a counter.
+pub fn increment(counter: u32) {
+    // SAFETY: no pointers
+    if 0 != unsafe { proxy_increment_metric(counter, 1) } {
+        warn!("waybill: counter {counter} can't be incremented");
+    }
 }
 
 /// Answers the request. Returns whether the host took it.
 #[must_use]
 pub fn send_local_response(status: u16, details: &str, headers: &[(&str, String)], body: &[u8]) -> bool {
-    raw::send_local_response(u32::from(status), details.as_bytes(), &serialize(headers), body)
+    let headers = serialize(headers);
+    // SAFETY: each pointer and length is of a live slice; -1 is "no gRPC status"
+    let answer = unsafe {
+        proxy_send_local_response(
+            status.into(),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            -1,
+        )
+    };
+    answer == 0
 }
 
 impl HeaderMap {
@@ -105,140 +168,6 @@ fn serialize(headers: &[(&str, String)]) -> Vec<u8> {
         map.push(0);
     }
     map
-}
-
-#[cfg(target_family = "wasm")]
-#[expect(
-    unsafe_code,
-    reason = "the host calls; every pointer is of a live slice or local, or of a buffer that the host allocated through the SDK"
-)]
-mod raw {
-    use proxy_wasm::types::MapType;
-
-    #[link(wasm_import_module = "env")]
-    unsafe extern "C" {
-        fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
-        fn proxy_replace_header_map_value(map: u32, name: *const u8, name_size: usize, value: *const u8, value_size: usize) -> u32;
-        fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
-        fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
-        fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
-        fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
-        fn proxy_increment_metric(metric: u32, offset: i64) -> u32;
-        fn proxy_send_local_response(
-            status: u32,
-            details: *const u8,
-            details_size: usize,
-            body: *const u8,
-            body_size: usize,
-            headers: *const u8,
-            headers_size: usize,
-            grpc_status: i32,
-        ) -> u32;
-    }
-
-    pub(super) fn header_map(map: MapType) -> Option<Vec<u8>> {
-        // SAFETY: both pointers are of live locals
-        given(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })
-    }
-
-    pub(super) fn property(path: &[u8]) -> Option<Vec<u8>> {
-        // SAFETY: the path is a live slice, the others are of live locals
-        given(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
-    }
-
-    /// What the host allocated and gave away.
-    fn given(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
-        let (mut data, mut size) = (std::ptr::null_mut(), 0);
-        let status = call(&raw mut data, &raw mut size);
-        if status != 0 || data.is_null() {
-            return None;
-        }
-        // SAFETY: the host allocated `size` bytes by the SDK's proxy_on_memory_allocate, which is a Vec
-        // of exactly that capacity (allocator.rs), wrote them all, and gave the buffer away
-        Some(unsafe { Vec::from_raw_parts(data, size, size) })
-    }
-
-    pub(super) fn set_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
-        // SAFETY: both slices are live
-        0 == unsafe { proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
-    }
-
-    pub(super) fn remove_header(map: MapType, name: &[u8]) -> bool {
-        // SAFETY: the slice is live
-        0 == unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) }
-    }
-
-    pub(super) fn set_property(name: &[u8], value: &[u8]) -> bool {
-        // SAFETY: both slices are live
-        0 == unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
-    }
-
-    pub(super) fn now() -> u64 {
-        let mut nanoseconds = 0;
-        // SAFETY: the pointer is of a live local
-        let status = unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) };
-        if status == 0 { nanoseconds } else { 0 }
-    }
-
-    pub(super) fn increment(counter: u32) -> bool {
-        // SAFETY: no pointers
-        0 == unsafe { proxy_increment_metric(counter, 1) }
-    }
-
-    pub(super) fn send_local_response(status: u32, details: &[u8], headers: &[u8], body: &[u8]) -> bool {
-        // SAFETY: each pointer and length is of a live slice; -1 is "no gRPC status"
-        let answer = unsafe {
-            proxy_send_local_response(
-                status,
-                details.as_ptr(),
-                details.len(),
-                body.as_ptr(),
-                body.len(),
-                headers.as_ptr(),
-                headers.len(),
-                -1,
-            )
-        };
-        answer == 0
-    }
-}
-
-/// Natively there is no host: the module is built so that lints and tests see it.
-#[cfg(not(target_family = "wasm"))]
-mod raw {
-    use proxy_wasm::types::MapType;
-
-    pub(super) fn header_map(_map: MapType) -> Option<Vec<u8>> {
-        None
-    }
-
-    pub(super) fn property(_path: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-
-    pub(super) fn set_header(_map: MapType, _name: &[u8], _value: &[u8]) -> bool {
-        false
-    }
-
-    pub(super) fn remove_header(_map: MapType, _name: &[u8]) -> bool {
-        false
-    }
-
-    pub(super) fn set_property(_name: &[u8], _value: &[u8]) -> bool {
-        false
-    }
-
-    pub(super) fn now() -> u64 {
-        0
-    }
-
-    pub(super) fn increment(_counter: u32) -> bool {
-        false
-    }
-
-    pub(super) fn send_local_response(_status: u32, _details: &[u8], _headers: &[u8], _body: &[u8]) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]

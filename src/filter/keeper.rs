@@ -328,9 +328,7 @@ impl Keeper {
 
     /// Counts a failure; logs it once, however often it repeats.
     fn complain(&self, text: String) {
-        if let Err(status) = hostcalls::increment_metric(self.metrics.failures, 1) {
-            warn!("waybill: a counter can't be incremented: {status:?}");
-        }
+        host::increment(self.metrics.failures);
         if *self.last_failure.borrow() != text {
             let serving = self.known.borrow().as_ref().map_or("there is none".into(), |preamble| format!("{} stays", preamble.sequence));
             warn!("waybill: no new snapshot ({serving}): {text}");

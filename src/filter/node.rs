@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use log::{error, warn};
+use log::error;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
@@ -83,7 +83,7 @@ impl Node {
                 continue;
             }
             if custody.forgot() {
-                increment(self.metrics.forgotten);
+                host::increment(self.metrics.forgotten);
             }
             return then(&decision, &mut ledger);
         }
@@ -100,12 +100,6 @@ impl Node {
         let Metrics { requests, findings, .. } = &self.metrics;
         let verdict = requests.get(usize::from(Action::strength(&decision.verdict.action)));
         let codes = decision.weighed.iter().map(|weighed| findings.get(weighed.finding.code as usize));
-        std::iter::once(verdict).chain(codes).flatten().for_each(|id| increment(*id));
-    }
-}
-
-fn increment(counter: u32) {
-    if !host::increment(counter) {
-        warn!("waybill: counter {counter} can't be incremented");
+        std::iter::once(verdict).chain(codes).flatten().for_each(|id| host::increment(*id));
     }
 }
