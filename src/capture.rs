@@ -54,6 +54,38 @@ pub struct Bytes(pub Vec<u8>);
 #[derive(Debug, Clone)]
 pub struct HeaderPair(Vec<u8>, Vec<u8>);
 
+/// Headers of which Envoy makes one line of several, joined by a comma, before any filter sees them: those among its
+/// inline headers that a client may send. Seen on Envoy 1.40; `test_hostile.py` holds the list against the real one.
+pub const JOINED_BY_ENVOY: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "access-control-request-headers",
+    "access-control-request-method",
+    "authorization",
+    "cache-control",
+    "cdn-loop",
+    "content-encoding",
+    "content-type",
+    "expect",
+    "grpc-timeout",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "origin",
+    "pragma",
+    "referer",
+    "user-agent",
+    "via",
+    "x-client-trace-id",
+    "x-envoy-external-address",
+    "x-envoy-original-path",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-request-id",
+];
+
 /// A captured request with all that [`Request`] borrows from it.
 #[derive(Debug)]
 pub struct Owned {
@@ -144,7 +176,13 @@ impl Captured {
         let mut headers = vec![(b":method".to_vec(), self.method.as_str().into())];
         headers.extend(self.authority.map(|authority| (b":authority".to_vec(), authority.as_str().into())));
         headers.push((b":path".to_vec(), self.path.0));
-        headers.extend(self.headers.into_iter().map(|HeaderPair(name, value)| (name, value)));
+        for HeaderPair(name, value) in self.headers {
+            let is_joined = JOINED_BY_ENVOY.iter().any(|joined| joined.as_bytes() == name);
+            match headers.iter_mut().find(|(earlier, _)| is_joined && *earlier == name) {
+                Some((_, lines)) => *lines = [lines.as_slice(), &value].join(&b','),
+                None => headers.push((name, value)),
+            }
+        }
         let claim = |provider: &Text, name: &Text| match self.jwt.get(provider)?.get(name)? {
             Json::Text(text) => Some(text.clone().into_bytes()),
             _ => None,

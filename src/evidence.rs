@@ -5,6 +5,7 @@
 //! Malformed input is evidence too: it never stops the way, it only counts for nobody.
 
 pub mod address;
+mod authorization;
 pub mod relay;
 pub mod watch;
 
@@ -19,7 +20,7 @@ use crate::chain::Lines;
 use crate::config::{Config, CredentialPlace, UserSource};
 use crate::names::CredentialDigest;
 use crate::ordered;
-use crate::path;
+use crate::path::{self, Readings};
 use crate::region::Place;
 use crate::request::Request;
 
@@ -30,8 +31,11 @@ pub struct Evidence<'a> {
     pub address: ClientAddress<'a>,
     /// Whether Envoy looked up another address than [`ClientAddress::client`], so that its country is of somebody else
     pub other_address: bool,
-    /// The credentials presented, in the order of the configured sources
+    /// The credentials presented, in the order of the configured sources. A key behind `Bearer` in a header of keys
+    /// stands here twice: as it came, and bare
     pub credentials: Vec<Presented<'a>>,
+    /// How many values stood in the places that sources read, up to one more than [`CREDENTIALS_AT_MOST`]
+    pub values: usize,
     /// What sources of geography say of the client's address
     pub origin: Vec<Reading>,
     /// What is claimed of the person who uses the model
@@ -44,8 +48,10 @@ pub struct Evidence<'a> {
     pub withheld: Vec<&'a [u8]>,
     /// Tag, chain, trail and signatures
     pub lines: Lines<'a>,
-    /// The path as received, with its query
-    pub received_path: &'a [u8],
+    /// The method is TRACE, whatever its case: the answer would repeat the reseller's own key to the caller
+    pub is_trace: bool,
+    /// Every path that a server could take the path for
+    pub readings: Readings<'a>,
     /// The path in its normal form
     pub path: Cow<'a, [u8]>,
     /// Whether the caller speaks Anthropic's dialect (`anthropic-version` is there)
@@ -96,6 +102,13 @@ pub struct Owned<'a> {
     pub of_chain: bool,
 }
 
+/// How many values the places of credentials may hold together. An SDK sends one or two; each costs a hash and a
+/// look-up.
+pub const CREDENTIALS_AT_MOST: usize = 8;
+
+/// The header whose lines Envoy joins by a comma.
+const AUTHORIZATION: &str = "authorization";
+
 /// What a pass over the headers collects before it is understood.
 #[derive(Default)]
 struct Sightings<'a> {
@@ -113,13 +126,15 @@ impl<'a> Evidence<'a> {
             address: ClientAddress { client: None, claimed: Vec::new(), malformed: false },
             other_address: false,
             credentials: Vec::new(),
+            values: 0,
             origin: Vec::new(),
             user: Vec::new(),
             relay_marks: Vec::new(),
             owned: Vec::new(),
             withheld: Vec::new(),
             lines: Lines::default(),
-            received_path: full_path,
+            is_trace: request.method().eq_ignore_ascii_case(b"trace"),
+            readings: Readings::of(full_path),
             path: path::normal(full_path),
             speaks_anthropic: false,
             anthropic_betas: Vec::new(),
@@ -135,7 +150,8 @@ impl<'a> Evidence<'a> {
         }
         evidence.address = ClientAddress::find(request.direct_peer, &seen.forwarding, &config.client_address);
         evidence.other_address = request.envoy_client.is_some_and(|text| address::address_with_port(text) != evidence.address.client);
-        evidence.find_credentials(config, request, full_path, &seen.credentials);
+        // beyond the last that is looked at, `values` says so
+        let _all_found = evidence.find_credentials(config, request, full_path, &seen.credentials);
         evidence.find_user_claims(config, request);
         evidence
     }
@@ -211,8 +227,15 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// Finds the credentials, in the order of the sources. The same one in two places is hashed once.
-    fn find_credentials(&mut self, config: &'a Config, request: &Request<'a>, full_path: &'a [u8], headers: &[(usize, &'a [u8])]) {
+    /// Finds the credentials, in the order of the sources. The same one in two places is hashed once. Ends with `None`
+    /// at one value more than [`CREDENTIALS_AT_MOST`].
+    fn find_credentials(
+        &mut self,
+        config: &'a Config,
+        request: &Request<'a>,
+        full_path: &'a [u8],
+        headers: &[(usize, &'a [u8])],
+    ) -> Option<()> {
         let mut hashed: Option<(&'a [u8], CredentialDigest)> = None;
         let mut secret = |bytes: &'a [u8]| match hashed {
             Some((known, digest)) if known == bytes => Credential::Secret(digest),
@@ -220,34 +243,66 @@ impl<'a> Evidence<'a> {
         };
         let mut claims = request.claims.iter();
         for (source, place) in config.sources.iter().map(|source| &source.place).enumerate() {
-            let mut present = |credential| self.credentials.push(Presented { source, credential });
-            let values = headers.iter().filter(|(index, _)| *index == source).map(|(_, value)| value.trim_ascii());
+            let lines = headers.iter().filter(|(index, _)| *index == source).map(|(_, value)| *value);
             match place {
-                CredentialPlace::Header(_) => values.filter(|value| !value.is_empty()).for_each(|value| present(secret(value))),
-                CredentialPlace::Bearer => values.filter_map(bearer).for_each(|token| present(secret(token))),
+                CredentialPlace::Header(name) => {
+                    let is_joined = name == AUTHORIZATION;
+                    for value in lines.flat_map(|line| values(line, is_joined)) {
+                        self.counts()?;
+                        self.present(source, secret(value));
+                        if let Some(key) = authorization::bearer(value) {
+                            self.present(source, secret(key));
+                        }
+                    }
+                }
+                CredentialPlace::Bearer => {
+                    for value in lines.flat_map(|line| values(line, true)) {
+                        self.counts()?;
+                        if let Some(token) = authorization::bearer(value) {
+                            self.present(source, secret(token));
+                        }
+                    }
+                }
                 CredentialPlace::Query(name) => {
-                    path::query_values(full_path, name.as_str())
-                        .filter(|value| !value.is_empty())
-                        .for_each(|value| present(Credential::Secret(CredentialDigest::of(&value))));
+                    for value in path::query_values(full_path, name.as_str()).filter(|value| !value.is_empty()) {
+                        self.counts()?;
+                        self.present(source, Credential::Secret(CredentialDigest::of(&value)));
+                    }
                 }
                 CredentialPlace::WebsocketProtocol(prefix) => {
-                    let keys = self.subprotocols.iter().filter_map(|element| element.strip_prefix(prefix.as_str().as_bytes()));
-                    let keys: Vec<&[u8]> = keys.filter(|key| !key.is_empty()).collect();
-                    keys.into_iter().for_each(|key| present(secret(key)));
+                    for i in 0..self.subprotocols.len() {
+                        let element = self.subprotocols.get(i).and_then(|element| element.strip_prefix(prefix.as_str().as_bytes()));
+                        let Some(key) = element.filter(|key| !key.is_empty()) else { continue };
+                        self.counts()?;
+                        self.present(source, secret(key));
+                    }
                 }
                 CredentialPlace::Mtls(san) => {
                     if let Some(name) = request.tls.get(*san).filter(|name| !name.is_empty()) {
-                        present(std::str::from_utf8(name).map_or(Credential::Unreadable, Credential::Certificate));
+                        self.counts()?;
+                        self.present(source, std::str::from_utf8(name).map_or(Credential::Unreadable, Credential::Certificate));
                     }
                 }
                 CredentialPlace::Jwt(_) => {
                     if let Some(value) = claims.next().and_then(Option::as_deref).filter(|value| !value.is_empty()) {
-                        present(std::str::from_utf8(value).map_or(Credential::Unreadable, Credential::Claim));
+                        self.counts()?;
+                        self.present(source, std::str::from_utf8(value).map_or(Credential::Unreadable, Credential::Claim));
                     }
                 }
                 CredentialPlace::Chain => {}
             }
         }
+        Some(())
+    }
+
+    /// Counts a value in one of the places; `None` where it is one too many.
+    fn counts(&mut self) -> Option<()> {
+        self.values = self.values.saturating_add(1);
+        (self.values <= CREDENTIALS_AT_MOST).then_some(())
+    }
+
+    fn present(&mut self, source: usize, credential: Credential<'a>) {
+        self.credentials.push(Presented { source, credential });
     }
 
     fn find_user_claims(&mut self, config: &Config, request: &Request<'a>) {
@@ -264,9 +319,9 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// The token behind `Bearer`, whatever the scheme's case (RFC 9110 11.1, RFC 6750 2.1).
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = value.split_at_checked(6)?;
-    let token = rest.trim_ascii_start();
-    (scheme.eq_ignore_ascii_case(b"bearer") && token.len() < rest.len() && !token.is_empty()).then_some(token)
+/// The values in a line of a header. Lines of `authorization` arrive joined.
+fn values(line: &[u8], is_joined: bool) -> impl Iterator<Item = &[u8]> {
+    let whole = Some(line.trim_ascii()).filter(|value| !is_joined && !value.is_empty());
+    let joined = is_joined.then(|| authorization::credentials(line));
+    whole.into_iter().chain(joined.into_iter().flatten())
 }

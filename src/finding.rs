@@ -14,6 +14,8 @@ words! {
         SnapshotMissing = "snapshot.missing",
         /// The register is older than it may be
         SnapshotStale = "snapshot.stale",
+        /// It can be read in more ways than are read, or asks for TRACE
+        RequestMalformed = "request.malformed",
         /// No credential came
         IdentityMissing = "identity.missing",
         /// No credential that came is in the register
@@ -117,6 +119,7 @@ impl FindingCode {
     pub const fn default_action(self) -> Action {
         match self {
             Self::SnapshotMissing
+            | Self::RequestMalformed
             | Self::IdentityMissing
             | Self::IdentityUnknown
             | Self::IdentityExpired
@@ -169,6 +172,7 @@ impl FindingCode {
         match self {
             Self::SnapshotMissing => "it has no register of customers loaded yet",
             Self::SnapshotStale => "its register of customers is too old",
+            Self::RequestMalformed => "it is malformed: its path is encoded too often, it has too many credentials, or its method is TRACE",
             Self::IdentityMissing => "no credential came with it",
             Self::IdentityUnknown => "its credential isn't known here",
             Self::IdentityExpired => "its credential has expired",
@@ -208,22 +212,25 @@ impl FindingCode {
         }
     }
 
-    /// The HTTP status of a refusal for this reason.
+    /// The HTTP status of a refusal for this reason; TRACE gets 405.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
             Self::SnapshotMissing | Self::SnapshotStale => 503,
+            Self::RequestMalformed => 400,
             Self::IdentityMissing | Self::IdentityUnknown | Self::IdentityExpired => 401,
             _ => 403,
         }
     }
 
-    /// Whether nobody would be authenticated if this were let through: `mode: report` doesn't soften it.
+    /// Whether nobody would be authenticated if this were let through, or the reseller's own key could be taken:
+    /// `mode: report` doesn't soften it.
     #[must_use]
     pub const fn guards_authentication(self) -> bool {
         matches!(
             self,
             Self::SnapshotMissing
+                | Self::RequestMalformed
                 | Self::IdentityMissing
                 | Self::IdentityUnknown
                 | Self::IdentityExpired
@@ -235,7 +242,10 @@ impl FindingCode {
     /// Whether it fires before a customer is known, so that no customer's override can concern it.
     #[must_use]
     pub const fn precedes_customer(self) -> bool {
-        matches!(self, Self::SnapshotMissing | Self::IdentityMissing | Self::IdentityUnknown | Self::IdentityConflict)
+        matches!(
+            self,
+            Self::SnapshotMissing | Self::RequestMalformed | Self::IdentityMissing | Self::IdentityUnknown | Self::IdentityConflict
+        )
     }
 
     /// Whether it is about what earlier nodes attested.

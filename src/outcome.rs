@@ -72,7 +72,7 @@ pub struct Grounds<'a, 'e> {
 pub fn outcome<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream, custody: &mut Custody, id: &str) -> Outcome<'a> {
     let Grounds { config, evidence, verdict, .. } = grounds;
     match (&verdict.action, verdict.reason) {
-        (Action::Block, Some(reason)) => Outcome::Answer(refusal::refuse(config, &evidence.path, evidence.speaks_anthropic, reason, id)),
+        (Action::Block, Some(reason)) => Outcome::Answer(refusal::refuse(config, evidence, reason, id)),
         _ => Outcome::Forward(edits(grounds, request, upstream, custody)),
     }
 }

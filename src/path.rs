@@ -1,4 +1,7 @@
-//! Request paths: the query parameters in them, and the one path behind many spellings.
+//! Request paths: the query parameters in them, the one path behind many spellings, and every path that a server
+//! could take one for.
+//!
+//! Work grows linearly with the path: a path is decoded at most [`ROUNDS`] times, however deep its escapes are nested.
 
 use std::borrow::Cow;
 
@@ -33,29 +36,72 @@ pub fn without_parameter(path: &[u8], name: &str) -> Option<Vec<u8>> {
     Some(left)
 }
 
-/// The path that most servers take this one for: percent-decoded as often as it changes anything,
-/// backslashes as slashes, doubled slashes as one, dot segments resolved, without query.
+/// The path that most servers take this one for: percent-decoded as often as it changes anything, backslashes as
+/// slashes, doubled slashes as one, dot segments resolved, without query. One pass, however deep escapes are nested.
 #[must_use]
 pub fn normal(path: &[u8]) -> Cow<'_, [u8]> {
     let path = without_query(path);
     if is_plain(path) {
         return Cow::Borrowed(path);
     }
-    let decoded = stages(path).pop().unwrap_or_default();
-    Cow::Owned(joined(&decoded, Dots::Resolved))
+    Cow::Owned(joined(&unfolded(path), Dots::Resolved))
 }
 
-/// The first of the prefixes that any server could take the path to be below: whatever it decodes, and
-/// whether or not it resolves dot segments. `path` is as received.
-#[must_use]
-pub fn may_be_under<'p>(path: &[u8], prefixes: &'p [UrlPath]) -> Option<&'p UrlPath> {
-    let path = without_query(path);
-    if is_plain(path) {
-        return prefixes.iter().find(|prefix| is_under(path, prefix));
+/// Every path that a server could take a request's for: whatever it decodes, and whether or not it resolves dot
+/// segments.
+#[derive(Debug)]
+pub struct Readings<'a> {
+    /// The path as received, where all servers read it alike
+    plain: Option<&'a [u8]>,
+    others: Vec<Vec<u8>>,
+    /// Whether it still holds an escape after [`ROUNDS`] rounds of decoding
+    pub is_folded: bool,
+}
+
+/// How often a path is decoded. A server decodes once; one behind a careless proxy twice. What still holds an escape
+/// after that isn't read further: it is `request.malformed`.
+const ROUNDS: usize = 4;
+
+impl<'a> Readings<'a> {
+    /// The readings of a path as received; its query isn't part of it.
+    #[must_use]
+    pub fn of(path: &'a [u8]) -> Self {
+        let path = without_query(path);
+        if is_plain(path) {
+            return Self { plain: Some(path), others: Vec::new(), is_folded: false };
+        }
+        let mut others = Vec::new();
+        let mut stage = Cow::Borrowed(path);
+        for _ in 0..ROUNDS {
+            add_readings(&mut others, &stage);
+            match decoded_once(&stage) {
+                Some(next) => stage = Cow::Owned(next),
+                None => return Self { plain: None, others, is_folded: false },
+            }
+        }
+        add_readings(&mut others, &stage);
+        Self { plain: None, others, is_folded: escape(&stage).is_some() }
     }
-    let readings: Vec<Vec<u8>> =
-        stages(path).iter().flat_map(|stage| [Dots::Resolved, Dots::Kept].map(|dots| joined(stage, dots))).collect();
-    prefixes.iter().find(|prefix| readings.iter().any(|path| is_under(path, prefix)))
+
+    /// The first of the prefixes that any server could take the path to be below.
+    #[must_use]
+    pub fn under<'p>(&self, prefixes: &'p [UrlPath]) -> Option<&'p UrlPath> {
+        prefixes.iter().find(|prefix| self.all().any(|path| is_under(path, prefix)))
+    }
+
+    /// All of them, without query, each in segments with single slashes.
+    pub fn all(&self) -> impl Iterator<Item = &[u8]> {
+        self.plain.into_iter().chain(self.others.iter().map(Vec::as_slice))
+    }
+}
+
+fn add_readings(readings: &mut Vec<Vec<u8>>, stage: &[u8]) {
+    let resolved = joined(stage, Dots::Resolved);
+    let kept = joined(stage, Dots::Kept);
+    if kept != resolved {
+        readings.push(kept);
+    }
+    readings.push(resolved);
 }
 
 /// What is done about `..`.
@@ -70,36 +116,80 @@ fn is_plain(path: &[u8]) -> bool {
     !path.iter().any(ends_segment) && !path.windows(2).any(|pair| pair == b"//" || pair == b"/.")
 }
 
-/// The path as received, then after each decoding that changes it.
-fn stages(path: &[u8]) -> Vec<Vec<u8>> {
-    let mut stages = vec![path.to_vec()];
-    while let Some(last) = stages.last().filter(|last| last.contains(&b'%')) {
-        let once: Vec<u8> = percent_decode(last).collect();
-        if once.len() == last.len() {
-            break; // each escape makes it shorter, so this ends
+/// The first valid escape: what stands before it, its byte, and what stands behind it.
+fn escape(path: &[u8]) -> Option<(&[u8], u8, &[u8])> {
+    let mut from = 0;
+    while let Some(found) = path.get(from..)?.iter().position(|b| *b == b'%') {
+        let at = from.saturating_add(found);
+        if let [b'%', high, low, rest @ ..] = path.get(at..)?
+            && let Some(byte) = escaped(*high, *low)
+        {
+            return Some((path.get(..at)?, byte, rest));
         }
-        stages.push(once);
+        from = at.saturating_add(1);
     }
-    stages
+    None
+}
+
+/// The byte behind two hexadecimal digits.
+fn escaped(high: u8, low: u8) -> Option<u8> {
+    let digit = |b: u8| char::from(b).to_digit(16);
+    u8::try_from(digit(high)?.checked_mul(16)?.checked_add(digit(low)?)?).ok()
+}
+
+/// The path with each escape decoded once, or nothing where there is none.
+fn decoded_once(path: &[u8]) -> Option<Vec<u8>> {
+    let (mut before, mut byte, mut rest) = escape(path)?;
+    let mut decoded = Vec::with_capacity(path.len());
+    loop {
+        decoded.extend_from_slice(before);
+        decoded.push(byte);
+        match escape(rest) {
+            Some(next) => (before, byte, rest) = next,
+            None => break,
+        }
+    }
+    decoded.extend_from_slice(rest);
+    Some(decoded)
+}
+
+/// The path decoded as often as it changes anything, in one pass: a byte that comes out of an escape may end another
+/// one. Escapes don't overlap, so in which order they are decoded makes no difference.
+fn unfolded(path: &[u8]) -> Vec<u8> {
+    let mut done: Vec<u8> = Vec::with_capacity(path.len());
+    for byte in path {
+        done.push(*byte);
+        while let [.., b'%', high, low] = done.as_slice()
+            && let Some(byte) = escaped(*high, *low)
+        {
+            done.truncate(done.len().saturating_sub(3));
+            done.push(byte);
+        }
+    }
+    done
 }
 
 /// The segments with single slashes. Each ends where some servers see its end: at `;`, `?`, `#`, a blank or a control.
 fn joined(path: &[u8], dots: Dots) -> Vec<u8> {
-    let mut segments: Vec<&[u8]> = Vec::new();
+    let mut joined: Vec<u8> = Vec::with_capacity(path.len().saturating_add(1));
     for segment in path.split(|b| matches!(b, b'/' | b'\\')) {
-        let segment = segment.split(|b| matches!(b, b';' | b'?' | b'#') || *b <= b' ').next().unwrap_or_default();
-        match segment {
+        let end = segment.iter().position(|b| matches!(b, b';' | b'?' | b'#') || *b <= b' ').unwrap_or(segment.len());
+        match segment.get(..end).unwrap_or(segment) {
             b"" | b"." => {}
             b".." if dots == Dots::Resolved => {
-                segments.pop();
+                let parent = joined.iter().rposition(|b| *b == b'/').unwrap_or(0);
+                joined.truncate(parent);
             }
-            _ => segments.push(segment),
+            segment => {
+                joined.push(b'/');
+                joined.extend_from_slice(segment);
+            }
         }
     }
-    if segments.is_empty() {
-        return b"/".to_vec();
+    if joined.is_empty() {
+        joined.push(b'/');
     }
-    segments.iter().flat_map(|segment| std::iter::once(&b'/').chain(segment.iter())).copied().collect()
+    joined
 }
 
 /// Whether a [`normal`] path is that path or lies below it, whatever the case of its letters.
@@ -148,6 +238,9 @@ mod tests {
             ("/v1/%252e%252e/%2e%2e/v1\\organizations", "/v1/organizations"),
             ("/../..", "/"),
             ("/%", "/%"),
+            ("/%2%35%32e", "/"),
+            ("/a%2525252525252562", "/ab"),
+            ("/%%341", "/A"),
             ("", ""),
             ("*", "*"),
         ] {
@@ -169,10 +262,34 @@ mod tests {
             "/v1/organizations/x%2f..%2f..%2f..%2fmessages",
             "/v1/organizations/../messages",
         ] {
-            assert_eq!(may_be_under(path.as_bytes(), &prefixes), prefixes.last(), "{path}");
+            assert_eq!(Readings::of(path.as_bytes()).under(&prefixes), prefixes.last(), "{path}");
         }
         for path in ["/v1/organizationsx", "/v1/%6frganizationsx", "/v1/messages?to=/v1/organizations", "/x/v1/organizations"] {
-            assert_eq!(may_be_under(path.as_bytes(), &prefixes), None, "{path}");
+            assert_eq!(Readings::of(path.as_bytes()).under(&prefixes), None, "{path}");
+        }
+    }
+
+    /// Four rounds are read; a fifth is malformed, whatever else stands in the path.
+    #[test]
+    fn a_path_is_decoded_four_times() {
+        let prefixes = ["/v1/organizations"].map(|prefix| UrlPath::parse(prefix).unwrap());
+        let nested = |rounds: usize| format!("/v1/%{}6frganizations", "25".repeat(rounds - 1));
+        for (path, under, folded) in [
+            ("/v1/messages".to_owned(), false, false),
+            (nested(1), true, false),
+            (nested(4), true, false),
+            (nested(5), false, true),
+            (nested(20_000), false, true),
+            ("/files/100%25.txt".to_owned(), false, false),
+            ("/files/100%2525.txt".to_owned(), false, false),
+            ("/files/100%.txt%zz%2".to_owned(), false, false),
+            ("/v1/messages?a=%252525252525".to_owned(), false, false),
+            (format!("/{}", "%25".repeat(20_000)), false, false),
+        ] {
+            let readings = Readings::of(path.as_bytes());
+            let name = path.get(..40).unwrap_or(&path);
+            assert_eq!(readings.under(&prefixes).is_some(), under, "{name}");
+            assert_eq!(readings.is_folded, folded, "{name}");
         }
     }
 

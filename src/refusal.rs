@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::evidence::Evidence;
 use crate::finding::FindingCode;
 use crate::path;
 
@@ -171,12 +172,16 @@ impl Shape {
     }
 }
 
-/// The refusal of a request to `path` (in its normal form) for `reason`. `id` is the event's.
+/// The methods that go on, for a caller whose method doesn't (RFC 9110, 15.5.6).
+const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// The refusal of a request for `reason`. `id` is the event's.
 #[must_use]
 #[cold]
-pub fn refuse(config: &Config, path: &[u8], speaks_anthropic: bool, reason: FindingCode, id: &str) -> Refusal {
-    let shape = Shape::of(path, speaks_anthropic);
-    let status = reason.status();
+pub fn refuse(config: &Config, evidence: &Evidence<'_>, reason: FindingCode, id: &str) -> Refusal {
+    let shape = Shape::of(&evidence.path, evidence.speaks_anthropic);
+    let is_method = reason == FindingCode::RequestMalformed && evidence.is_trace;
+    let status = if is_method { 405 } else { reason.status() };
     let node = config.node.id.as_str();
     let appeal = config.disclosure.appeal_url.as_ref().map(|url| url.as_str());
     let policy = config.policy.revision.as_str();
@@ -221,6 +226,9 @@ pub fn refuse(config: &Config, path: &[u8], speaks_anthropic: bool, reason: Find
     ];
     // a register that isn't loaded yet is the one refusal that waiting helps against
     headers.push(if status == 503 { ("retry-after", RETRY_AFTER_SECONDS.to_string()) } else { ("x-should-retry", "false".to_owned()) });
+    if is_method {
+        headers.push(("allow", ALLOW.to_owned()));
+    }
     if status == 401 {
         headers.push(("www-authenticate", "Bearer".to_owned())); // RFC 9110 15.5.2 asks for a challenge
     }
@@ -250,6 +258,7 @@ fn message(config: &Config, reason: FindingCode, id: &str) -> String {
 
 const fn anthropic_type(status: u16) -> &'static str {
     match status {
+        400 | 405 => "invalid_request_error",
         401 => "authentication_error",
         503 => "api_error",
         _ => "permission_error",
@@ -258,7 +267,7 @@ const fn anthropic_type(status: u16) -> &'static str {
 
 const fn openai_type(status: u16) -> &'static str {
     match status {
-        401 => "invalid_request_error",
+        400 | 401 | 405 => "invalid_request_error",
         503 => "server_error",
         _ => "request_forbidden",
     }
@@ -266,6 +275,7 @@ const fn openai_type(status: u16) -> &'static str {
 
 const fn gemini_status(status: u16) -> &'static str {
     match status {
+        400 | 405 => "INVALID_ARGUMENT",
         401 => "UNAUTHENTICATED",
         503 => "UNAVAILABLE",
         _ => "PERMISSION_DENIED",
@@ -275,6 +285,7 @@ const fn gemini_status(status: u16) -> &'static str {
 /// RFC 9209 2.3
 const fn proxy_error(status: u16) -> &'static str {
     match status {
+        400 | 405 => "http_request_error",
         503 => "proxy_configuration_error",
         _ => "http_request_denied",
     }

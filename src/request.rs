@@ -47,6 +47,12 @@ impl<'a> Request<'a> {
         self.headers.iter().find(|(n, _)| *n == name.as_bytes()).map(|(_, value)| *value)
     }
 
+    /// The method, as received.
+    #[must_use]
+    pub fn method(&self) -> &'a [u8] {
+        self.first(":method").unwrap_or_default()
+    }
+
     /// The path with its query, as received.
     #[must_use]
     pub fn path(&self) -> &'a [u8] {

@@ -4,13 +4,12 @@
 
 use crate::chain::{Presented, Received, Verified};
 use crate::config::{Config, Role, Upstream};
-use crate::evidence::{Evidence, Owned, Reading};
+use crate::evidence::{CREDENTIALS_AT_MOST, Evidence, Owned, Reading};
 use crate::finding::{Finding, FindingCode};
 use crate::identity::Identity;
 use crate::lookups::{Lookups, Origin};
 use crate::names::{UnixSeconds, printable};
 use crate::ordered;
-use crate::path;
 use crate::region::{Place, Regions, Standing};
 use crate::register::{Customer, Enforcement, Kind, Ownership, ScreeningStatus, Status};
 use crate::snapshot::NetworkClass;
@@ -58,6 +57,7 @@ pub fn findings(grounds: Grounds<'_, '_>) -> Vec<Finding> {
     if let Some(created) = lookups.stale_since(now) {
         found.add(FindingCode::SnapshotStale, format!("the snapshot was made {created}"));
     }
+    found.malformed(evidence);
     found.identity(evidence, identity, now);
     if let Some(customer) = identity.customer() {
         found.customer(config, customer, now);
@@ -109,12 +109,25 @@ impl Found {
         ordered::insert(&mut self.0, Finding { code, evidence: evidence.into() }, |finding| &finding.code);
     }
 
+    /// What two programs may read differently, or costs more than one request is worth.
+    fn malformed(&mut self, evidence: &Evidence<'_>) {
+        let too_many = evidence.values > CREDENTIALS_AT_MOST;
+        let reasons = [
+            (evidence.readings.is_folded, "the path still holds an escape after four rounds of decoding"),
+            (too_many, "more than eight values stand where credentials are looked for"),
+            (evidence.is_trace, "the method is TRACE"),
+        ];
+        for (_, why) in reasons.into_iter().filter(|(applies, _)| *applies) {
+            self.adopt(FindingCode::RequestMalformed, why);
+        }
+    }
+
     fn identity(&mut self, evidence: &Evidence<'_>, identity: &Identity, now: UnixSeconds) {
         let caller = match identity {
             Identity::Unloaded => return self.add(FindingCode::SnapshotMissing, "no register is loaded"),
             Identity::Missing => return self.add(FindingCode::IdentityMissing, "no configured place holds a credential"),
             Identity::Unknown => {
-                let count = evidence.credentials.len();
+                let count = evidence.values;
                 return self.add(FindingCode::IdentityUnknown, format!("credentials presented: {count}, in the register: none"));
             }
             Identity::Conflict(one, other) => {
@@ -177,7 +190,7 @@ impl Found {
         if let Some(enforcement @ (Enforcement::Restricted | Enforcement::Banned)) = entry.map(|entry| entry.enforcement) {
             self.add(FindingCode::ProviderRestricted, format!("{} by {}", enforcement, upstream.provider_name()));
         }
-        if let Some(denied) = path::may_be_under(evidence.received_path, &upstream.deny_paths) {
+        if let Some(denied) = evidence.readings.under(&upstream.deny_paths) {
             self.add(FindingCode::ProviderAdminPath, format!("under {denied}"));
         }
         if let Some(required) = customer.and_then(|customer| customer.residency) {

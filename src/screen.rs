@@ -139,6 +139,15 @@ impl Screen {
 }
 
 impl Decision<'_> {
+    /// The HTTP status of the refusal, where it is one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match &self.outcome {
+            Outcome::Answer(refusal) => Some(refusal.status),
+            Outcome::Forward(_) => None,
+        }
+    }
+
     /// The entry of `routes` that the request is sent to, where it is rerouted.
     #[must_use]
     pub fn route(&self) -> Option<&str> {

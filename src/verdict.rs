@@ -70,11 +70,3 @@ fn soften(mode: Mode, action: &Action) -> &Action {
         _ => action,
     }
 }
-
-impl Verdict {
-    /// The HTTP status of the refusal, where it is one.
-    #[must_use]
-    pub fn status(&self) -> Option<u16> {
-        self.reason.filter(|_| self.action == Action::Block).map(FindingCode::status)
-    }
-}

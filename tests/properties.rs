@@ -88,7 +88,7 @@ proptest! {
         let request = request(&path, &headers, &peer);
         let decision = screen.decide(&request, None, &mut Custody::default(), "p".into());
         let Outcome::Forward(edits) = &decision.outcome else {
-            prop_assert!(decision.verdict.status().is_some());
+            prop_assert!(decision.status().is_some());
             return Ok(());
         };
         let sent = apply(&request, edits);

@@ -186,7 +186,7 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
     same("findings", &expect["findings"], &codes.into())?;
     same("verdict", &expect["verdict"], &verdict.action.as_str().into())?;
     same("reason", &expect["reason"], &verdict.reason.map(|code| code.as_str()).into())?;
-    same("status", &expect["status"], &verdict.status().into())?;
+    same("status", &expect["status"], &decision.status().into())?;
     let place = |place: Option<waybill::region::Place>| place.map(|place| place.country.to_string());
     for (name, found) in [
         ("would_be", verdict.would_be.as_ref().map(|action| action.as_str().to_owned())),

@@ -72,7 +72,7 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
             "action": decision.verdict.action,
             "would_be": decision.verdict.would_be,
             "reason": decision.verdict.reason,
-            "status": decision.verdict.status(),
+            "status": decision.status(),
             "route": decision.route(),
         },
         "policy": decision.config.policy.revision,
@@ -194,7 +194,7 @@ fn verdict(decision: &Decision<'_>) -> String {
     };
     let would_be =
         decision.verdict.would_be.as_ref().map(|would| format!(" (would be {} in mode enforce)", would.as_str())).unwrap_or_default();
-    let status = decision.verdict.status().map(|status| format!(", HTTP {status}")).unwrap_or_default();
+    let status = decision.status().map(|status| format!(", HTTP {status}")).unwrap_or_default();
     format!("{action}{status}{would_be}")
 }
 

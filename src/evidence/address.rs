@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::authorization::is_token;
 use crate::config::{ClientAddressSettings, ForwardingHeader};
 
 /// Where the request came from, as far as the operator's own proxies can tell.
@@ -171,11 +172,6 @@ fn unquote(value: &[u8]) -> Option<Cow<'_, [u8]>> {
         }
     }
     Some(Cow::Owned(content))
-}
-
-/// RFC 9110 5.6.2
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Without blanks around it: SP and HTAB only.
