@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 /// What is kept of each file, at any depth.
 const KEPT: &[(&str, &[&str])] = &[
     ("regions", &["dependent_territories", "sets", "id", "complete", "supported", "supported_except", "subdivisions"]),
-    ("relay-marks", &["marks", "software", "header", "value"]),
+    ("relay-marks", &["marks", "software", "header", "value", "credential"]),
+    ("credential-headers", &["headers", "subprotocols", "header", "prefix", "kind"]),
+    ("shared-state", &["rows", "provider", "methods", "path"]),
 ];
 
 fn main() {

@@ -402,6 +402,12 @@ impl Config {
         config.filter(|_| problems.is_empty()).ok_or(problems)
     }
 
+    /// Whether the servers behind this node know the caller by a credential of its own.
+    #[must_use]
+    pub fn forwards(&self) -> bool {
+        self.sources.iter().any(|source| source.forward)
+    }
+
     /// What the source of that number is called in events and explanations.
     #[must_use]
     pub fn source_name(&self, number: usize) -> &str {

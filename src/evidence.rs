@@ -6,15 +6,17 @@
 
 pub mod address;
 mod authorization;
+pub mod places;
 pub mod relay;
+pub mod shared_state;
 pub mod watch;
 
 use std::borrow::Cow;
 
 use address::ClientAddress;
 use relay::RelayMark;
-pub use watch::Watch;
 use watch::{Role, Spelling};
+pub use watch::{Watch, admits_trailer};
 
 use crate::chain::Lines;
 use crate::config::{Config, CredentialPlace, UserSource};
@@ -42,8 +44,12 @@ pub struct Evidence<'a> {
     pub user: Vec<Reading>,
     /// Marks of relay software, save those that the operator's own proxies leave
     pub relay_marks: Vec<&'a RelayMark>,
-    /// Headers that only a node may set, as received
+    /// Headers that only a node may set
     pub owned: Vec<Owned<'a>>,
+    /// Whether the connection is to become another, such as a WebSocket
+    pub is_upgrade: bool,
+    /// What the method and path reach that customers of one account share, in the table's words
+    pub shared_state: Option<&'a str>,
     /// Names of headers that never go on, as received
     pub withheld: Vec<&'a [u8]>,
     /// Tag, chain, trail and signatures
@@ -60,6 +66,8 @@ pub struct Evidence<'a> {
     pub anthropic_betas: Vec<&'a [u8]>,
     /// The subprotocols that the caller offers for a WebSocket
     pub subprotocols: Vec<&'a [u8]>,
+    /// Those of them that go on, where not all do
+    pub kept_subprotocols: Option<Vec<&'a [u8]>>,
 }
 
 /// A credential and where it stood.
@@ -96,10 +104,21 @@ pub struct Reading {
 /// A header that only a node may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owned<'a> {
-    /// Its name, as received
-    pub name: &'a [u8],
-    /// Whether it belongs to tag and chain, which another reseller's node may well send
-    pub of_chain: bool,
+    /// What the watch list calls it: no byte of what a client sent
+    pub name: &'a str,
+    /// What was done with it
+    pub how: Sent,
+}
+
+/// What a client did with a header that only a node may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// Sent one for the node's own use
+    OfNode,
+    /// Sent one that belongs to tag and chain, which another reseller's node may well send
+    OfChain,
+    /// Listed it in `Connection`, so that the next hop takes the node's own off
+    Listed,
 }
 
 /// How many values the places of credentials may hold together. An SDK sends one or two; each costs a hash and a
@@ -114,6 +133,7 @@ const AUTHORIZATION: &str = "authorization";
 struct Sightings<'a> {
     credentials: Vec<(usize, &'a [u8])>,
     forwarding: Vec<&'a [u8]>,
+    connection: Vec<&'a [u8]>,
 }
 
 impl<'a> Evidence<'a> {
@@ -131,6 +151,8 @@ impl<'a> Evidence<'a> {
             user: Vec::new(),
             relay_marks: Vec::new(),
             owned: Vec::new(),
+            is_upgrade: false,
+            shared_state: None,
             withheld: Vec::new(),
             lines: Lines::default(),
             is_trace: request.method().eq_ignore_ascii_case(b"trace"),
@@ -139,14 +161,28 @@ impl<'a> Evidence<'a> {
             speaks_anthropic: false,
             anthropic_betas: Vec::new(),
             subprotocols: Vec::new(),
+            kept_subprotocols: None,
         };
         for (name, value) in &request.headers {
-            for (role, spelling) in watch.roles(name) {
+            let mut is_place = false;
+            for (role, spelling, shown) in watch.roles(name) {
+                is_place |= role.is_place();
                 match spelling {
-                    Spelling::Exact => evidence.note(config, watch, &mut seen, role, name, value),
-                    Spelling::Underscores => evidence.note_misspelled(config, role, name),
+                    Spelling::Underscores => evidence.note_misspelled(config, role, name, shown),
+                    Spelling::Exact if is_place && matches!(role, Role::Mark(_)) => {}
+                    Spelling::Exact => evidence.note(config, watch, &mut seen, role, (name, value), shown),
                 }
             }
+        }
+        if evidence.is_upgrade {
+            evidence.find_listed(watch, &seen.connection);
+        }
+        if evidence.subprotocols.iter().any(|element| watch.withholds_subprotocol(element)) {
+            let kept = evidence.subprotocols.iter().copied().filter(|element| !watch.withholds_subprotocol(element));
+            evidence.kept_subprotocols = Some(kept.collect());
+        }
+        if !config.forwards() {
+            evidence.shared_state = watch.shared_state().reached(request.method(), &evidence.readings);
         }
         evidence.address = ClientAddress::find(request.direct_peer, &seen.forwarding, &config.client_address);
         evidence.other_address = request.envoy_client.is_some_and(|text| address::address_with_port(text) != evidence.address.client);
@@ -156,7 +192,15 @@ impl<'a> Evidence<'a> {
         evidence
     }
 
-    fn note(&mut self, config: &Config, watch: &'a Watch, seen: &mut Sightings<'a>, role: Role, name: &'a [u8], value: &'a [u8]) {
+    fn note(
+        &mut self,
+        config: &Config,
+        watch: &'a Watch,
+        seen: &mut Sightings<'a>,
+        role: Role,
+        (name, value): (&'a [u8], &'a [u8]),
+        shown: &'a str,
+    ) {
         match role {
             Role::Credential(source) => {
                 seen.credentials.push((source, value));
@@ -165,6 +209,7 @@ impl<'a> Evidence<'a> {
             Role::Subprotocols => {
                 self.subprotocols.extend(value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty()))
             }
+            Role::KnownPlace => self.withheld.push(name),
             Role::Forwarding => seen.forwarding.push(value),
             Role::Origin(source) => {
                 self.origin.extend(Place::from_bytes(value).map(|place| Reading { source, place }));
@@ -176,15 +221,17 @@ impl<'a> Evidence<'a> {
                 }
             }
             Role::Tag | Role::Chain | Role::Trail => {
-                self.note_owned(name, true);
+                self.note_owned(name, shown, Sent::OfChain);
                 match role {
                     Role::Tag => self.lines.tag.push(value),
                     Role::Chain => self.lines.chain.push(value),
                     _ => self.lines.trail.push(value),
                 }
             }
-            Role::OwnedByNode => self.note_owned(name, false),
+            Role::OwnedByNode => self.note_owned(name, shown, Sent::OfNode),
             Role::OwnedByConvention => self.withheld.push(name),
+            Role::Connection => seen.connection.push(value),
+            Role::Upgrade => self.is_upgrade = true,
             Role::Signature => self.lines.signature.push(value),
             Role::SignatureInput => self.lines.signature_input.push(value),
             Role::AnthropicVersion => self.speaks_anthropic = true,
@@ -197,16 +244,39 @@ impl<'a> Evidence<'a> {
                         .iter()
                         .any(|mark| mark.header.as_str().as_bytes() == name && mark.value.as_ref().is_none_or(|value| same(value.as_str())))
                 };
-                if let Some(mark) = watch.mark(i).filter(|mark| mark.is_in(value, ignored)) {
+                let Some(mark) = watch.mark(i) else { return };
+                if mark.is_credential {
+                    self.withheld.push(name);
+                }
+                // each once, however many lines show it
+                let is_known = self.relay_marks.iter().any(|known| std::ptr::eq(*known, mark));
+                if !is_known && mark.is_in(value, ignored) {
                     self.relay_marks.push(mark);
                 }
             }
         }
     }
 
-    fn note_owned(&mut self, name: &'a [u8], of_chain: bool) {
-        self.owned.push(Owned { name, of_chain });
+    fn note_owned(&mut self, name: &'a [u8], shown: &'a str, how: Sent) {
+        self.note_sent(shown, how);
         self.withheld.push(name);
+    }
+
+    fn note_sent(&mut self, name: &'a str, how: Sent) {
+        let owned = Owned { name, how };
+        // there are only so many: a list of what a client repeats would grow with it
+        if !self.owned.contains(&owned) {
+            self.owned.push(owned);
+        }
+    }
+
+    /// Notes the names that `Connection` lists and only a node may set.
+    fn find_listed(&mut self, watch: &'a Watch, connection: &[&'a [u8]]) {
+        for element in connection.iter().flat_map(|line| line.split(|b| *b == b',')) {
+            if let Some(name) = watch.owned(element.trim_ascii()) {
+                self.note_sent(name, Sent::Listed);
+            }
+        }
     }
 
     /// The place of a credential is emptied whole, unless an application behind the node needs it.
@@ -217,13 +287,19 @@ impl<'a> Evidence<'a> {
     }
 
     /// A name with underscores that some servers read as an owned one: it never goes on.
-    fn note_misspelled(&mut self, config: &Config, role: Role, name: &'a [u8]) {
+    fn note_misspelled(&mut self, config: &Config, role: Role, name: &'a [u8], shown: &'a str) {
         match role {
-            Role::Tag | Role::Chain | Role::Trail | Role::Signature | Role::SignatureInput => self.note_owned(name, true),
-            Role::OwnedByNode => self.note_owned(name, false),
-            Role::OwnedByConvention | Role::Origin(_) | Role::Subprotocols => self.withheld.push(name),
+            Role::Tag | Role::Chain | Role::Trail | Role::Signature | Role::SignatureInput => self.note_owned(name, shown, Sent::OfChain),
+            Role::OwnedByNode => self.note_owned(name, shown, Sent::OfNode),
+            Role::OwnedByConvention | Role::KnownPlace | Role::Origin(_) | Role::Subprotocols => self.withheld.push(name),
             Role::Credential(source) => self.withhold_credential(config, source, name),
-            Role::Forwarding | Role::User(_) | Role::AnthropicVersion | Role::AnthropicBeta | Role::Mark(_) => {}
+            Role::Forwarding
+            | Role::User(_)
+            | Role::Connection
+            | Role::Upgrade
+            | Role::AnthropicVersion
+            | Role::AnthropicBeta
+            | Role::Mark(_) => {}
         }
     }
 

@@ -42,6 +42,8 @@ words! {
         ProviderRestricted = "provider.restricted",
         /// A customer asks for the provider's account or profile API
         ProviderAdminPath = "provider.admin-path",
+        /// A path under which the provider keeps what other customers of the account made
+        ProviderSharedState = "provider.shared-state",
         /// The user or the origin is in a restricted region
         GeoRestricted = "geo.restricted",
         /// Somebody who isn't trusted with it claims a restricted region
@@ -143,6 +145,7 @@ impl FindingCode {
             | Self::CustomerAgreementMissing
             | Self::CustomerScreeningExpired
             | Self::OwnershipUnresolved
+            | Self::ProviderSharedState
             | Self::GeoClaimed
             | Self::GeoUnlisted
             | Self::GeoUnknown
@@ -186,6 +189,7 @@ impl FindingCode {
             Self::OwnershipUnresolved => "who owns the customer isn't known well enough",
             Self::ProviderRestricted => "the provider restricted this customer",
             Self::ProviderAdminPath => "the provider's account API isn't open to customers",
+            Self::ProviderSharedState => "it asks for what other customers of the same account may have made",
             Self::GeoRestricted => "it comes from a region that the provider doesn't serve",
             Self::GeoClaimed => "it claims to come from a region that the provider doesn't serve",
             Self::GeoUnlisted => "it comes from a country that the provider doesn't list",

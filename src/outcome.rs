@@ -80,9 +80,17 @@ pub fn outcome<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &U
 fn edits<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream, custody: &mut Custody) -> Edits<'a> {
     let Grounds { config, evidence, customer, geography, presented, vouched, weighed, verdict, now, .. } = grounds;
     let mut edits = Edits::default();
-    evidence.withheld.iter().for_each(|name| edits.remove(name));
+    edits.remove.clone_from(&evidence.withheld);
+    edits.remove.sort_unstable();
+    edits.remove.dedup();
     edits.empty_path(config, request);
-    edits.empty_subprotocols(config, evidence);
+    if let Some(kept) = &evidence.kept_subprotocols {
+        edits.replace("sec-websocket-protocol", (!kept.is_empty()).then(|| kept.join(&b", "[..])));
+    }
+    if evidence.is_upgrade {
+        // whatever else it lists, the next hop would take off
+        edits.replace("connection", Some(b"upgrade".into()));
+    }
     if presented.signatures.ours.is_some() {
         edits.replace("signature-input", presented.signatures.signature_input.as_deref().map(Into::into));
         edits.replace("signature", presented.signatures.signature.as_deref().map(Into::into));
@@ -146,18 +154,6 @@ impl<'a> Edits<'a> {
             }
         }
         self.set.extend(emptied.map(|path| (":path", path)));
-    }
-
-    fn empty_subprotocols(&mut self, config: &Config, evidence: &Evidence<'_>) {
-        let is_credential = |element: &[u8]| {
-            config.sources.iter().filter(|source| !source.forward).any(|source| {
-                matches!(&source.place, CredentialPlace::WebsocketProtocol(prefix) if element.get(..prefix.as_str().len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_str().as_bytes())))
-            })
-        };
-        let kept: Vec<&[u8]> = evidence.subprotocols.iter().copied().filter(|element| !is_credential(element)).collect();
-        if kept.len() < evidence.subprotocols.len() {
-            self.replace("sec-websocket-protocol", (!kept.is_empty()).then(|| kept.join(&b", "[..])));
-        }
     }
 
     fn follow_convention(&mut self, upstream: &Upstream, evidence: &Evidence<'_>, customer: Option<&Customer>) {

@@ -4,11 +4,11 @@
 
 use crate::chain::{Presented, Received, Verified};
 use crate::config::{Config, Role, Upstream};
-use crate::evidence::{CREDENTIALS_AT_MOST, Evidence, Owned, Reading};
+use crate::evidence::{CREDENTIALS_AT_MOST, Evidence, Owned, Reading, Sent};
 use crate::finding::{Finding, FindingCode};
 use crate::identity::Identity;
 use crate::lookups::{Lookups, Origin};
-use crate::names::{UnixSeconds, printable};
+use crate::names::UnixSeconds;
 use crate::ordered;
 use crate::region::{Place, Regions, Standing};
 use crate::register::{Customer, Enforcement, Kind, Ownership, ScreeningStatus, Status};
@@ -193,6 +193,9 @@ impl Found {
         if let Some(denied) = evidence.readings.under(&upstream.deny_paths) {
             self.add(FindingCode::ProviderAdminPath, format!("under {denied}"));
         }
+        if let Some(what) = evidence.shared_state.filter(|_| upstream.provider.is_some()) {
+            self.add(FindingCode::ProviderSharedState, format!("this reaches {what}"));
+        }
         if let Some(required) = customer.and_then(|customer| customer.residency) {
             match upstream.residency {
                 Some(offered) if required.admits(offered) => {}
@@ -338,22 +341,24 @@ impl Found {
             self.add(FindingCode::RelayUndeclared, format!("{} (header {})", software.join(", "), first.header));
         }
         // another reseller's node sends tag and chain by right
-        let mut spoofed = String::new();
-        let signature = presented.signatures.ours.is_some().then_some(Owned { name: b"signature", of_chain: true });
-        let owned = evidence.owned.iter().copied().chain(signature);
-        for owned in owned.filter(|owned| !(received.concerns() && owned.of_chain)).take(NAMED_AT_MOST) {
-            append(&mut spoofed, &printable(owned.name.get(..NAME_AT_MOST).unwrap_or(owned.name)));
+        let own = Owned { name: "signature", how: Sent::OfChain };
+        let own = Some(own).filter(|own| presented.signatures.ours.is_some() && !evidence.owned.contains(own));
+        let (mut sent, mut listed) = (String::new(), String::new());
+        for owned in evidence.owned.iter().copied().chain(own) {
+            match owned.how {
+                Sent::OfChain if received.concerns() => {}
+                Sent::OfChain | Sent::OfNode => append(&mut sent, owned.name),
+                Sent::Listed => append(&mut listed, owned.name),
+            }
         }
-        if !spoofed.is_empty() {
-            self.add(FindingCode::TagSpoofed, format!("the client sent {spoofed}"));
+        if !sent.is_empty() {
+            self.adopt(FindingCode::TagSpoofed, &["the client sent ", &sent].concat());
+        }
+        if !listed.is_empty() {
+            self.adopt(FindingCode::TagSpoofed, &["connection lists ", &listed].concat());
         }
     }
 }
-
-/// How many headers of a client, and how many bytes of each name, an explanation repeats: whoever sends
-/// them would else decide how large an event is.
-const NAMED_AT_MOST: usize = 4;
-const NAME_AT_MOST: usize = 40;
 
 /// Adds to a list in words.
 fn append(list: &mut String, item: &str) {

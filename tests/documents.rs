@@ -9,6 +9,8 @@ use std::path::Path;
 use serde_json::Value;
 use waybill::config::{Config, schema};
 use waybill::disclosure::disclosure;
+use waybill::evidence::places::Places;
+use waybill::evidence::shared_state::SharedState;
 use waybill::evidence::{Watch, relay};
 use waybill::finding::FindingCode;
 
@@ -61,8 +63,13 @@ fn what_is_read_is_published() {
         .filter(|line| line.starts_with("| "))
         .flat_map(|line| line.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
         .collect();
-    let marks: BTreeSet<String> = relay::marks().into_iter().map(|mark| mark.header).collect();
-    let read: BTreeSet<String> = Watch::new(&config).names().filter(|name| !marks.contains(name)).collect();
+    // two tables are published as files
+    let tables = relay::marks().into_iter().map(|mark| mark.header);
+    let tables: BTreeSet<String> = tables.chain(Places::known().headers.into_iter().map(|(header, _)| header)).collect();
+    for file in ["relay-marks", "credential-headers"] {
+        assert!(document.contains(&format!("(../data/{file}.json)")), "docs/privacy.md doesn't name data/{file}.json");
+    }
+    let read: BTreeSet<String> = Watch::new(&config).names().filter(|name| !tables.contains(name)).collect();
     for name in &read {
         assert!(published.contains(name), "the node reads the header `{name}`, which docs/privacy.md doesn't publish");
     }
@@ -217,6 +224,37 @@ fn every_mark_has_a_source() {
         assert!(row["source"].as_str().unwrap().starts_with("https://"), "{row}");
     }
     assert_eq!(table["marks"].as_array().unwrap().len(), relay::marks().len(), "a row of the table can't be read");
+}
+
+#[test]
+fn every_known_place_has_a_source() {
+    let table: Value = serde_json::from_str(&read("data/credential-headers.json")).unwrap();
+    let rows = |list: &str| table[list].as_array().unwrap().clone();
+    for row in rows("headers").iter().chain(&rows("subprotocols")) {
+        assert!(row["source"].as_str().unwrap().starts_with("https://"), "{row}");
+        assert!(["credential", "account"].contains(&row["kind"].as_str().unwrap()), "{row}");
+        let name = row.get("header").or(row.get("prefix")).unwrap().as_str().unwrap();
+        assert_eq!(name, name.to_ascii_lowercase().replace('_', "-"));
+    }
+    let known = Places::known();
+    assert_eq!((rows("headers").len(), rows("subprotocols").len()), (known.headers.len(), known.subprotocols.len()));
+    // those that the contract names
+    for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "openai-project", "x-goog-user-project"]
+    {
+        assert!(known.headers.iter().any(|(header, _)| header == name), "{name}");
+    }
+}
+
+#[test]
+fn every_shared_path_has_a_source() {
+    let table: Value = serde_json::from_str(&read("data/shared-state.json")).unwrap();
+    let rows = table["rows"].as_array().unwrap();
+    for row in rows {
+        assert!(row["source"].as_str().unwrap().starts_with("https://"), "{row}");
+        assert!(row["path"].as_str().unwrap().starts_with('/'), "{row}");
+        assert!(!row["methods"].as_array().unwrap().is_empty(), "{row}");
+    }
+    assert_eq!(rows.len(), SharedState::known().len(), "a row of the table can't be read");
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub struct RelayMark {
     pub header: String,
     /// A part that the value must contain, in lower case; any value where there is none
     pub value: Option<String>,
+    /// Whether the value is a caller's credential, so that the header doesn't go on
+    pub is_credential: bool,
 }
 
 /// The table that this build carries. A test reads it, so that it is never silently empty.
@@ -28,7 +30,8 @@ pub fn marks() -> Vec<RelayMark> {
 impl RelayMark {
     fn from_row(row: &Json) -> Option<Self> {
         let text = |name| row.get(name).and_then(Json::as_str).map(str::to_owned);
-        Some(Self { software: text("software")?, header: text("header")?, value: text("value") })
+        let is_credential = matches!(row.get("credential"), Some(Json::Bool(true)));
+        Some(Self { software: text("software")?, header: text("header")?, value: text("value"), is_credential })
     }
 
     /// Whether an element of the header's value is this mark and isn't `ignored`.

@@ -10,6 +10,7 @@ use super::host;
 use super::node::Node;
 use crate::config::{Config, CredentialPlace, EndpointSettings, San};
 use crate::disclosure;
+use crate::evidence::admits_trailer;
 use crate::keyring::DIRECTORY_MEDIA_TYPE;
 use crate::outcome::{Edits, Outcome};
 use crate::refusal::Refusal;
@@ -57,9 +58,8 @@ impl HttpContext for Exchange {
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        if let (Some(node), Some(map)) = (&self.node, host::header_map(MapType::HttpRequestTrailers)) {
-            let watch = node.screen.watch();
-            for (name, _) in map.pairs().into_iter().filter(|(name, _)| !watch.admits_trailer(name)) {
+        if let Some(map) = host::header_map(MapType::HttpRequestTrailers) {
+            for (name, _) in map.pairs().into_iter().filter(|(name, _)| !admits_trailer(name)) {
                 remove(MapType::HttpRequestTrailers, name);
             }
         }
@@ -131,7 +131,7 @@ fn forward(edits: &Edits<'_>) -> Action {
 
 fn remove(map: MapType, name: &[u8]) {
     if !host::remove_header(map, name) {
-        error!("waybill: header {} can't be removed", crate::names::printable(name));
+        error!("waybill: a header or trailer can't be removed");
     }
 }
 

@@ -1,0 +1,176 @@
+//! What customers of one account share at a provider, and by which methods and paths it is reached.
+//!
+//! The table is data (`data/shared-state.json`), each row with its source.
+
+use crate::path::Readings;
+use crate::shape::Json;
+
+/// The table, in groups of paths that begin with the same two segments: most requests are compared with none.
+#[derive(Debug)]
+pub struct SharedState {
+    // INVARIANT (length): a group's head is as long as its place in the list says
+    groups: Vec<Vec<Group>>,
+}
+
+#[derive(Debug)]
+struct Group {
+    head: String,
+    rows: Vec<Row>,
+}
+
+/// A row: methods and a path.
+#[derive(Debug)]
+struct Row {
+    methods: Vec<String>,
+    /// Its path as the table has it, and the provider, for an explanation
+    shown: String,
+    /// The segments behind the group's two
+    rest: Vec<String>,
+}
+
+impl SharedState {
+    /// Reads the table.
+    #[must_use]
+    pub fn known() -> Self {
+        let table: Json = serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/shared-state.json"))).unwrap_or(Json::Null);
+        let mut known = Self { groups: Vec::new() };
+        for row in table.get("rows").map(Json::items).unwrap_or_default() {
+            known.add(row);
+        }
+        known
+    }
+
+    fn add(&mut self, row: &Json) -> Option<()> {
+        let text = |name: &str| row.get(name).and_then(Json::as_str);
+        let (path, provider) = (text("path")?, text("provider")?);
+        let (head, rest) = split(path.as_bytes());
+        let head = std::str::from_utf8(head).ok()?;
+        let methods = row.get("methods")?.items().iter().filter_map(Json::as_str).map(str::to_owned).collect();
+        let rest = std::str::from_utf8(rest).ok()?.split('/').filter(|segment| !segment.is_empty()).map(str::to_owned).collect();
+        let row = Row { methods, shown: [path, " (", provider, ")"].concat(), rest };
+        if self.groups.len() <= head.len() {
+            self.groups.resize_with(head.len().saturating_add(1), Vec::new);
+        }
+        let groups = self.groups.get_mut(head.len())?;
+        match groups.iter_mut().find(|group| group.head == head) {
+            Some(group) => group.rows.push(row),
+            None => groups.push(Group { head: head.to_owned(), rows: vec![row] }),
+        }
+        Some(())
+    }
+
+    /// What a request of that method reaches by any reading of its path, in the table's words.
+    #[must_use]
+    pub fn reached(&self, method: &[u8], readings: &Readings<'_>) -> Option<&str> {
+        let method = if method == b"HEAD" { b"GET" } else { method };
+        readings.all().find_map(|path| {
+            let (head, rest) = split(path);
+            let groups = self.groups.get(head.len())?;
+            let group = groups.iter().find(|group| group.head.as_bytes().eq_ignore_ascii_case(head))?;
+            let row = group.rows.iter().find(|row| row.methods.iter().any(|own| own.as_bytes() == method) && is_of(rest, &row.rest))?;
+            Some(row.shown.as_str())
+        })
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.groups.iter().flatten().map(|group| group.rows.len()).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+}
+
+/// A path's first two segments, and the rest.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let end = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(i, _)| i).nth(2).unwrap_or(path.len());
+    path.split_at_checked(end).unwrap_or((path, b""))
+}
+
+/// Whether these segments are those of a pattern.
+fn is_of(rest: &[u8], pattern: &[String]) -> bool {
+    let mut segments = rest.split(|b| *b == b'/').filter(|segment| !segment.is_empty());
+    for wanted in pattern {
+        if wanted == "**" {
+            return true; // it stands last
+        }
+        if !segments.next().is_some_and(|segment| fits(segment, wanted)) {
+            return false;
+        }
+    }
+    segments.next().is_none()
+}
+
+/// Whether a segment is the wanted one, in which a `*` stands for any text.
+fn fits(segment: &[u8], wanted: &str) -> bool {
+    let Some((before, after)) = wanted.split_once('*') else { return segment.eq_ignore_ascii_case(wanted.as_bytes()) };
+    let begins = segment.get(..before.len()).is_some_and(|start| start.eq_ignore_ascii_case(before.as_bytes()));
+    let behind = segment.get(before.len()..).unwrap_or_default();
+    let ends = behind.len().checked_sub(after.len()).and_then(|at| behind.get(at..));
+    begins && ends.is_some_and(|end| end.eq_ignore_ascii_case(after.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shared_is_reached_by_id_or_listed_and_creating_is_not() {
+        let known = SharedState::known();
+        let reached = |asked: &str| {
+            let (method, path) = asked.split_once(' ').unwrap();
+            known.reached(method.as_bytes(), &Readings::of(path.as_bytes())).map(str::to_owned)
+        };
+        for asked in [
+            "GET /v1/files",
+            "HEAD /v1/files",
+            "GET /v1/files/",
+            "GET /v1/files?limit=2",
+            "GET /V1/Files/file-1/content",
+            "DELETE /v1/files/file-1",
+            "GET /v1/%66iles",
+            "GET /v1/x/../files",
+            "GET /v1/files/..%2fmessages",
+            "GET /v1/messages/batches",
+            "POST /v1/messages/batches/b-1/cancel",
+            "GET /v1/responses/resp_1",
+            "DELETE /v1/responses/resp_1",
+            "POST /v1/responses/resp_1/cancel",
+            "POST /v1/assistants/asst_1",
+            "POST /v1/threads/thread_1",
+            "POST /v1/threads/thread_1/runs",
+            "GET /v1/chat/completions",
+            "DELETE /v1/models/ft:gpt-4o:acme",
+            "GET /v1beta/cachedContents",
+            "PATCH /v1beta/cachedContents/c-1",
+            "POST /v1beta/batches/b-1:cancel",
+        ] {
+            assert!(reached(asked).is_some(), "{asked}");
+        }
+        for asked in [
+            "POST /v1/files",
+            "POST /v1/responses",
+            "POST /v1/responses/compact",
+            "POST /v1/responses/input_tokens",
+            "POST /v1/messages/batches",
+            "POST /v1/messages/count_tokens",
+            "POST /v1/messages",
+            "POST /v1/chat/completions",
+            "POST /v1/threads/runs",
+            "POST /v1/threads",
+            "GET /v1/models",
+            "GET /v1/models/gpt-4o",
+            "POST /v1beta/models/gemini-2.5-pro:generateContent",
+            "GET /v1/filesx",
+            "GET /x/v1/files",
+            "GET /",
+            "GET ",
+        ] {
+            assert_eq!(reached(asked), None, "{asked}");
+        }
+    }
+}
