@@ -27,6 +27,8 @@ object! {
         headers: Vec<HeaderPair> = Vec::new(),
         /// The address of the machine at the other end of the connection
         direct_peer: Option<Text> = None,
+        /// The address that Envoy took for the client's; the node's own where left out
+        envoy_client: Option<Text> = None,
         /// Names in the client certificate
         tls: TlsCapture = TlsCapture { uri_san: Vec::new(), dns_san: Vec::new() },
         /// Claims of verified JWTs, by the name in payload_in_metadata
@@ -91,6 +93,7 @@ pub const JOINED_BY_ENVOY: &[&str] = &[
 pub struct Owned {
     headers: Vec<(Vec<u8>, Vec<u8>)>,
     direct_peer: Option<String>,
+    envoy_client: Option<String>,
     tls: TlsCapture,
     claims: Vec<Option<Vec<u8>>>,
     time: Time,
@@ -143,6 +146,7 @@ impl Captured {
                 path: Bytes(path.into()),
                 headers,
                 direct_peer: None,
+                envoy_client: None,
                 tls: TlsCapture { uri_san: Vec::new(), dns_san: Vec::new() },
                 jwt: Table::new(),
                 time: None,
@@ -189,7 +193,8 @@ impl Captured {
         };
         let claims = config.claims().map(|wanted| claim(&wanted.provider, &wanted.claim)).collect();
         let time = self.time.map_or_else(now, |Whole(seconds)| Time(seconds.saturating_mul(1_000_000_000)));
-        Owned { headers, direct_peer: self.direct_peer.map(|peer| peer.as_str().to_owned()), tls: self.tls, claims, time }
+        let text = |text: Option<Text>| text.map(|text| text.as_str().to_owned());
+        Owned { headers, direct_peer: text(self.direct_peer), envoy_client: text(self.envoy_client), tls: self.tls, claims, time }
     }
 }
 
@@ -200,7 +205,7 @@ impl Owned {
         Request {
             headers: self.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect(),
             direct_peer: self.direct_peer.as_deref().map(str::as_bytes),
-            envoy_client: None,
+            envoy_client: self.envoy_client.as_deref().map(str::as_bytes),
             tls: TlsNames {
                 uri_san: self.tls.uri_san.first().map(|name| name.as_str().as_bytes()),
                 dns_san: self.tls.dns_san.first().map(|name| name.as_str().as_bytes()),

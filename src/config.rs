@@ -13,7 +13,9 @@ use sha2::Digest as _;
 pub use sources::{Claim, CredentialPlace, IdentitySource, OriginSource, Role, San, UserSource};
 
 use crate::finding::{Action, FindingCode};
-use crate::names::{Authority, HeaderName, HeaderText, Network, NodeId, RouteName, Text, TrustedKey, Url, UrlPath, VariableName, hex};
+use crate::names::{
+    Authority, HeaderName, HeaderText, Nat64Prefix, Network, NodeId, RouteName, Text, TrustedKey, Url, UrlPath, VariableName, hex,
+};
 use crate::region::{RegionSettings, Regions, Residency, SetId};
 use crate::register::{Binding, InlineRegister, Register};
 use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, Table, Whole, Word, object, read_document, suggestion, words};
@@ -175,6 +177,8 @@ object! {
         trusted_proxies: Vec<Network> = Vec::new(),
         /// The header that they write it to
         header: ForwardingHeader = ForwardingHeader::XForwardedFor,
+        /// The operator's own NAT64 prefixes: an address behind one is judged as the IPv4 address in it
+        nat64: Vec<Nat64Prefix> = Vec::new(),
     }
 }
 
@@ -342,7 +346,7 @@ object! {
         /// Who is calling
         identity: IdentitySettings,
         /// How the client's address is found
-        client_address: ClientAddressSettings = ClientAddressSettings { trusted_proxies: Vec::new(), header: ForwardingHeader::XForwardedFor },
+        client_address: ClientAddressSettings = ClientAddressSettings { trusted_proxies: Vec::new(), header: ForwardingHeader::XForwardedFor, nat64: Vec::new() },
         /// Where geography comes from
         geo: GeoSettings = GeoSettings { origin: Vec::new(), user: Vec::new() },
         /// What is done about findings
@@ -578,6 +582,14 @@ impl Config {
                 "a minute is enough: a node signs each request anew",
             );
         }
+    }
+}
+
+impl GeoSettings {
+    /// Whether a header of Envoy's says where the client's address is.
+    #[must_use]
+    pub fn reads_headers(&self) -> bool {
+        self.origin.iter().any(|source| source.header.is_some())
     }
 }
 

@@ -55,7 +55,7 @@ fn append(document: &mut String, words: &[String]) {
 /// What the filter asks its host for beside headers and the clock, by Envoy's names of attributes.
 fn beside_headers(config: &Config) -> Vec<String> {
     let mut asked = vec!["filter_state.direct".to_owned()];
-    if config.geo.origin.iter().any(|source| source.header.is_some()) {
+    if config.geo.reads_headers() {
         asked.push("source.address".to_owned());
     }
     for source in &config.sources {

@@ -60,7 +60,7 @@ impl Ledger {
     pub fn write(&mut self, decision: &Decision<'_>) -> &[u8] {
         let country = |place: Option<Place>| place.map(|place| place.country);
         let (user, origin) = (country(decision.geography.user), country(decision.geography.origin));
-        let address = decision.evidence.address.client.map(address::cut);
+        let address = decision.evidence.client.map(address::cut);
         let verdict = &decision.verdict;
         let seconds = decision.time.seconds();
         if self.second.0 != seconds {

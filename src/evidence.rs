@@ -12,6 +12,7 @@ pub mod shared_state;
 pub mod watch;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use address::ClientAddress;
 use relay::RelayMark;
@@ -31,8 +32,10 @@ use crate::request::Request;
 pub struct Evidence<'a> {
     /// Where it came from
     pub address: ClientAddress<'a>,
-    /// Whether Envoy looked up another address than [`ClientAddress::client`], so that its country is of somebody else
-    pub other_address: bool,
+    /// The address by which the client is judged, where it is known, see [`ClientAddress::judged`]
+    pub client: Option<IpAddr>,
+    /// Why Envoy looked up another address than that, so that its country is of somebody else and was set aside
+    pub set_aside: Option<&'static str>,
     /// The credentials presented, in the order of the configured sources. A key behind `Bearer` in a header of keys
     /// stands here twice: as it came, and bare
     pub credentials: Vec<Presented<'a>>,
@@ -143,8 +146,9 @@ impl<'a> Evidence<'a> {
         let full_path = request.path();
         let mut seen = Sightings::default();
         let mut evidence = Self {
-            address: ClientAddress { client: None, claimed: Vec::new(), malformed: false },
-            other_address: false,
+            address: ClientAddress::unknown(),
+            client: None,
+            set_aside: None,
             credentials: Vec::new(),
             values: 0,
             origin: Vec::new(),
@@ -185,7 +189,11 @@ impl<'a> Evidence<'a> {
             evidence.shared_state = watch.shared_state().reached(request.method(), &evidence.readings);
         }
         evidence.address = ClientAddress::find(request.direct_peer, &seen.forwarding, &config.client_address);
-        evidence.other_address = request.envoy_client.is_some_and(|text| address::address_with_port(text) != evidence.address.client);
+        evidence.client = evidence.address.judged(&config.client_address);
+        let is_other = |text: &[u8]| evidence.client.is_some() && address::address_with_port(text) != evidence.client;
+        if config.geo.reads_headers() && request.envoy_client.is_some_and(is_other) {
+            evidence.set_aside = Some(evidence.address.why_other(&seen.forwarding, &config.client_address));
+        }
         // beyond the last that is looked at, `values` says so
         let _all_found = evidence.find_credentials(config, request, full_path, &seen.credentials);
         evidence.find_user_claims(config, request);

@@ -46,6 +46,8 @@ words! {
         ProviderSharedState = "provider.shared-state",
         /// The user or the origin is in a restricted region
         GeoRestricted = "geo.restricted",
+        /// Envoy looked up another address than the client's, and no other source decides
+        GeoDisputed = "geo.disputed",
         /// Somebody who isn't trusted with it claims a restricted region
         GeoClaimed = "geo.claimed",
         /// The country is neither supported nor restricted
@@ -133,6 +135,7 @@ impl FindingCode {
             | Self::ProviderRestricted
             | Self::ProviderAdminPath
             | Self::GeoRestricted
+            | Self::GeoDisputed
             | Self::ResidencyMismatch
             | Self::ChainMissing
             | Self::ChainInvalid
@@ -191,6 +194,7 @@ impl FindingCode {
             Self::ProviderAdminPath => "the provider's account API isn't open to customers",
             Self::ProviderSharedState => "it asks for what other customers of the same account may have made",
             Self::GeoRestricted => "it comes from a region that the provider doesn't serve",
+            Self::GeoDisputed => "two programs on the way read the address that it comes from differently",
             Self::GeoClaimed => "it claims to come from a region that the provider doesn't serve",
             Self::GeoUnlisted => "it comes from a country that the provider doesn't list",
             Self::GeoUnknown => "the country that it comes from isn't known",

@@ -109,10 +109,11 @@ impl Caller {
             Credential::Unreadable => return None,
         };
         let entry = index.and_then(|index| customer.credentials.get(index));
-        let client = evidence.address.client;
+        // a network holds the address as it came, or the IPv4 address that it embeds
+        let clients = evidence.client.into_iter().chain(evidence.client.and(evidence.address.client));
         let expired = entry.and_then(|entry| entry.expires).is_some_and(|expires| expires <= now);
         let outside = entry.is_some_and(|entry| {
-            !entry.networks.is_empty() && !entry.networks.iter().any(|network| client.is_some_and(|address| network.contains(address)))
+            !entry.networks.is_empty() && !entry.networks.iter().any(|network| clients.clone().any(|address| network.contains(address)))
         });
         Some(Self { customer, source: presented.source, entry: index, expired, outside })
     }

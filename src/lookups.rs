@@ -120,11 +120,11 @@ impl<'a> Lookups<'a> {
     }
 
     /// What is known of the client's address: by the headers that earlier filters set, unless they were
-    /// asked about another address, and by the snapshot.
+    /// asked about another address, and by the snapshot. Nothing of an address that isn't known.
     #[must_use]
     pub fn origin(self, evidence: &Evidence<'_>) -> Origin<'a> {
         let mut origin = Origin::default();
-        let facts = self.snapshot.zip(evidence.address.client).and_then(|(snapshot, address)| snapshot.address(address));
+        let facts = self.snapshot.zip(evidence.client).and_then(|(snapshot, address)| snapshot.address(address));
         for (number, source) in self.config.geo.origin.iter().enumerate() {
             let Some(header) = &source.header else {
                 if let Some(facts) = &facts {
@@ -135,7 +135,7 @@ impl<'a> Lookups<'a> {
                 }
                 continue;
             };
-            if !evidence.other_address {
+            if evidence.set_aside.is_none() && evidence.client.is_some() {
                 let readings = evidence.origin.iter().filter(|reading| reading.source == number);
                 origin.located.extend(readings.map(|reading| Located { place: reading.place, role: source.role, source: header.as_str() }));
             }

@@ -3,10 +3,10 @@
 //! Each has one constructor that parses, so whoever holds one needn't look at it again.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, UNIX_EPOCH};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use serde::{Serialize, Serializer};
 use sha2::Digest as _;
 
@@ -56,6 +56,10 @@ pub struct TrustedKey(VerifyingKey);
 /// The name of an environment variable that holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VariableName(String);
+
+/// A NAT64 prefix of 96 bits (RFC 6052, 2.2), behind which an IPv4 address stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nat64Prefix(Ipv6Net);
 
 /// A network in CIDR notation. IPv4-mapped IPv6 networks are held as IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -296,6 +300,30 @@ impl Word for Network {
     }
 }
 
+impl Word for Nat64Prefix {
+    const WHAT: &'static str = "a NAT64 prefix of 96 bits, such as 2001:db8:64::/96";
+    const PATTERN: &'static str = "^[0-9a-fA-F:.]+/96$";
+
+    fn parse(text: &str) -> Result<Self, Mismatch> {
+        match text.parse::<IpNet>() {
+            Ok(IpNet::V6(prefix)) if prefix.prefix_len() == 96 && prefix.trunc() == prefix => Ok(Self(prefix)),
+            _ => Err(Mismatch::new(
+                format!("`{text}` is not a NAT64 prefix of 96 bits"),
+                "the /96 that your NAT64 puts before IPv4 addresses, such as `2001:db8:64::/96`; 64:ff9b::/96 is known without it",
+            )),
+        }
+    }
+}
+
+impl Nat64Prefix {
+    /// The IPv4 address behind this prefix.
+    #[must_use]
+    pub fn embedded(&self, address: Ipv6Addr) -> Option<Ipv4Addr> {
+        let [.., a, b, c, d] = address.octets();
+        self.0.contains(&address).then(|| Ipv4Addr::new(a, b, c, d))
+    }
+}
+
 impl Network {
     /// The network of an address in 4 or 16 bytes and the length of its prefix.
     #[must_use]
@@ -431,6 +459,23 @@ impl fmt::Display for UnixSeconds {
 impl Serialize for UnixSeconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// The IPv4 address that an IPv6 address embeds, and by which it is judged.
+///
+/// IPv4-compatible and IPv4-mapped (RFC 4291, 2.5.5), SIIT's IPv4-translated (RFC 2765, 2.1), NAT64's well-known
+/// prefix (RFC 6052, 2.1), 6to4 (RFC 3056, 2) and the client in a Teredo address (RFC 4380, 4). Without this, a tunnel
+/// would be a way around what is known of an address.
+#[must_use]
+pub fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let low = |bits: u128| Ipv4Addr::from_bits(u32::try_from(bits & 0xffff_ffff).unwrap_or_default());
+    match (address.to_bits(), address.segments()) {
+        (0 | 1, _) => None, // unspecified and loopback aren't IPv4-compatible
+        (bits, [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0, 0, 0, 0, 0xffff, 0, _, _] | [0x64, 0xff9b, 0, 0, 0, 0, _, _]) => Some(low(bits)),
+        (bits, [0x2002, ..]) => Some(low(bits >> 80)),
+        (bits, [0x2001, 0, ..]) => Some(low(!bits)),
+        _ => None,
     }
 }
 

@@ -80,6 +80,7 @@ pub fn outcome<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &U
 fn edits<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream, custody: &mut Custody) -> Edits<'a> {
     let Grounds { config, evidence, customer, geography, presented, vouched, weighed, verdict, now, .. } = grounds;
     let mut edits = Edits::default();
+    // sorted once: a caller may send thousands of names
     edits.remove.clone_from(&evidence.withheld);
     edits.remove.sort_unstable();
     edits.remove.dedup();

@@ -248,12 +248,13 @@ impl Found {
         if !said.unlisted.is_empty() {
             self.add(FindingCode::GeoUnlisted, said.unlisted);
         }
-        if origin.located.is_empty() {
-            let why = match (evidence.other_address, evidence.address.client, evidence.address.malformed) {
-                (_, None, _) => "the direct peer's address isn't known",
-                (true, ..) => "Envoy looked up another address than the client's",
-                (false, _, true) => "the client's address is malformed",
-                (false, _, false) => "no source knows",
+        if let Some(why) = evidence.set_aside.filter(|_| by(Role::Decides).next().is_none()) {
+            self.add(FindingCode::GeoDisputed, format!("Envoy looked up another address: {why}"));
+        } else if origin.located.is_empty() {
+            let why = match (evidence.address.client, evidence.address.malformed) {
+                (None, _) => "the direct peer's address isn't known",
+                (Some(_), true) => "the client's address is malformed",
+                (Some(_), false) => "no source knows",
             };
             self.add(FindingCode::GeoUnknown, why);
         }

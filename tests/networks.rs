@@ -18,8 +18,8 @@ use proptest::sample::Index;
 use waybill::compile::networks::{AddressTable, MAX_COUNTRY_SOURCES, MAX_LISTS, Networks, merge};
 use waybill::compile::remarks::Remarks;
 use waybill::compile::settings::{NetworkSource, Settings};
+use waybill::names::embedded_v4;
 use waybill::shape::{Problems, read_document};
-use waybill::snapshot::table::embedded_v4;
 
 const COUNTRY_DB: &[u8] = include_bytes!("data/mmdb/GeoLite2-Country-Test.mmdb");
 const CITY_DB: &[u8] = include_bytes!("data/mmdb/GeoLite2-City-Test.mmdb");
@@ -95,7 +95,7 @@ fn leaves_above_the_halves_of_a_tree() {
         assert_eq!(place(&table, 0, address).as_deref(), Some(country), "{address}");
     }
     assert_eq!((place(&table, 0, "4000::"), place(&table, 0, "::1:0:0:0:0")), (None, None));
-    assert_eq!((table.v4.len(), table.v6.len()), (1, 11)); // with gaps where addresses embed others
+    assert_eq!((table.v4.len(), table.v6.len()), (1, 13)); // with gaps where addresses embed others
 
     let half = mmdb::file(4, &[[1, 1 + 16]], &mmdb::country("SG"));
     let table = merged(&[(COUNTRIES, &half)]).unwrap().table;
@@ -130,7 +130,13 @@ fn addresses_that_embed_others() {
     assert_eq!(embedded("2001:1::1"), None);
     assert_eq!(embedded("::1"), None);
     assert_eq!(embedded("::"), None);
-    assert_eq!(embedded("64:ff9b::192.0.2.1"), None); // NAT64: a destination, never where somebody comes from
+    assert_eq!(embedded("64:ff9b::192.0.2.1").as_deref(), Some("192.0.2.1")); // NAT64, and SIIT
+    assert_eq!(embedded("::ffff:0:192.0.2.1").as_deref(), Some("192.0.2.1"));
+    assert_eq!(embedded("2002:c000:201::1").as_deref(), Some("192.0.2.1"));
+    // beside each
+    for other in ["64:ff9b:1::192.0.2.1", "64:ff9b::1:0:192.0.2.1", "::fffe:0:192.0.2.1", "::1:ffff:0:192.0.2.1", "2001:db8::192.0.2.1"] {
+        assert_eq!(embedded(other), None, "{other}");
+    }
 }
 
 #[test]

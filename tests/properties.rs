@@ -152,7 +152,7 @@ proptest! {
     #[test]
     fn an_untrusted_peer_is_the_client_whatever_it_claims(line in proptest::collection::vec(any::<u8>(), 0..80)) {
         for header in [ForwardingHeader::XForwardedFor, ForwardingHeader::Forwarded] {
-            let settings = ClientAddressSettings { trusted_proxies: Vec::new(), header };
+            let settings = ClientAddressSettings { trusted_proxies: Vec::new(), header, nat64: Vec::new() };
             let found = ClientAddress::find(Some(b"198.51.100.7"), &[&line], &settings);
             prop_assert_eq!(found.client, Some("198.51.100.7".parse().unwrap()));
             prop_assert!(!found.malformed);

@@ -23,6 +23,7 @@ use waybill::compile::directory::{self, Files};
 use waybill::compile::networks::AddressTable;
 use waybill::compile::write::{Material, write};
 use waybill::compile::{Order, compile};
+use waybill::evidence::address::cut;
 use waybill::finding::FindingCode;
 use waybill::key::{SigningKey, VerifyingKey, Window};
 use waybill::keyring::Keyring;
@@ -193,6 +194,7 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
         ("customer", decision.identity.customer().map(|customer| customer.id.to_string())),
         ("user", place(decision.geography.user)),
         ("origin", place(decision.geography.origin)),
+        ("address", decision.evidence.client.map(cut)),
     ] {
         if let Some(wanted) = expect.get(name) {
             same(name, wanted, &found.into())?;

@@ -1,7 +1,7 @@
 """What a snapshot says of addresses is what an independent reader finds in the source files.
 
 The reader is MaxMind's own for Python for MMDB files, and a bisection for lists. Addresses that only embed an IPv4
-address (mapped, 6to4, Teredo) aren't asked for: Waybill judges them by that one, whatever a file's aliases say.
+address (mapped, SIIT, NAT64, 6to4, Teredo) aren't asked for: Waybill judges them by that one, whatever a file's aliases say.
 """
 
 import bisect
@@ -24,7 +24,7 @@ WAYBILL = Path(os.environ.get("WAYBILL", ROOT / "dist" / "waybill")).resolve()
 OFFICIAL = sorted((ROOT / "tests" / "data" / "mmdb").glob("*.mmdb"))
 REGIONS = json.loads((ROOT / "data" / "regions.json").read_text())
 CODES = {*REGIONS["iso3166_1_alpha2"], "XK"}
-EMBEDDING = [ipaddress.ip_network(text) for text in ("::/96", "::ffff:0:0/96", "2001::/32", "2002::/16")]
+EMBEDDING = [ipaddress.ip_network(text) for text in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "2001::/32", "2002::/16")]
 ADDRESSES = 1_000_000
 
 

@@ -139,7 +139,7 @@ def embedded(address):
     """The IPv4 address that an IPv6 one embeds, by which it is judged; else itself."""
     bits = int(address)
     if address.version == 6 and bits not in (0, 1):
-        if bits >> 32 in (0, 0xFFFF):
+        if bits >> 32 in (0, 0xFFFF, 0xFFFF_0000, 0x64_FF9B << 64):
             return ipaddress.IPv4Address(bits & 0xFFFFFFFF)
         if bits >> 112 == 0x2002:
             return ipaddress.IPv4Address(bits >> 80 & 0xFFFFFFFF)
@@ -435,7 +435,7 @@ def test_addresses(snapshot):
 def test_embedded_addresses(snapshot):
     tor = snapshot.address(ipaddress.ip_address("192.0.2.7"))
     assert tor[2] == ["tor", "cloud"]
-    for text in ("::ffff:192.0.2.7", "::192.0.2.7", "2002:c000:207::1", "2001:0:0:0:0:0:3fff:fdf8"):
+    for text in ("::ffff:192.0.2.7", "::192.0.2.7", "2002:c000:207::1", "2001:0:0:0:0:0:3fff:fdf8", "64:ff9b::192.0.2.7", "::ffff:0:192.0.2.7"):
         assert snapshot.address(ipaddress.ip_address(text)) == tor, text
 
 

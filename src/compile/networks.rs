@@ -5,7 +5,7 @@
 //! addresses with one `Fact`; a sweep over all their ends, in order, gives the runs of [`AddressTable`].
 //! The sources are kept apart in [`Facts`], so that a finding can say which one said what.
 //!
-//! An IPv6 address that embeds an IPv4 address (mapped, 6to4, Teredo) is judged by that one: see
+//! An IPv6 address that embeds an IPv4 address (mapped, SIIT, NAT64, 6to4, Teredo) is judged by that one: see
 //! [`embedded_v4`]. MMDB files point those ranges to their IPv4 half, or leave them out, as their makers
 //! liked; nothing is taken from there.
 //!
@@ -19,11 +19,10 @@ use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader, WithinOptions
 
 use super::remarks::{Remark, Remarks, without_mark};
 use super::settings::{Gives, NetworkSource};
-use crate::names::{Network, Text};
+use crate::names::{Network, Text, embedded_v4};
 use crate::region::Place;
 use crate::shape::{Mismatch, Path, Problem, Problems, Word as _, nearest};
 use crate::snapshot::Facts;
-use crate::snapshot::table::embedded_v4;
 
 /// As many sources of countries as a snapshot can tell apart.
 pub const MAX_COUNTRY_SOURCES: usize = 16;
@@ -115,9 +114,11 @@ const LAST_V4: u128 = 0xffff_ffff;
 const LAST_V6: u128 = u128::MAX;
 
 /// The ranges of [`embedded_v4`], in order.
-const EMBEDDING: [(u128, u128); 4] = [
+const EMBEDDING: [(u128, u128); 6] = [
     (0, LAST_V4),
     (0xffff_0000_0000, 0xffff_ffff_ffff),
+    (0xffff_0000_0000_0000, 0xffff_0000_ffff_ffff),
+    (0x64_ff9b << 96, (0x64_ff9b << 96) + LAST_V4),
     (0x2001_0000 << 96, (0x2001_0001 << 96) - 1),
     (0x2002 << 112, (0x2003 << 112) - 1),
 ];

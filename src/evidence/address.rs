@@ -4,13 +4,14 @@
 //! So the walk starts at the machine that really is connected, and goes one element to the left for as
 //! long as the address in hand belongs to a proxy that the operator trusts. The first address outside is
 //! the client; whatever stands left of it is only *claimed*. An element that is no address stops the walk
-//! at the last good hop. `tests/data/xff-cases.json` holds the cases.
+//! at the last good hop, which isn't the client: its address isn't known then. `tests/data/xff-cases.json` holds the cases.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::authorization::is_token;
 use crate::config::{ClientAddressSettings, ForwardingHeader};
+use crate::names::embedded_v4;
 
 /// Where the request came from, as far as the operator's own proxies can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +20,15 @@ pub struct ClientAddress<'a> {
     pub client: Option<IpAddr>,
     /// What untrusted hops wrote left of it, left to right
     pub claimed: Vec<&'a [u8]>,
-    /// Whether something that isn't an address stopped the walk
+    /// Whether something that isn't an address stopped the walk. Then nobody's address is known: `client` is the last
+    /// good hop, which is shown, and nothing rests on it
     pub malformed: bool,
+    /// How many elements the walk went through
+    steps: usize,
 }
+
+/// How many elements of X-Forwarded-For Envoy reads; of more it reads none.
+const ENVOY_READS: usize = 20;
 
 impl<'a> ClientAddress<'a> {
     /// Walks from `direct_peer` through the lines of the configured header, in the order received.
@@ -40,10 +47,10 @@ impl<'a> ClientAddress<'a> {
         });
 
         let Some(peer) = direct_peer.and_then(address_with_port) else {
-            return Self { client: None, claimed: elements, malformed: true };
+            return Self { client: None, claimed: elements, malformed: true, steps: 0 };
         };
         let mut client = peer;
-        let mut malformed = false;
+        let (mut malformed, mut steps) = (false, 0_usize);
         while settings.trusted_proxies.iter().any(|network| network.contains(client)) {
             let Some(element) = elements.last() else { break };
             let parsed = match settings.header {
@@ -58,8 +65,54 @@ impl<'a> ClientAddress<'a> {
                 }
             }
             elements.pop();
+            steps = steps.saturating_add(1);
         }
-        Self { client: Some(client), claimed: elements, malformed }
+        Self { client: Some(client), claimed: elements, malformed, steps }
+    }
+
+    /// Nothing, before anything is known.
+    pub(super) fn unknown() -> Self {
+        Self { client: None, claimed: Vec::new(), malformed: true, steps: 0 }
+    }
+
+    /// The address by which the client is judged: the IPv4 address that its own embeds, else its own. None where it isn't
+    /// known.
+    #[must_use]
+    pub fn judged(&self, settings: &ClientAddressSettings) -> Option<IpAddr> {
+        match self.client.filter(|_| !self.malformed)? {
+            IpAddr::V6(v6) => {
+                let own = || settings.nat64.iter().find_map(|prefix| prefix.embedded(v6));
+                Some(embedded_v4(v6).or_else(own).map_or(IpAddr::V6(v6), IpAddr::V4))
+            }
+            v4 @ IpAddr::V4(_) => Some(v4),
+        }
+    }
+
+    /// Why Envoy's original IP detection finds another address in the same lines than the walk does. Each was seen on
+    /// Envoy 1.40 with `envoy.http.original_ip_detection.xff`.
+    #[cold]
+    pub(super) fn why_other(&self, lines: &[&[u8]], settings: &ClientAddressSettings) -> &'static str {
+        if settings.header == ForwardingHeader::Forwarded {
+            return "it doesn't read forwarded";
+        }
+        let elements = || lines.iter().rev().flat_map(|line| line.rsplit(|b| *b == b','));
+        if elements().count() > ENVOY_READS {
+            return "more than 20 elements";
+        }
+        let walked: Vec<&[u8]> = elements().map(trim).filter(|element| !element.is_empty()).take(self.steps).collect();
+        let bare = |element: &&[u8]| std::str::from_utf8(element).ok().and_then(|text| text.parse::<IpAddr>().ok());
+        if walked.iter().any(|element| bare(element).is_none()) {
+            return "a port or brackets";
+        }
+        let is_mapped = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+        let proxies = walked.iter().take(self.steps.saturating_sub(1));
+        if proxies.filter_map(bare).any(is_mapped) {
+            return "a mapped proxy";
+        }
+        if self.judged(settings) != self.client {
+            return "an address that embeds IPv4";
+        }
+        "another list of trusted networks"
     }
 }
 

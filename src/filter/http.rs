@@ -39,7 +39,7 @@ impl HttpContext for Exchange {
         };
         let config = node.screen.config();
         let headers = map.pairs();
-        let properties = Properties::read(config, &headers);
+        let properties = Properties::read(config);
         let request = properties.request(headers);
         if let Some(own) = own_answer(node, &request) {
             return answer(&own);
@@ -79,17 +79,14 @@ struct Properties {
 }
 
 impl Properties {
-    fn read(config: &Config, headers: &[(&[u8], &[u8])]) -> Self {
+    fn read(config: &Config) -> Self {
         let needs = |san| config.sources.iter().any(|source| source.place == CredentialPlace::Mtls(san));
-        let forwarding = config.client_address.header.as_str().as_bytes();
-        // only where a header moves the client's address can Envoy's idea of it be another
-        let may_differ =
-            config.geo.origin.iter().any(|source| source.header.is_some()) && headers.iter().any(|(name, _)| *name == forwarding);
         let direct = host::property("filter_state\0direct");
         let says_both = direct.as_ref().is_some_and(|addresses| addresses.contains(&b' '));
         Self {
             direct,
-            envoy_client: (may_differ && !says_both).then(|| host::property("source\0address")).flatten(),
+            // an earlier filter looked that address up, whichever header or extension made Envoy take it for the client's
+            envoy_client: (config.geo.reads_headers() && !says_both).then(|| host::property("source\0address")).flatten(),
             uri_san: needs(San::Uri).then(|| host::property("connection\0uri_san_peer_certificate")).flatten(),
             dns_san: needs(San::Dns).then(|| host::property("connection\0dns_san_peer_certificate")).flatten(),
             claims: config

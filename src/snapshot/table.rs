@@ -3,11 +3,12 @@
 //! A run goes from its first address to the next run's, and points at the facts that hold for it. IPv6 is
 //! held by its first 64 bits; the few /64 that are divided point at a finer table instead.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::NetworkClass;
 use super::layout::{Contents, Head, PageKind, ROWS_A_PAGE, Refused};
 use crate::config::Role;
+use crate::names::embedded_v4;
 use crate::region::Place;
 
 /// A row's pointer, in bytes: at most 2^24 - 1 different facts.
@@ -186,22 +187,6 @@ impl AddressTable {
     pub fn size(&self) -> usize {
         let facts = self.facts.iter().map(Vec::len).fold(0, usize::saturating_add);
         [self.v4.size(), self.v6.size(), self.v6_fine.size()].into_iter().fold(facts, usize::saturating_add)
-    }
-}
-
-/// The IPv4 address that an IPv6 address embeds, and by which it is judged.
-///
-/// IPv4-compatible and IPv4-mapped (RFC 4291, 2.5.5), 6to4 (RFC 3056, 2) and the client in a Teredo address
-/// (RFC 4380, 4). Without this, a tunnel would be a way around what is known of an address.
-#[must_use]
-pub fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let low = |bits: u128| Ipv4Addr::from_bits(u32::try_from(bits & 0xffff_ffff).unwrap_or_default());
-    match (address.to_bits(), address.segments()) {
-        (0 | 1, _) => None, // unspecified and loopback aren't IPv4-compatible
-        (bits, [0, 0, 0, 0, 0, 0 | 0xffff, _, _]) => Some(low(bits)),
-        (bits, [0x2002, ..]) => Some(low(bits >> 80)),
-        (bits, [0x2001, 0, ..]) => Some(low(!bits)),
-        _ => None,
     }
 }
 

@@ -119,7 +119,7 @@ class Lab(Envoy):
         """Sends a request in the shape that `waybill explain` takes."""
         headers = list(request.get("headers", []))
         if "direct_peer" in request:
-            headers.append(("x-test-direct-peer", request["direct_peer"]))
+            headers.append(("x-test-direct-peer", direct(request)))
         for claims in request.get("jwt", {}).values():
             headers.append(("x-test-jwt", wire.jwt(claims)))
         method = request.get("method", "GET")
@@ -175,6 +175,13 @@ def request(path="/v1/messages", country="SG", headers=(), **more):
 
 def command_line(config):
     return [ENVOY, "-c", config, "--disable-hot-restart", "--log-level", "warning"]
+
+
+def direct(request):
+    """Filter state `direct`: the peer, and behind a space the client's address as Envoy has it, unless its own will do."""
+    forwarded = any(name.lower() in ("x-forwarded-for", "forwarded") for name, _ in request.get("headers", []))
+    client = request.get("envoy_client") or (None if forwarded else request["direct_peer"])
+    return " ".join(filter(None, [request["direct_peer"], client]))
 
 
 def sans(tls):

@@ -180,7 +180,7 @@ def test_event(case, played):
     if SCHEMA.exists():
         jsonschema.validate(event, json.loads(SCHEMA.read_text()))
     assert [finding["code"] for finding in event["findings"]] == expect["findings"]
-    for name in ("verdict", "would_be", "reason", "customer", "user", "origin", "chain"):
+    for name in ("verdict", "would_be", "reason", "customer", "user", "origin", "chain", "address"):
         if name in expect:
             assert event[name] == expect[name], name
     for code, why in expect.get("because", {}).items():
