@@ -98,9 +98,20 @@ pub enum Received {
     /// It is, and sent none
     Missing,
     /// It doesn't hold
-    Broken(FindingCode, String),
+    Broken(Broken),
     /// It holds, but for what is said
     Verified(Verified),
+}
+
+/// A chain that doesn't hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// The finding
+    pub code: FindingCode,
+    /// Its evidence
+    pub why: String,
+    /// The customer that runs the node whose key it names, for the event. It proves nothing: anybody can name a key
+    pub customer: Option<String>,
 }
 
 /// A chain that holds.
@@ -114,7 +125,7 @@ pub struct Verified {
     pub remarks: Vec<(FindingCode, String)>,
     /// For each earlier hop why it is only the signer's word; `None` where it was proven
     pub unproven: Vec<Option<String>>,
-    /// What the whole is worth: the first hop's word, or `gateway` as soon as one hop says so or one signature failed
+    /// What the whole is worth: the first hop's word, or `gateway` as soon as one hop says so or isn't proven
     pub worth: Attest,
 }
 
@@ -260,24 +271,30 @@ impl Judge<'_, '_> {
         if !concerned {
             return Received::Unconcerned;
         }
-        self.open(custody).map_or_else(|(code, why)| Received::Broken(code, why), Received::Verified).matched(identity)
+        self.open(custody).map_or_else(Received::Broken, Received::Verified).matched(identity)
     }
 
     /// Verifies what came, whoever sent it.
     ///
     /// # Errors
-    /// Why it doesn't hold: the finding and its evidence.
-    pub fn open(&self, custody: &mut Custody) -> Result<Verified, (FindingCode, String)> {
-        let Self { evidence, presented, .. } = self;
-        let signed = match &presented.signatures.ours {
-            None => return Err(invalid(Fault::Missing)),
-            Some(Err(fault)) => return Err(invalid(fault)),
+    /// Why it doesn't hold.
+    pub fn open(&self, custody: &mut Custody) -> Result<Verified, Broken> {
+        let of_nobody = |(code, why)| Broken { code, why, customer: None };
+        let signed = match &self.presented.signatures.ours {
+            None => return Err(of_nobody(invalid(Fault::Missing))),
+            Some(Err(fault)) => return Err(of_nobody(invalid(fault))),
             Some(Ok(signed)) => signed,
         };
-        let keyid = signed.input.keyid.as_str();
-        let Some((node, key)) = self.lookups.nodes().and_then(|nodes| nodes.by_thumbprint(keyid)) else {
-            return Err((FindingCode::ChainUnknownNode, format!("no node in the register has the key {}", short(keyid))));
+        let Some((node, key)) = self.lookups.nodes().and_then(|nodes| nodes.by_thumbprint(&signed.input.keyid)) else {
+            return Err(of_nobody((FindingCode::ChainUnknownNode, "no node in the register has the key that signed".into())));
         };
+        let opened = self.open_of(signed, node, key, custody);
+        opened.map_err(|(code, why)| Broken { code, why, customer: Some(node.customer.to_string()) })
+    }
+
+    /// The same, once it is known whose key it names.
+    fn open_of(&self, signed: &Signed, node: &Node, key: &NodeKey, custody: &mut Custody) -> Result<Verified, (FindingCode, String)> {
+        let Self { evidence, presented, .. } = self;
         // what costs little comes before what costs much
         self.check_time(signed, node, key)?;
         let opened = match &presented.opened {
@@ -344,11 +361,9 @@ impl Judge<'_, '_> {
     /// What needs nothing but bytes and keys.
     fn verify(&self, signed: &Signed, node: &Node, key: &NodeKey) -> Result<Opened, (FindingCode, String)> {
         let lines = &self.evidence.lines;
-        let received = self.request.first(":authority").unwrap_or_default();
-        let authority = signature::authority(received).unwrap_or_default();
+        let authority = signature::authority(self.request.first(":authority").unwrap_or_default()).unwrap_or_default();
         if !self.config.answers_to(&authority) {
-            let name = crate::names::printable(received.get(..80).unwrap_or(received));
-            return Err(invalid(format!("it is addressed to {name}, and this node doesn't answer to that name")));
+            return Err(invalid("it is addressed to a name that this node doesn't answer to"));
         }
         let unbound = signed.input.unbound();
         if let Some(missing) = unbound
@@ -367,17 +382,14 @@ impl Judge<'_, '_> {
 
         let (tag, chain) = (signature::joined(&lines.tag), signature::joined(&lines.chain));
         let claims = Claims::parse(&tag).map_err(invalid)?;
-        let hops = hops::parse(&chain).map_err(invalid)?;
+        let most = usize::try_from(self.config.chain.max_hops.0).unwrap_or(usize::MAX);
+        let hops = hops::parse(&chain, most).map_err(invalid)?;
         let Some(last) = hops.last() else { return Err(invalid("the chain names nobody")) };
         if last.node != node.id.as_str() {
             return Err(invalid(format!("the last hop is {}, signed by {}", last.node, node.id)));
         }
         if claims.node != last.node || claims.customer != last.customer {
             return Err(invalid("tag and last hop name different nodes or customers"));
-        }
-        let most = usize::try_from(self.config.chain.max_hops.0).unwrap_or(usize::MAX);
-        if hops.len() >= most {
-            return Err(invalid(format!("{} hops, and with this node at most {most} are taken", hops.len())));
         }
         if hops.iter().any(|hop| hop.node == self.config.node.id.as_str()) {
             return Err(invalid("this node stands in it already: a loop"));
@@ -441,9 +453,10 @@ impl Judge<'_, '_> {
         if !words.is_empty() {
             remarks.push((FindingCode::ChainUnproven, words.join(", ")));
         }
-        let failed = opened.shown.iter().zip(&unproven).any(|(shown, unproven)| shown.is_there() && unproven.is_some());
+        // a proof that is missing is worth no more than a wrong one, or leaving it out would pay
+        let is_proven = unproven.iter().all(Option::is_none);
         let first = opened.hops.first().map_or(Attest::Gateway, |hop| hop.attest);
-        let worth = if is_complete && !failed { first } else { Attest::Gateway };
+        let worth = if is_complete && is_proven { first } else { Attest::Gateway };
         Verified { customer: signer.customer.to_string(), opened, remarks, unproven, worth }
     }
 }
@@ -465,11 +478,6 @@ fn unfit(node: &Node, customer: &Customer) -> Option<String> {
         _ => return None,
     };
     Some(format!("{}: its customer {} {why}", node.id, customer.id))
-}
-
-/// The beginning of a key's name, which may be long and is the sender's choice.
-fn short(keyid: &str) -> String {
-    crate::names::printable(keyid.as_bytes().get(..43).unwrap_or(keyid.as_bytes()))
 }
 
 /// What this node vouches for.

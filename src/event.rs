@@ -73,7 +73,7 @@ impl Ledger {
         line.raw("{\"schema\":1,\"id\":\"").raw(&decision.id).raw("\",\"time\":\"").raw(&self.second.1);
         line.milliseconds(decision.time).raw("Z\"");
         line.text(member!("node"), decision.config.node.id.as_str());
-        line.optional(member!("customer"), decision.identity.customer().map(|customer| customer.id.as_str()));
+        line.optional(member!("customer"), decision.customer());
         match decision.identity.caller() {
             None => line.raw(",\"credential\":null"),
             Some(caller) => {

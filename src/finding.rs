@@ -256,6 +256,15 @@ impl FindingCode {
         )
     }
 
+    /// Whether this node takes it over from a verified tag: what is said of a customer, of owners and of places holds for
+    /// the request wherever it is. What is said of the other node's register, of its own caller's credential or of the
+    /// chain that it saw holds there only.
+    #[must_use]
+    pub fn is_adopted(self) -> bool {
+        let family = self.as_str().split('.').next().unwrap_or_default();
+        ["customer", "ownership", "geo", "network", "residency", "relay", "sharing"].contains(&family)
+    }
+
     /// Whether it is about what earlier nodes attested.
     #[must_use]
     pub const fn is_of_chain(self) -> bool {

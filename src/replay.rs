@@ -7,6 +7,9 @@
 //! A full bucket gives up what can't pass any more; else an entry of the signer that holds most of it. Who floods
 //! forgets its own nonces: with k signers at work, each keeps at least a k-th of every bucket.
 //! Enter a nonce only once its signature is verified, or anybody can make a node forget.
+//!
+//! Signers and nonces are told apart by digests under a secret of the process. Without it a name could be chosen whose 32
+//! bits are another's, and nonces that all fall into one bucket: then one would forget the other's.
 
 use std::cmp::Reverse;
 #[cfg(not(target_family = "wasm"))]
@@ -34,8 +37,14 @@ const HORIZON: u32 = 8_000;
 /// How often a bucket is read anew when another worker wrote it meanwhile.
 const TRIES: u32 = 16;
 
+/// How long the secret is, in bytes.
+pub const SECRET: usize = 16;
+
 /// Values by number, shared with others that write them too.
 pub trait Buckets {
+    /// What all that share the values know and nobody else does.
+    fn secret(&mut self) -> [u8; SECRET];
+
     /// A bucket's value, empty where there is none yet, and the version that [`Buckets::set`] wants.
     fn get(&mut self, bucket: u16) -> (Vec<u8>, Option<u32>);
 
@@ -67,14 +76,15 @@ pub enum Entered {
     Busy,
 }
 
-/// A remembered nonce, as a bucket holds it: 4 bytes that stand for the signer, 5 for the nonce, and `until`. The names
-/// are cut from SHA-256: a nonce is taken for another of the same signer at most once in 2^33 times.
+/// A remembered nonce, as a bucket holds it: 4 bytes that stand for the signer, 5 for the nonce, and `until`. Both are
+/// cut from SHA-256 over the secret and the name: a nonce is taken for another of the same signer at most once in 2^33
+/// times, and of a thousand signers two share a part with a chance of one in ten thousand, which nobody can bring about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry([u8; ENTRY]);
 
 /// Remembers a nonce, unless it is known.
 pub fn enter(buckets: &mut dyn Buckets, what: Remembered<'_>, now: UnixSeconds) -> Entered {
-    let (bucket, new) = Entry::new(what);
+    let (bucket, new) = Entry::new(what, &buckets.secret());
     let now = short(now);
     for _ in 0..TRIES {
         let (value, version) = buckets.get(bucket);
@@ -123,9 +133,9 @@ fn short(time: UnixSeconds) -> u32 {
 }
 
 impl Entry {
-    fn new(what: Remembered<'_>) -> (u16, Self) {
-        let [s0, s1, s2, s3, ..] = <[u8; 32]>::from(sha2::Sha256::digest(what.signer));
-        let nonce = sha2::Sha256::digest([what.signer.as_bytes(), &[0], what.nonce].concat());
+    fn new(what: Remembered<'_>, secret: &[u8; SECRET]) -> (u16, Self) {
+        let [s0, s1, s2, s3, ..] = <[u8; 32]>::from(sha2::Sha256::digest([secret, what.signer.as_bytes()].concat()));
+        let nonce = sha2::Sha256::digest([secret, what.signer.as_bytes(), &[0], what.nonce].concat());
         let [n0, n1, n2, n3, n4, b0, b1, ..] = <[u8; 32]>::from(nonce);
         let [u0, u1, u2, u3] = short(what.until).to_le_bytes();
         let entry = Self([s0, s1, s2, s3, n0, n1, n2, n3, n4, u0, u1, u2, u3]);
@@ -158,6 +168,10 @@ pub struct InMemory(BTreeMap<u16, (Vec<u8>, u32)>);
 
 #[cfg(not(target_family = "wasm"))]
 impl Buckets for InMemory {
+    fn secret(&mut self) -> [u8; SECRET] {
+        [0; SECRET] // nobody else is here
+    }
+
     fn get(&mut self, bucket: u16) -> (Vec<u8>, Option<u32>) {
         self.0.get(&bucket).map_or_else(Default::default, |(value, version)| (value.clone(), Some(*version)))
     }
@@ -204,6 +218,10 @@ mod tests {
     struct OneBucket(InMemory);
 
     impl Buckets for OneBucket {
+        fn secret(&mut self) -> [u8; SECRET] {
+            [7; SECRET]
+        }
+
         fn get(&mut self, _bucket: u16) -> (Vec<u8>, Option<u32>) {
             self.0.get(0)
         }
@@ -221,6 +239,10 @@ mod tests {
     }
 
     impl<F: FnMut(&mut InMemory)> Buckets for Contended<F> {
+        fn secret(&mut self) -> [u8; SECRET] {
+            self.buckets.secret()
+        }
+
         fn get(&mut self, bucket: u16) -> (Vec<u8>, Option<u32>) {
             let read = self.buckets.get(bucket);
             if let Some(left) = self.others.checked_sub(1) {
@@ -323,7 +345,7 @@ mod tests {
     #[test]
     fn a_bucket_that_others_write_each_time_is_busy() {
         for (others, expected) in [(TRIES - 1, Entered::New), (TRIES, Entered::Busy)] {
-            let (bucket, _) = Entry::new(remembered("b", b"n", NOW));
+            let (bucket, _) = Entry::new(remembered("b", b"n", NOW), &[0; SECRET]);
             let other = move |buckets: &mut InMemory| {
                 let (value, version) = buckets.get(bucket);
                 assert!(buckets.set(bucket, &value, version));
@@ -333,12 +355,31 @@ mod tests {
         }
     }
 
+    /// Two names whose plain digests share 32 bits (out of some 80,000 names a pair turns up) keep a share each.
+    #[test]
+    fn no_name_can_be_chosen_that_evicts_anothers() {
+        let mut seen = BTreeMap::new();
+        let (victim, twin) = (0_u32..)
+            .map(|number| format!("n{number}.example"))
+            .find_map(|name| {
+                let bits: [u8; 4] = *sha2::Sha256::digest(&name).first_chunk().unwrap();
+                seen.insert(bits, name.clone()).map(|earlier| (earlier, name))
+            })
+            .unwrap();
+        let mut buckets = OneBucket::default();
+        assert_eq!(enter_at(&mut buckets, &victim, b"n", NOW + 10, NOW), Entered::New);
+        for nonce in nonces().take(3 * MOST) {
+            enter_at(&mut buckets, &twin, &nonce, NOW + 300, NOW);
+        }
+        assert_eq!(enter_at(&mut buckets, &victim, b"n", NOW + 10, NOW), Entered::Seen);
+    }
+
     #[test]
     fn a_million_nonces_fit() {
         let mut held = vec![0; usize::from(BUCKETS)];
         for number in 0..1_000_000_u32 {
             let signer = if number % 3 == 0 { "b.example" } else { "a.example" };
-            let (bucket, _) = Entry::new(remembered(signer, &number.to_le_bytes(), NOW));
+            let (bucket, _) = Entry::new(remembered(signer, &number.to_le_bytes(), NOW), &[0; SECRET]);
             held[usize::from(bucket)] += 1;
         }
         assert!(held.iter().all(|held| (1..=MOST).contains(held)), "{:?}", held.iter().max());
@@ -387,7 +428,7 @@ mod tests {
             let signers = brought.iter().filter(|nonces| !nonces.is_empty()).count();
             let left: Vec<u32> = entries(&value).map(|entry| entry.signer()).collect();
             for (signer, nonces) in brought.iter().enumerate() {
-                let (_, of_signer) = Entry::new(remembered(&signer.to_string(), b"", NOW));
+                let (_, of_signer) = Entry::new(remembered(&signer.to_string(), b"", NOW), &[7; SECRET]);
                 let left = left.iter().filter(|left| **left == of_signer.signer()).count();
                 prop_assert!(left >= nonces.len().min(MOST / signers), "signer {signer}: {left} of {}", nonces.len());
             }

@@ -299,7 +299,7 @@ impl Found {
         let verified = match received {
             Received::Unconcerned => return,
             Received::Missing => return self.add(FindingCode::ChainMissing, "a reseller's request without tag and chain"),
-            Received::Broken(code, why) => return self.add(*code, why.as_str()),
+            Received::Broken(broken) => return self.add(broken.code, broken.why.as_str()),
             Received::Verified(verified) => verified,
         };
         for (code, why) in &verified.remarks {

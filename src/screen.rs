@@ -139,6 +139,15 @@ impl Screen {
 }
 
 impl Decision<'_> {
+    /// The customer that the event names: who is calling, else whose node's key a chain names that doesn't hold.
+    #[must_use]
+    pub fn customer(&self) -> Option<&str> {
+        match (&self.identity, &self.received) {
+            (Identity::Unproven, Received::Broken(broken)) => broken.customer.as_deref(),
+            (identity, _) => identity.customer().map(|customer| customer.id.as_str()),
+        }
+    }
+
     /// The HTTP status of the refusal, where it is one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {

@@ -6,7 +6,6 @@
 //! understood, and may cover more.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt;
 
 use sfv::{BareItem, Dictionary, FieldType as _, InnerList, ListEntry, Parser};
@@ -94,8 +93,11 @@ pub enum Fault {
     Purpose,
     /// What has to be covered, and isn't
     Uncovered(&'static str),
-    /// What is covered, and this node can't see; the beginning of a long name
-    Unseen(String),
+    /// Something is covered that this node can't see. It is named where its name is one of [`KNOWN`]: any other is the
+    /// sender's choice, and nothing that an event repeats
+    Unseen(Option<&'static str>),
+    /// More is covered than a signature of this profile needs
+    Many,
     /// The bytes don't verify
     Forged,
     /// Created later than the clock, beyond the tolerance
@@ -106,12 +108,16 @@ pub enum Fault {
     Long,
 }
 
-/// How many bytes of a component's name, which is the sender's choice, a fault repeats.
-const NAME_AT_MOST: usize = 40;
+/// How many components a signature may cover: the profile asks for five. Each costs a look at all headers.
+const COMPONENTS_AT_MOST: usize = 64;
+
+/// What a fault may name: this profile's own fields, and RFC 9421's derived components (2.2).
+const KNOWN: [&str; 8] =
+    ["compliance-tag", "compliance-chain", "@scheme", "@target-uri", "@request-target", "@query", "@query-param", "@status"];
 
 impl Fault {
-    fn unseen(name: &str, how: &str) -> Self {
-        Self::Unseen([name.get(..NAME_AT_MOST).unwrap_or(name), how].concat())
+    fn unseen(component: &str) -> Self {
+        Self::Unseen(KNOWN.into_iter().find(|known| *known == component))
     }
 }
 
@@ -126,7 +132,8 @@ impl fmt::Display for Fault {
             Self::Algorithm => f.write_str("the algorithm isn't ed25519"),
             Self::Purpose => f.write_str("it was signed for another purpose"),
             Self::Uncovered(name) => write!(f, "it doesn't cover {name}"),
-            Self::Unseen(name) => write!(f, "it covers {name}, which isn't there"),
+            Self::Unseen(name) => write!(f, "it covers {}, which isn't there", name.unwrap_or("something")),
+            Self::Many => write!(f, "it covers more than {COMPONENTS_AT_MOST} components"),
             Self::Forged => f.write_str("the signature doesn't verify"),
             Self::Future => f.write_str("it was created in the future"),
             Self::Expired => f.write_str("it has expired"),
@@ -321,7 +328,7 @@ pub fn sign(
 fn base_of<'c>(components: impl Iterator<Item = &'c str>, params: &str, message: &Message<'_>) -> Result<Vec<u8>, Fault> {
     let mut base = Vec::with_capacity(1_024);
     for component in components {
-        let value = message.value(component).ok_or_else(|| Fault::unseen(component, ""))?;
+        let value = message.value(component).ok_or_else(|| Fault::unseen(component))?;
         base.push(b'"');
         base.extend_from_slice(component.as_bytes());
         base.extend_from_slice(b"\": ");
@@ -440,16 +447,18 @@ fn carries_our_tag(entry: &ListEntry) -> bool {
 
 /// The names of what is covered. Parameters of a component (`;sf`, `;req` and such) aren't understood.
 fn components(input: &InnerList) -> Result<Vec<String>, Fault> {
-    let mut names: Vec<String> = Vec::with_capacity(input.items.len());
     // a list of ten thousand fits into a header, and anybody may send one
-    let mut known: BTreeSet<&str> = BTreeSet::new();
+    if input.items.len() > COMPONENTS_AT_MOST {
+        return Err(Fault::Many);
+    }
+    let mut names: Vec<String> = Vec::with_capacity(input.items.len());
     for item in &input.items {
         let name = item.bare_item.as_string().ok_or(Fault::Unparsable)?.as_str();
         if !item.params.is_empty() {
-            return Err(Fault::unseen(name, " with parameters"));
+            return Err(Fault::unseen(name));
         }
         // each once (2.5)
-        if !known.insert(name) {
+        if names.iter().any(|known| known == name) {
             return Err(Fault::Unparsable);
         }
         names.push(name.to_owned());

@@ -191,7 +191,7 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
     let place = |place: Option<waybill::region::Place>| place.map(|place| place.country.to_string());
     for (name, found) in [
         ("would_be", verdict.would_be.as_ref().map(|action| action.as_str().to_owned())),
-        ("customer", decision.identity.customer().map(|customer| customer.id.to_string())),
+        ("customer", decision.customer().map(ToOwned::to_owned)),
         ("user", place(decision.geography.user)),
         ("origin", place(decision.geography.origin)),
         ("address", decision.evidence.client.map(cut)),

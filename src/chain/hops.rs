@@ -1,5 +1,7 @@
 //! `Compliance-Chain` and `Compliance-Tag` of earlier nodes: structured fields (RFC 9651) become values.
 
+use std::borrow::Cow;
+
 use sfv::{BareItem, Dictionary, KeyRef, ListEntry, ListSerializer, Parser, RefBareItem, StringRef, TokenRef, key_ref};
 use sha2::Digest as _;
 
@@ -54,7 +56,7 @@ pub struct Claims {
     pub origin: Option<Place>,
     /// What the chain before it is worth
     pub chain: Option<Attest>,
-    /// What it found
+    /// What it found of the families that this node adopts, each once
     pub findings: Vec<FindingCode>,
 }
 
@@ -64,15 +66,22 @@ pub fn prev_of(signature: &[u8]) -> Prev {
     sha2::Sha256::digest(signature).into()
 }
 
-/// Reads a chain and checks its structure: every hop but the first has `prev`, no later one says `full`, no
-/// node stands twice, no name is longer than names are.
+/// Reads a chain and checks its structure: it has fewer than `most` hops, every hop but the first has `prev`, no later
+/// one says `full`, no node stands twice, no name is longer than names are.
 ///
 /// # Errors
 /// What breaks it.
-pub fn parse(text: &[u8]) -> Result<Vec<Hop>, &'static str> {
+pub fn parse(text: &[u8], most: usize) -> Result<Vec<Hop>, Cow<'static, str>> {
     let list: sfv::List = Parser::new(text).parse().map_err(|_| "the chain is no list of hops")?;
+    if list.len() >= most {
+        return Err(format!("{} hops, and with this node at most {most} are taken", list.len()).into());
+    }
+    Ok(read(&list)?)
+}
+
+fn read(list: &sfv::List) -> Result<Vec<Hop>, &'static str> {
     let mut hops: Vec<Hop> = Vec::with_capacity(list.len());
-    for member in &list {
+    for member in list {
         let ListEntry::Item(item) = member else { return Err("the chain is no list of hops") };
         let node = item.bare_item.as_string().ok_or("a hop has no name")?.as_str();
         let attest = item.params.get(ATTEST).and_then(BareItem::as_token).and_then(|word| Attest::parse(word.as_str()).ok());
@@ -121,13 +130,13 @@ impl Claims {
         };
         let text = |name: &str| item(name).and_then(BareItem::as_string).map(|text| text.as_str());
         let word = |name: &str| item(name).and_then(BareItem::as_token).map(|word| word.as_str());
-        let findings = match dictionary.get("findings") {
-            Some(ListEntry::InnerList(list)) => {
-                let codes = list.items.iter().filter_map(|item| item.bare_item.as_string());
-                codes.filter_map(|code| FindingCode::parse(code.as_str()).ok()).collect()
+        let mut findings = Vec::new();
+        if let Some(ListEntry::InnerList(list)) = dictionary.get("findings") {
+            for code in list.items.iter().filter_map(|item| item.bare_item.as_string()) {
+                let code = FindingCode::parse(code.as_str()).ok();
+                findings.extend(code.filter(|code| code.is_adopted() && !findings.contains(code)));
             }
-            Some(ListEntry::Item(_)) | None => Vec::new(),
-        };
+        }
         Ok(Self {
             node: text("node").ok_or("the tag doesn't say whose it is")?.to_owned(),
             customer: text("customer").map(ToOwned::to_owned),

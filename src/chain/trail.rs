@@ -44,12 +44,6 @@ pub struct Member {
 }
 
 impl Shown {
-    /// Whether the trail holds anything for this hop.
-    #[must_use]
-    pub fn is_there(&self) -> bool {
-        !matches!(self, Self::Nothing)
-    }
-
     /// What that hop signed.
     #[must_use]
     pub fn input(&self) -> Option<&Input> {

@@ -57,7 +57,7 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
             "client": address.client,
             "claimed": address.claimed.iter().map(|claim| text_or_hex(claim)).collect::<Vec<_>>(),
             "malformed": address.malformed,
-            "customer": decision.identity.customer().map(|customer| &customer.id),
+            "customer": decision.customer(),
             "credential": caller.map(|caller| json!({"source": decision.config.source_name(caller.source), "label": caller.label()})),
             "user": decision.geography.user.map(|place| place.country),
             "origin": decision.geography.origin.map(|place| place.country),

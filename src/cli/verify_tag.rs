@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::input::{Arguments, Loaded};
 use super::{Failure, print};
 use crate::chain::hops::Claims;
-use crate::chain::{Custody, Judge, Presented, Verified};
+use crate::chain::{Broken, Custody, Judge, Presented, Verified};
 use crate::evidence::Evidence;
 use crate::finding::FindingCode;
 use crate::lookups::Lookups;
@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match verified {
         Ok(verified) if verified.remarks.is_empty() => Ok(()),
         Ok(verified) => Err(Failure(format!("{} of it doesn't hold", counted(verified.remarks.len())))),
-        Err((code, _)) => Err(Failure(format!("nothing is proven: {code}"))),
+        Err(Broken { code, .. }) => Err(Failure(format!("nothing is proven: {code}"))),
     }
 }
 
@@ -54,9 +54,11 @@ pub(super) fn hops_as_json(verified: &Verified) -> Vec<Value> {
         .collect()
 }
 
-fn as_json(verified: &Result<Verified, Against>) -> Value {
+fn as_json(verified: &Result<Verified, Broken>) -> Value {
     let verified = match verified {
-        Err(why) => return json!({"holds": false, "against": [against(why)], "signed": null, "worth": null, "hops": [], "tag": null}),
+        Err(Broken { code, why, .. }) => {
+            return json!({"holds": false, "against": [{"code": code, "why": why}], "signed": null, "worth": null, "hops": [], "tag": null});
+        }
         Ok(verified) => verified,
     };
     let input = &verified.opened.signed.input;
@@ -77,10 +79,10 @@ fn as_json(verified: &Result<Verified, Against>) -> Value {
     })
 }
 
-fn as_text(verified: &Result<Verified, Against>, now: UnixSeconds) -> Result<String, std::fmt::Error> {
+fn as_text(verified: &Result<Verified, Broken>, now: UnixSeconds) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
     let verified = match verified {
-        Err((code, why)) => {
+        Err(Broken { code, why, .. }) => {
             writeln!(out, "Signature  doesn't hold: {why}\n           ({code}: see docs/findings.md#{})", code.anchor())?;
             return Ok(out);
         }

@@ -74,7 +74,7 @@ def edge(listener, name, to="a", environment=None, onward=None, clusters=None, *
     )  # fmt: skip
 
 
-PEER = {"x-geo-country": "SG", "x-test-direct-peer": "198.51.100.7"}
+PEER = {"x-geo-country": "SG", "x-test-direct-peer": "198.51.100.7 198.51.100.7"}
 
 
 def transit(listener, to="provider", rotating=(), adds=None):
@@ -305,7 +305,7 @@ def test_a_replay_on_another_worker_is_refused(workers):
 
 
 def request_headers(headers):
-    return [["x-api-key", "sk-at-b"], ["x-geo-country", "SG"], ["x-test-direct-peer", "198.51.100.7"], *headers]
+    return [["x-api-key", "sk-at-b"], ["x-geo-country", "SG"], ["x-test-direct-peer", "198.51.100.7 198.51.100.7"], *headers]
 
 
 # --- keys

@@ -7,7 +7,7 @@ use waybill::key::{SigningKey, Window};
 use waybill::keyring::Keyring;
 use waybill::lookups::Lookups;
 use waybill::names::UnixSeconds;
-use waybill::replay::Buckets;
+use waybill::replay::{Buckets, SECRET};
 use waybill::request::{Request, Time, TlsNames};
 use waybill::screen::Screen;
 use waybill::signature::{Message, sign};
@@ -21,6 +21,10 @@ const AUTHORITY: &str = "gateway.acme.example";
 struct NoBuckets;
 
 impl Buckets for NoBuckets {
+    fn secret(&mut self) -> [u8; SECRET] {
+        [0; SECRET]
+    }
+
     fn get(&mut self, _bucket: u16) -> (Vec<u8>, Option<u32>) {
         (Vec::new(), None)
     }
