@@ -42,6 +42,7 @@ ADMIN, B, C, A, PROVIDER = PORTS = 9902, 10010, 10011, 10012, 10013
 PROVIDER_FILTER = 4
 
 NODES = {"reseller-b.example": "B", "reseller-c.example": "C", "acme.example": "A", "provider.example": "provider"}
+KEY_OF_A = "demo-anthropic-key"  # for its account at the provider, as chain.yaml's cluster `provider` puts it in
 SINGAPORE, BEIJING = "165.21.100.88", "1.2.4.8"
 COVERED = '("@method" "@authority" "@path" "compliance-tag" "compliance-chain")'
 
@@ -135,7 +136,7 @@ def what_a_sent():
 
 def to_provider(request):
     headers = {name: value for name, value in request.items() if not name.startswith(":")}
-    headers |= {"host": request[":authority"], "x-forwarded-for": SINGAPORE}
+    headers |= {"host": request[":authority"], "x-forwarded-for": SINGAPORE, "x-api-key": KEY_OF_A}
     return exchange(PROVIDER, request[":method"], request[":path"], CALL, headers)[0].status
 
 

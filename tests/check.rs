@@ -85,7 +85,7 @@ fn what_breaks_a_signature_is_refused() {
 
     let (literal, host) = ("host_rewrite_literal: api.anthropic.com, timeout: 0s", "host_rewrite_literal: api.anthropic.com");
     let retries = "&safe_retries {retry_on: \"connect-failure,refused-stream\", num_retries: 2}";
-    let removed = "request_headers_to_remove: [x-waybill-route, x-forwarded-for, forwarded]";
+    let removed = "request_headers_to_remove: &private [";
     let upstream_authority = ", \"upstream_authority\": \"api.anthropic.com\"";
     let options = "auto_config: {http_protocol_options: {}, http2_protocol_options: {}}";
     let routed = "- match: {prefix: /}\n                          route: {cluster: anthropic,";
@@ -112,8 +112,8 @@ fn what_breaks_a_signature_is_refused() {
         ("retry-cluster", options, format!("retry_policy: {{retry_on: 5xx}}\n          {options}"), "$.clusters.anthropic.retry_policy.retry_on: a retry on `5xx`"),
         ("hedge", retries, format!("{retries}\n                      hedge_policy: {{hedge_on_per_try_timeout: true}}"), "hedging sends one signature twice"),
         ("mirror", literal, format!("{host}, request_mirror_policies: [{{cluster: openai}}]"), "a mirrored request"),
-        ("remove", removed, removed.replace("forwarded]", "Compliance-Chain]"), "`Compliance-Chain` is changed after signing"),
-        ("add", removed, "request_headers_to_add: [{header: {key: signature, value: x}}]".into(), "`signature` is changed after signing"),
+        ("remove", removed, format!("{removed}Compliance-Chain, "), "`Compliance-Chain` is changed after signing"),
+        ("add", removed, format!("request_headers_to_add: [{{header: {{key: signature, value: x}}}}]\n                  {removed}"), "`signature` is changed after signing"),
         (
             "mutation",
             "- &router",
@@ -142,6 +142,16 @@ fn what_breaks_a_signature_is_refused() {
     // without keys nothing is signed, and none of this matters
     let unsigned = read("envoy/edge.yaml").replacen(literal, &format!("{host}, prefix_rewrite: /v2"), 1);
     assert_eq!(check(&unsigned, "unsigned.yaml").0, 0);
+}
+
+#[test]
+fn shared_state_is_told_once() {
+    let edge = read("envoy/edge.yaml");
+    let told = |text: &str, name: &str| check(text, name).1.matches("`provider.shared-state` only reports").count();
+    assert_eq!(told(&edge, "shared-state.yaml"), 1, "two filters, one note");
+    let blocked = edge.replace("\"mode\": \"enforce\"", "\"mode\": \"enforce\", \"actions\": {\"provider.shared-state\": \"block\"}");
+    assert_eq!(told(&blocked, "shared-state-blocked.yaml"), 0);
+    assert_eq!(told(&read("envoy/ingress.yaml"), "shared-state-ingress.yaml"), 0, "it has no account with anybody");
 }
 
 #[test]

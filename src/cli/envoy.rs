@@ -4,7 +4,7 @@
 //! The list of what is refused stands in `docs/configuration.md`. A file is searched as it is written;
 //! what Envoy fetches over xDS, or what stands in other files, isn't seen.
 
-use super::found::{Found, check_configuration};
+use super::found::{Found, SHARED_STATE, check_configuration};
 use crate::config::{Config, CredentialPlace, ForwardingHeader};
 use crate::outcome::ROUTE_HEADER;
 use crate::screen::Screen;
@@ -50,6 +50,8 @@ pub(super) fn check(written: &Json) -> Found {
             check_filter(wasm, at, &mut found);
         }
     });
+    let mut is_said = false;
+    found.notices.retain(|notice| notice.message != SHARED_STATE || !std::mem::replace(&mut is_said, true));
     if filters == 0 {
         let help =
             "a filter is Waybill's if its name or its code's file name has `waybill` in it, or its configuration has `node` and `identity`";
