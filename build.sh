@@ -39,6 +39,7 @@ main() {
         demo) check_tools python; build; demo ;;
         prepare) check_tools python; build; prepare ;;
         test) check_tools python lint openssl h2load node; build; run_tests ;;
+        fuzz) check_tools python openssl; build; fuzz "${@:2}" ;;
         bench) check_tools python h2load; build; bench "${@:2}" ;;
         clean) rm -rf dist .build target ;;
         help | -h | --help) usage ;;
@@ -53,6 +54,8 @@ usage: ./build.sh [verb]
   demo    build, then a told story: requests through a real Envoy, and what became of each
   prepare build, then what the demo's nodes need in dist/: register, keys, signed snapshot, Envoy's files
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
+  fuzz SECONDS [SEED]
+          build, then random requests through the files of envoy/ in a real Envoy, for so long; `test` has 15 seconds of it
   bench   build, then what a request costs, beside no filter and an empty one, what a snapshot costs, and what remembering nonces
           costs (half an hour); or only the parts named: request, steps, chain, compile, lookups, requests, memory, swap,
           replays
@@ -111,13 +114,24 @@ run_tests() {
     # in the benchmarks' folder: like theirs it has this crate without its entry, under the same name
     FOLDER=target/bench step "a filter that traps on demand" wasm_cargo build --release --locked --manifest-path tests/trap/Cargo.toml
     step "cargo test" cargo test --locked
-    step "geography for Envoy's geoip filter" "$PYTHON" envoy/geo_data.py
+    geography
     prepare
     validate_envoy_files
     WAYBILL=$PWD/dist/waybill TRAP=$PWD/${WASM_DIR/#target/target/bench}/trap.wasm step "tests in a real Envoy" "$PYTHON" -m pytest tests
     WAYBILL=dist/waybill step "the demo: each scene ends as it is told" quiet "$PYTHON" envoy/demo.py
     say "test: $STEPS steps passed, $SKIPPED skipped, in $(minutes "$SECONDS")"
 }
+
+fuzz() {
+    (($# > 0)) || die "how long? such as: ./build.sh fuzz 600"
+    prepare_envoy
+    python_packages tests/requirements.txt
+    geography
+    prepare
+    WAYBILL=dist/waybill "$PYTHON" tests/envoy/fuzz.py "$@"
+}
+
+geography() { step "geography for Envoy's geoip filter" "$PYTHON" envoy/geo_data.py; }
 
 bench() {
     prepare_envoy

@@ -15,6 +15,7 @@ mod register;
 mod screen;
 mod verify_tag;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -108,11 +109,21 @@ fn read(path: &PathBuf) -> Result<String, Failure> {
 /// Writes to stdout. A reader that went away (`| head`) is no error.
 fn print(text: &str) {
     use std::io::Write as _;
-    if std::io::stdout().write_all(text.as_bytes()).is_err() {}
+    if std::io::stdout().write_all(shown(text).as_bytes()).is_err() {}
 }
 
 /// Writes a line to stderr.
 fn complain(line: &str) {
     use std::io::Write as _;
-    if writeln!(std::io::stderr(), "{line}").is_err() {}
+    if writeln!(std::io::stderr(), "{}", shown(line)).is_err() {}
+}
+
+/// Text without what a terminal obeys: controls and marks that turn the direction of writing become `\uXXXX`, which JSON
+/// reads as the same characters. Captured requests and registers hold what others wrote.
+fn shown(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(obeyed) {
+        return text.into();
+    }
+    text.chars().map(|c| if obeyed(c) { format!("\\u{:04x}", u32::from(c)) } else { c.into() }).collect::<String>().into()
 }

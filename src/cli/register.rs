@@ -27,7 +27,8 @@ fn walk(folder: &Path, prefix: &str, wanted: fn(&str) -> bool, files: &mut Files
         }
         // links to files are followed (a ConfigMap's files are links), links to folders at the top only: below it they may lead back up
         let is_link = entry.file_type().map_err(|error| failed(&path, error))?.is_symlink();
-        if std::fs::metadata(&path).map_err(|error| failed(&path, error))?.is_dir() {
+        let metadata = std::fs::metadata(&path).map_err(|error| failed(&path, error))?;
+        if metadata.is_dir() {
             let name = format!("{name}/");
             if !name.starts_with("bods/") && !name.starts_with("networks/") {
                 files.others.insert(name);
@@ -35,6 +36,13 @@ fn walk(folder: &Path, prefix: &str, wanted: fn(&str) -> bool, files: &mut Files
                 walk(&path, &name, wanted, files)?;
             }
         } else if wanted(&name) {
+            // nobody may ever write to a pipe
+            if !metadata.is_file() {
+                return Err(Failure(format!(
+                    "{}: not a regular file: a register is read from files, not from pipes or devices",
+                    path.display()
+                )));
+            }
             let bytes = std::fs::read(&path).map_err(|error| failed(&path, error))?;
             files.documents.insert(name, bytes);
         } else {

@@ -16,6 +16,10 @@ import subprocess
 import threading
 from dataclasses import dataclass
 
+import h2.config
+import h2.connection
+import h2.events
+
 TIMEOUT_SECONDS = 10
 JWT_KEY = b"the key of the test's own identity provider"
 CLOSE = 8  # the opcode, RFC 6455, section 11.8
@@ -64,6 +68,33 @@ def exchange(port, request, tls=None, method="GET"):
         except (http.client.BadStatusLine, ConnectionResetError):
             return None
         return Response(response.status, [(name.lower(), value) for name, value in response.getheaders()], body)
+
+
+def exchange_h2(port, headers, body=b"", trailers=()):
+    """The same over HTTP/2, with prior knowledge: headers and trailers as they are, also such as no client would send."""
+    exact = {"header_encoding": None, "validate_outbound_headers": False, "normalize_outbound_headers": False}
+    client = h2.connection.H2Connection(h2.config.H2Configuration(**exact, validate_inbound_headers=False))
+    client.initiate_connection()
+    stream = client.get_next_available_stream_id()
+    client.send_headers(stream, [(as_bytes(name), as_bytes(value)) for name, value in headers], end_stream=not body and not trailers)
+    if body:
+        client.send_data(stream, body, end_stream=not trailers)
+    if trailers:
+        client.send_headers(stream, [(as_bytes(name), as_bytes(value)) for name, value in trailers], end_stream=True)
+    status, fields, content = None, [], b""
+    with connect(port) as connection:
+        connection.sendall(client.data_to_send())
+        while received := connection.recv(1 << 16):
+            for event in client.receive_data(received):
+                if isinstance(event, h2.events.ResponseReceived):
+                    decoded = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers]
+                    status, fields = int(dict(decoded)[":status"]), [pair for pair in decoded if not pair[0].startswith(":")]
+                elif isinstance(event, h2.events.DataReceived):
+                    content += event.data
+                elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset | h2.events.ConnectionTerminated):
+                    return None if status is None else Response(status, fields, content)
+            connection.sendall(client.data_to_send())
+    return None
 
 
 def as_bytes(value):
