@@ -172,8 +172,8 @@ impl<'a> Edits<'a> {
                 }
             }
             Convention::OpenAi => {
-                // at most 64 characters: a customer's id never has more
-                let identifier = profile.filter(|profile| profile.len() <= 64).or(customer.map(|customer| customer.id.as_str()));
+                // at most 128 characters: a customer's id never has more
+                let identifier = profile.filter(|profile| profile.len() <= 128).or(customer.map(|customer| customer.id.as_str()));
                 self.set.extend(identifier.map(|identifier| ("openai-safety-identifier", identifier.into())));
             }
             Convention::Other => {}

@@ -272,6 +272,7 @@ fn links_lead_somewhere() {
         "docs/configuration.md",
         "docs/privacy.md",
         "docs/operating.md",
+        "docs/upgrading.md",
         "docs/ownership.md",
         "docs/register.md",
         "docs/snapshot.md",

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from harness import KEY, configuration, node, request
+from harness import KEY, configuration, node, request, until
+from snapshots import Register, Server, by_snapshot, customer
 
 UPLOAD = bytes(range(256)) * (5 * 1024 * 4)  # 5 MiB
 HEADERS = {"x-api-key": KEY, "x-geo-country": "SG", "x-test-direct-peer": "127.0.0.1", "x-forwarded-for": "203.0.113.9"}
@@ -68,6 +69,43 @@ def test_websocket_is_refused(lab):
     with pytest.raises(InvalidStatus) as caught, connect(f"ws://127.0.0.1:{lab.nodes['edge'].port}/v1/realtime"):
         pass
     assert caught.value.response.status_code == 401
+
+
+def test_a_suspension_leaves_open_websockets_to_envoy(start, tmp_path):
+    """The decision was made at the handshake. `max_stream_duration` bounds how long it lasts, as docs/operating.md says."""
+    register = Register(tmp_path / "register")
+    server = Server(register.compiled(1))
+    config = by_snapshot("snapshots", register.trusted)
+    bounded = {"max_stream_duration": {"max_stream_duration": "4s"}}
+    lab = start(
+        node("open", config, clusters={"snapshots": server.port}),
+        node("bounded", config, clusters={"snapshots": server.port}, onward=bounded),
+    )
+    headers = {**HEADERS, "x-api-key": "sk-c-1"}
+
+    def status(name):
+        return lab.play(name, request(headers=[["x-api-key", "sk-c-1"]])).response.status
+
+    def opened(name):
+        return connect(f"ws://127.0.0.1:{lab.nodes[name].port}/v1/realtime", additional_headers=headers)
+
+    def echoes(socket):
+        try:
+            socket.send("still here")
+            return socket.recv(timeout=10) == "still here"
+        except ConnectionClosed:
+            return False
+
+    for name in lab.nodes:
+        until(10, "the snapshot", lambda name=name: status(name) == 200, lab.log)
+    with opened("open") as free, opened("bounded") as bound:
+        assert echoes(free) and echoes(bound)
+        register.customers(customer("c-1", status="suspended"))
+        server.file = register.compiled(2)
+        until(10, "the suspension", lambda: status("open") == status("bounded") == 403, lab.log)
+        assert echoes(free)
+        until(10, "the end of the bounded one", lambda: not echoes(bound), lab.log)
+        assert echoes(free)
 
 
 @needs_nghttp
