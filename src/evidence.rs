@@ -20,8 +20,8 @@ use watch::{Role, Spelling};
 pub use watch::{Watch, admits_trailer};
 
 use crate::chain::Lines;
-use crate::config::{Config, CredentialPlace, UserSource};
-use crate::names::CredentialDigest;
+use crate::config::{Config, CredentialPlace, IgnoredMark, UserSource};
+use crate::names::{CredentialDigest, Text};
 use crate::ordered;
 use crate::path::{self, Readings};
 use crate::region::Place;
@@ -161,19 +161,20 @@ impl<'a> Evidence<'a> {
             lines: Lines::default(),
             is_trace: request.method().eq_ignore_ascii_case(b"trace"),
             readings: Readings::of(full_path),
-            path: path::normal(full_path),
+            path: Cow::Borrowed(full_path),
             speaks_anthropic: false,
             anthropic_betas: Vec::new(),
             subprotocols: Vec::new(),
             kept_subprotocols: None,
         };
+        evidence.path = evidence.readings.plain().map_or_else(|| path::normal(full_path), Cow::Borrowed);
         for (name, value) in &request.headers {
             let mut is_place = false;
             for (role, spelling, shown) in watch.roles(name) {
                 is_place |= role.is_place();
                 match spelling {
                     Spelling::Underscores => evidence.note_misspelled(config, role, name, shown),
-                    Spelling::Exact if is_place && matches!(role, Role::Mark(_)) => {}
+                    Spelling::Exact if is_place && matches!(role, Role::Marks(_)) => {}
                     Spelling::Exact => evidence.note(config, watch, &mut seen, role, (name, value), shown),
                 }
             }
@@ -244,23 +245,25 @@ impl<'a> Evidence<'a> {
             Role::SignatureInput => self.lines.signature_input.push(value),
             Role::AnthropicVersion => self.speaks_anthropic = true,
             Role::AnthropicBeta => self.anthropic_betas.push(value),
-            Role::Mark(i) => {
-                let ignored = |element: &[u8]| {
-                    let same = |text: &str| text.as_bytes() == element || text.as_bytes() == value;
-                    config
-                        .relay_ignore
-                        .iter()
-                        .any(|mark| mark.header.as_str().as_bytes() == name && mark.value.as_ref().is_none_or(|value| same(value.as_str())))
-                };
-                let Some(mark) = watch.mark(i) else { return };
-                if mark.is_credential {
-                    self.withheld.push(name);
-                }
-                // each once, however many lines show it
-                let is_known = self.relay_marks.iter().any(|known| std::ptr::eq(*known, mark));
-                if !is_known && mark.is_in(value, ignored) {
-                    self.relay_marks.push(mark);
-                }
+            Role::Marks(number) => self.note_marks(config, watch, number, (name, value)),
+        }
+    }
+
+    fn note_marks(&mut self, config: &Config, watch: &'a Watch, number: usize, (name, value): (&'a [u8], &'a [u8])) {
+        let ignored = |element: &[u8]| {
+            let same = |text: &str| text.as_bytes() == element || text.as_bytes() == value;
+            let ignores = |text: Option<&str>| text.is_none_or(same);
+            let is_same = |mark: &IgnoredMark| mark.header.as_str().as_bytes() == name && ignores(mark.value.as_ref().map(Text::as_str));
+            config.relay_ignore.iter().any(is_same)
+        };
+        for mark in watch.marks(number).map(|group| group.candidates(value)).unwrap_or_default() {
+            if mark.is_credential {
+                self.withheld.push(name);
+            }
+            // each once, however many lines show it
+            let is_known = self.relay_marks.iter().any(|known| std::ptr::eq(*known, mark));
+            if !is_known && mark.is_in(value, ignored) {
+                self.relay_marks.push(mark);
             }
         }
     }
@@ -307,7 +310,7 @@ impl<'a> Evidence<'a> {
             | Role::Upgrade
             | Role::AnthropicVersion
             | Role::AnthropicBeta
-            | Role::Mark(_) => {}
+            | Role::Marks(_) => {}
         }
     }
 

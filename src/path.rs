@@ -89,6 +89,12 @@ impl<'a> Readings<'a> {
         prefixes.iter().find(|prefix| self.all().any(|path| is_under(path, prefix)))
     }
 
+    /// The path, where all servers read it alike.
+    #[must_use]
+    pub fn plain(&self) -> Option<&'a [u8]> {
+        self.plain
+    }
+
     /// All of them, without query, each in segments with single slashes.
     pub fn all(&self) -> impl Iterator<Item = &[u8]> {
         self.plain.into_iter().chain(self.others.iter().map(Vec::as_slice))

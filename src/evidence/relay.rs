@@ -27,6 +27,64 @@ pub fn marks() -> Vec<RelayMark> {
     rows.iter().filter_map(RelayMark::from_row).collect()
 }
 
+/// The marks of one header. Most values hold none of them, which one pass tells.
+#[derive(Debug)]
+pub(super) struct MarkGroup {
+    /// The header's name, or the beginning of it with `*` behind
+    pub(super) header: String,
+    /// In the order of the table
+    marks: Vec<RelayMark>,
+    /// Whether one of them has any value
+    any: bool,
+    /// For each byte, in any case, whether a value begins with it
+    begins: [bool; 256],
+}
+
+impl MarkGroup {
+    /// The marks in groups, in the order of the table.
+    pub(super) fn of(marks: Vec<RelayMark>) -> Vec<Self> {
+        let mut groups: Vec<Self> = Vec::new();
+        for mark in marks {
+            let at = groups.iter().position(|group| group.header == mark.header).unwrap_or(groups.len());
+            if at == groups.len() {
+                groups.push(Self { header: mark.header.clone(), marks: Vec::new(), any: false, begins: [false; 256] });
+            }
+            if let Some(group) = groups.get_mut(at) {
+                group.add(mark);
+            }
+        }
+        groups
+    }
+
+    fn add(&mut self, mark: RelayMark) {
+        match mark.value.as_deref().and_then(|value| value.bytes().next()) {
+            None => self.any = true,
+            Some(first) => {
+                for byte in [first.to_ascii_lowercase(), first.to_ascii_uppercase()] {
+                    if let Some(begins) = self.begins.get_mut(usize::from(byte)) {
+                        *begins = true;
+                    }
+                }
+            }
+        }
+        self.marks.push(mark);
+    }
+
+    /// Those that a value may show.
+    pub(super) fn candidates(&self, value: &[u8]) -> &[RelayMark] {
+        let may = |at: usize| {
+            let rest = value.get(at..).unwrap_or_default();
+            let begins = |mark: &RelayMark| {
+                let wanted = mark.value.as_deref().unwrap_or_default().as_bytes();
+                rest.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
+            };
+            self.marks.iter().any(begins)
+        };
+        let is_shown = || value.iter().enumerate().any(|(at, byte)| self.begins.get(usize::from(*byte)) == Some(&true) && may(at));
+        if self.any || is_shown() { &self.marks } else { &[] }
+    }
+}
+
 impl RelayMark {
     fn from_row(row: &Json) -> Option<Self> {
         let text = |name| row.get(name).and_then(Json::as_str).map(str::to_owned);

@@ -6,7 +6,7 @@
 //! compared with. Comparing names in a sorted table cost four tenths of a decision.
 
 use super::places::{Kind, Places};
-use super::relay::{self, RelayMark};
+use super::relay::{self, MarkGroup};
 use super::shared_state::SharedState;
 use crate::config::{Config, CredentialPlace, UserSource};
 
@@ -47,8 +47,8 @@ pub(super) enum Role {
     AnthropicVersion,
     /// The betas that the caller asks for
     AnthropicBeta,
-    /// It marks a relay
-    Mark(usize),
+    /// It may mark a relay: the number of its group
+    Marks(usize),
 }
 
 /// The header names that a node looks at, and what for.
@@ -56,7 +56,7 @@ pub(super) enum Role {
 pub struct Watch {
     exact: Vec<Vec<Watched>>,
     prefixes: Vec<Vec<Watched>>,
-    marks: Vec<RelayMark>,
+    marks: Vec<MarkGroup>,
     /// What subprotocols that don't go on begin with
     withheld_subprotocols: Vec<String>,
     shared_state: SharedState,
@@ -78,7 +78,7 @@ pub(super) enum Spelling {
     Underscores,
 }
 
-const BUCKETS: usize = 128;
+const BUCKETS: usize = 512;
 
 impl Role {
     /// Whether only a node sets such a header.
@@ -107,7 +107,7 @@ impl Watch {
         let mut watch = Self {
             exact: buckets(),
             prefixes: buckets(),
-            marks: relay::marks(),
+            marks: MarkGroup::of(relay::marks()),
             withheld_subprotocols: Vec::new(),
             shared_state: SharedState::known(),
         };
@@ -145,9 +145,9 @@ impl Watch {
                 watch.add(header.as_str(), Role::User(i));
             }
         }
-        let marks: Vec<String> = watch.marks.iter().map(|mark| mark.header.clone()).collect();
+        let marks: Vec<String> = watch.marks.iter().map(|group| group.header.clone()).collect();
         for (i, header) in marks.iter().enumerate() {
-            watch.add(header, Role::Mark(i));
+            watch.add(header, Role::Marks(i));
         }
         watch
     }
@@ -203,8 +203,8 @@ impl Watch {
         self.roles(&name).find(|(role, ..)| role.is_owned()).map(|(_, _, shown)| shown)
     }
 
-    /// The mark of that number.
-    pub(super) fn mark(&self, number: usize) -> Option<&RelayMark> {
+    /// The group of marks of that number.
+    pub(super) fn marks(&self, number: usize) -> Option<&MarkGroup> {
         self.marks.get(number)
     }
 
