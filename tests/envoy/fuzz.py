@@ -269,7 +269,7 @@ def heavy(chance, request):
     if chance.random() < 0.3:
         request.path = "/" + value.replace(b" ", b"").decode("latin-1").encode("ascii", "ignore").decode()
     else:
-        request.headers.append([chance.choice(READ), value])
+        request.headers.insert(0, [chance.choice(READ), value])
     return MAY
 
 
