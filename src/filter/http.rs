@@ -39,7 +39,7 @@ impl HttpContext for Exchange {
         };
         let config = node.screen.config();
         let headers = map.pairs();
-        let properties = Properties::read(config);
+        let properties = Properties::read(config, &headers);
         let request = properties.request(headers);
         if let Some(own) = own_answer(node, &request) {
             return answer(&own);
@@ -79,14 +79,16 @@ struct Properties {
 }
 
 impl Properties {
-    fn read(config: &Config) -> Self {
+    fn read(config: &Config, headers: &[(&[u8], &[u8])]) -> Self {
         let needs = |san| config.sources.iter().any(|source| source.place == CredentialPlace::Mtls(san));
+        // only where a header moves the client's address, the node's or Envoy's, can the two be others
+        let moves = |name: &[u8]| config.client_address.header.as_str().as_bytes() == name || name == b"x-forwarded-for";
+        let may_differ = config.geo.reads_headers() && headers.iter().any(|(name, _)| moves(name));
         let direct = host::property("filter_state\0direct");
         let says_both = direct.as_ref().is_some_and(|addresses| addresses.contains(&b' '));
         Self {
             direct,
-            // an earlier filter looked that address up, whichever header or extension made Envoy take it for the client's
-            envoy_client: (config.geo.reads_headers() && !says_both).then(|| host::property("source\0address")).flatten(),
+            envoy_client: (may_differ && !says_both).then(|| host::property("source\0address")).flatten(),
             uri_san: needs(San::Uri).then(|| host::property("connection\0uri_san_peer_certificate")).flatten(),
             dns_san: needs(San::Dns).then(|| host::property("connection\0dns_san_peer_certificate")).flatten(),
             claims: config
