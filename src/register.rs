@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
+use serde::ser::SerializeMap as _;
+
 use crate::finding::{Action, FindingCode};
 use crate::key::{VerifyingKey, Window};
 use crate::names::{CredentialDigest, CustomerId, HeaderText, LAST_SECOND, Network, NodeId, Text, UnixSeconds};
@@ -114,10 +116,29 @@ object! {
     pub struct ProviderEntry {
         /// The profile id that the provider gave out for this customer: looked up, never derived
         profile: Option<HeaderText> = None,
-        /// How the provider treats it
-        enforcement: Enforcement = Enforcement::Unrestricted,
+        /// How the provider treats it: a status, or a status with the provider's reason and dates
+        enforcement: Enforced = Enforced::default(),
     }
 }
+
+object! {
+    /// A provider's enforcement against one customer, as its API tells it: Anthropic's `enforcement_actions` of a user
+    /// profile, OpenAI's safety cases.
+    pub struct EnforcementEntry {
+        /// The status
+        status: Enforcement,
+        /// The provider's reason, in the provider's words: `unsupported_region`
+        reason: Option<Text> = None,
+        /// When the provider began it
+        opened: Option<UnixSeconds> = None,
+        /// From when on it no longer counts; until the provider lifts it where left out
+        expires: Option<UnixSeconds> = None,
+    }
+}
+
+/// What a provider's enforcement says of a customer: a bare status, or an entry.
+#[derive(Debug, Clone)]
+pub struct Enforced(EnforcementEntry);
 
 object! {
     /// Another action for one finding, for this customer, for a time.
@@ -347,6 +368,75 @@ impl From<CredentialEntry> for Credential {
     }
 }
 
+impl Shape for Enforced {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        match json {
+            Json::Object(_) => EnforcementEntry::read(json, at, problems).map(Self),
+            bare => Enforcement::read(bare, at, problems).map(Self::from),
+        }
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({"oneOf": [Enforcement::schema(), EnforcementEntry::schema()]})
+    }
+}
+
+impl From<Enforcement> for Enforced {
+    fn from(status: Enforcement) -> Self {
+        Self(EnforcementEntry { status, reason: None, opened: None, expires: None })
+    }
+}
+
+impl From<EnforcementEntry> for Enforced {
+    fn from(entry: EnforcementEntry) -> Self {
+        Self(entry)
+    }
+}
+
+impl serde::Serialize for Enforced {
+    /// As it is read: a bare status where there is nothing more.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let EnforcementEntry { status, reason, opened, expires } = &self.0;
+        if reason.is_none() && opened.is_none() && expires.is_none() {
+            return status.serialize(serializer);
+        }
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("status", status)?;
+        reason.iter().try_for_each(|reason| members.serialize_entry("reason", reason))?;
+        opened.iter().try_for_each(|opened| members.serialize_entry("opened", opened))?;
+        expires.iter().try_for_each(|expires| members.serialize_entry("expires", expires))?;
+        members.end()
+    }
+}
+
+impl Default for Enforced {
+    fn default() -> Self {
+        Enforcement::Unrestricted.into()
+    }
+}
+
+impl std::ops::Deref for Enforced {
+    type Target = EnforcementEntry;
+
+    fn deref(&self) -> &EnforcementEntry {
+        &self.0
+    }
+}
+
+impl EnforcementEntry {
+    /// Whether the provider doesn't want this customer's requests: restricted or banned, and not ended.
+    #[must_use]
+    pub fn refuses(&self, now: UnixSeconds) -> bool {
+        matches!(self.status, Enforcement::Restricted | Enforcement::Banned) && self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// The provider's reason as words: its APIs write `unsupported_region`.
+    #[must_use]
+    pub fn reason_in_words(&self) -> Option<String> {
+        self.reason.as_ref().map(|reason| reason.as_str().replace('_', " "))
+    }
+}
+
 impl Shape for PrivatePart {
     fn read(_json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         problems.wrong(
@@ -531,6 +621,16 @@ pub(crate) fn check_customer(customer: &Customer, at: &Path<'_>, problems: &mut 
     {
         let here = Path::Member(at, "agreement");
         problems.wrong(&Path::Member(&here, "until"), "the agreement ends before it was accepted", "put the dates right");
+    }
+    let providers_at = Path::Member(at, "providers");
+    for (name, entry) in customer.providers.iter() {
+        if let (Some(opened), Some(expires)) = (entry.enforcement.opened, entry.enforcement.expires)
+            && expires <= opened
+        {
+            let entry_at = Path::Member(&providers_at, name.as_str());
+            let here = Path::Member(&entry_at, "enforcement");
+            problems.wrong(&Path::Member(&here, "expires"), "the enforcement ends before it was opened", "put the dates right");
+        }
     }
     let overrides_at = Path::Member(at, "overrides");
     for (i, entry) in customer.overrides.iter().enumerate() {

@@ -11,7 +11,7 @@ use crate::lookups::{Lookups, Origin};
 use crate::names::UnixSeconds;
 use crate::ordered;
 use crate::region::{Place, Regions, Standing};
-use crate::register::{Customer, Enforcement, Kind, Ownership, ScreeningStatus, Status};
+use crate::register::{Customer, Kind, Ownership, ScreeningStatus, Status};
 use crate::snapshot::NetworkClass;
 
 /// The geography of a request, its parts kept apart.
@@ -62,7 +62,7 @@ pub fn findings(grounds: Grounds<'_, '_>) -> Vec<Finding> {
     if let Some(customer) = identity.customer() {
         found.customer(config, customer, now);
     }
-    found.upstream(evidence, identity.customer(), &config.upstream);
+    found.upstream(evidence, identity.customer(), &config.upstream, now);
     if let Some(regions) = lookups.regions() {
         found.geography(regions, evidence, origin, received, identity.customer());
     }
@@ -74,9 +74,9 @@ pub fn findings(grounds: Grounds<'_, '_>) -> Vec<Finding> {
 
 /// What fires at another upstream than the node's own, in catalogue order.
 #[must_use]
-pub fn findings_at(upstream: &Upstream, evidence: &Evidence<'_>, identity: &Identity) -> Vec<Finding> {
+pub fn findings_at(upstream: &Upstream, evidence: &Evidence<'_>, identity: &Identity, now: UnixSeconds) -> Vec<Finding> {
     let mut found = Found(Vec::new());
-    found.upstream(evidence, identity.customer(), upstream);
+    found.upstream(evidence, identity.customer(), upstream, now);
     found.0
 }
 
@@ -185,10 +185,20 @@ impl Found {
     }
 
     /// What depends on where the request goes.
-    fn upstream(&mut self, evidence: &Evidence<'_>, customer: Option<&Customer>, upstream: &Upstream) {
+    fn upstream(&mut self, evidence: &Evidence<'_>, customer: Option<&Customer>, upstream: &Upstream, now: UnixSeconds) {
         let entry = customer.and_then(|customer| customer.at_provider(upstream.provider_name()));
-        if let Some(enforcement @ (Enforcement::Restricted | Enforcement::Banned)) = entry.map(|entry| entry.enforcement) {
-            self.add(FindingCode::ProviderRestricted, format!("{} by {}", enforcement, upstream.provider_name()));
+        if let Some(enforcement) = entry.map(|entry| &entry.enforcement).filter(|enforcement| enforcement.refuses(now)) {
+            let mut evidence = format!("{} by {}", enforcement.status, upstream.provider_name());
+            let details = [
+                enforcement.reason_in_words(),
+                enforcement.opened.map(|opened| format!("since {opened}")),
+                enforcement.expires.map(|expires| format!("until {expires}")),
+            ];
+            for (i, detail) in details.into_iter().flatten().enumerate() {
+                evidence.push_str(if i == 0 { ": " } else { ", " });
+                evidence.push_str(&detail);
+            }
+            self.add(FindingCode::ProviderRestricted, evidence);
         }
         if let Some(denied) = evidence.readings.under(&upstream.deny_paths) {
             self.add(FindingCode::ProviderAdminPath, format!("under {denied}"));

@@ -110,7 +110,7 @@ impl Screen {
         if let Action::Reroute(name) = &verdict.action {
             match config.routes.get(name) {
                 Some(other) => {
-                    let there = weigh(&config.policy, customer, rules::findings_at(other, &evidence, &identity), now);
+                    let there = weigh(&config.policy, customer, rules::findings_at(other, &evidence, &identity, now), now);
                     verdict = look_again(verdict, &there);
                     merge(&mut weighed, there);
                     upstream = other;

@@ -26,8 +26,8 @@ use waybill::key::{SigningKey, VerifyingKey, Window};
 use waybill::names::{CredentialDigest, LAST_SECOND, Network, UnixSeconds};
 use waybill::region::{CountryCode, Place, Regions, Residency};
 use waybill::register::{
-    Agreement, Credential, CredentialEntry, Customer, Enforcement, Kind, Node, Override, Ownership, ProviderEntry, Screening,
-    ScreeningStatus, Status,
+    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Node, Override, Ownership, ProviderEntry,
+    Screening, ScreeningStatus, Status,
 };
 use waybill::shape::{Json, Path, Problems, Shape as _, Table, Whole, Word};
 use waybill::snapshot::customers::{self, Key, Naming, Record};
@@ -214,7 +214,9 @@ fn customer() -> impl Strategy<Value = Customer> {
     let screening = (of(ScreeningStatus::ALL), maybe(time()), maybe(time()), maybe(words("[ -~]{1,300}")))
         .prop_map(|(status, at, until, by)| Screening { status, at, until, by });
     let agreement = (words("[a-z]{1,9}"), time(), maybe(time())).prop_map(|(id, accepted, until)| Agreement { id, accepted, until });
-    let provider = (words("[a-z]{1,9}"), maybe(words("[!-~]{1,100}")), of(Enforcement::ALL))
+    let enforcement = (of(Enforcement::ALL), maybe(words("[a-z_]{1,40}")), maybe(time()), maybe(time()))
+        .prop_map(|(status, reason, opened, expires)| EnforcementEntry { status, reason, opened, expires }.into());
+    let provider = (words("[a-z]{1,9}"), maybe(words("[!-~]{1,100}")), enforcement)
         .prop_map(|(name, profile, enforcement)| (name, ProviderEntry { profile, enforcement }));
     let overriding = (of(FindingCode::ALL), action(), words("[a-zü ]{1,20}"), time())
         .prop_map(|(finding, action, author, until)| Override { finding, action, author, until });

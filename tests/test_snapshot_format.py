@@ -232,8 +232,14 @@ class Record:
 
     def provider(self):
         name, flags = self.common(), self.byte()
+        status = ("unrestricted", "pending", "restricted", "banned")[flags & 3]
         profile = self.text() if flags & 128 else None
-        return name, {"enforcement": ("unrestricted", "pending", "restricted", "banned")[flags & 127], "profile": profile}
+        reason = self.common() if flags & 4 else None
+        opened = self.time() if flags & 8 else None
+        expires = self.time() if flags & 16 else None
+        details = {"reason": reason, "opened": opened, "expires": expires}
+        details = {name: value for name, value in details.items() if value is not None}
+        return name, {"enforcement": {"status": status, **details} if details else status, "profile": profile}
 
     def override(self):
         finding, action = self.common(), self.byte()
@@ -269,6 +275,14 @@ FULL = {
     "residency": "EU",
     "providers": {
         "anthropic": {"profile": "uprof_" + "x" * 200, "enforcement": "banned"},
+        "google": {
+            "enforcement": {
+                "status": "restricted",
+                "reason": "unsupported_region",
+                "opened": "2026-11-01T00:00:00Z",
+                "expires": "2027-01-01T00:00:00Z",
+            }
+        },
         "openai": {"enforcement": "unrestricted"},
     },
     "overrides": [

@@ -13,8 +13,8 @@ use crate::finding::{Action, FindingCode};
 use crate::names::{CredentialDigest, CustomerId, HeaderText, Network, RouteName, Text, UnixSeconds};
 use crate::region::{CountryCode, Residency};
 use crate::register::{
-    Agreement, Credential, CredentialEntry, Customer, Enforcement, Kind, Override, Ownership, ProviderEntry, Screening, ScreeningStatus,
-    Status,
+    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Override, Ownership, ProviderEntry, Screening,
+    ScreeningStatus, Status,
 };
 use crate::shape::{Table, Word};
 
@@ -250,6 +250,14 @@ const RESIDENT: u8 = 32;
 /// Two bits: clear, restricted, unresolved
 const OWNERSHIP_SHIFT: u32 = 6;
 
+// of a provider's entry, above the two bits of its status
+const REASONED: u8 = 4;
+const OPENED: u8 = 8;
+const EXPIRES: u8 = 16;
+const PROFILED: u8 = 128;
+/// What no version has meant yet: a record that sets one of these is refused, not misread
+const UNUSED: u8 = 0x60;
+
 /// The record at a place of a bucket, if it is under that kind of name.
 fn decode(bucket: &[u8], at: usize, key: &Key, wanted: Option<Naming>) -> Option<Rc<Customer>> {
     let from = &mut Reader::new(bucket, at)?;
@@ -270,9 +278,15 @@ fn decode(bucket: &[u8], at: usize, key: &Key, wanted: Option<Naming>) -> Option
     let declared = from.list(Reader::country)?;
     let providers = from.list(|from| {
         let name: Text = from.common()?;
-        let more = from.byte()?;
-        let profile: Option<HeaderText> = present(more, 0x80, || from.word())?;
-        Some((name, ProviderEntry { profile, enforcement: pick(Enforcement::ALL, more & 0x7f)? }))
+        let more = Some(from.byte()?).filter(|more| more & UNUSED == 0)?;
+        let profile: Option<HeaderText> = present(more, PROFILED, || from.word())?;
+        let entry = EnforcementEntry {
+            status: pick(Enforcement::ALL, more & 3)?,
+            reason: present(more, REASONED, || from.common())?,
+            opened: present(more, OPENED, || from.time())?,
+            expires: present(more, EXPIRES, || from.time())?,
+        };
+        Some((name, ProviderEntry { profile, enforcement: entry.into() }))
     })?;
     let overrides = from.list(|from| {
         let code = from.common_text()?;
@@ -355,8 +369,8 @@ mod write {
     use std::collections::BTreeMap;
 
     use super::{
-        AGREED, Action, CredentialEntry, Customer, Key, Kind, Naming, OWNERSHIP_SHIFT, RESELLER, RESIDENT, ROW, SCREENED, SUSPENDED,
-        Status, UnixSeconds, VOUCHES,
+        AGREED, Action, CredentialEntry, Customer, EXPIRES, EnforcementEntry, Key, Kind, Naming, OPENED, OWNERSHIP_SHIFT, PROFILED,
+        REASONED, RESELLER, RESIDENT, ROW, SCREENED, SUSPENDED, Status, UnixSeconds, VOUCHES,
     };
     use crate::snapshot::layout::little;
 
@@ -444,8 +458,17 @@ mod write {
             to.count(customer.providers.iter().count());
             for (name, entry) in customer.providers.iter() {
                 to.common(name.as_str());
-                to.flags(&[(0x80, entry.profile.is_some()), (entry.enforcement as u8, true)]);
+                let EnforcementEntry { status, reason, opened, expires } = &*entry.enforcement;
+                to.flags(&[
+                    (*status as u8, true),
+                    (REASONED, reason.is_some()),
+                    (OPENED, opened.is_some()),
+                    (EXPIRES, expires.is_some()),
+                    (PROFILED, entry.profile.is_some()),
+                ]);
                 entry.profile.iter().for_each(|profile| to.text(profile.as_str()));
+                reason.iter().for_each(|reason| to.common(reason.as_str()));
+                opened.iter().chain(expires).for_each(|time| to.time(*time));
             }
             to.count(customer.overrides.len());
             for entry in &customer.overrides {
