@@ -5,6 +5,8 @@
 
 mod check;
 mod compile;
+mod diff;
+mod due;
 mod envoy;
 mod explain;
 mod found;
@@ -38,6 +40,10 @@ enum Verb {
     Check(check::Arguments),
     /// Compile a register of files into one signed snapshot
     Compile(compile::Arguments),
+    /// Say who is added, removed or changed between two registers or snapshots
+    Diff(diff::Arguments),
+    /// List what ends soon, or has ended: screenings, agreements, credentials, overrides, keys of nodes
+    Due(due::Arguments),
     /// Decide one request on the desk: evidence, findings, verdict, headers
     Explain(input::Arguments),
     /// Show what is in a snapshot, and look an address, a credential or a customer up in it
@@ -66,6 +72,8 @@ pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Compile(arguments) => compile::run(&arguments),
+        Verb::Diff(arguments) => diff::run(&arguments),
+        Verb::Due(arguments) => due::run(&arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Keygen(arguments) => keygen::run(&arguments),
@@ -116,6 +124,18 @@ fn print(text: &str) {
 fn complain(line: &str) {
     use std::io::Write as _;
     if writeln!(std::io::stderr(), "{}", shown(line)).is_err() {}
+}
+
+/// A table for spreadsheet programs (RFC 4180). What such a program would take for a formula gets an apostrophe in front.
+fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<String, Failure> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(header).map_err(Failure::new)?;
+    let inert =
+        |cell: String| if cell.starts_with(['=', '+', '-', '@', '\t']) && cell.parse::<f64>().is_err() { format!("'{cell}") } else { cell };
+    for row in rows {
+        writer.write_record(row.into_iter().map(inert)).map_err(Failure::new)?;
+    }
+    String::from_utf8(writer.into_inner().map_err(Failure::new)?).map_err(Failure::new)
 }
 
 /// Text without what a terminal obeys: controls and marks that turn the direction of writing become `\uXXXX`, which JSON

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Failure, print, read, register};
+use super::{Failure, diff, inspect, print, read, register};
+use crate::compile::difference::{Change, changes, of_snapshot};
 use crate::compile::remarks::grouped;
 use crate::compile::{Compiled, Order, compile, directory};
 use crate::key::SigningKey;
 use crate::names::UnixSeconds;
 use crate::register::Ownership;
+use crate::snapshot::Snapshot;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -43,8 +45,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let order = Order { sequence: sequence.unwrap_or(second), created, key: &key };
     let compiled = compile(read, &order).map_err(|error| at(folder, format!("nothing is compiled: {error}")))?;
+    let before = output.exists().then(|| inspect::open(output, |_| true));
     replace(output, &compiled.file).map_err(|error| at(output, format!("can't be written: {error}")))?;
     print(&summary(output, &compiled, &order));
+    print(&match before {
+        None => String::new(),
+        Some(Err(Failure(message))) => format!("  who changed side can't be told from the file before: {message}\n"),
+        Some(Ok(before)) => changed_side(&before, &inspect::open(output, |_| true)?),
+    });
     Ok(())
 }
 
@@ -66,6 +74,26 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::write(&beside, bytes)?;
     std::fs::rename(&beside, path)
 }
+
+/// Whom the node may answer otherwise since the file that this one replaces.
+fn changed_side(before: &Snapshot, after: &Snapshot) -> String {
+    let changes = changes(&of_snapshot(before), &of_snapshot(after));
+    let changed: Vec<&Change> = changes.iter().filter(|change| change.changes_side()).collect();
+    if changed.is_empty() {
+        return format!("  nobody changed side since sequence {}\n", before.sequence());
+    }
+    let mut out = format!("  changed side since sequence {}: {}\n", before.sequence(), grouped(changed.len()));
+    for change in changed.iter().take(MOST_SHOWN) {
+        diff::describe(change).lines().for_each(|line| out.push_str(&format!("    {line}\n")));
+    }
+    if let Some(more) = changed.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {
+        out.push_str(&format!("    and {} more: keep the file before, and see `waybill diff`\n", grouped(more)));
+    }
+    out
+}
+
+/// How many who changed side are listed.
+const MOST_SHOWN: usize = 50;
 
 fn summary(path: &Path, compiled: &Compiled, order: &Order<'_>) -> String {
     let count = |ownership| grouped(compiled.ownership.get(&ownership).copied().unwrap_or_default());

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead as _, Write as _};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -93,7 +93,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Reads and verifies a snapshot.
-pub(super) fn open(path: &PathBuf, trusts: impl Fn(&VerifyingKey) -> bool) -> Result<Snapshot, Failure> {
+pub(super) fn open(path: &Path, trusts: impl Fn(&VerifyingKey) -> bool) -> Result<Snapshot, Failure> {
     let at = |message: String| Failure(format!("{}: {message}", path.display()));
     let bytes = std::fs::read(path).map_err(|error| at(format!("can't be read: {error}")))?;
     Snapshot::read(bytes, trusts).map_err(|refused| at(refused.to_string()))

@@ -1,0 +1,213 @@
+//! Who is added, removed or changed from one register to another: by what decides of a customer, however it is kept.
+//!
+//! A snapshot keeps half of each digest and only customers whom something leads to, so registers are brought to that form
+//! before they are compared with one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::directory::Directory;
+use crate::finding::Action;
+use crate::names::hex;
+use crate::register::{Customer, Ownership, ScreeningStatus, Status};
+use crate::snapshot::Snapshot;
+use crate::snapshot::customers::Key;
+
+/// What decides of a customer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct State {
+    status: Status,
+    screening: Value,
+    agreement: Value,
+    ownership: Ownership,
+    declared: Vec<String>,
+    enforcement: BTreeMap<String, Value>,
+    credentials: BTreeMap<String, Value>,
+    overrides: Vec<Value>,
+    #[serde(skip)]
+    screened: Option<ScreeningStatus>,
+}
+
+/// Customers by their ids.
+pub type States = BTreeMap<String, State>;
+
+/// A customer that isn't what it was.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The customer
+    pub id: String,
+    /// What it was; none where it is added
+    pub before: Option<State>,
+    /// What it is; none where it is removed
+    pub after: Option<State>,
+}
+
+/// One field of a change in words: its name, what it was and what it is.
+pub type FieldChange = (&'static str, String, String);
+
+/// The customers of a register of files, those left out whom a snapshot wouldn't hold where `reachable` asks for that.
+#[must_use]
+pub fn of_directory(register: &Directory, reachable: bool) -> States {
+    let screening = register.owners.screen();
+    let runs_node: BTreeSet<&str> = register.nodes.iter().map(|node| node.customer.as_str()).collect();
+    let customers = register.customers.iter().filter(|customer| {
+        let led_to = !(customer.credentials.is_empty() && customer.mtls.is_empty() && customer.jwt.is_empty());
+        !reachable || led_to || runs_node.contains(customer.id.as_str())
+    });
+    let state = |customer: &Customer| {
+        let entity = customer.entity.as_ref().and_then(|id| register.owners.graph.get(id.as_str()));
+        let ownership = entity.map_or(customer.ownership(), |index| screening.judge(index).status);
+        (customer.id.to_string(), State::of(customer, ownership))
+    };
+    customers.map(state).collect()
+}
+
+/// The customers of a snapshot.
+#[must_use]
+pub fn of_snapshot(snapshot: &Snapshot) -> States {
+    let mut states = States::new();
+    for customer in snapshot.customers() {
+        let found = State::of(&customer, customer.ownership());
+        match states.get_mut(customer.id.as_str()) {
+            // each record has the one credential that leads to it
+            Some(known) => known.credentials.extend(found.credentials),
+            None => {
+                states.insert(customer.id.to_string(), found);
+            }
+        }
+    }
+    states
+}
+
+/// Who is added, removed or changed, by id.
+#[must_use]
+pub fn changes(before: &States, after: &States) -> Vec<Change> {
+    let mut ids: Vec<&String> = before.keys().chain(after.keys()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let change = |id: &String| {
+        let (before, after) = (before.get(id), after.get(id));
+        (before != after).then(|| Change { id: id.clone(), before: before.cloned(), after: after.cloned() })
+    };
+    ids.into_iter().filter_map(change).collect()
+}
+
+impl State {
+    fn of(customer: &Customer, ownership: Ownership) -> Self {
+        let enforcement = customer.providers.iter().filter_map(|(name, entry)| {
+            let value = serde_json::to_value(&entry.enforcement).ok()?;
+            (value != "unrestricted").then(|| (name.to_string(), value))
+        });
+        let credentials = customer.credentials.iter().map(|credential| {
+            let half = hex(&Key::of_credential(&credential.digest).0);
+            let networks: Vec<String> = credential.networks.iter().map(ToString::to_string).collect();
+            (format!("sha256:{half}"), json!({"label": credential.label, "expires": credential.expires, "networks": networks}))
+        });
+        let overrides = customer.overrides.iter().map(|entry| {
+            let action = match &entry.action {
+                Action::Reroute(route) => format!("reroute to {route}"),
+                other => other.as_str().to_owned(),
+            };
+            json!({"finding": entry.finding, "action": action, "author": entry.author, "until": entry.until})
+        });
+        let screening =
+            customer.screening.as_ref().map(|screening| json!({"status": screening.status, "at": screening.at, "until": screening.until}));
+        let agreement = customer.agreement.as_ref();
+        let agreement = agreement.map(|it| json!({"id": it.id, "accepted": it.accepted, "until": it.until}));
+        let mut declared: Vec<String> = customer.declared.iter().map(ToString::to_string).collect();
+        declared.sort_unstable();
+        Self {
+            status: customer.status,
+            screening: screening.unwrap_or_default(),
+            agreement: agreement.unwrap_or_default(),
+            ownership,
+            declared,
+            enforcement: enforcement.collect(),
+            credentials: credentials.collect(),
+            overrides: overrides.collect(),
+            screened: customer.screening_status(),
+        }
+    }
+
+    /// Its fields in words, in the order of their weight.
+    fn words(&self) -> [(&'static str, String); 8] {
+        let member = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        // what it is, then each date that it has
+        let dated = |value: &Value, what: Option<String>, dates: &[(&str, &str)]| {
+            let dates = dates.iter().filter_map(|(word, name)| Some(format!("{word} {}", member(value, name)?)));
+            what.into_iter().chain(dates).collect::<Vec<_>>().join(" ")
+        };
+        let listed = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
+        let enforcement = self.enforcement.iter().map(|(provider, value)| {
+            let status = value.as_str().map(str::to_owned).or_else(|| member(value, "status")).unwrap_or_default();
+            let reason = member(value, "reason").map(|reason| format!(": {}", reason.replace('_', " "))).unwrap_or_default();
+            dated(value, Some(format!("{status} by {provider}{reason}")), &[("since", "opened"), ("until", "expires")])
+        });
+        let credentials = self.credentials.iter().map(|(digest, entry)| {
+            let digest: String = digest.chars().take(15).collect();
+            let name = member(entry, "label").map_or(digest.clone(), |label| format!("{label} ({digest})"));
+            let networks: Vec<&str> =
+                entry.get("networks").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+            let bound = if networks.is_empty() { String::new() } else { format!(" from {}", networks.join(" ")) };
+            dated(entry, Some(format!("{name}{bound}")), &[("until", "expires")])
+        });
+        let overrides = self.overrides.iter().map(|entry| {
+            let what = [member(entry, "action"), member(entry, "finding")].into_iter().flatten().collect::<Vec<_>>().join(" ");
+            dated(entry, Some(what), &[("by", "author"), ("until", "until")])
+        });
+        let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
+        [
+            ("status", self.status.to_string()),
+            ("screening", or_none(dated(&self.screening, member(&self.screening, "status"), &[("on", "at"), ("until", "until")]))),
+            ("ownership", self.ownership.to_string()),
+            ("enforcement", listed(enforcement.collect())),
+            ("declared", listed(self.declared.clone())),
+            ("credentials", listed(credentials.collect())),
+            ("agreement", or_none(dated(&self.agreement, member(&self.agreement, "id"), &[("accepted", "accepted"), ("until", "until")]))),
+            ("overrides", listed(overrides.collect())),
+        ]
+    }
+}
+
+impl Change {
+    /// `added`, `removed` or `changed`.
+    #[must_use]
+    pub fn what(&self) -> &'static str {
+        match (&self.before, &self.after) {
+            (None, _) => "added",
+            (_, None) => "removed",
+            _ => "changed",
+        }
+    }
+
+    /// Whether what the node answers may be another for this customer: it comes, goes, or its status, screening, ownership or
+    /// a provider's word on it is another.
+    #[must_use]
+    pub fn changes_side(&self) -> bool {
+        let side = |state: &State| (state.status, state.screened, state.ownership, state.enforcement.clone());
+        self.before.as_ref().map(side) != self.after.as_ref().map(side)
+    }
+
+    /// The fields that differ, in words; of who is added or removed, all that say something.
+    #[must_use]
+    pub fn fields(&self) -> Vec<FieldChange> {
+        let words = |state: &Option<State>| state.as_ref().map(State::words);
+        match (words(&self.before), words(&self.after)) {
+            (Some(before), Some(after)) => {
+                let both = before.into_iter().zip(after).map(|((name, before), (_, after))| (name, before, after));
+                both.filter(|(_, before, after)| before != after).collect()
+            }
+            (Some(before), None) => before.into_iter().map(|(name, before)| (name, before, String::new())).collect(),
+            (None, Some(after)) => after.into_iter().map(|(name, after)| (name, String::new(), after)).collect(),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// What the two were, for machines.
+    #[must_use]
+    pub fn as_json(&self) -> Value {
+        json!({"id": self.id, "change": self.what(), "before": self.before, "after": self.after})
+    }
+}
