@@ -7,6 +7,7 @@ mod check;
 mod compile;
 mod diff;
 mod due;
+mod enforcement;
 mod envoy;
 mod explain;
 mod found;
@@ -18,7 +19,7 @@ mod screen;
 mod verify_tag;
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -44,6 +45,8 @@ enum Verb {
     Diff(diff::Arguments),
     /// List what ends soon, or has ended: screenings, agreements, credentials, overrides, keys of nodes
     Due(due::Arguments),
+    /// Take a provider's enforcement against customers into the register: Anthropic's user profiles, OpenAI's safety cases
+    Enforcement(enforcement::Arguments),
     /// Decide one request on the desk: evidence, findings, verdict, headers
     Explain(input::Arguments),
     /// Show what is in a snapshot, and look an address, a credential or a customer up in it
@@ -52,7 +55,7 @@ enum Verb {
     Keygen(keygen::Arguments),
     /// Print the JSON Schema of the configuration, or of a register's file
     Schema {
-        /// configuration, register, customers, entities or nodes
+        /// configuration, register, customers, entities, nodes or enforcement
         #[arg(default_value = "configuration", value_parser = word::<Document>)]
         document: Document,
     },
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Verb::Compile(arguments) => compile::run(&arguments),
         Verb::Diff(arguments) => diff::run(&arguments),
         Verb::Due(arguments) => due::run(&arguments),
+        Verb::Enforcement(arguments) => enforcement::run(&arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Keygen(arguments) => keygen::run(&arguments),
@@ -112,6 +116,14 @@ fn read(path: &PathBuf) -> Result<String, Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure(format!("can't be read: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|_| Failure("isn't UTF-8 text".into()))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// Writes beside the file, then renames: whoever reads it has the old one or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, bytes)?;
+    std::fs::rename(&beside, path)
 }
 
 /// Writes to stdout. A reader that went away (`| head`) is no error.

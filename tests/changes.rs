@@ -222,3 +222,157 @@ fn each_field_that_decides_is_told() {
     assert_eq!(answered(&["diff", &old, &none])["customers"][0]["change"], "removed");
     assert_eq!(answered(&["diff", &none, &old])["customers"][0]["before"], Value::Null);
 }
+
+/// A user profile as Anthropic's API answers: the names and words are those of its reference and of the official SDK.
+fn profile(id: &str, status: &str, actions: Value) -> Value {
+    json!({"type": "user_profile", "id": id, "access_type": "passthrough", "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-11-01T00:00:00Z",
+        "enforcement_status": status, "enforcement_actions": actions, "external_user_details": {}, "metadata": {}, "name": null, "programs": {}})
+}
+
+fn action(kind: &str, reason: &str, opened: &str, expires: Option<&str>) -> Value {
+    json!({"id": "enac_01", "type": kind, "reason": reason, "opened_at": opened, "expires_at": expires, "action": null})
+}
+
+fn with_profiles(name: &str) -> String {
+    let customer = |n: usize, providers: Value| json!({"id": format!("c-{n}"), "ownership": "clear", "credentials": [digest(n)], "providers": providers});
+    let customers = json!({"customers": [
+        customer(1, json!({"anthropic": {"profile": "uprof_1"}})),
+        customer(2, json!({"anthropic": {"profile": "uprof_2", "enforcement": "banned"}})),
+        customer(3, json!({"openai": {"profile": "safe-3"}})),
+        customer(4, json!({}))]});
+    register(name, &[("customers.json", customers)])
+}
+
+fn enforce(register: &str, answer: &Value, more: &[&str]) -> Output {
+    let file = Path::new(register).with_extension("answer.json");
+    std::fs::write(&file, answer.to_string()).unwrap();
+    run(&[&["enforcement", file.to_str().unwrap(), "--register", register], more].concat())
+}
+
+#[test]
+fn a_providers_word_reaches_the_register() {
+    let register = with_profiles("changes-enforcement");
+    let both = [
+        action("restriction", "fraud_or_abuse", "2026-10-02T00:00:00Z", Some("2027-03-01T00:00:00.5Z")),
+        action("restriction", "unsupported_region", "2026-10-01T00:00:00Z", Some("2027-01-01T00:00:00Z")),
+    ];
+    let page =
+        json!({"data": [profile("uprof_1", "restricted", json!(both)), profile("uprof_2", "unrestricted", json!([]))], "has_more": false});
+    // without --apply nothing is written
+    let done = enforce(&register, &page, &[]);
+    let text = String::from_utf8(done.stdout).unwrap();
+    let first = "c-1: anthropic unrestricted -> restricted (fraud or abuse, unsupported region, since 2026-10-01T00:00:00Z, until 2027-03-01T00:00:01Z)\n";
+    assert_eq!(text, format!("{first}c-2: anthropic banned -> unrestricted\nnothing is written: add --apply\n"));
+    assert!(!Path::new(&register).join("enforcement.json").exists());
+    // with it, the register says so, whatever the customers' own entries say
+    let before = with_profiles("changes-enforcement-before");
+    let done = enforce(&register, &page, &["--apply", "--json"]);
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((said["changes"].as_array().unwrap().len(), &said["unknown"], &said["applied"]), (2, &json!([]), &json!(true)));
+    assert_eq!(run(&["check", &register]).status.code(), Some(0));
+    let found = answered(&["diff", &before, &register]);
+    let after = |i: usize| found["customers"][i]["after"]["enforcement"].clone();
+    assert_eq!(after(0)["anthropic"]["expires"], "2027-03-01T00:00:01Z");
+    assert_eq!((after(1), found["customers"].as_array().unwrap().len()), (json!({}), 2));
+    // said twice changes nothing, and what is taken back is taken back
+    assert_eq!(String::from_utf8(enforce(&register, &page, &["--apply"]).stdout).unwrap(), "nothing changes\n");
+    let lifted = json!([profile("uprof_1", "unrestricted", json!([]))]);
+    assert_eq!(enforce(&register, &lifted, &["--apply"]).status.code(), Some(0));
+    let found = answered(&["diff", &before, &register]);
+    assert_eq!(found["customers"].as_array().unwrap().len(), 1, "{found}");
+}
+
+#[test]
+fn words_of_tomorrow_restrict() {
+    let register = with_profiles("changes-enforcement-words");
+    let status = |profile: Value| {
+        let done = enforce(&register, &profile, &["--json"]);
+        let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+        let after = said["changes"][0]["after"].clone();
+        after.as_str().map(str::to_owned).unwrap_or_else(|| after["status"].as_str().unwrap_or_default().to_owned())
+    };
+    let opened = "2026-10-01T00:00:00Z";
+    assert_eq!(status(profile("uprof_1", "quarantined", json!([]))), "restricted");
+    assert_eq!(status(profile("uprof_1", "pending", json!([action("restriction", "high_harm", opened, None)]))), "pending");
+    let mut silent = profile("uprof_1", "", json!([action("embargo", "new_reason", opened, None)]));
+    silent.as_object_mut().unwrap().remove("enforcement_status");
+    assert_eq!(status(silent.clone()), "restricted");
+    silent["enforcement_actions"] = json!([action("restriction", "high_harm", opened, None), action("ban", "high_harm", opened, None)]);
+    assert_eq!(status(silent.clone()), "banned");
+    // one action without an end: the whole has none
+    let done = enforce(
+        &register,
+        &profile(
+            "uprof_1",
+            "restricted",
+            json!([action("restriction", "a", opened, None), action("restriction", "b", opened, Some("2027-01-01T00:00:00Z"))]),
+        ),
+        &["--json"],
+    );
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(said["changes"][0]["after"], json!({"status": "restricted", "reason": "a, b", "opened": opened}));
+}
+
+#[test]
+fn a_safety_case_lifts_nothing() {
+    let register = with_profiles("changes-safety");
+    let case = |name: &str, notice: &str, created: i64| json!({"object": "safety.case", "id": "case_1", "created_at": created, "entity_identifier": name, "reason": "cyber_abuse", "notice": {"type": notice}});
+    let cases = json!([
+        case("safe-3", "deactivation", 1_790_000_000),
+        case("safe-3", "warning", 1_791_000_000),
+        case("c-4", "warning", 1_790_000_000)
+    ]);
+    let done = enforce(&register, &cases, &["--apply", "--json"]);
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let after: Vec<(&str, &str)> = said["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["customer"].as_str().unwrap(), it["after"]["status"].as_str().unwrap()))
+        .collect();
+    assert_eq!(after, [("c-4", "pending"), ("c-3", "banned")]);
+    // a later warning doesn't lift the ban
+    assert_eq!(String::from_utf8(enforce(&register, &case("safe-3", "warning", 1_792_000_000), &[]).stdout).unwrap(), "nothing changes\n");
+}
+
+#[test]
+fn whom_nobody_knows_and_what_is_no_answer_is_told() {
+    let register = with_profiles("changes-enforcement-wrong");
+    let opened = action("restriction", "high_harm", "2026-10-01T00:00:00Z", None);
+    let mixed = json!([
+        profile("uprof_9", "restricted", json!([opened])),
+        profile("uprof_8", "unrestricted", json!([])),
+        profile("uprof_1", "banned", json!([]))
+    ]);
+    let done = enforce(&register, &mixed, &["--apply"]);
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(told.contains("anthropic says `restricted` of `uprof_9`") && !told.contains("uprof_8"), "{told}");
+    assert!(Path::new(&register).join("enforcement.json").exists(), "who is known is written all the same");
+    let bare = json!({"type": "user_profile", "id": "uprof_1"});
+    let event = json!({"type": "event", "id": "wevt_1", "data": {"type": "user_profile.enforcement_action_opened", "id": "uprof_1", "enforcement_action_id": "enac_1"}});
+    let mut dated = profile("uprof_1", "restricted", json!([action("restriction", "a", "yesterday", None)]));
+    for (answer, part) in [
+        (json!({}), "neither one of Anthropic's user profiles"),
+        (json!([1]), "neither one of Anthropic's user profiles"),
+        (json!("uprof_1"), "neither one of Anthropic's user profiles"),
+        (bare, "it has neither `enforcement_status`"),
+        (event, "ask for the profile"),
+        (dated.clone(), "`opened_at`: `yesterday`"),
+        (json!({"object": "safety.case", "id": "x", "entity_identifier": "safe-3"}), "no `notice.type`"),
+    ] {
+        let done = enforce(&register, &answer, &[]);
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.code() == Some(1) && told.contains(part), "{answer}: {told}");
+    }
+    dated["enforcement_actions"] = json!({});
+    assert!(String::from_utf8(enforce(&register, &dated, &[]).stderr).unwrap().contains("is no list"));
+    // a register's enforcement.json that contradicts itself, or names nobody
+    let file = Path::new(&register).join("enforcement.json");
+    let word = |customer: &str| json!({"customer": customer, "provider": "anthropic", "status": "banned", "opened": "2026-10-01T00:00:00Z", "expires": "2026-10-01T00:00:00Z"});
+    std::fs::write(&file, json!({"enforcement": [word("c-1"), word("c-1"), word("c-9")]}).to_string()).unwrap();
+    let told = String::from_utf8(run(&["check", &register]).stderr).unwrap();
+    for part in ["says two things of `c-1`", "no customer `c-9` is in the register", "ends before it was opened"] {
+        assert!(told.contains(part), "{told}");
+    }
+}

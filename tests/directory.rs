@@ -57,6 +57,7 @@ fn the_published_schemas_are_the_types() {
         (Document::Customers, "register.customers"),
         (Document::Entities, "register.entities"),
         (Document::Nodes, "register.nodes"),
+        (Document::Enforcement, "register.enforcement"),
     ] {
         let printed = Command::new(env!("CARGO_BIN_EXE_waybill")).args(["schema", document.as_str()]).output().unwrap();
         same_as_file(&Path::new(ROOT).join(format!("docs/{name}.schema.json")), &String::from_utf8(printed.stdout).unwrap());

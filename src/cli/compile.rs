@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Failure, diff, inspect, print, read, register};
+use super::{Failure, diff, inspect, print, read, register, replace};
 use crate::compile::difference::{Change, changes, of_snapshot};
 use crate::compile::remarks::grouped;
 use crate::compile::{Compiled, Order, compile, directory};
@@ -65,14 +65,6 @@ fn created() -> Result<UnixSeconds, Failure> {
             second.map_err(|_| Failure("SOURCE_DATE_EPOCH isn't a number of seconds since 1970".into()))
         }
     }
-}
-
-/// Writes beside the file, then renames: whoever reads it has the old one or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    std::fs::write(&beside, bytes)?;
-    std::fs::rename(&beside, path)
 }
 
 /// Whom the node may answer otherwise since the file that this one replaces.

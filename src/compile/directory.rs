@@ -6,6 +6,7 @@
 //! entities.json    companies, and who holds how much of them
 //! bods/*.json      the same as statements of the Beneficial Ownership Data Standard
 //! nodes.json       other resellers' nodes and their public keys
+//! enforcement.json what providers said of customers last, as `waybill enforcement` writes it
 //! networks/        what register.json names there: MMDB files and lists
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! documents are held as a tree while they are read.
 
 mod documents;
+mod enforcement;
 mod table;
 
 use std::collections::hash_map::Entry;
@@ -26,6 +28,7 @@ use crate::register::{Customer, Kind, Node, ScreeningStatus, check_customer, che
 use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, nearest};
 
 pub use documents::{CustomersFile, Document, Each, EntitiesFile, NodesFile};
+pub use enforcement::EnforcementFile;
 
 use super::bods::{self, Statements};
 use super::lines;
@@ -80,9 +83,11 @@ const CUSTOMERS_LINES: &str = "customers.jsonl";
 const CUSTOMERS_TABLE: &str = "customers.csv";
 const ENTITIES: &str = "entities.json";
 const NODES: &str = "nodes.json";
+/// What providers said of customers last
+pub const ENFORCEMENT: &str = "enforcement.json";
 const BODS: &str = "bods/";
 const NETWORKS: &str = "networks/";
-const TOP: &[&str] = &[SETTINGS, CUSTOMERS_JSON, CUSTOMERS_LINES, CUSTOMERS_TABLE, ENTITIES, NODES, BODS, NETWORKS];
+const TOP: &[&str] = &[SETTINGS, CUSTOMERS_JSON, CUSTOMERS_LINES, CUSTOMERS_TABLE, ENTITIES, NODES, ENFORCEMENT, BODS, NETWORKS];
 
 /// Whether [`read`] wants that file's bytes; of any other its name is enough.
 #[must_use]
@@ -115,13 +120,16 @@ pub fn read(files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
     let networks = read_networks(&read.settings, networks, &mut remarks);
     let nodes = document(&documents, NODES, &mut remarks).map_or_else(|| Each::none(true), |file: NodesFile| file.nodes);
 
-    let (origin, customers) = read_customers(&documents, &mut remarks);
+    let (origin, mut customers) = read_customers(&documents, &mut remarks);
     // by far the largest, and their lines are known by now
     documents.retain(|name, _| name != CUSTOMERS_LINES && name != CUSTOMERS_TABLE);
     let ids = check_customers(&customers, &origin, &mut remarks);
     check_entity_references(&customers, &origin, read.entities().as_ref(), &mut remarks);
     check_nodes(&nodes, &customers, &origin, &ids, &mut remarks);
     drop(ids);
+    if let Some(words) = document::<EnforcementFile>(&documents, ENFORCEMENT, &mut remarks) {
+        enforcement::apply(ENFORCEMENT, &words, &mut customers, origin.whole, &mut remarks);
+    }
     notice_customers(&customers, &origin, now, &mut remarks);
 
     remarks.locate(&documents);

@@ -1,5 +1,6 @@
 //! The documents of a register of files, as types, and the JSON Schemas that are published of them.
 
+use super::enforcement::EnforcementFile;
 use crate::compile::ownership::{Entity, Holding};
 use crate::compile::settings::Settings;
 use crate::register::{Customer, Node};
@@ -81,6 +82,8 @@ words! {
         Entities = "entities",
         /// nodes.json
         Nodes = "nodes",
+        /// enforcement.json
+        Enforcement = "enforcement",
     }
 }
 
@@ -94,6 +97,7 @@ impl Document {
             Self::Customers => (customers_schema(), "Waybill register: customers.json"),
             Self::Entities => (EntitiesFile::schema(), "Waybill register: entities.json"),
             Self::Nodes => (nodes_schema(), "Waybill register: nodes.json"),
+            Self::Enforcement => (EnforcementFile::schema(), "Waybill register: enforcement.json"),
         };
         if let Some(members) = schema.as_object_mut() {
             members.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
