@@ -150,6 +150,23 @@ fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<Str
     String::from_utf8(writer.into_inner().map_err(Failure::new)?).map_err(Failure::new)
 }
 
+/// Text for a terminal, broken at its width, with a line feed at the end: `first` stands before the first line, `further`
+/// before those that follow. Whatever isn't a terminal gets one line.
+fn wrap(text: &str, first: &str, further: &str) -> String {
+    use std::io::IsTerminal as _;
+    let set = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse::<usize>().ok());
+    let shown_to_a_person = std::io::stdout().is_terminal();
+    let width = set.or_else(|| Some(usize::from(terminal_size::terminal_size().filter(|_| shown_to_a_person)?.0.0)));
+    let Some(width) = width else { return format!("{first}{text}\n") };
+    let options = textwrap::Options::new(width.max(20)).initial_indent(first).subsequent_indent(further);
+    format!("{}\n", textwrap::fill(text, options))
+}
+
+/// Text as it stands in XML.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
 /// Text without what a terminal obeys: controls and marks that turn the direction of writing become `\uXXXX`, which JSON
 /// reads as the same characters. Captured requests and registers hold what others wrote.
 fn shown(text: &str) -> Cow<'_, str> {

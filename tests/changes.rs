@@ -376,3 +376,102 @@ fn whom_nobody_knows_and_what_is_no_answer_is_told() {
         assert!(told.contains(part), "{told}");
     }
 }
+
+/// Customers of every kind: owned from a restricted place, not resolved, clear, and without a company.
+fn screened(name: &str) -> String {
+    let entity = |id: &str, place: &str, kind: &str, name: &str| json!({"id": id, "jurisdiction": place, "type": kind, "name": name});
+    let holding = |owner: &str, of: &str, share: u32| json!({"owner": owner, "of": of, "basis_points": share});
+    let long = "Harbour Holdings 控股有限公司, of which the registered name <is> rather longer than \"any\" terminal & its rows";
+    let entities = json!({
+        "entities": [entity("banyan", "SG", "company", "Banyan"), entity("harbour", "VG", "company", long), entity("redstar", "CN", "company", "Red Star"),
+            entity("lim", "SG", "person", "Lim"), entity("opaque", "PA", "company", "Opaque"), entity("top", "SG", "company", "Top"),
+            entity("bare", "SG", "company", "Bare"), {"id": "nowhere", "type": "person"}, entity("half", "SG", "company", "Half")],
+        "holdings": [holding("harbour", "banyan", 6_250), holding("lim", "banyan", 2_000), holding("redstar", "harbour", 8_000), holding("lim", "harbour", 2_000),
+            holding("opaque", "top", 6_000), holding("lim", "top", 2_000), holding("nowhere", "half", 6_000), holding("lim", "half", 4_000)]});
+    let customers = json!({"customers": [{"id": "c-0"}, {"id": "c-1", "ownership": "clear"}, {"id": "c-2", "entity": "banyan"}, {"id": "c-3", "entity": "top"},
+        {"id": "c-4", "entity": "lim"}, {"id": "c-5", "entity": "bare"}, {"id": "lim", "entity": "banyan"}, {"id": "c-6", "entity": "half"}]});
+    register(name, &[("customers.json", customers), ("entities.json", entities)])
+}
+
+#[test]
+fn every_customer_is_screened_by_name() {
+    let register = screened("changes-screened");
+    let all = answered(&["screen", "--all", "--register", &register]);
+    let of = |id: &str| all["customers"].as_array().unwrap().iter().find(|row| row["id"] == id).unwrap().clone();
+    let row = |id: &str| (of(id)["status"].clone(), of(id)["share_basis_points"].clone(), of(id)["share_basis_points_worst"].clone());
+    assert_eq!(all["customers"].as_array().unwrap().len(), 8);
+    assert_eq!(row("c-2"), (json!("restricted"), json!(6_250), json!(8_000)));
+    assert_eq!(row("c-3"), (json!("unresolved"), json!(0), json!(8_000)));
+    assert_eq!(of("c-3")["missing"], json!(["who is behind `opaque`", "who holds 20 % of `top`"]));
+    assert_eq!(row("c-4"), (json!("clear"), json!(0), json!(0)));
+    assert_eq!(of("c-4")["missing"], json!([]));
+    assert_eq!(of("c-5")["missing"], json!(["who owns `bare`: no owner of it is on file"]));
+    assert_eq!(of("c-6")["missing"], json!(["where `nowhere` is"]));
+    assert!(of("c-0")["status"] == "unresolved" && of("c-0")["missing"][0].as_str().unwrap().contains("no company is on file"));
+    assert_eq!(of("c-1")["status"], "clear");
+    assert_eq!(all["counts"], json!({"clear": 1, "restricted": 3, "unresolved": 5}));
+    // what `compile` puts into the snapshot is what is said here
+    let text = printed(&["screen", "--all", "--register", &register]);
+    assert!(text.starts_with("restricted  c-2: 62.5 % restricted, up to 80 % with what isn't known\n"), "{text}");
+    assert!(text.contains("8 customers: restricted 2, unresolved 4, clear 2\n"), "{text}");
+    let table = printed(&["screen", "--all", "--csv", "--register", &register]);
+    assert!(
+        table.starts_with("customer,name,company,result,restricted_percent,possible_percent,missing\nc-2,,banyan,restricted,62.5,80,\n"),
+        "{table}"
+    );
+    assert_eq!(table.lines().count(), 9);
+}
+
+#[test]
+fn a_customers_id_leads_to_its_company() {
+    let register = screened("changes-one");
+    let ask = |arguments: &[&str]| printed(&[&["screen", "--register", &register], arguments].concat());
+    assert!(ask(&["c-2"]).starts_with("Banyan (banyan, SG): counts as restricted"));
+    assert!(ask(&["c-0"]).starts_with("c-0: unresolved: no company is on file for it"));
+    assert!(ask(&["c-1"]).starts_with("c-1: clear: no company is on file for it"));
+    // an entity and a customer of one name: which of them is answered, is said
+    assert!(ask(&["lim"]).ends_with("A customer has the same id, and its company is another: `banyan`\n"));
+    assert!(!ask(&["banyan"]).contains("same id"));
+    for (arguments, code, part) in [
+        (&["nobody"][..], 1, "no entity `nobody`"),
+        (&["--all", "--format", "svg"], 1, "a picture shows one company"),
+        (&["c-2", "--csv"], 2, "--csv"),
+        (&["c-2", "--json", "--format", "svg"], 2, "--format"),
+        (&["c-2", "--format", "pdf"], 2, "svg"),
+    ] {
+        let done = run(&[&["screen", "--register", &register], arguments].concat());
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.code() == Some(code) && told.contains(part), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn the_tree_wraps_to_its_terminal() {
+    let register = screened("changes-wrapped");
+    let at = |columns: &str| {
+        let arguments = ["screen", "banyan", "--register", &register];
+        let done = Command::new(env!("CARGO_BIN_EXE_waybill")).args(arguments).env("COLUMNS", columns).output().unwrap();
+        String::from_utf8(done.stdout).unwrap()
+    };
+    for columns in [40, 60, 80] {
+        let text = at(&columns.to_string());
+        // each of these characters takes two columns
+        let width = |line: &str| line.chars().map(|c| if ('\u{4e00}'..='\u{9fff}').contains(&c) { 2 } else { 1 }).sum::<usize>();
+        assert!(text.lines().all(|line| width(line) <= columns), "{text}");
+        assert!(text.contains("\n│  "), "{text}");
+    }
+    // a pipe gets whole lines, as does a width that is none
+    assert!(printed(&["screen", "banyan", "--register", &register]).lines().next().unwrap().ends_with("for 62.5 % of it is"));
+    assert_eq!(at("wide"), printed(&["screen", "banyan", "--register", &register]));
+}
+
+#[test]
+fn the_picture_is_inert_xml() {
+    let register = screened("changes-picture");
+    let picture = printed(&["screen", "banyan", "--format", "svg", "--register", &register]);
+    assert!(picture.starts_with("<svg xmlns=") && picture.ends_with("</svg>\n"));
+    assert!(picture.contains("&lt;is&gt;") && picture.contains("&quot;any&quot; ") && picture.contains(" &amp; "), "{picture}");
+    assert_eq!(picture.matches("<circle").count(), 6);
+    assert_eq!((picture.matches("class=\"restricted\"").count(), picture.matches("class=\"unknown\"").count()), (3, 1));
+    assert!(!picture.contains("<script") && !picture.contains("<is>"));
+}

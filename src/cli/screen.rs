@@ -1,29 +1,30 @@
 //! `waybill screen`: whether an entity of the register is owned from a restricted region, and through whom.
 
+mod svg;
+
 use std::collections::{BTreeSet, VecDeque};
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{Failure, print, register, word};
-use crate::compile::directory::{entity_of, is_document, owners, says_of_owners};
-use crate::compile::ownership::{Chain, Chains, EntityIndex, Holder, Judgement, Percent, Screening, basis_points};
+use super::{Failure, complain, print, register, table, word, wrap};
+use crate::compile::directory::{customers, owners, says_of_customers};
+use crate::compile::ownership::{Chain, Chains, Entity, EntityIndex, Holder, Judgement, Percent, Screening, basis_points};
 use crate::compile::settings::{Comparison, Method, OwnershipSettings};
-use crate::names::UnixSeconds;
+use crate::names::{Text, UnixSeconds};
 use crate::region::{CountryCode, Place};
-use crate::register::Ownership;
-use crate::shape::Whole;
+use crate::register::{Customer, Ownership};
+use crate::shape::{Mismatch, Whole};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The entity's id, or that of a customer who is one
+    /// The entity's id, or a customer's
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     entity: Option<String>,
     /// The register's directory
     #[arg(long, value_name = "DIR")]
     register: PathBuf,
-    /// Screen every entity and count the results
+    /// Screen every customer: its result, the largest restricted share, and what is missing where it isn't resolved
     #[arg(long)]
     all: bool,
     /// How a share is counted, in place of the register's setting: cascade, multiplicative or either
@@ -41,9 +42,26 @@ pub(super) struct Arguments {
     /// As of when shares count (RFC 3339); by default now
     #[arg(long, value_name = "TIME", value_parser = word::<UnixSeconds>)]
     time: Option<UnixSeconds>,
-    /// Print JSON for machines
-    #[arg(long)]
+    /// Print JSON for machines: --format json
+    #[arg(long, conflicts_with_all = ["format", "csv"])]
     json: bool,
+    /// Print a table for spreadsheets
+    #[arg(long, conflicts_with_all = ["entity", "format"])]
+    csv: bool,
+    /// The form of the answer
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// What is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Words for a person
+    Text,
+    /// For machines
+    Json,
+    /// A picture of who holds what
+    Svg,
 }
 
 /// Countries by their codes, with commas.
@@ -56,12 +74,14 @@ const LINES: usize = 60;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let folder = &arguments.register;
-    let files = register::files(folder, says_of_owners)?;
+    let files = register::files(folder, says_of_customers)?;
     let (owners, remarks) = owners(&files.documents, arguments.time.unwrap_or_else(register::now));
     register::complain_of(folder, &remarks);
     let Some(owners) = owners else {
         return Err(Failure(format!("{}: nothing is screened", folder.display())));
     };
+    let customers = customers(&files.documents);
+    let format = if arguments.json { Format::Json } else { arguments.format };
     let mut settings = owners.settings.ownership.clone();
     settings.method = arguments.method.unwrap_or(settings.method);
     settings.comparison = arguments.comparison.unwrap_or(settings.comparison);
@@ -71,26 +91,52 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => owners.restricts(place),
     });
     let Some(id) = &arguments.entity else {
-        print(&all(&screening, arguments.json));
+        let rows: Vec<Row<'_>> = customers.iter().map(|customer| Row::of(customer, &screening)).collect();
+        print(&match (format, arguments.csv) {
+            (_, true) => Row::table(rows)?,
+            (Format::Json, _) => all_as_json(&screening, &rows),
+            (Format::Text, _) => all_as_text(&screening, rows),
+            (Format::Svg, _) => return Err(Failure("a picture shows one company: name an entity, or a customer".into())),
+        });
         return Ok(());
     };
-    let subject = match owners.graph.find(id) {
-        Ok(subject) => subject,
-        Err(mismatch) => {
-            let of_customer = entity_of(&register::files(folder, is_document)?.documents, id);
-            of_customer.and_then(|id| owners.graph.get(id.as_str())).ok_or_else(|| match mismatch.help {
-                Some(help) => Failure(format!("{}\n  help: {help}", mismatch.message)),
-                None => Failure(mismatch.message),
-            })?
-        }
+    let customer = customers.iter().find(|customer| customer.id.as_str() == id);
+    let company = customer.and_then(|customer| customer.entity.as_ref());
+    let subject = match (owners.graph.find(id), customer) {
+        (Ok(subject), _) => subject,
+        (Err(_), Some(customer)) => match company.map(|company| owners.graph.find(company.as_str())) {
+            Some(Ok(subject)) => subject,
+            Some(Err(mismatch)) => return Err(unknown(&mismatch)),
+            None => {
+                let row = Row::of(customer, &screening);
+                print(&if format == Format::Json {
+                    format!("{:#}\n", row.as_json())
+                } else {
+                    format!("{}: {}: {}\n", row.id, row.status, row.missing())
+                });
+                return Ok(());
+            }
+        },
+        (Err(mismatch), None) => return Err(unknown(&mismatch)),
     };
     let view = View::of(&screening, subject);
-    if arguments.json {
-        print(&format!("{:#}\n", view.as_json()));
-    } else {
-        print(&view.as_text().map_err(Failure::new)?);
+    print(&match format {
+        Format::Json => format!("{:#}\n", view.as_json()),
+        Format::Text => view.as_text(),
+        Format::Svg => svg::draw(&view.sentence(), &view.rows()),
+    });
+    if let Some(company) = company.filter(|company| company.as_str() != view.id(subject)) {
+        let note = format!("note: this is the entity `{id}`. A customer has the same id, and its company is another: `{company}`");
+        if format == Format::Text { print(&format!("\n{note}\n")) } else { complain(&note) }
     }
     Ok(())
+}
+
+fn unknown(mismatch: &Mismatch) -> Failure {
+    match &mismatch.help {
+        Some(help) => Failure(format!("{}\n  help: {help}", mismatch.message)),
+        None => Failure(mismatch.message.clone()),
+    }
 }
 
 impl Countries {
@@ -100,19 +146,158 @@ impl Countries {
     }
 }
 
-/// Every entity's result.
-fn all(screening: &Screening<'_>, as_json: bool) -> String {
-    let results: Vec<(&str, Ownership)> =
-        screening.graph().entities().map(|(index, entity)| (entity.id.as_str(), screening.judge(index).status)).collect();
-    let count = |status: Ownership| results.iter().filter(|(_, found)| *found == status).count();
-    if as_json {
-        let counts: serde_json::Map<String, Value> =
-            Ownership::ALL.iter().map(|status| (status.to_string(), count(*status).into())).collect();
-        let entities: serde_json::Map<String, Value> = results.iter().map(|(id, status)| ((*id).to_owned(), json!(status))).collect();
-        return format!("{:#}\n", json!({"counts": counts, "entities": entities}));
-    }
-    Ownership::ALL.iter().map(|status| format!("{status}: {}\n", count(*status))).collect()
+/// How many entities have each result, the number by the result.
+fn counts(screening: &Screening<'_>) -> Vec<(Ownership, usize)> {
+    let found: Vec<Ownership> = screening.graph().entities().map(|(index, _)| screening.judge(index).status).collect();
+    Ownership::ALL.iter().map(|status| (*status, found.iter().filter(|found| *found == status).count())).collect()
 }
+
+fn all_as_json(screening: &Screening<'_>, rows: &[Row<'_>]) -> String {
+    let counts: serde_json::Map<String, Value> =
+        counts(screening).into_iter().map(|(status, count)| (status.to_string(), count.into())).collect();
+    let entity = |(index, entity): (EntityIndex, &Entity)| (entity.id.to_string(), json!(screening.judge(index).status));
+    let entities: serde_json::Map<String, Value> = screening.graph().entities().map(entity).collect();
+    let customers: Vec<Value> = rows.iter().map(Row::as_json).collect();
+    format!("{:#}\n", json!({"counts": counts, "entities": entities, "customers": customers}))
+}
+
+/// The customers, restricted ones first and clear ones last, and how many entities have which result.
+fn all_as_text(screening: &Screening<'_>, mut rows: Vec<Row<'_>>) -> String {
+    let entities: String = counts(screening).into_iter().map(|(status, count)| format!("{status}: {count}\n")).collect();
+    if rows.is_empty() {
+        return entities;
+    }
+    rows.sort_by_key(|row| row.rank());
+    let mut out = String::new();
+    for row in &rows {
+        let name = row.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        let mut line = format!("{:<11} {}{name}", row.status.as_str(), row.id);
+        if let Some((known, worst)) = row.shares {
+            line.push_str(&format!(": {} restricted", Percent(known)));
+            if worst != known {
+                line.push_str(&format!(", up to {} with what isn't known", Percent(worst)));
+            }
+        }
+        out.push_str(&wrap(&line, "", "            "));
+        if row.status == Ownership::Unresolved {
+            out.push_str(&wrap(&format!("missing: {}", row.missing()), "            ", "            "));
+        }
+    }
+    let count = |status| rows.iter().filter(|row| row.status == status).count();
+    let by_weight = [Ownership::Restricted, Ownership::Unresolved, Ownership::Clear];
+    let counts = by_weight.map(|status| format!("{status} {}", count(status))).join(", ");
+    format!("{out}\n{} customers: {counts}\n\nentities on file\n{entities}", rows.len())
+}
+
+/// A customer in the list of all.
+struct Row<'a> {
+    id: &'a str,
+    name: Option<&'a Text>,
+    entity: Option<&'a Text>,
+    status: Ownership,
+    /// The largest share that is restricted, by the methods that are asked for, and in the worst case; in basis points
+    shares: Option<(u32, u32)>,
+    missing: Vec<String>,
+}
+
+impl<'a> Row<'a> {
+    fn of(customer: &'a Customer, screening: &Screening<'_>) -> Self {
+        let (id, name, entity) = (customer.id.as_str(), None, customer.entity.as_ref());
+        let said = |status, missing: &str| Self { id, name, entity, status, shares: None, missing: vec![missing.to_owned()] };
+        let Some(company) = entity else {
+            return match customer.ownership {
+                None => said(Ownership::Unresolved, "no company is on file for it: name one in `entity`, or say `ownership` yourself"),
+                Some(status) => said(status, "no company is on file for it: the register says the result itself, in `ownership`"),
+            };
+        };
+        let Some(index) = screening.graph().get(company.as_str()) else {
+            return said(Ownership::Unresolved, &format!("its company `{company}` is not among the entities"));
+        };
+        let Judgement { status, itself, ownerless, cascade, multiplicative } = screening.judge(index);
+        let largest = |by_cascade: u32, by_product: f64| match screening.settings().method {
+            _ if itself.is_some() => 10_000,
+            Method::Cascade => by_cascade,
+            Method::Multiplicative => basis_points(by_product),
+            Method::Either => by_cascade.max(basis_points(by_product)),
+        };
+        let shares = (largest(cascade.basis_points, multiplicative.share), largest(cascade.basis_points_worst, multiplicative.share_worst));
+        let missing = match status {
+            Ownership::Unresolved if ownerless => vec![format!("who owns `{company}`: no owner of it is on file")],
+            Ownership::Unresolved => missing(screening, index),
+            _ => Vec::new(),
+        };
+        Self { id, name, entity, status, shares: (!ownerless).then_some(shares), missing }
+    }
+
+    fn missing(&self) -> String {
+        self.missing.join("; ")
+    }
+
+    fn rank(&self) -> (u8, std::cmp::Reverse<u32>, &'a str) {
+        let rank = match self.status {
+            Ownership::Restricted => 0,
+            Ownership::Unresolved => 1,
+            Ownership::Clear => 2,
+        };
+        (rank, std::cmp::Reverse(self.shares.map_or(0, |(known, _)| known)), self.id)
+    }
+
+    fn as_json(&self) -> Value {
+        json!({
+            "id": self.id, "name": self.name, "entity": self.entity, "status": self.status,
+            "share_basis_points": self.shares.map(|(known, _)| known), "share_basis_points_worst": self.shares.map(|(_, worst)| worst),
+            "missing": self.missing,
+        })
+    }
+
+    fn table(mut rows: Vec<Self>) -> Result<String, Failure> {
+        rows.sort_by_key(Self::rank);
+        let percent =
+            |share: Option<u32>| share.map_or_else(String::new, |share| Percent(share).to_string().trim_end_matches(" %").to_owned());
+        let text = |text: Option<&Text>| text.map_or_else(String::new, ToString::to_string);
+        let row = |row: Self| {
+            let (known, worst) = (row.shares.map(|(known, _)| known), row.shares.map(|(_, worst)| worst));
+            vec![row.id.to_owned(), text(row.name), text(row.entity), row.status.to_string(), percent(known), percent(worst), row.missing()]
+        };
+        table(&["customer", "name", "company", "result", "restricted_percent", "possible_percent", "missing"], rows.into_iter().map(row))
+    }
+}
+
+/// What would have to be known for a result: the far ends of the largest chains that lead to nobody known.
+fn missing(screening: &Screening<'_>, subject: EntityIndex) -> Vec<String> {
+    let id = |index: EntityIndex| screening.graph().entity(index).map_or("", |entity| entity.id.as_str());
+    let mut missing: Vec<String> = Vec::new();
+    let chains = screening.chains(subject, CHAINS).chains;
+    for chain in chains.iter().filter(|chain| !chain.restricted) {
+        let share = match chain.shares.first() {
+            Some(Some(share)) => format!("{} of", Percent(*share)),
+            _ => "the rest of".to_owned(),
+        };
+        let what = match chain.entities.as_slice() {
+            [None, Some(of), ..] => format!("who holds {share} `{}`", id(*of)),
+            [Some(end), ..] if screening.graph().entity(*end).is_some_and(|entity| entity.places().next().is_none()) => {
+                format!("where `{}` is", id(*end))
+            }
+            [Some(end), ..] => format!("who is behind `{}`", id(*end)),
+            _ => continue,
+        };
+        if !missing.contains(&what) {
+            missing.push(what);
+        }
+    }
+    let more = missing.len().saturating_sub(MOST_MISSING);
+    missing.truncate(MOST_MISSING);
+    if more > 0 {
+        missing.push(format!("and {more} more"));
+    }
+    if missing.is_empty() {
+        missing.push(format!("what the notes of `waybill screen {}` say", id(subject)));
+    }
+    missing
+}
+
+/// How many missing things of one customer are named.
+const MOST_MISSING: usize = 5;
 
 /// One entity with all that is printed of it.
 struct View<'a> {
@@ -184,21 +369,24 @@ impl<'a> View<'a> {
         })
     }
 
-    fn as_text(&self) -> Result<String, std::fmt::Error> {
+    fn as_text(&self) -> String {
         let mut out = String::new();
-        self.draw(&mut out)?;
+        for TreeRow { first, further, label, .. } in self.rows() {
+            out.push_str(&wrap(&label, &first, &further));
+        }
         let owners = self.owners();
         if self.judgement.itself.is_none() && !owners.is_empty() {
-            writeln!(out, "\nmultiplied along each chain and added up:")?;
+            out.push_str(&format!("\n{}", wrap("multiplied along each chain and added up:", "", "")));
             for (index, place, share) in &owners {
-                writeln!(out, "  {}  from {place}: {}", Percent(basis_points(*share)), self.name(*index))?;
+                let line = format!("{}  from {place}: {}", Percent(basis_points(*share)), self.name(*index));
+                out.push_str(&wrap(&line, "  ", "    "));
             }
         }
         for note in self.notes() {
-            writeln!(out, "\nnote: {note}")?;
+            out.push_str(&format!("\n{}", wrap(&format!("note: {note}"), "", "  ")));
         }
-        writeln!(out, "\n{}", self.sentence())?;
-        Ok(out)
+        out.push_str(&format!("\n{}", wrap(&self.sentence(), "", "")));
+        out
     }
 
     fn id(&self, index: EntityIndex) -> &str {
@@ -333,8 +521,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The owners as a tree, the entity at its root.
-    fn draw(&self, out: &mut String) -> std::fmt::Result {
+    /// The owners as a tree, the entity at its root, from the top down.
+    fn rows(&self) -> Vec<TreeRow> {
         let line = |holder| Line { holder, below: Vec::new(), again: false, left_out: 0 };
         let mut lines = vec![line(Holder { entity: Some(self.subject), basis_points: 0, more: false })];
         let mut queue = VecDeque::from([0]);
@@ -359,17 +547,31 @@ impl<'a> View<'a> {
                 (line.below, line.again) = (below, again);
             }
         }
-        let mut stack = vec![(0_usize, String::new(), String::new())];
-        while let Some((at, first, further)) = stack.pop() {
+        let mut rows = Vec::with_capacity(lines.len());
+        let mut stack = vec![(0_usize, None, String::new(), String::new())];
+        while let Some((at, parent, first, further)) = stack.pop() {
             let Some(line) = lines.get(at) else { continue };
-            writeln!(out, "{first}{}", self.label(line))?;
+            let row = rows.len();
             for below in line.below.iter().rev() {
                 let last = line.below.last() == Some(below);
                 let (branch, beside) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-                stack.push((*below, format!("{further}{branch}"), format!("{further}{beside}")));
+                stack.push((*below, Some(row), format!("{further}{branch}"), format!("{further}{beside}")));
             }
+            rows.push(TreeRow { parent, first, further, label: self.label(line), tone: self.tone(line) });
         }
-        Ok(())
+        rows
+    }
+
+    fn tone(&self, line: &Line) -> Tone {
+        let Some(index) = line.holder.entity else { return if line.left_out > 0 { Tone::Plain } else { Tone::Unknown } };
+        let counts = self.screening.settings().method != Method::Multiplicative && self.screening.blocked(index).is_some();
+        if self.screening.itself(index).is_some() || counts {
+            Tone::Restricted
+        } else if self.screening.ends_unknown(index) {
+            Tone::Unknown
+        } else {
+            Tone::Plain
+        }
     }
 
     fn label(&self, line: &Line) -> String {
@@ -397,6 +599,28 @@ impl<'a> View<'a> {
         }
         label
     }
+}
+
+/// A row of the tree as it is drawn.
+pub(super) struct TreeRow {
+    /// The row that it hangs on
+    pub(super) parent: Option<usize>,
+    /// What stands before its first line in text, and before further ones
+    first: String,
+    further: String,
+    pub(super) label: String,
+    pub(super) tone: Tone,
+}
+
+/// How a row counts.
+#[derive(Clone, Copy)]
+pub(super) enum Tone {
+    /// As restricted
+    Restricted,
+    /// As not known
+    Unknown,
+    /// As neither
+    Plain,
 }
 
 /// A line of the drawing.

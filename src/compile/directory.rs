@@ -154,11 +154,16 @@ pub fn owners(documents: &Documents, now: UnixSeconds) -> (Option<Owners>, Remar
     (read.owners().filter(|_| remarks.count() == 0), remarks)
 }
 
-/// The entity that a customer is, as far as the customers can be read.
+/// Whether [`customers`] or [`owners`] want that file's bytes: all but networks, which are the largest and say nothing here.
 #[must_use]
-pub fn entity_of(documents: &Documents, customer: &str) -> Option<Text> {
-    let (_, customers) = read_customers(documents, &mut Remarks::default());
-    customers.into_iter().find(|found| found.id.as_str() == customer)?.entity
+pub fn says_of_customers(name: &str) -> bool {
+    is_document(name) && !name.starts_with(NETWORKS)
+}
+
+/// The customers, as far as they can be read; a register that has only companies yet has none.
+#[must_use]
+pub fn customers(documents: &Documents) -> Vec<Customer> {
+    read_customers(documents, &mut Remarks::default()).1
 }
 
 impl Directory {
