@@ -29,13 +29,27 @@ const SAFE_RETRIES: &[&str] = &["connect-failure", "refused-stream"];
 const SIGNED_HEADERS: &[&str] =
     &[":method", ":authority", ":path", "host", "compliance-tag", "compliance-chain", "compliance-trail", "signature", "signature-input"];
 
-/// The configurations of all Waybill filters in a document, as text.
-pub(super) fn configurations(document: &Json) -> Vec<String> {
+/// The configurations of all Waybill filters in a document, as text; or why one can't be told, as [`check`] says it.
+pub(super) fn configurations(document: &Json) -> Vec<Result<String, Problem>> {
     let mut found = Vec::new();
-    walk(&as_envoy_reads(document), &Path::Root, &mut |json, _| {
-        found.extend(waybill(json).and_then(configuration_text).map(str::to_owned))
+    walk(&as_envoy_reads(document), &Path::Root, &mut |json, at| {
+        if let Some(wasm) = waybill(json) {
+            found.push(configuration_text(wasm).map(str::to_owned).ok_or_else(|| no_text(at)));
+        }
     });
     found
+}
+
+fn no_text(wasm_at: &Path<'_>) -> Problem {
+    Problem {
+        path: configuration_at(wasm_at),
+        message: "the filter's configuration isn't a google.protobuf.StringValue".into(),
+        help: Some(r#"give it as `"@type": type.googleapis.com/google.protobuf.StringValue` with the JSON in `value`"#.into()),
+    }
+}
+
+fn configuration_at(wasm_at: &Path<'_>) -> String {
+    Path::Member(&Path::Member(wasm_at, "config"), "configuration").to_string()
 }
 
 /// Checks an Envoy file: each filter's own configuration, then what stands around it.
@@ -84,13 +98,9 @@ fn check_filter(wasm: &Json, at: &Path<'_>, found: &mut Found) {
             help: Some("`failure_policy: FAIL_RELOAD` starts the filter again".into()),
         });
     }
-    let text_at = Path::Member(&config_at, "configuration").to_string();
+    let text_at = configuration_at(at);
     let Some(text) = configuration_text(wasm) else {
-        found.errors.push(Problem {
-            path: text_at,
-            message: "the filter's configuration isn't a google.protobuf.StringValue".into(),
-            help: Some(r#"give it as `"@type": type.googleapis.com/google.protobuf.StringValue` with the JSON in `value`"#.into()),
-        });
+        found.errors.push(no_text(at));
         return;
     };
     let inner = check_configuration(text);
