@@ -53,7 +53,7 @@ struct Checked {
 }
 
 impl Checked {
-    fn configuration(path: &PathBuf) -> Self {
+    fn configuration(path: &Path) -> Self {
         let found =
             read(path).map_or_else(|Failure(message)| Found { errors: vec![unread(message)], notices: Vec::new() }, |text| check(&text));
         let remarks =

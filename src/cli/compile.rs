@@ -28,6 +28,12 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { register: folder, output, sign_key, sequence } = arguments;
     let at = |path: &Path, message: String| Failure(format!("{}: {message}", path.display()));
+    // a rename would put a file in place of a device, and a pipe beside it would make it wait
+    for path in [output, &beside(output)] {
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(at(path, "not a regular file: a snapshot is a file".into()));
+        }
+    }
     let jwk = read(sign_key).map_err(|Failure(message)| at(sign_key, message))?;
     let key = SigningKey::from_jwk(jwk.trim()).map_err(|mismatch| at(sign_key, mismatch.message))?;
     let created = created()?;
@@ -61,10 +67,15 @@ fn created() -> Result<UnixSeconds, Failure> {
 
 /// Writes beside the file, then renames: whoever reads it has the old one or the new one.
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
+    let beside = beside(path);
     std::fs::write(&beside, bytes)?;
     std::fs::rename(&beside, path)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    beside.into()
 }
 
 fn summary(path: &Path, compiled: &Compiled, order: &Order<'_>) -> String {
