@@ -221,6 +221,28 @@ fn a_configuration_that_is_no_text_is_told_by_every_verb() {
     }
 }
 
+/// A filter that `waybill` stands nowhere in is known by its configuration, in whatever it is wrapped.
+#[test]
+fn a_filter_is_known_by_its_configuration() {
+    let filter = |configuration: &str| {
+        format!(
+            "resources:\n- name: other\n  typed_config:\n    \"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n    \
+             config: {{name: other, vm_config: {{code: {{local: {{filename: x.wasm}}}}}}, configuration: {configuration}}}\n"
+        )
+    };
+    for (name, configuration, expected) in [
+        ("struct", r#"{"@type": type.googleapis.com/google.protobuf.Struct, value: {version: 1, node: {id: a}, identity: {}}}"#, true),
+        ("bytes", r#"{"@type": type.googleapis.com/google.protobuf.BytesValue, value: eyJub2RlIjogMSwgImlkZW50aXR5IjogMn0=}"#, true),
+        ("other-struct", r#"{"@type": type.googleapis.com/google.protobuf.Struct, value: {rules: [1]}}"#, false),
+        ("other-bytes", r#"{"@type": type.googleapis.com/google.protobuf.BytesValue, value: eyJydWxlcyI6IDF9}"#, false),
+    ] {
+        let (code, told) = check(&filter(configuration), &format!("known-{name}.yaml"));
+        assert_eq!(code, 1, "{name}");
+        let said = if expected { "isn't a google.protobuf.StringValue" } else { "no Waybill filter is in this file" };
+        assert!(told.contains(said), "{name}: {told}");
+    }
+}
+
 #[test]
 fn other_files_get_a_clear_answer() {
     for (name, text, expected) in [

@@ -4,6 +4,9 @@
 //! The list of what is refused stands in `docs/configuration.md`. A file is searched as it is written;
 //! what Envoy fetches over xDS, or what stands in other files, isn't seen.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::found::{Found, SHARED_STATE, check_configuration};
 use crate::config::{Config, CredentialPlace, ForwardingHeader};
 use crate::outcome::ROUTE_HEADER;
@@ -486,10 +489,21 @@ fn waybill(json: &Json) -> Option<&Json> {
     let config = json.get("config")?;
     let by_name = text(config.get("name")).is_some_and(|name| name.contains("waybill")) || config.get("vm_config").is_some_and(named);
     let by_content = || {
-        let inner = configuration_text(json).and_then(|text| serde_json::from_str::<Json>(text).ok());
-        inner.is_some_and(|inner| inner.get("node").is_some() && inner.get("identity").is_some())
+        let value = config.get("configuration").and_then(|configuration| configuration.get("value"));
+        value.is_some_and(|value| match value.as_str() {
+            Some(text) => [Some(text.as_bytes().to_vec()), STANDARD.decode(text).ok()]
+                .into_iter()
+                .flatten()
+                .any(|bytes| serde_json::from_slice::<Json>(&bytes).is_ok_and(|inner| is_ours(&inner))),
+            None => is_ours(value),
+        })
     };
     (by_name || by_content()).then_some(json)
+}
+
+/// Whether it looks like this filter's configuration, whatever it is wrapped in.
+fn is_ours(configuration: &Json) -> bool {
+    configuration.get("node").is_some() && configuration.get("identity").is_some()
 }
 
 fn configuration_text(wasm: &Json) -> Option<&str> {
