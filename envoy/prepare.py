@@ -95,7 +95,7 @@ def write_register() -> None:
 
 def make_key() -> None:
     if not KEY.is_file():
-        write_private(KEY, waybill("keygen"))
+        waybill("keygen", "-o", KEY)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -19,6 +19,7 @@ mod screen;
 mod verify_tag;
 
 use std::borrow::Cow;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -72,7 +73,16 @@ struct Failure(String);
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let outcome = match Arguments::parse().verb {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // what is wrong repeats what was written
+        Err(error) if error.use_stderr() => {
+            complain(error.render().to_string().trim_end());
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
+    };
+    let outcome = match arguments.verb {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Compile(arguments) => compile::run(&arguments),
         Verb::Diff(arguments) => diff::run(&arguments),
@@ -112,18 +122,53 @@ impl Failure {
 }
 
 /// Reads a file of text.
-fn read(path: &PathBuf) -> Result<String, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| Failure(format!("can't be read: {error}")))?;
-    let text = String::from_utf8(bytes).map_err(|_| Failure("isn't UTF-8 text".into()))?;
+fn read(path: &Path) -> Result<String, Failure> {
+    let text = String::from_utf8(bytes(path)?).map_err(|_| Failure("isn't UTF-8 text".into()))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Writes beside the file, then renames: whoever reads it has the old one or the new one.
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
+    let beside = beside(path);
     std::fs::write(&beside, bytes)?;
     std::fs::rename(&beside, path)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    beside.into()
+}
+
+/// Reads a file, or a pipe that this process was given: nobody may ever write to one that lies in a directory, and a device may
+/// never end.
+fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+    let unreadable = |error: std::io::Error| Failure(format!("can't be read: {error}"));
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(Failure("this is a directory: a file is needed here".into()));
+    }
+    if !metadata.is_file() && !is_handed_over(path, &metadata) {
+        return Err(Failure("not a regular file: pipes and devices are read only as `/dev/stdin` and `<(…)`".into()));
+    }
+    std::fs::read(path).map_err(unreadable)
+}
+
+/// Whether this is a pipe or a terminal among the process's own descriptors: a shell opened it for us.
+fn is_handed_over(path: &Path, metadata: &std::fs::Metadata) -> bool {
+    let own = path == Path::new("/dev/stdin") || ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path.parent() == Some(Path::new(folder)));
+    own && (is_pipe(metadata) || std::fs::File::open(path).is_ok_and(|file| file.is_terminal()))
+}
+
+#[cfg(unix)]
+fn is_pipe(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    metadata.file_type().is_fifo()
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &std::fs::Metadata) -> bool {
+    false
 }
 
 /// Writes to stdout. A reader that went away (`| head`) is no error.
@@ -153,7 +198,6 @@ fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<Str
 /// Text for a terminal, broken at its width, with a line feed at the end: `first` stands before the first line, `further`
 /// before those that follow. Whatever isn't a terminal gets one line.
 fn wrap(text: &str, first: &str, further: &str) -> String {
-    use std::io::IsTerminal as _;
     let set = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse::<usize>().ok());
     let shown_to_a_person = std::io::stdout().is_terminal();
     let width = set.or_else(|| Some(usize::from(terminal_size::terminal_size().filter(|_| shown_to_a_person)?.0.0)));

@@ -209,6 +209,12 @@ impl Place {
         };
         Some(Self { country, subdivision })
     }
+
+    /// Whether it is only a part of a country.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        self.subdivision.is_some()
+    }
 }
 
 impl Word for Place {
@@ -337,6 +343,12 @@ impl Regions {
         } else {
             Standing::Unlisted
         }
+    }
+
+    /// The parts of a country that are restricted where the country as a whole isn't.
+    pub fn parts_apart(&self, country: CountryCode) -> impl Iterator<Item = Place> {
+        let whole = contains(&self.restricted, country);
+        self.restricted_parts.iter().copied().filter(move |part| !whole && part.country == country)
     }
 
     /// The countries that are neither supported nor restricted: they get through with a report.

@@ -193,6 +193,56 @@ fn an_injector_before_the_node_is_refused() {
     assert!(errors.contains("injected before the node"), "{errors}");
 }
 
+/// The other verbs say of a configuration that is no text what `check` says.
+#[test]
+fn a_configuration_that_is_no_text_is_told_by_every_verb() {
+    let demo = read("envoy/demo.yaml");
+    let request = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-text.json");
+    std::fs::write(&request, r#"{"method": "GET", "path": "/"}"#).unwrap();
+    for (name, from, to) in [
+        ("bytes", "google.protobuf.StringValue", "google.protobuf.BytesValue"),
+        ("struct", "google.protobuf.StringValue", "google.protobuf.Struct"),
+        ("typed-struct", "google.protobuf.StringValue", "xds.type.v3.TypedStruct"),
+        ("nothing", "configuration:", "configured:"),
+    ] {
+        assert!(demo.contains(from), "{name}");
+        let file = format!("no-text-{name}.yaml");
+        let (code, told) = check(&demo.replace(from, to), &file);
+        let told =
+            told.lines().find(|line| line.contains("isn't a google.protobuf.StringValue")).unwrap_or_else(|| panic!("{name}: {told}"));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
+        for verb in ["explain", "verify-tag"] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_waybill"));
+            let done = command.arg(verb).arg("--config").arg(&path).arg("--request").arg(&request).output().unwrap();
+            let errors = String::from_utf8(done.stderr).unwrap();
+            assert_eq!((code, done.status.code()), (1, Some(1)), "{name} {verb}");
+            assert!(errors.starts_with(told), "{name} {verb}: {errors}");
+        }
+    }
+}
+
+/// A filter that `waybill` stands nowhere in is known by its configuration, in whatever it is wrapped.
+#[test]
+fn a_filter_is_known_by_its_configuration() {
+    let filter = |configuration: &str| {
+        format!(
+            "resources:\n- name: other\n  typed_config:\n    \"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n    \
+             config: {{name: other, vm_config: {{code: {{local: {{filename: x.wasm}}}}}}, configuration: {configuration}}}\n"
+        )
+    };
+    for (name, configuration, expected) in [
+        ("struct", r#"{"@type": type.googleapis.com/google.protobuf.Struct, value: {version: 1, node: {id: a}, identity: {}}}"#, true),
+        ("bytes", r#"{"@type": type.googleapis.com/google.protobuf.BytesValue, value: eyJub2RlIjogMSwgImlkZW50aXR5IjogMn0=}"#, true),
+        ("other-struct", r#"{"@type": type.googleapis.com/google.protobuf.Struct, value: {rules: [1]}}"#, false),
+        ("other-bytes", r#"{"@type": type.googleapis.com/google.protobuf.BytesValue, value: eyJydWxlcyI6IDF9}"#, false),
+    ] {
+        let (code, told) = check(&filter(configuration), &format!("known-{name}.yaml"));
+        assert_eq!(code, 1, "{name}");
+        let said = if expected { "isn't a google.protobuf.StringValue" } else { "no Waybill filter is in this file" };
+        assert!(told.contains(said), "{name}: {told}");
+    }
+}
+
 #[test]
 fn other_files_get_a_clear_answer() {
     for (name, text, expected) in [

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use waybill::key::{SigningKey, VerifyingKey, Window};
@@ -42,6 +43,55 @@ fn a_credential_is_shown_once_with_its_digest() {
     assert!(secret.starts_with("wb_") && secret.len() == 46, "{secret}");
     assert_eq!(CredentialDigest::parse(digest).unwrap(), CredentialDigest::of(secret.as_bytes()));
     assert!(!text(&made.stderr).contains(secret));
+}
+
+/// `-o`: a new file for its owner alone, whatever the umask; what is there already stays.
+#[test]
+#[cfg(unix)]
+fn a_secret_goes_to_a_new_file_that_only_its_owner_reads() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("keygen");
+    drop(std::fs::remove_dir_all(&folder));
+    std::fs::create_dir_all(&folder).unwrap();
+    let place = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (key, node, credential) = (place("key.jwk"), place("node.jwk"), place("credential"));
+    for (arguments, path) in [
+        (&["-o", &key, "--expires", "2099-01-01T00:00:00Z"][..], &key),
+        (&["node", "--output", &node], &node),
+        (&["credential", "-o", &credential], &credential),
+    ] {
+        // even where files are for everybody
+        let mut command = Command::new("sh");
+        command.args(["-c", "umask 000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_waybill"), "keygen"]);
+        let made = command.args(arguments).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let secret = std::fs::read_to_string(path).unwrap();
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o7777, 0o600, "{path}");
+        assert_eq!(secret.lines().count(), 1);
+        let told = text(&made.stdout) + &text(&made.stderr);
+        assert!(told.contains(path) && !told.contains(secret.trim()) && !told.contains("\"d\""), "{told}");
+
+        let again = keygen(arguments, "");
+        assert_eq!((again.status.code(), again.stdout.len()), (Some(1), 0));
+        assert!(text(&again.stderr).contains(&format!("{path}: already exists, and nothing is overwritten")), "{again:?}");
+        assert_eq!(std::fs::read_to_string(path).unwrap(), secret);
+    }
+    let private = std::fs::read_to_string(&key).unwrap();
+    assert_eq!(text(&keygen(&["--public", &key], "").stdout).trim(), SigningKey::from_jwk(&private).unwrap().to_public_jwk());
+    let secret = std::fs::read_to_string(&credential).unwrap();
+    assert!(secret.starts_with("wb_") && secret.trim().len() == 46);
+
+    // nor is a link followed, whether its target is there or not
+    let target = place("target");
+    std::os::unix::fs::symlink(&target, place("link")).unwrap();
+    for there in [place("link"), place("."), "/dev/null".into()] {
+        let refused = keygen(&["-o", &there], "");
+        assert!(text(&refused.stderr).contains("already exists") && refused.status.code() == Some(1), "{there}: {refused:?}");
+    }
+    assert!(!Path::new(&target).exists());
+    assert!(text(&keygen(&["-o", &place("no/such/folder")], "").stderr).contains("no/such/folder: can't be written"));
+    assert_eq!(keygen(&["--public", &key, "-o", &place("other")], "").status.code(), Some(2));
 }
 
 #[test]

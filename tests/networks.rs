@@ -15,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use serde_json::json;
 use waybill::compile::networks::{AddressTable, MAX_COUNTRY_SOURCES, MAX_LISTS, Networks, merge};
 use waybill::compile::remarks::Remarks;
 use waybill::compile::settings::{NetworkSource, Settings};
@@ -112,6 +113,173 @@ fn codes_that_are_not_in_use_say_nothing() {
     let record = b"\xe2\x47country\x49Singapore\x4ccountry_code\x42SG";
     let table = merged(&[(COUNTRIES, &mmdb::file(4, &[[1, 17]], record))]).unwrap().table;
     assert_eq!(place(&table, 0, "128.0.0.0").as_deref(), Some("SG"));
+}
+
+/// What a file says whose one record is that: of the second half of IPv4.
+fn said(record: &serde_json::Value) -> Option<String> {
+    let file = mmdb::file(4, &[[1, 17]], &mmdb::record(record));
+    match merged(&[(COUNTRIES, &file)]) {
+        Ok(networks) => place(&networks.table, 0, "128.0.0.0"),
+        Err(refused) => {
+            assert!(refused.contains("networks/0: this MMDB file gives no country"), "{refused}");
+            assert!(refused.contains("its records need `country.iso_code` or `country_code`"), "{refused}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_country_in_any_layout() {
+    for (record, expected) in [
+        (json!({"country": "CN", "country_name": "China"}), Some("CN")),
+        (json!({"country": "cn"}), Some("CN")),
+        (json!({"country": "China"}), None),
+        (json!({"country": {"iso_code": "SG", "names": {"en": "Singapore"}}}), Some("SG")),
+        (json!({"country": {"names": {"en": "Singapore"}}}), None),
+        (json!({"country": "Singapore", "country_code": "SG"}), Some("SG")),
+        (json!({"country_code": "", "country": {"iso_code": "SG"}}), Some("SG")),
+        (json!({"registered_country": {"iso_code": "SG"}}), None),
+        (json!({"registered_country": {"iso_code": "SG"}, "country": {"geoname_id": 1}}), None),
+        (json!({"registered_country": "SG", "represented_country": {"iso_code": "SG"}}), None),
+        (json!({"country_code": 702}), None),
+        (json!({"country": ["SG"]}), None),
+        (json!({"country": true, "subdivisions": "x"}), None),
+        (json!({"geoname_id": 1}), None),
+        (json!("SG"), None),
+        (json!(["SG"]), None),
+        (json!(7), None),
+    ] {
+        assert_eq!(said(&record).as_deref(), expected, "{record}");
+    }
+}
+
+#[test]
+fn parts_by_name_or_code_in_any_layout() {
+    let nested = |subdivisions: serde_json::Value| json!({"country": {"iso_code": "UA"}, "subdivisions": subdivisions});
+    for (record, expected) in [
+        (nested(json!([{"names": {"en": "Crimea"}}])), "UA-43"),
+        (nested(json!([{"names": {"en": "Autonomous Republic of Crimea"}}])), "UA-43"),
+        (nested(json!([{"names": {"uk": "Крим"}}])), "UA-43"),
+        (nested(json!([{"names": {"en": "Donets'ka Oblast'"}}])), "UA-14"),
+        (nested(json!([{"name": "Luhansk"}])), "UA-09"),
+        (nested(json!([{"iso_code": "UA-43"}])), "UA-43"),
+        (nested(json!([{"iso_code": "ua-43"}])), "UA-43"),
+        (nested(json!([{"iso_code": 43}])), "UA-43"),
+        (nested(json!([{"iso_code": 9}])), "UA-09"),
+        (nested(json!([{"iso_code": "43", "names": {"en": "Crimea"}}])), "UA-43"),
+        // another scheme's code beside the name
+        (nested(json!([{"iso_code": "11", "names": {"en": "Crimea"}}])), "UA-43"),
+        (nested(json!([{"iso_code": "46"}, {"names": {"en": "Sevastopol City"}}])), "UA-40"),
+        (nested(json!([{"names": {"en": "Lviv Oblast"}}, {"iso_code": "14"}])), "UA-14"),
+        (nested(json!([{"names": {"en": "Lviv Oblast"}}, {"iso_code": "46"}])), "UA-46"),
+        (nested(json!(["Crimea"])), "UA-43"),
+        (nested(json!("Sevastopol")), "UA-40"),
+        (nested(json!([{"names": {"en": "Lviv Oblast"}}])), "UA"),
+        (nested(json!([{"iso_code": "RU-43"}])), "UA"),
+        (nested(json!([])), "UA"),
+        (nested(json!([[["Crimea"]], {"names": ["Crimea"]}, {"geoname_id": 43}, true])), "UA-43"),
+        (json!({"country_code": "UA", "region": "Crimea", "region_code": "43"}), "UA-43"),
+        (json!({"country_code": "UA", "region_code": "43"}), "UA-43"),
+        (json!({"country_code": "UA", "region_code": 43}), "UA-43"),
+        (json!({"country_code": "UA", "region_code": "UA-43"}), "UA-43"),
+        (json!({"country_code": "UA", "region": "UA-43"}), "UA-43"),
+        (json!({"country_code": "UA", "region": "43"}), "UA-43"),
+        (json!({"country_code": "UA", "region": "Luhansk Oblast"}), "UA-09"),
+        (json!({"country": "UA", "region": "Donetsk"}), "UA-14"),
+        (json!({"country_code": "UA", "state1": "Donetsk Oblast", "state2": "Mariupol Raion"}), "UA-14"),
+        (json!({"country_code": "UA", "subdivisions": [{"names": {"en": "Sevastopol"}}]}), "UA-40"),
+        (json!({"country_code": "UA", "subdivisions": ["Sevastopol"]}), "UA-40"),
+        (json!({"country_code": "UA", "region": "Lviv", "region_code": ""}), "UA"),
+        (json!({"country_code": "US", "region_code": "OR", "region": "Oregon"}), "US-OR"),
+        (json!({"country_code": "FR", "region": "Var"}), "FR"),
+        // a city there, and a region of another country
+        (json!({"country_code": "RU", "region": "Donetsk"}), "RU"),
+        (json!({"country_code": "RU", "region_code": "UA-43"}), "RU"),
+    ] {
+        assert_eq!(said(&record).as_deref(), Some(expected), "{record}");
+    }
+}
+
+#[test]
+fn as_numbers_in_any_layout() {
+    let asn = |record: serde_json::Value| {
+        let networks = merged(&[(ASN, &mmdb::file(4, &[[1, 17]], &mmdb::record(&record)))]);
+        networks.map(|networks| networks.table.look_up("128.0.0.0".parse().unwrap()).unwrap().asn)
+    };
+    assert_eq!(asn(json!({"autonomous_system_number": 64500})), Ok(Some(64500)));
+    assert_eq!(asn(json!({"asn": "AS64500", "as_name": "Example"})), Ok(Some(64500)));
+    assert_eq!(asn(json!({"asn": 64500})), Ok(Some(64500)));
+    for none in [json!({"autonomous_system_number": "no number"}), json!({"asn": "AS0"}), json!({"asn": {}}), json!("AS64500")] {
+        let refused = asn(none).unwrap_err();
+        assert!(refused.contains("gives no AS number\n  help: its records need `autonomous_system_number`"), "{refused}");
+    }
+}
+
+#[test]
+fn which_countries_a_source_divides() {
+    let undivided = |sources: &[(&str, &[u8])]| -> Vec<Vec<String>> {
+        let networks = merged(sources).unwrap();
+        networks.sources.iter().map(|source| source.undivided.iter().map(ToString::to_string).collect()).collect()
+    };
+    let mut tree = mmdb::Tree::default();
+    for (i, record) in
+        [json!({"country_code": "UA"}), json!({"country_code": "UA", "region": "Lviv Oblast"}), json!({"country_code": "JP"})]
+            .iter()
+            .enumerate()
+    {
+        tree.insert(V6 + ((i as u128) << 64), 64, &mmdb::record(record));
+    }
+    assert_eq!(undivided(&[(COUNTRIES, &tree.file()), (TOR, b"192.0.2.1\n")]), [vec!["JP"], vec![]]);
+    assert_eq!(undivided(&[(TEXT, b"192.0.2.0/24 UA\n198.51.100.0/24 JP\n")]), [["JP", "UA"]]);
+    assert_eq!(undivided(&[(TEXT, b"192.0.2.0/24 UA\n198.51.100.0/24 UA-46\n")]), [[""; 0]]);
+    assert_eq!(undivided(&[(TEXT, b"192.0.2.0/24,UA,,,\n198.51.100.0/24,JP,Tokyo,,\n")]), [["UA"]]);
+}
+
+#[test]
+fn feeds_are_texts_of_countries() {
+    let feed = b"# prefix,country,region,city,postal\r\n203.0.113.0/25,UA,UA-43,Kerch,\r\n203.0.113.128/25,US,US-OR,Salem,97301\r\n\
+        192.0.2.0/25,JP,,,\n192.0.2.128/25, jp , , ,\n198.51.100.0/26,,,,\n198.51.100.64/26,JP\n198.51.100.128/26,SG,\n198.51.100.192/26\n\
+        2001:db8::/33,UA,ua-14,Donetsk,\n2001:db8:8000::/33,\"UA\",\"Luhansk Oblast\",\"A, B\",\"\"\n10.0.0.0/8,US\n10.1.0.0/16,,,,\n\
+        11.0.0.0/8,RU,UA-43,Simferopol,\n12.0.0.0/8,UA,Lviv,Lviv,79000,more\n13.0.0.0/8,,UA-43,,\n14.0.0.0/8,ZZ,,,\n\
+        15.0.0.1,US,US-WA,Seattle,# a comment\n2001:db9::1,UA,43,,\n16.0.0.0/8,UA,UA-46,Lviv,\n";
+    let networks = merged(&[(TEXT, feed)]).unwrap();
+    for (address, expected) in [
+        ("203.0.113.9", Some("UA-43")),
+        ("203.0.113.200", Some("US-OR")),
+        ("192.0.2.9", Some("JP")),
+        ("192.0.2.200", Some("JP")),
+        ("198.51.100.9", None),
+        ("198.51.100.65", Some("JP")),
+        ("198.51.100.129", Some("SG")),
+        ("198.51.100.200", None),
+        ("2001:db8::1", Some("UA-14")),
+        ("2001:db8:8000::1", Some("UA-09")),
+        ("10.0.0.1", Some("US")),
+        ("10.1.0.1", None), // the smaller one counts
+        ("10.2.0.1", Some("US")),
+        ("11.0.0.1", Some("RU")),
+        ("12.0.0.1", Some("UA")),
+        ("13.0.0.1", None),
+        ("14.0.0.1", None),
+        ("15.0.0.1", Some("US-WA")),
+        ("2001:db9::1", Some("UA-43")),
+        ("16.0.0.1", Some("UA-46")),
+    ] {
+        assert_eq!(place(&networks.table, 0, address).as_deref(), expected, "{address}");
+    }
+    assert_eq!(networks.sources[0].networks, 14);
+    let wrong =
+        refused(&[(TEXT, b"10.0.0.1/8,US,,,\n10.0.0.0/8,UK,,,\n11.0.0.0/8,US,,,\n11.0.0.0/8,,,,\nprefix,country,region,city,postal\n")]);
+    for expected in [
+        "0.txt:1: `10.0.0.1/8` is no network",
+        "0.txt:2: unknown country code `UK`",
+        "0.txt:4: on line 3 this network is in US",
+        "0.txt:5: `prefix`",
+    ] {
+        assert!(wrong.contains(expected), "{expected} in {wrong}");
+    }
+    assert!(refused(&[(TEXT, b"10.0.0.0/8,,,,\n11.0.0.0/8\n")]).contains("0.txt: no line of this text gives a country"));
+    assert!(refused(&[(TEXT, b"10.0.0.0/8 SG # a, b, c\n11.0.0.0/8\n")]).contains("0.txt:2: `11.0.0.0/8` isn't a network and a country"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ address (mapped, SIIT, NAT64, 6to4, Teredo) aren't asked for: Waybill judges the
 """
 
 import bisect
+import csv
 import ipaddress
 import json
 import os
@@ -54,21 +55,52 @@ def run(*arguments, text=""):
     return done.stdout
 
 
+# How the names of the parts of Ukraine begin that are restricted
+RESTRICTED = {"UA-43": ("crimea", "krym"), "UA-40": ("sevastopol",), "UA-14": ("donetsk",), "UA-09": ("luhansk",)}
+
+
 def place(record):
-    """The country that a record gives, with its part."""
+    """The country that a record gives, with its part: of several a restricted one, else the first that has a code."""
     if not isinstance(record, dict):
         return None
-    country, part = record.get("country_code"), None
+    nested = record.get("country")
+    candidates = (record.get("country_code"), nested.get("iso_code") if isinstance(nested, dict) else nested)
+    country = next((code for code in candidates if isinstance(code, str) and code in CODES), None)
     if country is None:
-        country = record.get("country", {}).get("iso_code")
-        part = (record.get("subdivisions") or [{}])[0].get("iso_code")
-    if country not in CODES:
         return None
-    return f"{country}-{part}" if part and len(part) <= 3 else country
+    parts = list(filter(None, (part(country, *said) for said in said_of_parts(record))))
+    return next((code for code in parts if code in RESTRICTED), parts[0] if parts else country)
+
+
+def said_of_parts(record):
+    """Texts that tell a part, each with whether it is there as a code."""
+    for entry in record.get("subdivisions") or []:
+        if isinstance(entry, str):
+            yield entry, False
+        elif isinstance(entry, dict):
+            yield entry.get("iso_code", ""), True
+            yield from ((name, False) for name in entry.get("names", {}).values())
+    yield record.get("region_code", ""), True
+    yield from ((record.get(name, ""), False) for name in ("region", "state1", "state2"))
+
+
+def part(country, text, is_code):
+    if not isinstance(text, str):
+        return None
+    words = text.lower().replace("'", "").split()
+    for code, names in RESTRICTED.items():
+        if country == "UA" and any(word.startswith(names) for word in words):
+            return code
+    code = text if text.startswith(f"{country}-") else f"{country}-{text}"
+    short = code[3:].isalnum() and code[3:].isascii() and len(code) <= 6
+    return code if short and (is_code or code == text or code in RESTRICTED) else None
 
 
 def asn(record):
-    return (record.get("autonomous_system_number") or None) if isinstance(record, dict) else None
+    if not isinstance(record, dict):
+        return None
+    said = record.get("autonomous_system_number") or record.get("asn")
+    return int(said.removeprefix("AS")) if isinstance(said, str) else said or None
 
 
 def embeds(address):
@@ -97,6 +129,26 @@ def test_official_databases(path, says, value, tmp_path):
         return
     if expected is not None:
         assert [(row["places"].get("it") if value is place else row["asn"]) for row in found] == list(expected.values())
+
+
+def test_a_feed(tmp_path):
+    """RFC 8805: what each line says is what Python's reader of tables finds there, the smallest network first."""
+    text = (
+        "# prefix,country,region,city,postal\n203.0.113.0/25,UA,UA-43,Kerch,\n203.0.113.128/25,US,US-OR,\"Salem, Oregon\",97301\n"
+        "192.0.2.0/24,JP\n198.51.100.0/24,SG,,,\n198.51.100.0/25,,,,\n2001:db8::/32,UA,Luhansk,,\n2001:db8:1::/48,RU,UA-43,,\n"
+    )
+    said = {}
+    for prefix, *fields in csv.reader(line for line in text.splitlines() if not line.startswith("#")):
+        country, region = (fields + ["", ""])[:2]
+        said[ipaddress.ip_network(prefix)] = (country and part(country, region, False)) or country or None
+    (tmp_path / "networks").mkdir()
+    (tmp_path / "networks" / "feed.csv").write_text(text)
+    addresses = [address for network in said for address in edges(network)]
+    found = lookup(tmp_path, [{"name": "it", "file": "networks/feed.csv", "date": "2026-01-01T00:00:00Z"}], addresses)
+    for address, row in zip(addresses, found, strict=True):
+        around = [network for network in said if address in network]
+        expected = said[max(around, key=lambda network: network.prefixlen)] if around else None
+        assert row["places"].get("it") == expected, address
 
 
 def networks(reader):

@@ -53,7 +53,7 @@ struct Checked {
 }
 
 impl Checked {
-    fn configuration(path: &PathBuf) -> Self {
+    fn configuration(path: &Path) -> Self {
         let found =
             read(path).map_or_else(|Failure(message)| Found { errors: vec![unread(message)], notices: Vec::new() }, |text| check(&text));
         let remarks =
@@ -129,8 +129,8 @@ pub(super) fn configuration(text: &str, number: Option<usize>) -> Result<String,
     let count = all.len();
     match (count, number) {
         (0, _) => Err(Failure("no Waybill filter is in this file".into())),
-        (1, None) => Ok(all.swap_remove(0)),
-        (_, Some(number)) if (1..=count).contains(&number) => Ok(all.swap_remove(number.saturating_sub(1))),
+        (1, None) => all.swap_remove(0).map_err(Failure::new),
+        (_, Some(number)) if (1..=count).contains(&number) => all.swap_remove(number.saturating_sub(1)).map_err(Failure::new),
         _ => Err(Failure(format!("{count} Waybill filters are in this file; choose one with --filter 1 to --filter {count}"))),
     }
 }

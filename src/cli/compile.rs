@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Failure, diff, inspect, print, read, register, replace};
+use super::{Failure, beside, diff, inspect, print, read, register, replace};
 use crate::compile::difference::{Change, changes, of_snapshot};
 use crate::compile::remarks::grouped;
 use crate::compile::{Compiled, Order, compile, directory};
@@ -30,6 +30,12 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { register: folder, output, sign_key, sequence } = arguments;
     let at = |path: &Path, message: String| Failure(format!("{}: {message}", path.display()));
+    // a rename would put a file in place of a device, and a pipe beside it would make it wait
+    for path in [output, &beside(output)] {
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(at(path, "not a regular file: a snapshot is a file".into()));
+        }
+    }
     let jwk = read(sign_key).map_err(|Failure(message)| at(sign_key, message))?;
     let key = SigningKey::from_jwk(jwk.trim()).map_err(|mismatch| at(sign_key, mismatch.message))?;
     let created = created()?;

@@ -100,7 +100,7 @@ const OPENAI: &str = "openai";
 /// As much as is read from stdin: pages of a thousand profiles have some 2 MB.
 const MOST: u64 = 64 << 20;
 
-fn text(path: &PathBuf) -> Result<String, Failure> {
+fn text(path: &Path) -> Result<String, Failure> {
     if path.as_os_str() != "-" {
         return read(path).map_err(|Failure(message)| Failure(format!("{}: {message}", path.display())));
     }
@@ -282,11 +282,8 @@ fn compare<'a, 's>(register: &'a Directory, said: &'s [Said], now: UnixSeconds) 
 
 /// The register's enforcement.json with the changes in it.
 fn document(path: &Path, changes: &[Change<'_>]) -> Result<String, Failure> {
-    let before = if path.exists() {
-        read(&path.to_owned()).map_err(|Failure(message)| Failure(format!("{}: {message}", path.display())))?
-    } else {
-        "{}".into()
-    };
+    let before =
+        if path.exists() { read(path).map_err(|Failure(message)| Failure(format!("{}: {message}", path.display())))? } else { "{}".into() };
     let before: Value = serde_json::from_str(&before).map_err(Failure::new)?;
     let mut entries: Vec<Value> = before.get("enforcement").and_then(Value::as_array).cloned().unwrap_or_default();
     for Change { customer, provider, after, .. } in changes {

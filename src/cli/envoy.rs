@@ -4,6 +4,9 @@
 //! The list of what is refused stands in `docs/configuration.md`. A file is searched as it is written;
 //! what Envoy fetches over xDS, or what stands in other files, isn't seen.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::found::{Found, SHARED_STATE, check_configuration};
 use crate::config::{Config, CredentialPlace, ForwardingHeader};
 use crate::outcome::ROUTE_HEADER;
@@ -29,13 +32,27 @@ const SAFE_RETRIES: &[&str] = &["connect-failure", "refused-stream"];
 const SIGNED_HEADERS: &[&str] =
     &[":method", ":authority", ":path", "host", "compliance-tag", "compliance-chain", "compliance-trail", "signature", "signature-input"];
 
-/// The configurations of all Waybill filters in a document, as text.
-pub(super) fn configurations(document: &Json) -> Vec<String> {
+/// The configurations of all Waybill filters in a document, as text; or why one can't be told, as [`check`] says it.
+pub(super) fn configurations(document: &Json) -> Vec<Result<String, Problem>> {
     let mut found = Vec::new();
-    walk(&as_envoy_reads(document), &Path::Root, &mut |json, _| {
-        found.extend(waybill(json).and_then(configuration_text).map(str::to_owned))
+    walk(&as_envoy_reads(document), &Path::Root, &mut |json, at| {
+        if let Some(wasm) = waybill(json) {
+            found.push(configuration_text(wasm).map(str::to_owned).ok_or_else(|| no_text(at)));
+        }
     });
     found
+}
+
+fn no_text(wasm_at: &Path<'_>) -> Problem {
+    Problem {
+        path: configuration_at(wasm_at),
+        message: "the filter's configuration isn't a google.protobuf.StringValue".into(),
+        help: Some(r#"give it as `"@type": type.googleapis.com/google.protobuf.StringValue` with the JSON in `value`"#.into()),
+    }
+}
+
+fn configuration_at(wasm_at: &Path<'_>) -> String {
+    Path::Member(&Path::Member(wasm_at, "config"), "configuration").to_string()
 }
 
 /// Checks an Envoy file: each filter's own configuration, then what stands around it.
@@ -84,13 +101,9 @@ fn check_filter(wasm: &Json, at: &Path<'_>, found: &mut Found) {
             help: Some("`failure_policy: FAIL_RELOAD` starts the filter again".into()),
         });
     }
-    let text_at = Path::Member(&config_at, "configuration").to_string();
+    let text_at = configuration_at(at);
     let Some(text) = configuration_text(wasm) else {
-        found.errors.push(Problem {
-            path: text_at,
-            message: "the filter's configuration isn't a google.protobuf.StringValue".into(),
-            help: Some(r#"give it as `"@type": type.googleapis.com/google.protobuf.StringValue` with the JSON in `value`"#.into()),
-        });
+        found.errors.push(no_text(at));
         return;
     };
     let inner = check_configuration(text);
@@ -476,10 +489,21 @@ fn waybill(json: &Json) -> Option<&Json> {
     let config = json.get("config")?;
     let by_name = text(config.get("name")).is_some_and(|name| name.contains("waybill")) || config.get("vm_config").is_some_and(named);
     let by_content = || {
-        let inner = configuration_text(json).and_then(|text| serde_json::from_str::<Json>(text).ok());
-        inner.is_some_and(|inner| inner.get("node").is_some() && inner.get("identity").is_some())
+        let value = config.get("configuration").and_then(|configuration| configuration.get("value"));
+        value.is_some_and(|value| match value.as_str() {
+            Some(text) => [Some(text.as_bytes().to_vec()), STANDARD.decode(text).ok()]
+                .into_iter()
+                .flatten()
+                .any(|bytes| serde_json::from_slice::<Json>(&bytes).is_ok_and(|inner| is_ours(&inner))),
+            None => is_ours(value),
+        })
     };
     (by_name || by_content()).then_some(json)
+}
+
+/// Whether it looks like this filter's configuration, whatever it is wrapped in.
+fn is_ours(configuration: &Json) -> bool {
+    configuration.get("node").is_some() && configuration.get("identity").is_some()
 }
 
 fn configuration_text(wasm: &Json) -> Option<&str> {

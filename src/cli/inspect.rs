@@ -95,7 +95,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Reads and verifies a snapshot.
 pub(super) fn open(path: &Path, trusts: impl Fn(&VerifyingKey) -> bool) -> Result<Snapshot, Failure> {
     let at = |message: String| Failure(format!("{}: {message}", path.display()));
-    let bytes = std::fs::read(path).map_err(|error| at(format!("can't be read: {error}")))?;
+    let bytes = super::bytes(path).map_err(|Failure(message)| at(message))?;
     Snapshot::read(bytes, trusts).map_err(|refused| at(refused.to_string()))
 }
 
@@ -116,7 +116,7 @@ fn stream(snapshot: &Snapshot) -> Result<(), Failure> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for line in std::io::stdin().lock().lines() {
         let answer = address(snapshot, &line.map_err(Failure::new)?)?;
-        if writeln!(out, "{answer}").is_err() {
+        if writeln!(out, "{}", super::shown(&answer.to_string())).is_err() {
             break;
         }
     }

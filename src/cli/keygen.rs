@@ -1,7 +1,8 @@
-//! `waybill keygen`: keys for nodes and snapshots, and credentials for customers. What is secret goes to
-//! stdout and nowhere else; what a person should know about it goes to stderr.
+//! `waybill keygen`: keys for nodes and snapshots, and credentials for customers. What is secret goes to a new file
+//! that only its owner can read, or to stdout, and nowhere else; what a person should know about it goes to stderr.
 
-use std::io::Read as _;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -29,11 +30,20 @@ enum What {
     /// An Ed25519 key, for a node or for signing snapshots: what `waybill keygen` alone makes
     Node(KeyArguments),
     /// A credential for a customer, and its digest for the register
-    Credential,
+    Credential(Output),
+}
+
+#[derive(Debug, clap::Args)]
+struct Output {
+    /// Write what is secret to this new file, for its owner's eyes only, in place of stdout; never overwrites
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
 struct KeyArguments {
+    #[command(flatten)]
+    to: Output,
     /// From when on the key counts, in UTC: 2027-01-31T00:00:00Z
     #[arg(long, value_name = "TIME", value_parser = second)]
     not_before: Option<u64>,
@@ -41,10 +51,10 @@ struct KeyArguments {
     #[arg(long, value_name = "TIME", value_parser = second)]
     expires: Option<u64>,
     /// Print the public JWK of the private one in FILE (`-`: stdin), for nodes.json
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["not_before", "expires", "trusted_key"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["not_before", "expires", "output", "trusted_key"])]
     public: Option<PathBuf>,
     /// Print the public key of the private JWK in FILE (`-`: stdin) in base64, for `snapshot.trusted_keys`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["not_before", "expires"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["not_before", "expires", "output"])]
     trusted_key: Option<PathBuf>,
 }
 
@@ -52,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.what {
         None => key(&arguments.key),
         Some(What::Node(key_arguments)) => key(key_arguments),
-        Some(What::Credential) => credential(),
+        Some(What::Credential(to)) => credential(to),
     }
 }
 
@@ -70,19 +80,58 @@ fn key(arguments: &KeyArguments) -> Result<(), Failure> {
         return Err(Failure("the key would expire before it begins to count".into()));
     }
     let key = SigningKey::new(&random()?, window);
-    print(&format!("{}\n", key.to_private_jwk()));
-    complain("the line on stdout is the private key: keep it where only the node, or whoever compiles, can read it");
+    let secret = format!("{}\n", key.to_private_jwk());
+    let place = match &arguments.to.output {
+        Some(path) => {
+            write(path, &secret)?;
+            path.display().to_string()
+        }
+        None => {
+            print(&secret);
+            "the line on stdout".to_owned()
+        }
+    };
+    complain(&format!("{place} is the private key: keep it where only the node, or whoever compiles, can read it"));
     complain(&format!("public, for nodes.json: {}", key.to_public_jwk()));
     complain(&format!("public, for `snapshot.trusted_keys`: {}", key.verifying_key().to_base64()));
     Ok(())
 }
 
-fn credential() -> Result<(), Failure> {
+fn credential(to: &Output) -> Result<(), Failure> {
     let secret = format!("{CREDENTIAL_PREFIX}{}", URL_SAFE_NO_PAD.encode(random()?));
-    print(&format!("{secret}\n{}\n", CredentialDigest::of(secret.as_bytes())));
+    let digest = CredentialDigest::of(secret.as_bytes());
+    if let Some(path) = &to.output {
+        write(path, &format!("{secret}\n"))?;
+        print(&format!("{digest}\n"));
+        complain(&format!("{} is the customer's credential: hand it over, and remove the file", path.display()));
+        complain("the line on stdout is its digest: that, and only that, goes into the register");
+        return Ok(());
+    }
+    print(&format!("{secret}\n{digest}\n"));
     complain("the first line on stdout is the customer's credential: hand it over now, it won't be shown again");
     complain("the second is its digest: that, and only that, goes into the register");
     Ok(())
+}
+
+/// Writes a secret to a file that isn't there yet. Nobody else can read it at any time, whatever the umask is.
+fn write(path: &Path, secret: &str) -> Result<(), Failure> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Failure(format!(
+            "{}: already exists, and nothing is overwritten\n  help: name another file, or move this one away first",
+            path.display()
+        )),
+        _ => Failure(format!("{}: can't be written: {error}", path.display())),
+    })?;
+    let written = file.write_all(secret.as_bytes()).and_then(|()| file.sync_all());
+    written.map_err(|error| {
+        // half a key is none
+        let left = if std::fs::remove_file(path).is_err() { "; remove what is there of it" } else { "" };
+        Failure(format!("{}: can't be written: {error}{left}", path.display()))
+    })
 }
 
 fn random() -> Result<[u8; KEY_LENGTH], Failure> {
@@ -98,7 +147,7 @@ fn read(path: &Path) -> Result<SigningKey, Failure> {
         std::io::stdin().read_to_string(&mut text).map_err(|error| Failure(format!("stdin: can't be read: {error}")))?;
         text
     } else {
-        super::read(&path.to_owned()).map_err(|Failure(error)| Failure(format!("{}: {error}", path.display())))?
+        super::read(path).map_err(|Failure(error)| Failure(format!("{}: {error}", path.display())))?
     };
     SigningKey::from_jwk(&text).map_err(|Mismatch { message, help }| {
         let help = help.map_or_else(String::new, |help| format!("\n  help: {help}"));

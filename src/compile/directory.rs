@@ -118,6 +118,9 @@ pub fn read(files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
 
     let read = read_owners(&documents, now, &mut remarks);
     let networks = read_networks(&read.settings, networks, &mut remarks);
+    if let (Some(networks), Some(regions)) = (&networks, &read.regions) {
+        networks::notice_undivided(&networks.sources, regions, &mut remarks);
+    }
     let nodes = document(&documents, NODES, &mut remarks).map_or_else(|| Each::none(true), |file: NodesFile| file.nodes);
 
     let (origin, mut customers) = read_customers(&documents, &mut remarks);

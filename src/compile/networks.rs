@@ -1,8 +1,8 @@
 //! Network sources: many files that say something of addresses, made one table.
 //!
-//! A source is an MMDB file that gives countries or AS numbers, a text of networks with their countries, or a
-//! list of networks. Each becomes spans of
-//! addresses with one `Fact`; a sweep over all their ends, in order, gives the runs of [`AddressTable`].
+//! A source is an MMDB file that gives countries or AS numbers, a text of networks with their countries (by hand, or a
+//! feed after RFC 8805), or a list of networks. Each becomes spans of addresses with one `Fact`; a sweep over all their
+//! ends, in order, gives the runs of [`AddressTable`].
 //! The sources are kept apart in [`Facts`], so that a finding can say which one said what.
 //!
 //! An IPv6 address that embeds an IPv4 address (mapped, SIIT, NAT64, 6to4, Teredo) is judged by that one: see
@@ -11,16 +11,19 @@
 //!
 //! Limits: [`MAX_COUNTRY_SOURCES`] and [`MAX_LISTS`]. A file is read whole; the Internet takes some 300 MB.
 
+mod parts;
+mod records;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv6Subnets;
-use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader, WithinOptions};
+use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 
 use super::remarks::{Remark, Remarks, without_mark};
 use super::settings::{Gives, NetworkSource};
 use crate::names::{Network, Text, embedded_v4};
-use crate::region::Place;
+use crate::region::{CountryCode, Place, Regions};
 use crate::shape::{Mismatch, Path, Problem, Problems, Word as _, nearest};
 use crate::snapshot::Facts;
 
@@ -65,6 +68,8 @@ pub struct SourceSummary {
     pub networks: usize,
     /// AS numbers on a list that no source knows networks of: a typing error, or gone from the Internet
     pub unannounced: Vec<u32>,
+    /// Countries of which it names no part anywhere
+    pub undivided: BTreeSet<CountryCode>,
 }
 
 /// What a source is, and which of its kind, counted from 0.
@@ -91,6 +96,16 @@ struct Span {
     last: u128,
     fact: Fact,
 }
+
+/// What one entry of a source of countries says, and whether it names a part of the country, known or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Said {
+    place: Place,
+    divides: bool,
+}
+
+/// The countries that a source names, each with whether it names a part of it anywhere.
+type Divided = BTreeMap<CountryCode, bool>;
 
 /// Spans of both families; those of one source never overlap.
 #[derive(Debug, Default)]
@@ -133,21 +148,47 @@ pub fn merge(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>, remar
     let mut lists = Vec::new();
     for (source, kind) in sources.iter().zip(&kinds) {
         let file = source.file.as_str();
-        let mut summary = SourceSummary { file: source.file.clone(), networks: 0, unannounced: Vec::new() };
+        let mut summary = SourceSummary { file: source.file.clone(), networks: 0, unannounced: Vec::new(), undivided: BTreeSet::new() };
+        let mut divided = Divided::new();
         if let Some(bytes) = files.get(file) {
             match kind {
                 Kind::List(_) => lists.push((summaries.len(), read_list(bytes, file, remarks))),
-                Kind::Countries(number) if is_text(file) => summary.networks = read_countries(bytes, file, *number, &mut spans, remarks),
-                Kind::Countries(_) | Kind::AsNumbers(_) => match read_mmdb(bytes, *kind, &mut spans) {
+                Kind::Countries(number) if is_text(file) => {
+                    summary.networks = read_countries(bytes, file, *number, &mut spans, &mut divided, remarks);
+                }
+                Kind::Countries(_) | Kind::AsNumbers(_) => match read_mmdb(bytes, *kind, &mut spans, &mut divided) {
                     Ok(networks) => summary.networks = networks,
                     Err(mismatch) => note(remarks, file, None, mismatch),
                 },
             }
         }
+        summary.undivided = divided.into_iter().filter(|(_, divides)| !divides).map(|(country, _)| country).collect();
         summaries.push(summary);
     }
     resolve_lists(lists, sources, &kinds, &mut summaries, &mut spans, remarks);
     (remarks.count() == before).then(|| Networks { table: table(&spans, &kinds), sources: summaries })
+}
+
+/// Notes the sources that name a country without its parts, where some of them are restricted.
+pub(super) fn notice_undivided(sources: &[SourceSummary], regions: &Regions, remarks: &mut Remarks) {
+    for source in sources {
+        let parts: Vec<Place> = source.undivided.iter().flat_map(|country| regions.parts_apart(*country)).collect();
+        let countries: BTreeSet<String> = parts.iter().map(|part| part.country.to_string()).collect();
+        if countries.is_empty() {
+            continue;
+        }
+        let countries = countries.into_iter().collect::<Vec<_>>().join(" ");
+        let parts = parts.iter().map(Place::to_string).collect::<Vec<_>>().join(" ");
+        let message = format!("this source knows no parts of {countries}, so restricted ones can't be told by it: {parts}");
+        let help = "add a source that gives `subdivisions`, or name the whole country in `regions.restricted`";
+        remarks.notice(source.file.as_str(), "", message, help);
+    }
+}
+
+impl Said {
+    fn note(self, divided: &mut Divided) {
+        *divided.entry(self.place.country).or_default() |= self.divides;
+    }
 }
 
 // === impl AddressTable ===
@@ -226,7 +267,7 @@ fn note(remarks: &mut Remarks, file: &str, line: Option<usize>, Mismatch { messa
 // === MMDB files ===
 
 /// Adds what the file says to `spans`. Gives the number of networks that it says something of.
-fn read_mmdb(bytes: &[u8], kind: Kind, spans: &mut Spans) -> Result<usize, Mismatch> {
+fn read_mmdb(bytes: &[u8], kind: Kind, spans: &mut Spans, divided: &mut Divided) -> Result<usize, Mismatch> {
     let unreadable = |error: MaxMindDbError| {
         Mismatch::new(
             format!("this can't be read as an MMDB file: {error}"),
@@ -252,7 +293,14 @@ fn read_mmdb(bytes: &[u8], kind: Kind, spans: &mut Spans) -> Result<usize, Misma
             let fact = match said.get(&offset) {
                 Some(fact) => *fact,
                 None => {
-                    let fact = fact(&leaf, kind).map_err(unreadable)?;
+                    let fact = match kind {
+                        Kind::AsNumbers(source) => records::asn(&leaf).map_err(unreadable)?.map(|asn| Fact::Asn(source, asn)),
+                        Kind::Countries(source) | Kind::List(source) => {
+                            let place = records::place(&leaf).map_err(unreadable)?;
+                            place.iter().for_each(|said| said.note(divided));
+                            place.map(|said| Fact::Place(source, said.place))
+                        }
+                    };
                     said.insert(offset, fact);
                     fact
                 }
@@ -275,11 +323,12 @@ fn read_mmdb(bytes: &[u8], kind: Kind, spans: &mut Spans) -> Result<usize, Misma
     }
     match (networks, kind) {
         (0, Kind::AsNumbers(_)) => {
-            Err(Mismatch::new("this MMDB file gives no AS number", "its records need `autonomous_system_number`; see `gives`"))
+            Err(Mismatch::new("this MMDB file gives no AS number", "its records need `autonomous_system_number` or `asn`; see `gives`"))
         }
-        (0, Kind::Countries(_) | Kind::List(_)) => {
-            Err(Mismatch::new("this MMDB file gives no country", "its records need `country.iso_code` or `country_code`; see `gives`"))
-        }
+        (0, Kind::Countries(_) | Kind::List(_)) => Err(Mismatch::new(
+            "this MMDB file gives no country",
+            "its records need `country.iso_code` or `country_code`, or a code as `country` itself; see `gives`",
+        )),
         (networks, _) => Ok(networks),
     }
 }
@@ -298,36 +347,11 @@ fn walks(has_v6: bool) -> Vec<(String, u128, u128)> {
     walks
 }
 
-/// What a record says. Codes that aren't in use (`EU`, `AP`, `XX`) and AS 0 (RFC 7607) say nothing.
-fn fact(leaf: &LookupResult<'_, &[u8]>, kind: Kind) -> Result<Option<Fact>, MaxMindDbError> {
-    let key = PathElement::Key;
-    match kind {
-        Kind::AsNumbers(source) => {
-            let asn: Option<u32> = leaf.decode_path(&[key("autonomous_system_number")])?;
-            Ok(asn.filter(|asn| *asn != 0).map(|asn| Fact::Asn(source, asn)))
-        }
-        Kind::Countries(source) | Kind::List(source) => {
-            // The flat layout first: there, `country` may be a name. The country where the network is registered
-            // (`registered_country`) is another question, and never stands in.
-            let mut code: Option<&str> = leaf.decode_path(&[key("country_code")])?;
-            let mut part: Option<&str> = None;
-            if code.is_none() {
-                code = leaf.decode_path(&[key("country"), key("iso_code")])?;
-                part = leaf.decode_path(&[key("subdivisions"), PathElement::Index(0), key("iso_code")])?;
-            }
-            let country = code.filter(|code| code.len() == 2);
-            let whole = country.and_then(|code| Place::from_bytes(code.as_bytes()));
-            let fine = country.zip(part).and_then(|(code, part)| Place::from_bytes(format!("{code}-{part}").as_bytes()));
-            Ok(fine.or(whole).map(|place| Fact::Place(source, place)))
-        }
-    }
-}
-
 // === texts ===
 
 /// Whether a source of countries is a text rather than an MMDB file.
 fn is_text(file: &str) -> bool {
-    file.ends_with(".txt") || file.ends_with(".csv")
+    [".txt", ".csv"].iter().any(|end| file.to_ascii_lowercase().ends_with(end))
 }
 
 /// Hands `read` each entry of a text with its line; `#` begins a comment. Notes what it refuses.
@@ -380,31 +404,34 @@ fn read_list(bytes: &[u8], file: &str, remarks: &mut Remarks) -> List {
     list
 }
 
-/// Reads networks with their places, and adds them to `spans`: where networks lie in each other the smaller one counts. Gives
-/// how many there are.
-fn read_countries(bytes: &[u8], file: &str, source: usize, spans: &mut Spans, remarks: &mut Remarks) -> usize {
-    let mut networks: BTreeMap<Network, (Place, usize)> = BTreeMap::new();
+/// Reads networks with their places, and adds them to `spans`: where networks lie in each other the smaller one counts, also one
+/// that says nothing. Gives how many say something.
+fn read_countries(bytes: &[u8], file: &str, source: usize, spans: &mut Spans, divided: &mut Divided, remarks: &mut Remarks) -> usize {
+    let mut networks: BTreeMap<Network, (Option<Place>, usize)> = BTreeMap::new();
     let what = "a network and a country a line, such as `203.0.113.0/24 SG`";
+    let before = remarks.count();
+    // two commas on a line, comments aside: a feed, in which fields may be left out
+    let commas = |line: &[u8]| line.iter().take_while(|b| **b != b'#').filter(|b| **b == b',').count();
+    let is_feed = bytes.split(|b| *b == b'\n').any(|line| commas(line) > 1);
     read_lines(bytes, file, what, remarks, |line, entry| {
-        let mut words = entry.split([',', ' ', '\t']).filter(|word| !word.is_empty());
-        let (Some(network), Some(place), None) = (words.next(), words.next(), words.next()) else {
-            return Err(Mismatch::new(
-                format!("`{entry}` isn't a network and a country"),
-                "such as `203.0.113.0/24 SG` or `203.0.113.0/24,UA-43`",
-            ));
-        };
-        let (network, place) = (read_network(network), Place::parse(place));
-        let (network, place) = (network?, place?);
+        let (network, said) = read_place(entry, is_feed)?;
+        let place = said.map(|said| said.place);
         match networks.get(&network) {
             Some((other, first)) if *other != place => {
+                let other = other.map_or("no country".to_owned(), |other| other.to_string());
                 Err(Mismatch::new(format!("on line {first} this network is in {other}"), "keep one of the two"))
             }
             _ => {
+                said.iter().for_each(|said| said.note(divided));
                 networks.entry(network).or_insert((place, line));
                 Ok(())
             }
         }
     });
+    let count = networks.values().filter(|(place, _)| place.is_some()).count();
+    if count == 0 && remarks.count() == before {
+        note(remarks, file, None, Mismatch::new("no line of this text gives a country", format!("{what}; a list needs a `class`")));
+    }
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for (network, (place, _)) in &networks {
         match network.range() {
@@ -413,19 +440,57 @@ fn read_countries(bytes: &[u8], file: &str, source: usize, spans: &mut Spans, re
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
         }
     }
-    let span = |(first, last, place)| Span { first, last, fact: Fact::Place(source, place) };
-    spans.v4.extend(most_specific(v4).into_iter().map(span));
-    spans.v6.extend(most_specific(v6).into_iter().map(span));
-    networks.len()
+    let span = |(first, last, place): (u128, u128, Option<Place>)| Some(Span { first, last, fact: Fact::Place(source, place?) });
+    spans.v4.extend(most_specific(v4).into_iter().filter_map(span));
+    spans.v6.extend(most_specific(v6).into_iter().filter_map(span));
+    count
+}
+
+/// A line of a text: a network and a place, or a line of a feed (RFC 8805): a network, a country, its region, and what doesn't
+/// matter here. What a feed leaves empty says nothing.
+fn read_place(entry: &str, may_be_alone: bool) -> Result<(Network, Option<Said>), Mismatch> {
+    let by_hand = |place: Place| Said { place, divides: place.is_part() };
+    let fields: Vec<&str> = entry.split(',').map(unquoted).collect();
+    let by_commas = fields.first().is_some_and(|network| !network.contains(char::is_whitespace));
+    match fields.as_slice() {
+        // ZZ and XX are codes for what isn't known
+        [network] if by_commas && may_be_alone => Ok((read_network(network)?, None)),
+        [network, "" | "ZZ" | "XX", ..] if by_commas => Ok((read_network(network)?, None)),
+        [network, place] if by_commas => {
+            let (network, place) = (read_network(network), Place::parse(place));
+            Ok((network?, Some(by_hand(place?))))
+        }
+        [network, country, region, ..] if by_commas => {
+            let (network, country) = (read_network(network), Place::parse(&country.to_ascii_uppercase()));
+            Ok((network?, Some(records::with_region(&country?, region))))
+        }
+        _ => {
+            let mut words = entry.split([',', ' ', '\t']).filter(|word| !word.is_empty());
+            let (Some(network), Some(place), None) = (words.next(), words.next(), words.next()) else {
+                return Err(Mismatch::new(
+                    format!("`{entry}` isn't a network and a country"),
+                    "such as `203.0.113.0/24 SG` or `203.0.113.0/24,UA-43`",
+                ));
+            };
+            let (network, place) = (read_network(network), Place::parse(place));
+            Ok((network?, Some(by_hand(place?))))
+        }
+    }
+}
+
+/// A field of a line without blanks around it and without quotes. Those that are looked at have no comma in them.
+fn unquoted(field: &str) -> &str {
+    let field = field.trim();
+    field.strip_prefix('"').and_then(|field| field.strip_suffix('"')).unwrap_or(field).trim()
 }
 
 /// Networks, of which any two lie in each other or apart, as runs that don't overlap: the smaller one counts.
-fn most_specific(mut networks: Vec<(u128, u128, Place)>) -> Vec<(u128, u128, Place)> {
+fn most_specific(mut networks: Vec<(u128, u128, Option<Place>)>) -> Vec<(u128, u128, Option<Place>)> {
     networks.sort_unstable_by_key(|(first, last, _)| (*first, std::cmp::Reverse(*last)));
     let mut runs = Vec::with_capacity(networks.len());
-    let mut open: Vec<(u128, Place)> = Vec::new();
+    let mut open: Vec<(u128, Option<Place>)> = Vec::new();
     let mut next = None; // the first address of a network that is open that no run has yet
-    let mut until = |next: &mut Option<u128>, end: u128, place: Place| {
+    let mut until = |next: &mut Option<u128>, end: u128, place: Option<Place>| {
         if let Some(first) = next.filter(|first| *first <= end) {
             runs.push((first, end, place));
             *next = end.checked_add(1);

@@ -94,9 +94,29 @@ pub(crate) fn asn(asn: u32) -> Vec<u8> {
     [vec![0xe1], text("autonomous_system_number"), number(asn)].concat()
 }
 
-/// At most 28 bytes.
+/// Any record, as JSON has it; numbers are unsigned.
+pub(crate) fn record(json: &serde_json::Value) -> Vec<u8> {
+    use serde_json::Value;
+    match json {
+        Value::String(value) => text(value),
+        Value::Number(value) => number(value.as_u64().unwrap() as u32),
+        Value::Bool(value) => vec![*value as u8, 7],
+        Value::Array(values) => [vec![values.len() as u8, 4], values.iter().flat_map(record).collect()].concat(),
+        Value::Object(members) => {
+            let members = members.iter().flat_map(|(name, value)| [text(name), record(value)].concat());
+            [0xe0 | json.as_object().unwrap().len() as u8].into_iter().chain(members).collect()
+        }
+        Value::Null => Vec::new(), // the format has none
+    }
+}
+
+/// At most 284 bytes.
 fn text(text: &str) -> Vec<u8> {
-    [&[0x40 | text.len() as u8], text.as_bytes()].concat()
+    let size = match text.len() {
+        short @ 0..29 => vec![0x40 | short as u8],
+        long => vec![0x40 | 29, u8::try_from(long - 29).unwrap()],
+    };
+    [&size, text.as_bytes()].concat()
 }
 
 fn number(number: u32) -> Vec<u8> {

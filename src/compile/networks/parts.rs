@@ -1,0 +1,190 @@
+//! Parts of countries by their names: databases often name a part and leave its code out.
+//!
+//! Only parts that a region set restricts are here; a test compares. For the desk only: the filter knows codes.
+
+use crate::region::Place;
+
+/// A part, and how its name begins: in English, as it is transliterated, in Ukrainian and Russian, and in the languages that
+/// databases have names in. In lower case, without apostrophes and combining marks.
+#[rustfmt::skip]
+const PARTS: &[(&str, &[&str])] = &[
+    ("UA-43", &["crime", "crimé", "krym", "krim", "krım", "qirim", "qırım", "kirim", "kırım", "крым", "крим", "къырым", "克里米亚", "克里米亞", "クリミア"]),
+    ("UA-40", &[
+        "sevastopol", "sevastópol", "sébastopol", "sebastopol", "sewastopol", "sevastapol", "szewastopol", "севастопол", "塞瓦斯托波尔", "塞凡堡", "セヴァストポリ",
+        "セバストポリ", "セワストポリ",
+    ]),
+    ("UA-14", &["donetsk", "donetzk", "donezk", "doneck", "doněck", "donieck", "donjeck", "донецк", "донецьк", "顿涅茨克", "頓涅茨克", "ドネツク", "ドネツィク"]),
+    ("UA-09", &[
+        "luhansk", "lugansk", "luhanzk", "luganzk", "louhansk", "lougansk", "luhańsk", "lugańsk", "ługańsk", "luhánsk", "lugánsk", "луганск", "луганськ", "卢甘斯克",
+        "盧甘斯克", "ルハーンシク", "ルハンシク", "ルガンスク",
+    ]),
+];
+
+/// The part of this country that a text names, whatever stands beside the name: `Crimea`, `Autonomous Republic of Crimea`,
+/// `Donets'ka Oblast'`. No other part of the country has a word that begins so.
+pub(super) fn by_name(country: &Place, text: &str) -> Option<Place> {
+    let country = country.country.as_str();
+    let mut parts = PARTS.iter().filter(|(code, _)| code.starts_with(country)).peekable();
+    parts.peek()?;
+    // apostrophes stand for soft signs; combining marks are accents written apart from their letters
+    let is_mark = |c: char| "'’‘ʼʹ′`´ʾʿ\"".contains(c) || matches!(c, '\u{300}'..='\u{36f}');
+    let text: String = text.chars().filter(|c| !is_mark(*c)).flat_map(char::to_lowercase).filter(|c| !is_mark(*c)).collect();
+    let begins = |name: &str| text.split(|c: char| !c.is_alphanumeric()).any(|word| word.starts_with(name));
+    parts.find(|(_, names)| names.iter().any(|name| begins(name))).and_then(|(code, _)| Place::from_bytes(code.as_bytes()))
+}
+
+/// The part of this country that a code names: `43`, or the whole `UA-43`; one digit has lost its zero. Any code of up to three
+/// letters and digits is one.
+pub(super) fn by_code(country: &Place, text: &str) -> Option<Place> {
+    let text = text.trim();
+    let code = match text.split_once(['-', '_']) {
+        Some((before, code)) if before.trim().eq_ignore_ascii_case(country.country.as_str()) => code.trim(),
+        Some(_) => return None,
+        None => text,
+    };
+    let code = if code.len() == 1 && country.country.as_str() == "UA" { format!("0{code}") } else { code.to_owned() };
+    Place::from_bytes(format!("{}-{code}", country.country).as_bytes())
+}
+
+/// Whether the part is one that has names here.
+pub(super) fn is_named(place: &Place) -> bool {
+    let place = place.to_string();
+    PARTS.iter().any(|(code, _)| *code == place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(text: &str) -> Place {
+        Place::from_bytes(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn every_restricted_part_has_names() {
+        let data: serde_json::Value = serde_json::from_str(include_str!("../../../data/regions.json")).unwrap();
+        let sets = data.get("sets").unwrap().as_array().unwrap();
+        let exceptions = sets.iter().flat_map(|set| set.get("supported_except").and_then(|list| list.as_array()).into_iter().flatten());
+        let parts: Vec<&str> = exceptions
+            .flat_map(|except| except.get("subdivisions").unwrap().as_array().unwrap())
+            .map(|part| part.as_str().unwrap())
+            .collect();
+        assert!(parts.contains(&"UA-43"));
+        for part in parts {
+            assert!(is_named(&place(part)), "{part}");
+        }
+    }
+
+    #[test]
+    fn parts_by_their_names() {
+        let ukraine = place("UA");
+        for (code, names) in [
+            (
+                "UA-43",
+                &[
+                    "Crimea",
+                    " crimea ",
+                    "Autonomous Republic of Crimea",
+                    "Republic of Crimea",
+                    "Crimea, Autonomous Republic of",
+                    "Avtonomna Respublika Krym",
+                    "Respublika Krym",
+                    "AR Krym",
+                    "Krim",
+                    "Crimée",
+                    "Crime\u{301}e",
+                    "República Autónoma de Crimea",
+                    "Crimeia",
+                    "Автономна Республіка Крим",
+                    "Республика Крым",
+                    "克里米亚自治共和国",
+                    "CRIMEA (UKRAINE)",
+                ][..],
+            ),
+            (
+                "UA-40",
+                &[
+                    "Sevastopol",
+                    "Sevastopol'",
+                    "Sevastopol City",
+                    "City of Sevastopol",
+                    "Misto Sevastopol’",
+                    "Sevastopol, city with special status",
+                    "Севастополь",
+                ],
+            ),
+            (
+                "UA-14",
+                &[
+                    "Donetsk",
+                    "Donets'k",
+                    "Donetsʹk",
+                    "Donetsk Oblast",
+                    "Donets'ka Oblast'",
+                    "Donetska oblast",
+                    "Donetskaya Oblast",
+                    "Oblast Donezk",
+                    "Donetsk People's Republic",
+                    "Donetsk_Oblast",
+                    "Донецька область",
+                    "Донецкая область",
+                ],
+            ),
+            (
+                "UA-09",
+                &[
+                    "Luhansk",
+                    "Luhans'k",
+                    "Lugansk",
+                    "Luhanska oblast",
+                    "Luhans`ka Oblast",
+                    "Luganskaya Oblast",
+                    "Oblast de Louhansk",
+                    "Луганська область",
+                ],
+            ),
+        ] {
+            for name in names {
+                assert_eq!(by_name(&ukraine, name), Some(place(code)), "{name}");
+                assert_eq!(by_name(&place("RU"), name), None, "{name}");
+            }
+        }
+        for other in [
+            "Lviv Oblast",
+            "Kherson",
+            "Kyiv City",
+            "Zaporizhzhia Oblast",
+            "Odesa",
+            "",
+            "'",
+            "Oblast",
+            "Autonomous Republic of",
+            "Sumy",
+            "43",
+        ] {
+            assert_eq!(by_name(&ukraine, other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn parts_by_their_codes() {
+        let by = |text: &str| by_code(&place("UA"), text).map(|place| place.to_string());
+        for (text, expected) in [
+            ("43", "UA-43"),
+            ("UA-43", "UA-43"),
+            ("ua-43", "UA-43"),
+            (" UA-43 ", "UA-43"),
+            ("UA_43", "UA-43"),
+            ("9", "UA-09"),
+            ("UA-9", "UA-09"),
+            ("46", "UA-46"),
+        ] {
+            assert_eq!(by(text).as_deref(), Some(expected), "{text}");
+        }
+        for none in ["", "-", "UA-", "RU-43", "UA-43-1", "UA-UA-43", "Crimea", "4 3"] {
+            assert_eq!(by(none), None, "{none}");
+        }
+        assert_eq!(by_code(&place("GB"), "ENG"), Some(place("GB-ENG")));
+        assert_eq!(by_code(&place("CH"), "-"), None);
+    }
+}

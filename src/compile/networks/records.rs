@@ -1,0 +1,229 @@
+//! What a record of an MMDB file says, in whichever layout: a member that isn't of the type that we look for says nothing.
+
+use std::fmt;
+
+use maxminddb::{LookupResult, MaxMindDbError, PathElement};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::{Said, parts};
+use crate::region::Place;
+
+type Leaf<'a> = LookupResult<'a, &'a [u8]>;
+
+/// A value of a record, as far as it matters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Value<'a> {
+    Text(&'a str),
+    Number(u64),
+    List(Vec<Value<'a>>),
+    Members(Vec<(&'a str, Value<'a>)>),
+    Other,
+}
+
+/// A part as written: by what may only be its code, or by what may also be its name.
+enum Part<'a> {
+    Code(String),
+    Word(&'a str),
+}
+
+/// Where parts of a country stand in records: MaxMind's list, then the members of flat layouts.
+const PARTS: &[&str] = &["subdivisions", "region_code", "subdivision_code", "region", "region_name", "subdivision", "state1", "state2"];
+
+/// The country of a record, with its part. Codes that aren't in use (`EU`, `AP`, `XX`) say nothing.
+pub(super) fn place(leaf: &Leaf<'_>) -> Result<Option<Said>, MaxMindDbError> {
+    if !is_map(leaf)? {
+        return Ok(None);
+    }
+    // The flat layout first: there, `country` may be a name. The country where the network is registered
+    // (`registered_country`) is another question, and never stands in.
+    let country = match member(leaf, "country_code")?.and_then(|code| country(&code)) {
+        Some(country) => Some(country),
+        None => member(leaf, "country")?.and_then(|value| match value {
+            Value::Members(members) => members.iter().find(|(name, _)| *name == "iso_code").and_then(|(_, code)| country(code)),
+            other => country(&other),
+        }),
+    };
+    let Some(country) = country else { return Ok(None) };
+    let mut named = Vec::new();
+    for name in PARTS {
+        if let Some(value) = member(leaf, name)? {
+            collect(&value, name.ends_with("_code"), &mut named);
+        }
+    }
+    Ok(Some(divided(&country, &named)))
+}
+
+/// The AS number of a record. AS 0 (RFC 7607) says nothing.
+pub(super) fn asn(leaf: &Leaf<'_>) -> Result<Option<u32>, MaxMindDbError> {
+    if !is_map(leaf)? {
+        return Ok(None);
+    }
+    let number = |value: &Value<'_>| match value {
+        Value::Number(number) => u32::try_from(*number).ok(),
+        Value::Text(text) => {
+            let text = text.trim();
+            text.strip_prefix("AS").or_else(|| text.strip_prefix("as")).unwrap_or(text).parse().ok()
+        }
+        Value::List(_) | Value::Members(_) | Value::Other => None,
+    };
+    for name in ["autonomous_system_number", "asn"] {
+        if let Some(asn) = member(leaf, name)?.as_ref().and_then(number).filter(|asn| *asn != 0) {
+            return Ok(Some(asn));
+        }
+    }
+    Ok(None)
+}
+
+/// The country with the region of a text: `UA-43`, or a name of the part.
+pub(super) fn with_region(country: &Place, region: &str) -> Said {
+    let mut named = Vec::new();
+    collect(&Value::Text(region), false, &mut named);
+    divided(country, &named)
+}
+
+fn country(value: &Value<'_>) -> Option<Place> {
+    let Value::Text(text) = value else { return None };
+    Place::from_bytes(text.as_bytes())
+}
+
+/// One of several parts counts: of those that are known by name the first, else the first that has a code.
+fn divided(country: &Place, named: &[Part<'_>]) -> Said {
+    let candidates: Vec<Place> = named
+        .iter()
+        .filter_map(|part| match part {
+            Part::Code(text) => parts::by_code(country, text).or_else(|| parts::by_name(country, text)),
+            // short names would pass for codes
+            Part::Word(text) => {
+                let code = parts::by_code(country, text);
+                parts::by_name(country, text).or(code.filter(|place| parts::is_named(place) || text.contains('-')))
+            }
+        })
+        .collect();
+    let part = candidates.iter().find(|place| parts::is_named(place)).or(candidates.first());
+    let place = *part.filter(|_| !country.is_part()).unwrap_or(country);
+    Said { place, divides: place.is_part() || !named.is_empty() }
+}
+
+/// All that may be a part's code or name: texts, and in what is nested the codes and the names in all languages.
+fn collect<'a>(value: &Value<'a>, is_code: bool, named: &mut Vec<Part<'a>>) {
+    match value {
+        Value::Text(text) if text.trim().is_empty() => {}
+        Value::Text(text) if is_code => named.push(Part::Code((*text).to_owned())),
+        Value::Text(text) => named.push(Part::Word(text)),
+        Value::Number(number) => named.push(Part::Code(number.to_string())),
+        Value::List(values) => values.iter().for_each(|value| collect(value, is_code, named)),
+        Value::Members(members) => {
+            for (name, value) in members {
+                match (*name, value) {
+                    ("iso_code" | "code", value) => collect(value, true, named),
+                    ("name", value) => collect(value, false, named),
+                    ("names", Value::Members(languages)) => languages.iter().for_each(|(_, value)| collect(value, false, named)),
+                    _ => {}
+                }
+            }
+        }
+        Value::Other => {}
+    }
+}
+
+fn member<'a>(leaf: &Leaf<'a>, name: &str) -> Result<Option<Value<'a>>, MaxMindDbError> {
+    leaf.decode_path(&[PathElement::Key(name)])
+}
+
+/// Whether the record has members at all.
+fn is_map(leaf: &Leaf<'_>) -> Result<bool, MaxMindDbError> {
+    Ok(leaf.decode::<Root>()?.is_some_and(|Root(is_map)| is_map))
+}
+
+/// Reads a value. What lies deeper than this is left out.
+#[derive(Clone, Copy)]
+struct Depth(u8);
+
+/// `subdivisions`, its element, `names` and a name.
+const DEEPEST: Depth = Depth(4);
+
+/// Whether a value has members; none is read.
+struct Root(bool);
+
+impl<'de> Deserialize<'de> for Root {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Depth(0).deserialize(deserializer)?;
+        Ok(Self(matches!(value, Value::Members(_))))
+    }
+}
+
+impl<'de> Deserialize<'de> for Value<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        DEEPEST.deserialize(deserializer)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Depth {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Depth {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Value::Text(text))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Value::Number(number))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(u64::try_from(number).map_or(Value::Other, Value::Number))
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Self::Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_borrowed_bytes<E>(self, _: &'de [u8]) -> Result<Self::Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut values = Vec::new();
+        match self.0.checked_sub(1).map(Depth) {
+            Some(below) => {
+                while let Some(value) = list.next_element_seed(below)? {
+                    values.push(value);
+                }
+            }
+            None => while list.next_element::<IgnoredAny>()?.is_some() {},
+        }
+        Ok(Value::List(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        match self.0.checked_sub(1).map(Depth) {
+            Some(below) => {
+                while let Some(name) = map.next_key()? {
+                    members.push((name, map.next_value_seed(below)?));
+                }
+            }
+            None => while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {},
+        }
+        Ok(Value::Members(members))
+    }
+}
