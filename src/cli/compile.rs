@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Failure, beside, diff, inspect, print, read, register, replace};
-use crate::compile::difference::{Change, changes, of_snapshot};
+use crate::compile::difference::{Change, Side, changes};
 use crate::compile::remarks::grouped;
 use crate::compile::{Compiled, Order, compile, directory};
 use crate::key::SigningKey;
@@ -75,7 +75,7 @@ fn created() -> Result<UnixSeconds, Failure> {
 
 /// Whom the node may answer otherwise since the file that this one replaces.
 fn changed_side(before: &Snapshot, after: &Snapshot) -> String {
-    let changes = changes(&of_snapshot(before), &of_snapshot(after));
+    let changes = changes(&Side::Snapshot(before), &Side::Snapshot(after));
     let changed: Vec<&Change> = changes.iter().filter(|change| change.changes_side()).collect();
     if changed.is_empty() {
         return format!("  nobody changed side since sequence {}\n", before.sequence());

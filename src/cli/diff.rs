@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::{Failure, inspect, print, register, table, word};
-use crate::compile::difference::{Change, States, changes, of_directory, of_snapshot};
-use crate::compile::directory::{is_document, read};
+use crate::compile::difference::{Change, Side, changes};
+use crate::compile::directory::{Directory, is_document, read};
 use crate::compile::remarks::grouped;
 use crate::names::UnixSeconds;
+use crate::snapshot::Snapshot;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -30,8 +31,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { old, new, time, json, csv } = arguments;
     let time = time.unwrap_or_else(register::now);
-    let reachable = !(old.is_dir() && new.is_dir());
-    let changes = changes(&states(old, time, reachable)?, &states(new, time, reachable)?);
+    let (old, new) = (Opened::of(old, time)?, Opened::of(new, time)?);
+    let changes = changes(&old.side(), &new.side());
     print(&match (json, csv) {
         (true, _) => format!("{:#}\n", json!({"customers": changes.iter().map(Change::as_json).collect::<Vec<_>>()})),
         (_, true) => as_table(&changes)?,
@@ -40,15 +41,30 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn states(path: &Path, time: UnixSeconds, reachable: bool) -> Result<States, Failure> {
-    if !path.is_dir() {
-        // nothing is believed of it, it is only compared
-        return Ok(of_snapshot(&inspect::open(path, |_| true)?));
+/// What is compared, in memory.
+enum Opened {
+    Files(Box<Directory>),
+    Snapshot(Box<Snapshot>),
+}
+
+impl Opened {
+    fn of(path: &Path, time: UnixSeconds) -> Result<Self, Failure> {
+        if !path.is_dir() {
+            // nothing is believed of it, it is only compared
+            return inspect::open(path, |_| true).map(|snapshot| Self::Snapshot(Box::new(snapshot)));
+        }
+        let (register, remarks) = read(register::files(path, is_document)?, time);
+        register::complain_of(path, &remarks);
+        let register = register.ok_or_else(|| Failure(format!("{}: nothing is compared", path.display())))?;
+        Ok(Self::Files(Box::new(register)))
     }
-    let (register, remarks) = read(register::files(path, is_document)?, time);
-    register::complain_of(path, &remarks);
-    let register = register.ok_or_else(|| Failure(format!("{}: nothing is compared", path.display())))?;
-    Ok(of_directory(&register, reachable))
+
+    fn side(&self) -> Side<'_> {
+        match self {
+            Self::Files(register) => Side::Files(register, register.owners.screen()),
+            Self::Snapshot(snapshot) => Side::Snapshot(snapshot),
+        }
+    }
 }
 
 /// A customer a line, and its fields below it.

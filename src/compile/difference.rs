@@ -3,15 +3,17 @@
 //! A snapshot keeps half of each digest and only customers whom something leads to, so registers are brought to that form
 //! before they are compared with one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::directory::Directory;
+use super::ownership::Screening;
 use crate::finding::Action;
-use crate::names::hex;
-use crate::register::{Customer, Ownership, ScreeningStatus, Status};
+use crate::names::{Network, Text, UnixSeconds, hex};
+use crate::register::{Customer, Enforcement, EnforcementEntry, Ownership, ScreeningStatus, Status};
 use crate::snapshot::Snapshot;
 use crate::snapshot::customers::Key;
 
@@ -30,8 +32,14 @@ pub struct State {
     screened: Option<ScreeningStatus>,
 }
 
-/// Customers by their ids.
-pub type States = BTreeMap<String, State>;
+/// A register that is compared.
+#[derive(Debug)]
+pub enum Side<'a> {
+    /// One of files, with whom its companies belong to
+    Files(&'a Directory, Screening<'a>),
+    /// A snapshot
+    Snapshot(&'a Snapshot),
+}
 
 /// A customer that isn't what it was.
 #[derive(Debug, Clone)]
@@ -47,58 +55,119 @@ pub struct Change {
 /// One field of a change in words: its name, what it was and what it is.
 pub type FieldChange = (&'static str, String, String);
 
-/// The customers of a register of files, those left out whom a snapshot wouldn't hold where `reachable` asks for that.
-#[must_use]
-pub fn of_directory(register: &Directory, reachable: bool) -> States {
-    let screening = register.owners.screen();
-    let runs_node: BTreeSet<&str> = register.nodes.iter().map(|node| node.customer.as_str()).collect();
-    let customers = register.customers.iter().filter(|customer| {
-        let led_to = !(customer.credentials.is_empty() && customer.mtls.is_empty() && customer.jwt.is_empty());
-        !reachable || led_to || runs_node.contains(customer.id.as_str())
-    });
-    let state = |customer: &Customer| {
-        let entity = customer.entity.as_ref().and_then(|id| register.owners.graph.get(id.as_str()));
-        let ownership = entity.map_or(customer.ownership(), |index| screening.judge(index).status);
-        (customer.id.to_string(), State::of(customer, ownership))
-    };
-    customers.map(state).collect()
-}
-
-/// The customers of a snapshot.
-#[must_use]
-pub fn of_snapshot(snapshot: &Snapshot) -> States {
-    let mut states = States::new();
-    for customer in snapshot.customers() {
-        let found = State::of(&customer, customer.ownership());
-        match states.get_mut(customer.id.as_str()) {
-            // each record has the one credential that leads to it
-            Some(known) => known.credentials.extend(found.credentials),
-            None => {
-                states.insert(customer.id.to_string(), found);
+impl Side<'_> {
+    /// Calls `each` with every customer and who owns it; more than once, each time with other credentials, where a snapshot has
+    /// several records of one. Those whom a snapshot wouldn't hold are left out where only the `reachable` are asked for.
+    fn each(&self, reachable: bool, mut each: impl FnMut(&Customer, Ownership)) {
+        match self {
+            Side::Snapshot(snapshot) => snapshot.customers().for_each(|customer| each(&customer, customer.ownership())),
+            Side::Files(register, screening) => {
+                let runs_node: BTreeSet<&str> = register.nodes.iter().map(|node| node.customer.as_str()).collect();
+                for customer in &register.customers {
+                    let led_to = !(customer.credentials.is_empty() && customer.mtls.is_empty() && customer.jwt.is_empty());
+                    if !reachable || led_to || runs_node.contains(customer.id.as_str()) {
+                        let entity = customer.entity.as_ref().and_then(|id| register.owners.graph.get(id.as_str()));
+                        each(customer, entity.map_or(customer.ownership(), |index| screening.judge(index).status));
+                    }
+                }
             }
         }
     }
-    states
+
+    /// The customers of these ids as they stand.
+    fn states(&self, ids: &BTreeSet<String>, reachable: bool) -> BTreeMap<String, State> {
+        let mut states: BTreeMap<String, State> = BTreeMap::new();
+        self.each(reachable, |customer, ownership| {
+            if ids.contains(customer.id.as_str()) {
+                let found = State::of(customer, ownership);
+                match states.get_mut(customer.id.as_str()) {
+                    Some(known) => known.credentials.extend(found.credentials),
+                    None => drop(states.insert(customer.id.to_string(), found)),
+                }
+            }
+        });
+        states
+    }
+
+    /// A hash of each customer's state, and the sum of those of its credentials: registers have millions, and few differ.
+    fn prints(&self, reachable: bool) -> HashMap<String, (u64, u64)> {
+        let mut prints: HashMap<String, (u64, u64)> = HashMap::new();
+        self.each(reachable, |customer, ownership| {
+            let print = prints.entry(customer.id.to_string()).or_default();
+            print.0 = hash_of_state(customer, ownership);
+            for credential in &customer.credentials {
+                let parts = (Key::of_credential(&credential.digest).0, &credential.label, credential.expires, &credential.networks);
+                print.1 = print.1.wrapping_add(hash(|hasher| hash_credential(parts, hasher)));
+            }
+        });
+        prints
+    }
+}
+
+fn hash(write: impl FnOnce(&mut DefaultHasher)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    write(&mut hasher);
+    hasher.finish()
+}
+
+fn hash_credential(
+    (key, label, expires, networks): ([u8; 16], &Option<Text>, Option<UnixSeconds>, &Vec<Network>),
+    hasher: &mut DefaultHasher,
+) {
+    (key, label.as_ref().map(Text::as_str), expires.map(|time| time.0)).hash(hasher);
+    networks.iter().for_each(|network| network.parts().hash(hasher));
+}
+
+/// What [`State`] holds but for credentials.
+fn hash_of_state(customer: &Customer, ownership: Ownership) -> u64 {
+    let second = |time: UnixSeconds| time.0;
+    hash(|hasher| {
+        (customer.status, ownership).hash(hasher);
+        let screening = customer.screening.as_ref();
+        screening.map(|it| (it.status, it.at.map(second), it.until.map(second))).hash(hasher);
+        let agreement = customer.agreement.as_ref();
+        agreement.map(|it| (it.id.as_str(), it.accepted.0, it.until.map(second))).hash(hasher);
+        let mut declared = customer.declared.clone();
+        declared.sort_unstable();
+        declared.hash(hasher);
+        for (name, entry) in customer.providers.iter() {
+            let EnforcementEntry { status, reason, opened, expires } = &*entry.enforcement;
+            let says = (name.as_str(), *status, reason.as_ref().map(Text::as_str), opened.map(second), expires.map(second));
+            if *status != Enforcement::Unrestricted {
+                says.hash(hasher);
+            }
+        }
+        for entry in &customer.overrides {
+            let action = action_in_words(&entry.action);
+            (entry.finding, action, entry.author.as_str(), entry.until.0).hash(hasher);
+        }
+    })
+}
+
+fn action_in_words(action: &Action) -> String {
+    match action {
+        Action::Reroute(route) => format!("reroute to {route}"),
+        other => other.as_str().to_owned(),
+    }
 }
 
 /// Who is added, removed or changed, by id.
 #[must_use]
-pub fn changes(before: &States, after: &States) -> Vec<Change> {
-    let mut ids: Vec<&String> = before.keys().chain(after.keys()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let change = |id: &String| {
-        let (before, after) = (before.get(id), after.get(id));
-        (before != after).then(|| Change { id: id.clone(), before: before.cloned(), after: after.cloned() })
+pub fn changes(before: &Side<'_>, after: &Side<'_>) -> Vec<Change> {
+    let reachable = matches!(before, Side::Snapshot(_)) || matches!(after, Side::Snapshot(_));
+    let ids: BTreeSet<String> = {
+        let (old, new) = (before.prints(reachable), after.prints(reachable));
+        old.keys().chain(new.keys()).filter(|id| old.get(*id) != new.get(*id)).cloned().collect()
     };
-    ids.into_iter().filter_map(change).collect()
+    let (mut old, mut new) = (before.states(&ids, reachable), after.states(&ids, reachable));
+    ids.into_iter().map(|id| Change { before: old.remove(&id), after: new.remove(&id), id }).collect()
 }
 
 impl State {
     fn of(customer: &Customer, ownership: Ownership) -> Self {
         let enforcement = customer.providers.iter().filter_map(|(name, entry)| {
             let value = serde_json::to_value(&entry.enforcement).ok()?;
-            (value != "unrestricted").then(|| (name.to_string(), value))
+            (entry.enforcement.status != Enforcement::Unrestricted).then(|| (name.to_string(), value))
         });
         let credentials = customer.credentials.iter().map(|credential| {
             let half = hex(&Key::of_credential(&credential.digest).0);
@@ -106,10 +175,7 @@ impl State {
             (format!("sha256:{half}"), json!({"label": credential.label, "expires": credential.expires, "networks": networks}))
         });
         let overrides = customer.overrides.iter().map(|entry| {
-            let action = match &entry.action {
-                Action::Reroute(route) => format!("reroute to {route}"),
-                other => other.as_str().to_owned(),
-            };
+            let action = action_in_words(&entry.action);
             json!({"finding": entry.finding, "action": action, "author": entry.author, "until": entry.until})
         });
         let screening =
