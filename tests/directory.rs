@@ -188,6 +188,33 @@ fn machines_get_file_and_line() {
     assert_eq!((&error["file"], &error["line"], &error["path"]), (&"customers.jsonl".into(), &3.into(), &"$.id".into()));
 }
 
+/// Whichever file it is, and with a mark at its start or without: the encoding is named, and nothing else said of it.
+#[test]
+fn other_encodings_are_named() {
+    let documents = [
+        ("register.json", "{\"schema\": 1}"),
+        ("customers.json", "{\"customers\": []}"),
+        ("customers.jsonl", "{\"id\": \"c-1\", \"ownership\": \"clear\"}\r\n"),
+        ("customers.csv", "id,ownership\r\nc-1,clear\r\n"),
+        ("entities.json", "{\"entities\": []}"),
+        ("bods/all.json", "[]"),
+        ("nodes.json", "{\"nodes\": []}"),
+    ];
+    for (name, text) in documents {
+        for (mark, little) in [(true, true), (true, false), (false, true), (false, false)] {
+            let units = mark.then_some(0xfeff).into_iter().chain(text.encode_utf16());
+            let bytes = units.flat_map(|unit| if little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect();
+            let mut files =
+                if name.starts_with("customers") { Files::default() } else { one("customers.json", "{\"customers\": []}".into()) };
+            files.documents.insert(name.into(), bytes);
+            let (directory, remarks) = read(files, NOW);
+            let told = told(&remarks.errors);
+            assert!(directory.is_none() && remarks.errors.len() == 1, "{told}");
+            assert!(told.starts_with(&format!("{name}: this file is UTF-16")) && told.contains("save as UTF-8"), "{told}");
+        }
+    }
+}
+
 #[test]
 fn version_control_and_links_are_no_strangers() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mounted");

@@ -31,7 +31,7 @@ use super::bods::{self, Statements};
 use super::lines;
 use super::networks::{self, Networks};
 use super::ownership::{End, Graph, GraphError, Screening};
-use super::remarks::{Remark, Remarks, grouped, without_mark};
+use super::remarks::{Remark, Remarks, grouped, is_wide, without_mark};
 use super::settings::Settings;
 use super::write::digest;
 
@@ -73,6 +73,9 @@ pub struct Owners {
     /// The entities of entities.json and bods/, and their holdings
     pub graph: Graph,
 }
+
+/// As large may a file of a register be: all of them are held in memory at once.
+pub const MOST_BYTES: u64 = 512_000_000;
 
 const SETTINGS: &str = "register.json";
 const CUSTOMERS_JSON: &str = "customers.json";
@@ -203,6 +206,10 @@ fn document<T: Shape>(documents: &Documents, name: &'static str, remarks: &mut R
 }
 
 fn tree(name: &str, bytes: &[u8], remarks: &mut Remarks) -> Option<Json> {
+    if is_wide(bytes) {
+        remarks.wide(name);
+        return None;
+    }
     let bytes = without_mark(bytes);
     if bytes.trim_ascii().is_empty() {
         remarks.error(name, None, "this file is empty", Some("a JSON object belongs here; remove the file if you don't need it"));
@@ -459,6 +466,11 @@ fn read_customers(documents: &Documents, remarks: &mut Remarks) -> (Origin, Vec<
             origin.push(lines.get(number).copied().unwrap_or_default(), number);
             customers.push(customer);
         }
+        return (origin, customers);
+    }
+    if is_wide(bytes) {
+        remarks.wide(file);
+        origin.whole = false;
         return (origin, customers);
     }
     let many = bytes.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);

@@ -56,6 +56,12 @@ impl Remarks {
         self.error(file, Some(line), &format!("this is not JSON from column {} on: {message}", error.column()), Some(help));
     }
 
+    /// A file in an encoding that nothing here reads.
+    pub(super) fn wide(&mut self, file: &str) {
+        let help = "save as UTF-8: `CSV UTF-8` in a spreadsheet program, `-Encoding utf8` in PowerShell";
+        self.error(file, None, "this file is UTF-16 (or UTF-32) text", Some(help));
+    }
+
     /// How many errors there are, those included that aren't kept.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -140,6 +146,12 @@ pub fn grouped(number: impl fmt::Display) -> String {
         out.push(digit);
     }
     out
+}
+
+/// Whether it is text of two or four bytes a character: the mark says so, or a zero byte within the first two characters.
+/// No text that belongs here has one there.
+pub(super) fn is_wide(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || bytes.iter().take(4).any(|byte| *byte == 0)
 }
 
 /// Without the byte order mark that some editors put first.
