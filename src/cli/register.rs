@@ -23,7 +23,8 @@ fn walk(folder: &Path, prefix: &str, wanted: fn(&str) -> bool, files: &mut Files
         let entry = entry.map_err(|error| failed(folder, error))?;
         let (path, last) = (entry.path(), entry.file_name());
         let name = format!("{prefix}{}", last.to_string_lossy());
-        if last.to_string_lossy().starts_with('.') {
+        // so does what a spreadsheet program puts beside a file that somebody has open
+        if last.to_string_lossy().starts_with(['.', '~']) {
             continue;
         }
         // links to files are followed (a ConfigMap's files are links), links to folders at the top only: below it they may lead back up
