@@ -245,6 +245,7 @@ pub(super) fn read<T: Shape>(
                 said.add(0, json);
                 row(remarks, line, json);
             });
+            origin.whole = remarks.count() == errors;
             for (number, (_, kind, files)) in (1_usize..).zip(thing.beside) {
                 let Some((file, bytes)) = files.iter().find_map(|name| Some((*name, documents.get(*name)?))) else { continue };
                 table::read(kind, file, bytes, remarks, |remarks, line, json| {
@@ -255,15 +256,19 @@ pub(super) fn read<T: Shape>(
         }
         Form::Workbook => {
             let sides: Vec<sheet::Side> = thing.beside.iter().map(|(name, kind, _)| (*name, *kind)).collect();
-            sheet::read(file, bytes, (thing.list, thing.kind), &sides, remarks, |remarks, number, line, json| {
+            let after = sheet::read(file, bytes, (thing.list, thing.kind), &sides, remarks, |remarks, number, line, json| {
                 said.add(number, json);
                 match number.checked_sub(1).and_then(|number| sides.get(number)) {
                     None => row(remarks, line, json),
                     Some((sheet, _)) => beside(remarks, number, Beside { file, sheet: Some(sheet), line }, json),
                 }
             });
+            origin.whole = after == errors;
         }
-        Form::Json | Form::Lines if is_wide(bytes) => remarks.wide(file),
+        Form::Json | Form::Lines if is_wide(bytes) => {
+            remarks.wide(file);
+            origin.whole = false;
+        }
         Form::Json | Form::Lines => {
             for (i, line) in without_mark(bytes).split(|byte| *byte == b'\n').enumerate() {
                 let number = i.saturating_add(1);
@@ -275,9 +280,9 @@ pub(super) fn read<T: Shape>(
                     Err(error) => remarks.not_json(file, number, &error),
                 }
             }
+            origin.whole = remarks.count() == errors;
         }
     }
-    origin.whole = remarks.count() == errors;
     let digest = matches!(form, Form::Text | Form::Workbook).then(|| said.digest());
     Read { origin, entries, digest }
 }

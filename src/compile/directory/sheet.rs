@@ -31,7 +31,8 @@ pub(super) fn is_workbook(bytes: &[u8]) -> Option<&'static str> {
 }
 
 /// Calls `each` with every row of the sheet `first` (or of the first that is no other), and of those beside it: the number of the
-/// sheet, 0 for the first, the row, and its JSON object. Notes what is wrong with the workbook itself.
+/// sheet, 0 for the first, the row, and its JSON object. Notes what is wrong with the workbook itself. Gives back how many errors there
+/// were once the first was read.
 pub(super) fn read(
     file: &'static str,
     bytes: &[u8],
@@ -39,20 +40,20 @@ pub(super) fn read(
     beside: &[Side],
     remarks: &mut Remarks,
     mut each: impl FnMut(&mut Remarks, usize, usize, &Json),
-) {
+) -> usize {
     if bytes.starts_with(COMPOUND) {
         let help = "save it as `.xlsx` without a password";
         remarks.error(file, None, "this workbook is protected by a password, or of an older kind", Some(help));
-        return;
+        return remarks.count();
     }
     if !bytes.starts_with(PACKED) {
         let help = "save it as `.xlsx`; text with commas, semicolons or tabs has a name that ends in `.csv`";
         remarks.error(file, None, "this is no workbook", Some(help));
-        return;
+        return remarks.count();
     }
     if let Err(wrong) = unpacks(bytes) {
         remarks.error(file, None, &wrong.0, Some(wrong.1));
-        return;
+        return remarks.count();
     }
     let unread = |remarks: &mut Remarks, error: &XlsxError| {
         let message = format!("this workbook can't be read: {error}");
@@ -60,7 +61,10 @@ pub(super) fn read(
     };
     let mut book = match Xlsx::new(Cursor::new(bytes)) {
         Ok(book) => book,
-        Err(error) => return unread(remarks, &error),
+        Err(error) => {
+            unread(remarks, &error);
+            return remarks.count();
+        }
     };
     let sheets = book.sheets_metadata().iter().filter(|sheet| sheet.typ == SheetType::WorkSheet);
     let sheets: Vec<String> = sheets.map(|sheet| sheet.name.clone()).collect();
@@ -81,7 +85,10 @@ pub(super) fn read(
         );
     }
     let mut seen: Vec<usize> = Vec::new();
-    for (i, sheet) in sheets.iter().enumerate() {
+    let mut after_first = None;
+    // the first first: what stands beside it belongs to it
+    let order = main.into_iter().chain((0..sheets.len()).filter(|i| main != Some(*i)));
+    for (i, sheet) in order.filter_map(|i| Some((i, sheets.get(i)?))) {
         let place = beside.iter().position(|(name, _)| is(sheet, name));
         let (number, kind, label) = match place.and_then(|place| Some((place, beside.get(place)?))) {
             _ if main == Some(i) => (0, first.1, None),
@@ -116,7 +123,9 @@ pub(super) fn read(
             Ok(()) => {} // an empty sheet beside it says nothing
             Err(error) => unread(remarks, &error),
         }
+        after_first.get_or_insert(remarks.count());
     }
+    after_first.unwrap_or_else(|| remarks.count())
 }
 
 fn stranger(file: &str, sheet: &str, first: Side, beside: &[Side]) -> Remark {

@@ -395,7 +395,9 @@ fn separator(kind: &Kind, rows: &Rows<'_>) -> u8 {
             match rows.next() {
                 Some(Ok(row)) if row.cells.iter().all(|cell| cell.trim_ascii().is_empty()) => {}
                 Some(Ok(row)) => return (kind.knows(&row.cells), row.cells.len()),
-                _ => return (0, 0),
+                // a quote that is wrong is there only with what really stands between the cells
+                Some(Err(_)) => return (1, 0),
+                None => return (0, 0),
             }
         }
     };
