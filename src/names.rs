@@ -41,6 +41,10 @@ pub struct HeaderText(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Text(String);
 
+/// What people write down for each other: text of several lines, as long as a cell of a spreadsheet may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notes(String);
+
 /// An `https:` or `mailto:` address that may stand in a `Link` header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Url(String);
@@ -100,7 +104,7 @@ macro_rules! text {
         }
     )+ };
 }
-text!(NodeId, Authority, CustomerId, RouteName, HeaderName, HeaderText, Text, Url, UrlPath, VariableName);
+text!(NodeId, Authority, CustomerId, RouteName, HeaderName, HeaderText, Text, Notes, Url, UrlPath, VariableName);
 
 impl Word for NodeId {
     const WHAT: &'static str = "a node's name, such as acme.example";
@@ -205,6 +209,21 @@ impl Word for Text {
             return Ok(Self(text.to_owned()));
         }
         Err(Mismatch::new("this text is empty, too long or has control characters", "1 to 1,024 bytes"))
+    }
+}
+
+impl Word for Notes {
+    const WHAT: &'static str = "text of up to 32767 characters, line breaks included";
+    const PATTERN: &'static str = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]{0,32767}$";
+
+    fn parse(text: &str) -> Result<Self, Mismatch> {
+        if text.chars().count() > 32_767 {
+            return Err(Mismatch::new("these notes are too long", "32767 characters at most"));
+        }
+        if text.bytes().any(|b| (b < b' ' && !b"\t\n\r".contains(&b)) || b == 0x7f) {
+            return Err(Mismatch::new("there is a control character in these notes", "take it out; line breaks and tabs may stay"));
+        }
+        Ok(Self(text.to_owned()))
     }
 }
 

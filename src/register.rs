@@ -12,7 +12,7 @@ use serde::ser::SerializeMap as _;
 
 use crate::finding::{Action, FindingCode};
 use crate::key::{VerifyingKey, Window};
-use crate::names::{CredentialDigest, CustomerId, HeaderText, LAST_SECOND, Network, NodeId, Text, UnixSeconds};
+use crate::names::{CredentialDigest, CustomerId, HeaderText, LAST_SECOND, Network, NodeId, Notes, Text, UnixSeconds};
 use crate::ordered;
 use crate::region::{CountryCode, Residency};
 use crate::shape::{Json, Path, Problems, Shape, Table, object, words};
@@ -177,6 +177,10 @@ object! {
     pub struct Customer {
         /// Its pseudonym, which tags carry
         id: CustomerId,
+        /// What people call it. For the desk only: it goes into no snapshot, tag or event
+        name: Option<Text> = None,
+        /// What people want to remember of it. For the desk only, like the name
+        notes: Option<Notes> = None,
         /// What it is
         kind: Kind = Kind::Customer,
         /// Whether it may call

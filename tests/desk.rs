@@ -53,6 +53,22 @@ fn nothing_printed_commands_a_terminal() {
     }
 }
 
+/// What is too large for the memory of a desk is refused before it is read: a file of holes costs nothing to make.
+#[test]
+fn a_huge_file_is_refused_at_once() {
+    let folder = folder("desk-huge");
+    for name in ["customers.csv", "bods/all.json", "networks/all.mmdb"] {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+        let start = Instant::now();
+        let told = printed(&["check", folder.to_str().unwrap()]);
+        assert!(told.contains(&format!("{name}: this file has 1,074 MB, and a file of a register may have 512 MB at most")), "{told}");
+        assert!(start.elapsed() < Duration::from_secs(5));
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
 /// What a person mistyped is repeated to them.
 #[test]
 fn nor_does_what_is_wrong_with_the_command() {

@@ -189,6 +189,33 @@ fn machines_get_file_and_line() {
     assert_eq!((&error["file"], &error["line"], &error["path"]), (&"customers.jsonl".into(), &3.into(), &"$.id".into()));
 }
 
+/// Whichever file it is, and with a mark at its start or without: the encoding is named, and nothing else said of it.
+#[test]
+fn other_encodings_are_named() {
+    let documents = [
+        ("register.json", "{\"schema\": 1}"),
+        ("customers.json", "{\"customers\": []}"),
+        ("customers.jsonl", "{\"id\": \"c-1\", \"ownership\": \"clear\"}\r\n"),
+        ("customers.csv", "id,ownership\r\nc-1,clear\r\n"),
+        ("entities.json", "{\"entities\": []}"),
+        ("bods/all.json", "[]"),
+        ("nodes.json", "{\"nodes\": []}"),
+    ];
+    for (name, text) in documents {
+        for (mark, little) in [(true, true), (true, false), (false, true), (false, false)] {
+            let units = mark.then_some(0xfeff).into_iter().chain(text.encode_utf16());
+            let bytes = units.flat_map(|unit| if little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect();
+            let mut files =
+                if name.starts_with("customers") { Files::default() } else { one("customers.json", "{\"customers\": []}".into()) };
+            files.documents.insert(name.into(), bytes);
+            let (directory, remarks) = read(files, NOW);
+            let told = told(&remarks.errors);
+            assert!(directory.is_none() && remarks.errors.len() == 1, "{told}");
+            assert!(told.starts_with(&format!("{name}: this file is UTF-16")) && told.contains("save as UTF-8"), "{told}");
+        }
+    }
+}
+
 #[test]
 fn version_control_and_links_are_no_strangers() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mounted");
@@ -229,24 +256,40 @@ proptest! {
         }
     }
 
-    /// In a table of any layout a mistake is on the line where its row begins.
+    /// In a table of any layout a mistake is on the line where its row begins, and several are said at once, by their rows.
     #[test]
     fn rows_have_their_lines(rows in proptest::collection::vec((0_usize..3, any::<bool>(), any::<bool>(), any::<bool>()), 1..12)) {
         let mut text = String::from("id,ownership,screening_by\n");
-        let mut wrong = Vec::new();
+        let (mut wrong, mut breaks) = (Vec::new(), 0);
         for (i, (blank, bad, long, carriage)) in rows.into_iter().enumerate() {
             let end = if carriage { "\r\n" } else { "\n" };
             text.push_str(&end.repeat(blank));
             if bad {
-                wrong.push(Some(text.split('\n').count()));
+                let line = text.split('\n').count();
+                wrong.push((line, line.strict_sub(breaks)));
             }
+            breaks = breaks.strict_add(usize::from(long));
             let by = if long { format!("\"a{end}b\"") } else { String::new() };
             text.push_str(&format!("c-{i},{},{by}{end}", if bad { "claer" } else { "clear" }));
         }
         let remarks = read(one("customers.csv", text), NOW).1;
-        let found: Vec<_> = remarks.errors.iter().filter(|error| error.problem.path == "ownership").map(|error| error.line).collect();
-        prop_assert_eq!(found, wrong);
+        let found: Vec<&Remark> = remarks.errors.iter().filter(|error| error.problem.path == "ownership").collect();
+        prop_assert_eq!(found.len(), usize::from(!wrong.is_empty()));
+        if let [error] = found.as_slice() {
+            prop_assert_eq!(error.line, wrong.first().map(|(line, _)| *line));
+            let rows: Vec<usize> = wrong.iter().map(|(_, row)| *row).collect();
+            let said = error.problem.message.strip_prefix("rows ").and_then(|rest| rest.split_once(": "));
+            prop_assert_eq!(said.map_or_else(|| vec![rows[0]], |(said, _)| expanded(said)), rows);
+        }
     }
+}
+
+/// `3, 7, 12-14` as numbers.
+fn expanded(ranges: &str) -> Vec<usize> {
+    let number = |text: &str| text.parse::<usize>().unwrap();
+    let ends =
+        |range: &str| range.split_once('-').map_or_else(|| (number(range), number(range)), |(first, last)| (number(first), number(last)));
+    ranges.split(", ").map(ends).flat_map(|(first, last)| first..=last).collect()
 }
 
 fn one(name: &str, text: String) -> Files {

@@ -234,6 +234,8 @@ fn customer() -> impl Strategy<Value = Customer> {
         let id = parsed("unnamed");
         Customer {
             id,
+            name: None,
+            notes: None,
             kind,
             status,
             credentials,

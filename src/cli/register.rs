@@ -1,10 +1,11 @@
 //! A register of files on the disk: which of its files are read, and what `waybill check` says of it.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Failure, complain};
-use crate::compile::directory::{Directory, Files, is_document, read};
+use crate::compile::directory::{Directory, Files, MOST_BYTES, is_document, read};
 use crate::compile::remarks::{Remarks, grouped};
 use crate::names::UnixSeconds;
 
@@ -22,7 +23,8 @@ fn walk(folder: &Path, prefix: &str, wanted: fn(&str) -> bool, files: &mut Files
         let entry = entry.map_err(|error| failed(folder, error))?;
         let (path, last) = (entry.path(), entry.file_name());
         let name = format!("{prefix}{}", last.to_string_lossy());
-        if last.to_string_lossy().starts_with('.') {
+        // so does what a spreadsheet program puts beside a file that somebody has open
+        if last.to_string_lossy().starts_with(['.', '~']) {
             continue;
         }
         // links to files are followed (a ConfigMap's files are links), links to folders at the top only: below it they may lead back up
@@ -43,13 +45,33 @@ fn walk(folder: &Path, prefix: &str, wanted: fn(&str) -> bool, files: &mut Files
                     path.display()
                 )));
             }
-            let bytes = std::fs::read(&path).map_err(|error| failed(&path, error))?;
+            // it is read into memory whole, and may grow in the meantime
+            if metadata.len() > MOST_BYTES {
+                return Err(too_large(&path, metadata.len()));
+            }
+            let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+            let file = std::fs::File::open(&path).map_err(|error| failed(&path, error))?;
+            file.take(MOST_BYTES.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| failed(&path, error))?;
+            let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            if size > MOST_BYTES {
+                return Err(too_large(&path, size));
+            }
             files.documents.insert(name, bytes);
         } else {
             files.others.insert(name);
         }
     }
     Ok(())
+}
+
+fn too_large(path: &Path, bytes: u64) -> Failure {
+    let megabytes = |bytes: u64| grouped(bytes.div_ceil(1_000_000));
+    Failure(format!(
+        "{}: this file has {} MB, and a file of a register may have {} MB at most: take out what doesn't belong there",
+        path.display(),
+        megabytes(bytes),
+        megabytes(MOST_BYTES)
+    ))
 }
 
 /// Checks a register; where nothing is wrong, what is in it comes along.

@@ -202,7 +202,7 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn of(customer: &'a Customer, screening: &Screening<'_>) -> Self {
-        let (id, name, entity) = (customer.id.as_str(), None, customer.entity.as_ref());
+        let (id, name, entity) = (customer.id.as_str(), customer.name.as_ref(), customer.entity.as_ref());
         let said = |status, missing: &str| Self { id, name, entity, status, shares: None, missing: vec![missing.to_owned()] };
         let Some(company) = entity else {
             return match customer.ownership {

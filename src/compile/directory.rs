@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! register.json    settings: regions, how ownership is screened, sources of networks
-//! customers.json   or customers.jsonl, or customers.csv: the customers
+//! customers.xlsx   or customers.csv, customers.jsonl, customers.json: the customers
+//! owners.xlsx      or owners.csv, owners.jsonl, owners.json: who owns whom, a row a holding
 //! entities.json    companies, and who holds how much of them
 //! bods/*.json      the same as statements of the Beneficial Ownership Data Standard
 //! nodes.json       other resellers' nodes and their public keys
@@ -11,12 +12,16 @@
 //! ```
 //!
 //! [`read`] takes the files' bytes and gives a [`Directory`] in which every reference leads somewhere, or [`Remarks`] that
-//! say what is wrong; [`owners`] reads only what says who owns whom. customers.jsonl and customers.csv are read a line at a time and may hold millions; the JSON
-//! documents are held as a tree while they are read.
+//! say what is wrong; [`owners`] reads only what says who owns whom. JSON Lines and tables are read a line at a time and may hold
+//! millions; the JSON documents are held as a tree while they are read.
 
 mod documents;
 mod enforcement;
+mod forms;
+mod owners;
+mod sheet;
 mod table;
+mod text;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -24,17 +29,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use crate::finding::Action;
 use crate::names::{CredentialDigest, Text, UnixSeconds};
 use crate::region::{Place, RegionSettings, Regions, SetId, Standing};
-use crate::register::{Customer, Kind, Node, ScreeningStatus, check_customer, check_node};
+use crate::register::{Credential, CredentialEntry, Customer, Kind, Node, Override, ScreeningStatus, check_customer, check_node};
 use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, nearest};
 
-pub use documents::{CustomersFile, Document, Each, EntitiesFile, NodesFile};
+pub use documents::{Country, CustomersFile, Document, Each, EntitiesFile, NodesFile, OwnerRow, OwnersFile, Percent};
 pub use enforcement::EnforcementFile;
 
+use self::forms::{Beside, CUSTOMERS, OWNERS, Origin};
 use super::bods::{self, Statements};
-use super::lines;
 use super::networks::{self, Networks};
-use super::ownership::{End, Graph, GraphError, Screening};
-use super::remarks::{Remark, Remarks, grouped, without_mark};
+use super::ownership::{End, Entity, Graph, GraphError, Screening};
+use super::remarks::{Remark, Remarks, grouped, is_wide, without_mark};
 use super::settings::Settings;
 use super::write::digest;
 
@@ -77,30 +82,30 @@ pub struct Owners {
     pub graph: Graph,
 }
 
+/// As large may a file of a register be: all of them are held in memory at once.
+pub const MOST_BYTES: u64 = 512_000_000;
+
 const SETTINGS: &str = "register.json";
 const CUSTOMERS_JSON: &str = "customers.json";
-const CUSTOMERS_LINES: &str = "customers.jsonl";
-const CUSTOMERS_TABLE: &str = "customers.csv";
+const OWNERS_JSON: &str = "owners.json";
 const ENTITIES: &str = "entities.json";
 const NODES: &str = "nodes.json";
 /// What providers said of customers last
 pub const ENFORCEMENT: &str = "enforcement.json";
 const BODS: &str = "bods/";
 const NETWORKS: &str = "networks/";
-const TOP: &[&str] = &[SETTINGS, CUSTOMERS_JSON, CUSTOMERS_LINES, CUSTOMERS_TABLE, ENTITIES, NODES, ENFORCEMENT, BODS, NETWORKS];
+
+/// What stands at the top of a register; folders end in a slash.
+fn top() -> impl Iterator<Item = &'static str> {
+    [SETTINGS, ENTITIES, NODES, ENFORCEMENT, BODS, NETWORKS].into_iter().chain(CUSTOMERS.names()).chain(OWNERS.names())
+}
 
 /// Whether [`read`] wants that file's bytes; of any other its name is enough.
 #[must_use]
 pub fn is_document(name: &str) -> bool {
-    (TOP.contains(&name) && !name.ends_with('/'))
+    (!name.ends_with('/') && top().any(|known| known == name))
         || name.strip_prefix(BODS).is_some_and(|rest| rest.ends_with(".json") && !rest.contains('/'))
         || (name.starts_with(NETWORKS) && !is_readme(name))
-}
-
-/// Whether [`owners`] wants that file's bytes; it looks at no other.
-#[must_use]
-pub fn says_of_owners(name: &str) -> bool {
-    is_document(name) && (name == SETTINGS || name == ENTITIES || name.starts_with(BODS))
 }
 
 fn is_readme(name: &str) -> bool {
@@ -113,19 +118,26 @@ fn is_readme(name: &str) -> bool {
 pub fn read(files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
     let mut remarks = Remarks::default();
     check_names(&files, &mut remarks);
-    let digests = files.documents.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect();
+    let mut digests: BTreeMap<String, String> = files.documents.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect();
     let (networks, mut documents): (Documents, Documents) = files.documents.into_iter().partition(|(name, _)| name.starts_with(NETWORKS));
 
-    let read = read_owners(&documents, now, &mut remarks);
+    let mut read = read_owners(&documents, now, &mut remarks);
     let networks = read_networks(&read.settings, networks, &mut remarks);
     if let (Some(networks), Some(regions)) = (&networks, &read.regions) {
         networks::notice_undivided(&networks.sources, regions, &mut remarks);
     }
     let nodes = document(&documents, NODES, &mut remarks).map_or_else(|| Each::none(true), |file: NodesFile| file.nodes);
 
-    let (origin, mut customers) = read_customers(&documents, &mut remarks);
+    let forms::Read { origin, entries: mut customers, digest: customers_digest } = read_customers(&documents, &mut remarks);
     // by far the largest, and their lines are known by now
-    documents.retain(|name, _| name != CUSTOMERS_LINES && name != CUSTOMERS_TABLE);
+    documents.retain(|name, _| name == CUSTOMERS_JSON || !CUSTOMERS.names().any(|known| known == name));
+    // a workbook and its exports say the same in other bytes: what they say is what was compiled
+    for (thing, digest) in [(CUSTOMERS, customers_digest), (OWNERS, read.digest.take())] {
+        if let Some(digest) = digest {
+            digests.retain(|name, _| !thing.names().any(|known| known == name));
+            digests.insert(thing.list.to_owned(), digest);
+        }
+    }
     let ids = check_customers(&customers, &origin, &mut remarks);
     check_entity_references(&customers, &origin, read.entities().as_ref(), &mut remarks);
     check_nodes(&nodes, &customers, &origin, &ids, &mut remarks);
@@ -166,7 +178,7 @@ pub fn says_of_customers(name: &str) -> bool {
 /// The customers, as far as they can be read; a register that has only companies yet has none.
 #[must_use]
 pub fn customers(documents: &Documents) -> Vec<Customer> {
-    read_customers(documents, &mut Remarks::default()).1
+    read_customers(documents, &mut Remarks::default()).entries
 }
 
 impl Directory {
@@ -200,13 +212,23 @@ fn check_names(files: &Files, remarks: &mut Remarks) {
         }
         let help = match name.strip_prefix(BODS) {
             Some(_) => "BODS statements stand in `bods/` itself, in files that end in `.json`".into(),
-            None => match nearest(name, TOP) {
+            None => match nearest(name, &top().collect::<Vec<_>>()) {
+                _ if is_other_sheet(name) => "a spreadsheet is read as `.xlsx`, or as text that is saved as `.csv`".into(),
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "a register holds register.json, customers, entities.json, nodes.json, bods/, networks/ and README files".into(),
+                None => {
+                    "a register holds register.json, customers, owners, entities.json, nodes.json, bods/, networks/ and README files".into()
+                }
             },
         };
         remarks.error(name, None, "no such file belongs to a register", Some(&help));
     }
+}
+
+/// Whether it is a spreadsheet or a table of another kind.
+fn is_other_sheet(name: &str) -> bool {
+    let Some((stem, ending)) = name.rsplit_once('.') else { return false };
+    let known = ["customers", "owners"].iter().any(|known| stem.to_lowercase().starts_with(known));
+    known && ["xls", "xlsm", "xlsb", "ods", "fods", "numbers", "tsv", "tab", "txt"].contains(&ending.to_lowercase().as_str())
 }
 
 /// Reads a JSON document; one that isn't there is none.
@@ -219,6 +241,10 @@ fn document<T: Shape>(documents: &Documents, name: &'static str, remarks: &mut R
 }
 
 fn tree(name: &str, bytes: &[u8], remarks: &mut Remarks) -> Option<Json> {
+    if is_wide(bytes) {
+        remarks.wide(name);
+        return None;
+    }
     let bytes = without_mark(bytes);
     if bytes.trim_ascii().is_empty() {
         remarks.error(name, None, "this file is empty", Some("a JSON object belongs here; remove the file if you don't need it"));
@@ -277,6 +303,8 @@ struct Read {
     graph: Result<Graph, Vec<Text>>,
     /// Whether each entity could be read: else one that isn't here may stand in a file all the same
     whole: bool,
+    /// What the owners say, where they stand in a table
+    digest: Option<String>,
 }
 
 impl Read {
@@ -293,7 +321,7 @@ impl Read {
     }
 }
 
-/// Where the elements of a list stand that holds those of entities.json first, then those of bods/.
+/// Where the elements of a list stand that holds those of entities.json first, then those of bods/, then those of the owners.
 struct Places<'a> {
     /// `entities` or `holdings`
     list: &'static str,
@@ -302,6 +330,9 @@ struct Places<'a> {
     /// The files of bods/
     files: &'a [&'a str],
     statements: Vec<bods::Origin>,
+    /// The rows of the owners
+    rows: Vec<usize>,
+    owners: &'a Origin,
 }
 
 impl Places<'_> {
@@ -317,7 +348,25 @@ impl Places<'_> {
         }
     }
 
+    /// The row of the owners that it comes from.
+    fn row(&self, i: usize) -> Option<usize> {
+        i.checked_sub(self.short.len())?.checked_sub(self.statements.len()).and_then(|i| self.rows.get(i)).copied()
+    }
+
     fn remark(&self, i: usize, member: &str, message: String, help: Option<String>) -> Remark {
+        if let Some(row) = self.row(i) {
+            let member = match member {
+                "id" => "owner",
+                "basis_points" => "share",
+                other => other,
+            };
+            let remark = self.owners.say(row, |at, problems| problems.note(&Path::Member(at, member), message, help)).into_iter().next();
+            return remark.unwrap_or_else(|| Remark {
+                file: ENTITIES.into(),
+                line: None,
+                problem: Problem { path: String::new(), message: String::new(), help: None },
+            });
+        }
         let (file, mut path, short) = self.at(i);
         if short {
             path = format!("{path}.{member}");
@@ -345,11 +394,19 @@ fn read_owners(documents: &Documents, now: UnixSeconds, remarks: &mut Remarks) -
 
     let (numbers, mut entities): (Vec<usize>, Vec<_>) = entities.values.into_iter().unzip();
     let (more, origins): (Vec<_>, Vec<_>) = declared.entities.into_iter().unzip();
-    let entity_places = Places { list: "entities", short: numbers, files: &files, statements: origins };
+    entities.extend(more);
+    let forms::Read { origin: owners, entries, digest } = read_owner_rows(documents, remarks);
+    whole = whole && owners.whole;
+    let elsewhere: HashSet<String> = entities.iter().map(|entity: &Entity| entity.id.to_string()).collect();
+    let owned = owners::owned(entries, &owners, &elsewhere, remarks);
+    let (more, rows): (Vec<_>, Vec<_>) = owned.entities.into_iter().unzip();
+    let entity_places = Places { list: "entities", short: numbers, files: &files, statements: origins, rows, owners: &owners };
     entities.extend(more);
     let (numbers, mut holdings): (Vec<usize>, Vec<_>) = holdings.values.into_iter().unzip();
     let (more, origins): (Vec<_>, Vec<_>) = declared.holdings.into_iter().unzip();
-    let holding_places = Places { list: "holdings", short: numbers, files: &files, statements: origins };
+    holdings.extend(more);
+    let (more, rows): (Vec<_>, Vec<_>) = owned.holdings.into_iter().unzip();
+    let holding_places = Places { list: "holdings", short: numbers, files: &files, statements: origins, rows, owners: &owners };
     holdings.extend(more);
 
     let ids: Vec<Text> = entities.iter().map(|entity| entity.id.clone()).collect();
@@ -358,7 +415,18 @@ fn read_owners(documents: &Documents, now: UnixSeconds, remarks: &mut Remarks) -
         known.for_each(|error| remarks.push_error(unfit(error, &entity_places, &holding_places)));
         ids
     });
-    Read { settings, regions, graph, whole }
+    Read { settings, regions, graph, whole, digest }
+}
+
+fn read_owner_rows(documents: &Documents, remarks: &mut Remarks) -> forms::Read<OwnerRow> {
+    let Some(found) = OWNERS.find(documents, remarks) else {
+        return forms::Read { origin: Origin::none(OWNERS, true), entries: Vec::new(), digest: None };
+    };
+    let rows = |remarks: &mut Remarks| {
+        let read: Option<OwnersFile> = document(documents, OWNERS_JSON, remarks);
+        read.map_or_else(|| Each::none(false), |file| file.owners)
+    };
+    forms::read(OWNERS, found, documents, remarks, rows, |_, _, _, _| {})
 }
 
 /// Where entities and holdings don't fit together.
@@ -379,6 +447,14 @@ fn unfit(error: &GraphError, entities: &Places<'_>, holdings: &Places<'_>) -> Re
         }
         GraphError::BadShare { holding, .. } => holdings.remark(*holding, "basis_points", message, error.help()),
         GraphError::SumOver100 { holdings: all, .. } => {
+            let rows: Vec<usize> = all.iter().filter_map(|i| holdings.row(*i)).collect();
+            let message = match rows.as_slice() {
+                [] => message,
+                rows => {
+                    let lines = rows.iter().map(|row| holdings.owners.line(*row).to_string()).collect::<Vec<_>>().join(", ");
+                    format!("{message}: {}:{lines}", holdings.owners.file)
+                }
+            };
             holdings.remark(all.last().copied().unwrap_or_default(), "basis_points", message, error.help())
         }
     }
@@ -408,106 +484,90 @@ impl Guesses {
 
 // === customers ===
 
-/// Where the customers stand: their file, and for each its line and, in customers.json, its number in the list.
-#[derive(Debug)]
-struct Origin {
-    file: &'static str,
-    places: Vec<(u32, u32)>,
-    /// Whether each customer could be read
-    whole: bool,
-}
-
-impl Origin {
-    fn push(&mut self, line: usize, number: usize) {
-        // a register of four thousand million lines would be past everything else here
-        self.places.push((u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(number).unwrap_or(u32::MAX)));
-    }
-
-    fn line(&self, i: usize) -> usize {
-        self.places.get(i).map_or(0, |(line, _)| usize::try_from(*line).unwrap_or(usize::MAX))
-    }
-
-    /// `customers.json:14`
-    fn place(&self, i: usize) -> String {
-        format!("{}:{}", self.file, self.line(i))
-    }
-
-    /// Says something of one customer: `say` is given the path that leads to it.
-    fn say(&self, i: usize, say: impl FnOnce(&Path<'_>, &mut Problems)) -> Vec<Remark> {
-        let list = Path::Member(&Path::Root, "customers");
-        let number = self.places.get(i).map_or(0, |(_, number)| usize::try_from(*number).unwrap_or(usize::MAX));
-        let path = if self.file == CUSTOMERS_JSON { Path::Element(&list, number) } else { Path::Root };
-        let mut problems = Problems::default();
-        say(&path, &mut problems);
-        problems.iter().map(|problem| self.remark(self.line(i), problem.clone())).collect()
-    }
-
-    /// A problem of the customer on that line. In customers.json the line is looked for later: the problem's own is closer.
-    fn remark(&self, line: usize, problem: Problem) -> Remark {
-        let path = match self.file {
-            CUSTOMERS_TABLE => table::column_of(&problem.path),
-            _ => problem.path,
-        };
-        Remark { file: self.file.into(), line: (self.file != CUSTOMERS_JSON).then_some(line), problem: Problem { path, ..problem } }
-    }
-}
-
-fn read_customers(documents: &Documents, remarks: &mut Remarks) -> (Origin, Vec<Customer>) {
-    let forms: Vec<&'static str> =
-        [CUSTOMERS_JSON, CUSTOMERS_LINES, CUSTOMERS_TABLE].into_iter().filter(|name| documents.contains_key(*name)).collect();
-    let Some((file, bytes)) = forms.first().and_then(|file| Some((*file, documents.get(*file)?))) else {
-        let help = "customers.json is enough for a start: {\"customers\": []}; customers.jsonl and customers.csv do as well";
+fn read_customers(documents: &Documents, remarks: &mut Remarks) -> forms::Read<Customer> {
+    let Some(found) = CUSTOMERS.find(documents, remarks) else {
+        let help =
+            "customers.json is enough for a start: {\"customers\": []}; customers.xlsx, customers.csv and customers.jsonl do as well";
         remarks.error(CUSTOMERS_JSON, None, "this register has no customers", Some(help));
-        return (Origin { file: CUSTOMERS_JSON, places: Vec::new(), whole: false }, Vec::new());
+        return forms::Read { origin: Origin::none(CUSTOMERS, false), entries: Vec::new(), digest: None };
     };
-    for other in forms.iter().skip(1) {
-        let message = format!("the customers stand in `{file}` already");
-        remarks.error(other, None, &message, Some("keep one of the two, so that there is one truth"));
-    }
-    let mut origin = Origin { file, places: Vec::new(), whole: true };
-    let mut customers = Vec::new();
-    if file == CUSTOMERS_JSON {
+    let customers = |remarks: &mut Remarks| {
         let read: Option<CustomersFile> = document(documents, CUSTOMERS_JSON, remarks);
-        let read = read.map_or_else(|| Each::none(false), |file| file.customers);
-        let lines = lines::of_elements(without_mark(bytes), "customers");
-        origin.whole = read.whole;
-        for (number, customer) in read.values {
-            origin.push(lines.get(number).copied().unwrap_or_default(), number);
-            customers.push(customer);
-        }
-        return (origin, customers);
-    }
-    let many = bytes.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
-    origin.places.reserve(many);
-    customers.reserve(many);
-    let errors = remarks.count();
-    let mut row = |remarks: &mut Remarks, line: usize, json: &Json| {
-        let mut problems = Problems::default();
-        let customer = Customer::read(json, &Path::Root, &mut problems);
-        for problem in problems.iter() {
-            remarks.push_error(origin.remark(line, problem.clone()));
-        }
-        if let Some(customer) = customer {
-            origin.push(line, 0);
-            customers.push(customer);
-        }
+        read.map_or_else(|| Each::none(false), |file| file.customers)
     };
-    if file == CUSTOMERS_TABLE {
-        table::read(file, without_mark(bytes), remarks, row);
-    } else {
-        for (i, line) in without_mark(bytes).split(|byte| *byte == b'\n').enumerate() {
-            let number = i.saturating_add(1);
-            if line.trim_ascii().is_empty() {
-                continue;
+    let mut keys: Vec<Row<CredentialEntry>> = Vec::new();
+    let mut overrides: Vec<Row<Override>> = Vec::new();
+    let mut read = forms::read(CUSTOMERS, found, documents, remarks, customers, |remarks, table, place, json| match table {
+        1 => keys.extend(Row::read(place, json, remarks)),
+        _ => overrides.extend(Row::read(place, json, remarks)),
+    });
+    attach(&mut read, keys, overrides, remarks);
+    read
+}
+
+/// A row of a table beside the customers: whose it is, and what it says.
+struct Row<T> {
+    place: Beside,
+    customer: String,
+    what: T,
+}
+
+impl<T: Shape> Row<T> {
+    fn read(place: Beside, json: &Json, remarks: &mut Remarks) -> Option<Self> {
+        let Json::Object(members) = json else { return None };
+        let (whose, rest): (Vec<_>, Vec<_>) = members.iter().cloned().partition(|(name, _)| name == "customer");
+        let mut problems = Problems::default();
+        let customer = whose.first().and_then(|(_, id)| id.as_str()).map(str::to_owned);
+        if customer.is_none() {
+            problems.note(&Path::Root, "`customer` is missing", None);
+        }
+        let what = T::read(&Json::Object(rest), &Path::Root, &mut problems);
+        problems.iter().for_each(|problem| remarks.push_error(place.remark(&problem.path, problem)));
+        Some(Self { place, customer: customer?, what: what? })
+    }
+}
+
+/// Gives customers what stands in the tables beside them.
+fn attach(read: &mut forms::Read<Customer>, keys: Vec<Row<CredentialEntry>>, overrides: Vec<Row<Override>>, remarks: &mut Remarks) {
+    if keys.is_empty() && overrides.is_empty() {
+        return;
+    }
+    let forms::Read { origin, entries: customers, .. } = read;
+    let ids: HashMap<String, usize> = customers.iter().enumerate().rev().map(|(i, customer)| (customer.id.to_string(), i)).collect();
+    let mut guesses = Guesses::MOST;
+    let whole = origin.whole;
+    let mut find = |place: Beside, id: &str, remarks: &mut Remarks| {
+        let found = ids.get(id).copied();
+        if found.is_none() && whole {
+            let help = guesses.help(id, ids.keys().map(String::as_str), "add the customer, or take the row out");
+            let message = format!("no customer `{id}` is in the register");
+            remarks.push_error(place.remark("$.customer", &Problem { path: String::new(), message, help: Some(help) }));
+        }
+        found
+    };
+    for Row { place, customer: id, what } in keys {
+        let Some(i) = find(place, &id, remarks) else { continue };
+        let Some(customer) = customers.get_mut(i) else { continue };
+        // a digest may stand beside the customer too: the row says more of it
+        let bare = customer.credentials.iter().position(|known| known.digest == what.digest);
+        let bare = bare.filter(|n| !origin.is_beside(i, "credentials", *n));
+        match bare.and_then(|n| customer.credentials.get_mut(n).map(|known| (n, known))) {
+            Some((n, known)) => {
+                *known = Credential::from(what);
+                origin.came_from(i, "credentials", n, place);
             }
-            match serde_json::from_slice(line) {
-                Ok(json) => row(remarks, number, &json),
-                Err(error) => remarks.not_json(file, number, &error),
+            None => {
+                customer.credentials.push(Credential::from(what));
+                origin.came_from(i, "credentials", customer.credentials.len().saturating_sub(1), place);
             }
         }
     }
-    origin.whole = remarks.count() == errors;
-    (origin, customers)
+    for Row { place, customer: id, what } in overrides {
+        let Some(i) = find(place, &id, remarks) else { continue };
+        let Some(customer) = customers.get_mut(i) else { continue };
+        customer.overrides.push(what);
+        origin.came_from(i, "overrides", customer.overrides.len().saturating_sub(1), place);
+    }
 }
 
 /// Notes what contradicts itself, and ids, credentials and names that lead to two customers. Gives back the ids.

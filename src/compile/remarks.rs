@@ -1,6 +1,6 @@
 //! What is found in the files of a register, and where it stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::lines;
@@ -15,7 +15,35 @@ pub struct Remarks {
     pub more: usize,
     /// What is worth knowing
     pub notices: Vec<Remark>,
+    tables: Tables,
 }
+
+/// What is known of tables while they are read: in one of 60,000 rows the same mistake may stand in each.
+#[derive(Debug, Default, Clone)]
+struct Tables {
+    /// By the table's file, where its rows begin to lie behind its lines, and by how many: cells may have line breaks
+    breaks: BTreeMap<String, Vec<(usize, usize)>>,
+    /// By file, column and kind of mistake
+    groups: HashMap<(String, String, String), Group>,
+}
+
+/// A kind of mistake in a column.
+#[derive(Debug, Default, Clone)]
+struct Group {
+    /// Its number among the errors
+    first: usize,
+    lines: Vec<usize>,
+    /// What was found there: the first different ones, and whether there are more
+    found: Vec<String>,
+    more_found: bool,
+    /// The help for the first lines
+    help: Vec<(usize, Option<String>)>,
+    more_help: bool,
+}
+
+/// As much is shown of what a group has: enough to see what it is about.
+const MOST_SHOWN: usize = 5;
+const MOST_RANGES: usize = 20;
 
 /// One thing found, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +84,12 @@ impl Remarks {
         self.error(file, Some(line), &format!("this is not JSON from column {} on: {message}", error.column()), Some(help));
     }
 
+    /// A file in an encoding that nothing here reads.
+    pub(super) fn wide(&mut self, file: &str) {
+        let help = "save as UTF-8: `CSV UTF-8` in a spreadsheet program, `-Encoding utf8` in PowerShell";
+        self.error(file, None, "this file is UTF-16 (or UTF-32) text", Some(help));
+    }
+
     /// How many errors there are, those included that aren't kept.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -69,16 +103,80 @@ impl Remarks {
     }
 
     pub(super) fn push_error(&mut self, mut remark: Remark) {
+        remark.problem.path = discreet(remark.problem.path);
+        if let Some(line) = remark.line.filter(|_| is_table(&remark.file)) {
+            let key = (remark.file.clone(), remark.problem.path.clone(), kind(&remark.problem.message));
+            if let Some(group) = self.tables.groups.get_mut(&key) {
+                group.add(line, &remark.problem);
+                return;
+            }
+            if self.errors.len() < MOST_ERRORS {
+                let mut group = Group { first: self.errors.len(), ..Group::default() };
+                group.add(line, &remark.problem);
+                self.tables.groups.insert(key, group);
+            }
+        }
+        self.push_alone(remark);
+    }
+
+    /// An error that stands for itself, also where others of a table are of its kind.
+    pub(super) fn push_alone(&mut self, remark: Remark) {
         if self.errors.len() >= MOST_ERRORS {
             self.more = self.more.saturating_add(1);
-            return;
+        } else {
+            self.errors.push(remark);
         }
-        remark.problem.path = discreet(remark.problem.path);
-        self.errors.push(remark);
+    }
+
+    /// A cell that ends on this line of a table has so many line breaks in it.
+    pub(super) fn breaks(&mut self, file: &str, line: usize, breaks: usize) {
+        let known = self.tables.breaks.entry(file.to_owned()).or_default();
+        let before = known.last().map_or(0, |(_, behind)| *behind);
+        known.push((line, before.saturating_add(breaks)));
+    }
+
+    /// Puts into each error of a table how many rows have it, and which.
+    fn tell_rows(&mut self) {
+        for ((file, ..), mut group) in std::mem::take(&mut self.tables.groups) {
+            group.lines.sort_unstable();
+            group.lines.dedup();
+            let Some(remark) = self.errors.get_mut(group.first) else { continue };
+            let breaks = self.tables.breaks.get(&file).map(Vec::as_slice).unwrap_or_default();
+            let row = |line: usize| {
+                let behind = breaks.partition_point(|(from, _)| *from <= line).checked_sub(1).and_then(|last| breaks.get(last));
+                line.saturating_sub(behind.map_or(0, |(_, behind)| *behind))
+            };
+            let several = group.lines.len() > 1;
+            if let [_, found @ ..] = group.found.as_slice()
+                && !found.is_empty()
+            {
+                let more = if group.more_found { " and others" } else { "" };
+                remark.problem.message.push_str(&format!(" (also {}{more})", found.join(", ")));
+            }
+            if several {
+                let rows: Vec<usize> = group.lines.iter().map(|line| row(*line)).collect();
+                remark.problem.message.insert_str(0, &format!("rows {}: ", ranges(&rows)));
+                remark.line = group.lines.first().copied();
+            }
+            if group.help.iter().any(|(_, help)| *help != remark.problem.help) {
+                let place = |line: usize| if several { format!("row {}: ", row(line)) } else { String::new() };
+                let mut helps: Vec<String> = Vec::new();
+                for help in group.help.iter().filter_map(|(line, help)| Some(format!("{}{}", place(*line), help.as_ref()?))) {
+                    if !helps.contains(&help) {
+                        helps.push(help);
+                    }
+                }
+                if group.more_help {
+                    helps.push("and so on".into());
+                }
+                remark.problem.help = Some(helps.join("; "));
+            }
+        }
     }
 
     /// Finds the lines of paths into these JSON documents, and puts everything in the order of files and lines.
     pub(super) fn locate(&mut self, documents: &BTreeMap<String, Vec<u8>>) {
+        self.tell_rows();
         let mut all: Vec<&mut Remark> = self.errors.iter_mut().chain(&mut self.notices).collect();
         for (name, bytes) in documents {
             let paths: Vec<String> =
@@ -95,6 +193,56 @@ impl Remarks {
         self.errors.sort_by(by_place);
         self.notices.sort_by(by_place);
     }
+}
+
+impl Group {
+    fn add(&mut self, line: usize, problem: &Problem) {
+        self.lines.push(line);
+        let found = found(&problem.message);
+        if !self.found.contains(&found) {
+            if self.found.len() < MOST_SHOWN {
+                self.found.push(found);
+            } else {
+                self.more_found = true;
+            }
+        }
+        if self.help.len() < MOST_SHOWN {
+            self.help.push((line, problem.help.clone()));
+        } else {
+            self.more_help = true;
+        }
+    }
+}
+
+/// Whether mistakes in that file are told by column: it is a table beside register.json, and not one of networks.
+fn is_table(file: &str) -> bool {
+    !file.contains('/') && (file.ends_with(".csv") || file.ends_with(".xlsx"))
+}
+
+/// A message without what it quotes of the file: messages of one kind are then equal.
+fn kind(message: &str) -> String {
+    message.split('`').step_by(2).collect::<Vec<_>>().join("`")
+}
+
+/// What a message quotes of the file.
+fn found(message: &str) -> String {
+    message.split('`').skip(1).step_by(2).map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" ")
+}
+
+/// `3, 7, 12-60`
+fn ranges(rows: &[usize]) -> String {
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for row in rows {
+        match ranges.last_mut() {
+            Some((_, last)) if last.saturating_add(1) >= *row => *last = *row,
+            _ => ranges.push((*row, *row)),
+        }
+    }
+    let (shown, more) = ranges.split_at(ranges.len().min(MOST_RANGES));
+    let shown: Vec<String> =
+        shown.iter().map(|(first, last)| if first == last { format!("{first}") } else { format!("{first}-{last}") }).collect();
+    let more: usize = more.iter().map(|(first, last)| last.saturating_sub(*first).saturating_add(1)).sum();
+    if more == 0 { shown.join(", ") } else { format!("{} and {} more", shown.join(", "), grouped(more)) }
 }
 
 impl Remark {
@@ -140,6 +288,12 @@ pub fn grouped(number: impl fmt::Display) -> String {
         out.push(digit);
     }
     out
+}
+
+/// Whether it is text of two or four bytes a character: the mark says so, or a zero byte within the first two characters.
+/// No text that belongs here has one there.
+pub(super) fn is_wide(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || bytes.iter().take(4).any(|byte| *byte == 0)
 }
 
 /// Without the byte order mark that some editors put first.

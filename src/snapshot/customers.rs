@@ -303,6 +303,8 @@ fn decode(bucket: &[u8], at: usize, key: &Key, wanted: Option<Naming>) -> Option
     })?;
     Some(Rc::new(Customer {
         id,
+        name: None,
+        notes: None,
         kind: if flags & RESELLER == 0 { Kind::Customer } else { Kind::Reseller },
         status: if flags & SUSPENDED == 0 { Status::Active } else { Status::Suspended },
         credentials,

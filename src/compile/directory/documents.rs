@@ -1,10 +1,12 @@
 //! The documents of a register of files, as types, and the JSON Schemas that are published of them.
 
 use super::enforcement::EnforcementFile;
-use crate::compile::ownership::{Entity, Holding};
+use crate::compile::ownership::{Entity, EntityType, Holding, WHOLE};
 use crate::compile::settings::Settings;
+use crate::names::Text;
+use crate::region::Place;
 use crate::register::{Customer, Node};
-use crate::shape::{Json, Path, Problems, Shape, object, words};
+use crate::shape::{Json, Mismatch, Path, Problems, Shape, Word, object, words, wrong_type};
 
 object! {
     /// The customers of a register of files, in its customers.json.
@@ -29,6 +31,91 @@ object! {
         entities: Each<Entity> = Each::none(true),
         /// Who holds how much of whom. Several holdings of one owner in one company add up
         holdings: Each<Holding> = Each::none(true),
+    }
+}
+
+object! {
+    /// Who owns whom, in a register's owners.json: a row a holding.
+    pub struct OwnersFile {
+        /// The rows
+        owners: Each<OwnerRow>,
+    }
+}
+
+object! {
+    /// An owner, and what it holds. A row without `of` only says who somebody is
+    pub struct OwnerRow {
+        /// Who holds it: what customers, entities and other rows call it
+        owner: Text,
+        /// The company that it is a share of
+        of: Option<Text> = None,
+        /// How large the share is, in per cent: 60, "60%" or "60,5 %"; left out where that isn't known
+        share: Option<Percent> = None,
+        /// What people call the owner
+        name: Option<Text> = None,
+        /// Where the owner is incorporated; a person's nationality
+        country: Option<Country> = None,
+        /// What the owner is; a company where left out, but without owners it is then taken by its country
+        kind: Option<EntityType> = None,
+    }
+}
+
+/// A share in per cent as people write it, in basis points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Percent(pub i64);
+
+/// A country as people write it in a table. This is the one place where a name could be looked up instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Country(pub Place);
+
+impl Word for Country {
+    const WHAT: &'static str = Place::WHAT;
+    const PATTERN: &'static str = Place::PATTERN;
+
+    fn parse(text: &str) -> Result<Self, Mismatch> {
+        Place::parse(text).map(Self)
+    }
+}
+
+impl Percent {
+    const PATTERN: &'static str = r"^\s*(100([.,]0{1,2})?|[0-9]{1,2}([.,][0-9]{1,2})?)\s*%?\s*$";
+
+    fn parse(text: &str) -> Result<Self, Mismatch> {
+        let number = text.trim().trim_end_matches('%').trim_end();
+        let wrong =
+            |message: String| Mismatch::new(message, "from 0 to 100 per cent with two decimals at most, such as `60`, `60%` or `60,5 %`");
+        let (whole, part) = number.split_once(['.', ',']).unwrap_or((number, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if text.matches('%').count() > 1 || !digits(whole) || !digits(part) || whole.len() > 9 {
+            return Err(wrong(format!("`{text}` is no share")));
+        }
+        let part = part.trim_end_matches('0');
+        if part.len() > 2 {
+            return Err(wrong(format!("the share `{text}` is finer than a hundredth of a per cent")));
+        }
+        let basis_points = format!("{whole}{part:0<2}").parse::<i64>().unwrap_or(i64::MAX);
+        if basis_points > i64::from(WHOLE) {
+            return Err(wrong(format!("the share `{text}` is more than the whole")));
+        }
+        Ok(Self(basis_points))
+    }
+}
+
+impl Shape for Percent {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = match json {
+            Json::Text(text) => text.clone(),
+            Json::Number(number) => number.as_f64().to_string(),
+            other => {
+                wrong_type(at, "a share in per cent", other, problems);
+                return None;
+            }
+        };
+        Self::parse(&text).map_err(|mismatch| problems.mismatch(at, mismatch)).ok()
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({"type": ["number", "string"], "minimum": 0, "maximum": 100, "pattern": Self::PATTERN})
     }
 }
 
@@ -80,6 +167,8 @@ words! {
         Customers = "customers",
         /// entities.json
         Entities = "entities",
+        /// owners.json; a line of owners.jsonl is an element of its `owners`
+        Owners = "owners",
         /// nodes.json
         Nodes = "nodes",
         /// enforcement.json
@@ -96,6 +185,7 @@ impl Document {
             Self::Register => (Settings::schema(), "Waybill register: register.json, version 1"),
             Self::Customers => (customers_schema(), "Waybill register: customers.json"),
             Self::Entities => (EntitiesFile::schema(), "Waybill register: entities.json"),
+            Self::Owners => (OwnersFile::schema(), "Waybill register: owners.json"),
             Self::Nodes => (nodes_schema(), "Waybill register: nodes.json"),
             Self::Enforcement => (EnforcementFile::schema(), "Waybill register: enforcement.json"),
         };

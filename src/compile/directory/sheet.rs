@@ -1,0 +1,316 @@
+//! Workbooks (.xlsx): their sheets as rows of the text that a spreadsheet program shows in each cell, so far as it decides
+//! anything. A date is a date whatever its format, a share of 0.6 that is formatted as a percentage is `60%`.
+
+use std::io::{Cursor, Read as _};
+
+use calamine::{Cell, DataRef, ExcelDateTime, Reader as _, SheetType, Style, Xlsx, XlsxError};
+
+use super::table::{Kind, Table};
+use crate::compile::remarks::{Remark, Remarks};
+use crate::shape::{Json, Problem, nearest};
+
+/// A sheet that a workbook may have beside its first: its name, and what it holds.
+pub(super) type Side = (&'static str, &'static Kind);
+
+/// As large may a workbook be once it is unpacked: a small file may hold any number of zeros.
+pub(super) const MOST_UNPACKED: u64 = 1_000_000_000;
+
+/// So many columns a sheet may have.
+const MOST_COLUMNS: usize = 16_384;
+
+const PACKED: &[u8] = b"PK\x03\x04";
+const COMPOUND: &[u8] = b"\xd0\xcf\x11\xe0";
+
+/// What to do with a file that should be text, if it is a workbook.
+pub(super) fn is_workbook(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        _ if bytes.starts_with(PACKED) => Some("a workbook's name ends in `.xlsx`; to have text, save it as `CSV UTF-8`"),
+        _ if bytes.starts_with(COMPOUND) => Some("save it as `.xlsx` without a password, or as `CSV UTF-8`"),
+        _ => None,
+    }
+}
+
+/// Calls `each` with every row of the sheet `first` (or of the first that is no other), and of those beside it: the number of the
+/// sheet, 0 for the first, the row, and its JSON object. Notes what is wrong with the workbook itself. Gives back how many errors there
+/// were once the first was read.
+pub(super) fn read(
+    file: &'static str,
+    bytes: &[u8],
+    first: Side,
+    beside: &[Side],
+    remarks: &mut Remarks,
+    mut each: impl FnMut(&mut Remarks, usize, usize, &Json),
+) -> usize {
+    if bytes.starts_with(COMPOUND) {
+        let help = "save it as `.xlsx` without a password";
+        remarks.error(file, None, "this workbook is protected by a password, or of an older kind", Some(help));
+        return remarks.count();
+    }
+    if !bytes.starts_with(PACKED) {
+        let help = "save it as `.xlsx`; text with commas, semicolons or tabs has a name that ends in `.csv`";
+        remarks.error(file, None, "this is no workbook", Some(help));
+        return remarks.count();
+    }
+    if let Err(wrong) = unpacks(bytes) {
+        remarks.error(file, None, &wrong.0, Some(wrong.1));
+        return remarks.count();
+    }
+    let unread = |remarks: &mut Remarks, error: &XlsxError| {
+        let message = format!("this workbook can't be read: {error}");
+        remarks.error(file, None, &message, Some("open it in a spreadsheet program and save it as `.xlsx` anew"));
+    };
+    let mut book = match Xlsx::new(Cursor::new(bytes)) {
+        Ok(book) => book,
+        Err(error) => {
+            unread(remarks, &error);
+            return remarks.count();
+        }
+    };
+    let sheets = book.sheets_metadata().iter().filter(|sheet| sheet.typ == SheetType::WorkSheet);
+    let sheets: Vec<String> = sheets.map(|sheet| sheet.name.clone()).collect();
+    let is = |sheet: &str, name: &str| sheet.trim().eq_ignore_ascii_case(name);
+    let known = |sheet: &str| beside.iter().any(|(name, _)| is(sheet, name));
+    let passed_over = |sheet: &str| {
+        let lower = sheet.trim().to_lowercase();
+        lower.starts_with("readme") || lower.starts_with("notes")
+    };
+    let main = sheets.iter().position(|sheet| is(sheet, first.0));
+    let main = main.or_else(|| sheets.iter().position(|sheet| !known(sheet) && !passed_over(sheet)));
+    if main.is_none() {
+        remarks.error(
+            file,
+            None,
+            &format!("this workbook has no sheet `{}`", first.0),
+            Some("its name stands at the bottom of the window"),
+        );
+    }
+    let mut seen: Vec<usize> = Vec::new();
+    let mut after_first = None;
+    // the first first: what stands beside it belongs to it
+    let order = main.into_iter().chain((0..sheets.len()).filter(|i| main != Some(*i)));
+    for (i, sheet) in order.filter_map(|i| Some((i, sheets.get(i)?))) {
+        let place = beside.iter().position(|(name, _)| is(sheet, name));
+        let (number, kind, label) = match place.and_then(|place| Some((place, beside.get(place)?))) {
+            _ if main == Some(i) => (0, first.1, None),
+            Some((place, (name, kind))) => (place.saturating_add(1), *kind, Some(*name)),
+            None if passed_over(sheet) => continue,
+            None => {
+                let mut any = false;
+                let read = rows(&mut book, sheet, |_, cells| any = any || cells.iter().any(|cell| !cell.trim().is_empty()));
+                if let Err(error) = read {
+                    unread(remarks, &error);
+                } else if any {
+                    remarks.push_error(stranger(file, sheet, first, beside));
+                }
+                continue;
+            }
+        };
+        if seen.contains(&number) {
+            remarks.error(file, None, &format!("two sheets are called `{}`", sheet.trim()), Some("keep one of the two"));
+            continue;
+        }
+        seen.push(number);
+        let mut table = Table::new(kind, file, label);
+        let read = rows(&mut book, sheet, |row, cells| {
+            if table.has_key()
+                && let Some(json) = table.row(row, row, cells, remarks)
+            {
+                each(remarks, number, row, &json);
+            }
+        });
+        match read {
+            Ok(()) if number == 0 => table.end(remarks),
+            Ok(()) => {} // an empty sheet beside it says nothing
+            Err(error) => unread(remarks, &error),
+        }
+        after_first.get_or_insert(remarks.count());
+    }
+    after_first.unwrap_or_else(|| remarks.count())
+}
+
+fn stranger(file: &str, sheet: &str, first: Side, beside: &[Side]) -> Remark {
+    let known: Vec<&str> = [first].iter().chain(beside).map(|(name, _)| *name).collect();
+    let help = match nearest(&sheet.trim().to_lowercase(), &known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("one of `{}`; a sheet whose name begins with README or Notes is passed over", known.join("`, `")),
+    };
+    let shown: String = sheet.chars().map(|c| if c.is_control() || c == '`' { ' ' } else { c }).collect();
+    let problem = Problem { path: String::new(), message: format!("unknown sheet `{shown}`"), help: Some(help) };
+    Remark { file: file.into(), line: None, problem }
+}
+
+/// Unpacks everything once and throws it away: what a workbook says of its sizes may be wrong.
+fn unpacks(bytes: &[u8]) -> Result<(), (String, &'static str)> {
+    const ANEW: &str = "open it in a spreadsheet program and save it as `.xlsx` anew";
+    let damaged = |error: &dyn std::fmt::Display| (format!("this workbook is damaged: {error}"), ANEW);
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(&error))?;
+    let mut left = MOST_UNPACKED;
+    for i in 0..archive.len() {
+        let entry = archive.by_index(i).map_err(|error| damaged(&error))?;
+        let strings = entry.name().is_ok_and(|name| name.to_lowercase().ends_with("sharedstrings.xml"));
+        let mut entry = entry.take(left.saturating_add(1));
+        let mut size: u64 = 0;
+        let mut head = Vec::new();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let read = entry.read(&mut buffer).map_err(|error| damaged(&error))?;
+            if read == 0 {
+                break;
+            }
+            size = size.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+            if head.len() < 4_096 {
+                head.extend(buffer.get(..read).unwrap_or_default());
+            }
+        }
+        if size > left {
+            return Err(("this workbook has more than 1,000 MB once it is unpacked".into(), "take out what doesn't belong there"));
+        }
+        // room is made for as many strings as it says
+        if strings && says_more_strings_than(&head, size) {
+            return Err(damaged(&"it says that it has more texts than it can hold"));
+        }
+        left = left.saturating_sub(size);
+    }
+    Ok(())
+}
+
+fn says_more_strings_than(head: &[u8], size: u64) -> bool {
+    let text = String::from_utf8_lossy(head);
+    let said = text.split_once("uniqueCount=").map(|(_, rest)| rest.chars().skip(1).take_while(char::is_ascii_digit).collect::<String>());
+    said.is_some_and(|digits| digits.parse::<u64>().unwrap_or(u64::MAX) > size)
+}
+
+/// Calls `each` with the number of every row that has cells, counted from 1, and with the cells.
+fn rows(book: &mut Xlsx<Cursor<&[u8]>>, sheet: &str, mut each: impl FnMut(usize, &[String])) -> Result<(), XlsxError> {
+    let mut reader = book.worksheet_cells_reader(sheet)?;
+    let formats: Vec<Format> = reader.styles().iter().map(Format::of).collect();
+    let mut cells: Vec<String> = Vec::new();
+    let mut current = None;
+    while let Some((cell, style)) = reader.next_cell_with_style_id()? {
+        let (row, column) = cell.get_position();
+        if current != Some(row) {
+            if let Some(row) = current {
+                each(number(row), &cells);
+            }
+            cells.clear();
+            current = Some(row);
+        }
+        let text = shown(&cell, formats.get(style).copied().unwrap_or_default());
+        let column = usize::try_from(column).unwrap_or(usize::MAX);
+        if text.is_empty() || column >= MOST_COLUMNS {
+            continue;
+        }
+        if cells.len() <= column {
+            cells.resize(column.saturating_add(1), String::new());
+        }
+        if let Some(place) = cells.get_mut(column) {
+            *place = text;
+        }
+    }
+    if let Some(row) = current {
+        each(number(row), &cells);
+    }
+    Ok(())
+}
+
+fn number(row: u32) -> usize {
+    usize::try_from(row).unwrap_or(usize::MAX).saturating_add(1)
+}
+
+/// What of a cell's format matters.
+#[derive(Debug, Default, Clone, Copy)]
+struct Format {
+    /// A number is shown by the hundred
+    percent: bool,
+    /// A date is shown with its time
+    time: bool,
+}
+
+impl Format {
+    fn of(style: &Style) -> Self {
+        Self::shown_by(style.number_format.as_ref().map(|format| format.format_code.as_str()).unwrap_or_default())
+    }
+
+    fn shown_by(code: &str) -> Self {
+        let mut format = Self::default();
+        let (mut quoted, mut bracket, mut escaped) = (false, false, false);
+        for c in code.chars() {
+            match c {
+                _ if escaped => escaped = false,
+                '"' => quoted = !quoted,
+                _ if quoted => {}
+                '\\' | '_' | '*' => escaped = true,
+                '[' => bracket = true,
+                ']' => bracket = false,
+                ';' => break,
+                '%' if !bracket => format.percent = true,
+                'h' | 'H' if !bracket => format.time = true,
+                _ => {}
+            }
+        }
+        format
+    }
+}
+
+/// What a spreadsheet program shows in the cell, with dates by ISO 8601.
+fn shown(cell: &Cell<DataRef<'_>>, format: Format) -> String {
+    match cell.get_value() {
+        DataRef::Empty => String::new(),
+        DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => text.clone(),
+        DataRef::SharedString(text) => (*text).to_owned(),
+        DataRef::Bool(true) => "TRUE".into(),
+        DataRef::Bool(false) => "FALSE".into(),
+        DataRef::Int(number) => number.to_string(),
+        DataRef::Float(number) if format.percent => format!("{}%", plain(number * 100.0)),
+        DataRef::Float(number) => plain(*number),
+        DataRef::DateTime(time) => date(time, format),
+        DataRef::Error(error) => error.to_string(),
+    }
+}
+
+/// A number as it is typed. Fifteen digits are what a spreadsheet keeps; a longer one is shown by its power, as there.
+fn plain(number: f64) -> String {
+    let rounded = format!("{number:.14e}");
+    let number = rounded.parse().unwrap_or(number);
+    if number.abs() >= 1e15 { format!("{number:E}").replace('E', "E+") } else { format!("{number}") }
+}
+
+fn date(time: &ExcelDateTime, format: Format) -> String {
+    if time.is_duration() {
+        return plain(time.as_f64());
+    }
+    let (year, month, day, hour, minute, second, _) = time.to_ymd_hms_milli();
+    if format.time {
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    } else {
+        format!("{year:04}-{month:02}-{day:02}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_as_typed() {
+        let cases = [(1042.0, "1042"), (60.5, "60.5"), (0.605 * 100.0, "60.5"), (0.07 * 100.0, "7"), (-3.25, "-3.25"), (1e15, "1E+15")];
+        for (number, expected) in cases {
+            assert_eq!(plain(number), expected);
+        }
+    }
+
+    #[test]
+    fn formats_say_what_is_shown() {
+        let of = |code: &str| {
+            let format = Format::shown_by(code);
+            (format.percent, format.time)
+        };
+        assert_eq!(of("General"), (false, false));
+        assert_eq!(of("0.0%"), (true, false));
+        assert_eq!(of("0\\%"), (false, false));
+        assert_eq!(of("0\" % of it\""), (false, false));
+        assert_eq!(of("yyyy\\-mm\\-dd"), (false, false));
+        assert_eq!(of("yyyy-mm-dd hh:mm;@"), (false, true));
+        assert_eq!(of("[$-409]d-mmm-yy;@"), (false, false));
+    }
+}

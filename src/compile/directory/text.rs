@@ -1,0 +1,146 @@
+//! Tables as text (RFC 4180), as spreadsheet programs save them: rows and cells, with the line on which each row and each quote
+//! opens. Strict about quotes: one that is left open takes the rows after it into a cell, and whoever is in them is gone.
+
+/// Rows of a table, one at a time.
+#[derive(Debug, Clone)]
+pub(super) struct Rows<'t> {
+    text: &'t [u8],
+    at: usize,
+    /// The line of `at`, counted from 1
+    line: usize,
+    /// The row of `at` as a spreadsheet counts: like lines, but a line break within a cell begins none
+    row: usize,
+    pub(super) separator: u8,
+}
+
+/// A row that isn't empty.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) line: usize,
+    pub(super) number: usize,
+    pub(super) cells: Vec<Vec<u8>>,
+    /// The quoted cells with line breaks in them: which they are, and where they open
+    pub(super) broken: Vec<(usize, Opening)>,
+}
+
+/// Where a quote opens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    at: usize,
+    pub(super) line: usize,
+    row: usize,
+}
+
+/// What is wrong with a quote.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// Nothing closes it
+    Open(Opening),
+    /// Something stands between the quote that closes it and the end of the cell
+    Trailed(Opening),
+}
+
+/// What may stand between cells.
+pub(super) const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
+
+impl<'t> Rows<'t> {
+    /// The rows of a text without its byte order mark, and whether its first line says itself what stands between the cells:
+    /// `sep=;`, as Excel reads and writes it.
+    pub(super) fn new(text: &'t [u8]) -> (Self, bool) {
+        let rows = Self { text, at: 0, line: 1, row: 1, separator: b',' };
+        let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let said = first.trim_ascii_end();
+        let said = said.strip_prefix(b"\"").and_then(|said| said.strip_suffix(b"\"")).unwrap_or(said);
+        match said.strip_prefix(b"sep=").or(said.strip_prefix(b"SEP=")) {
+            Some([separator]) if SEPARATORS.contains(separator) => (rows.said(first.len(), *separator), true),
+            // the tab was trimmed
+            Some([]) if first.starts_with(b"sep=\t") || first.starts_with(b"SEP=\t") => (rows.said(first.len(), b'\t'), true),
+            _ => (rows, false),
+        }
+    }
+
+    fn said(self, length: usize, separator: u8) -> Self {
+        Self { at: length.saturating_add(1), line: 2, row: 2, separator, ..self }
+    }
+
+    /// Goes on with the line after that on which a quote opens, as if it weren't there.
+    pub(super) fn skip(&mut self, opening: Opening) {
+        let rest = self.text.get(opening.at..).unwrap_or_default();
+        let length = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end.saturating_add(1));
+        self.at = opening.at.saturating_add(length);
+        self.line = opening.line.saturating_add(1);
+        self.row = opening.row.saturating_add(1);
+    }
+
+    /// Whether a line of this cell may be a row of its own: it has as many separators as a row of that width.
+    pub(super) fn has_a_row(&self, cell: &[u8], width: usize) -> bool {
+        let separators = |line: &[u8]| line.iter().filter(|byte| **byte == self.separator).count();
+        cell.split(|byte| *byte == b'\n').skip(1).any(|line| separators(line).saturating_add(1) == width)
+    }
+
+    /// The next row that isn't empty.
+    pub(super) fn next(&mut self) -> Option<Result<Row, Fault>> {
+        while let Some(byte @ (b'\r' | b'\n')) = self.peek() {
+            self.at = self.at.saturating_add(1);
+            if byte == b'\n' {
+                self.line = self.line.saturating_add(1);
+                self.row = self.row.saturating_add(1);
+            }
+        }
+        self.peek()?;
+        let mut row = Row { line: self.line, number: self.row, cells: Vec::new(), broken: Vec::new() };
+        loop {
+            let cell = match self.peek() {
+                Some(b'"') => match self.quoted() {
+                    Ok((cell, opening)) => {
+                        if self.line > opening.line {
+                            row.broken.push((row.cells.len(), opening));
+                        }
+                        cell
+                    }
+                    Err(fault) => return Some(Err(fault)),
+                },
+                _ => self.bare().to_vec(),
+            };
+            row.cells.push(cell);
+            match self.peek() {
+                Some(byte) if byte == self.separator => self.at = self.at.saturating_add(1),
+                _ => break, // the end of the line, which the next call passes over, or of the text
+            }
+        }
+        Some(Ok(row))
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    /// Up to what ends a cell.
+    fn bare(&mut self) -> &'t [u8] {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let ends = |byte: &u8| *byte == self.separator || *byte == b'\n' || *byte == b'\r';
+        let cell = rest.get(..rest.iter().position(ends).unwrap_or(rest.len())).unwrap_or_default();
+        self.at = self.at.saturating_add(cell.len());
+        cell
+    }
+
+    fn quoted(&mut self) -> Result<(Vec<u8>, Opening), Fault> {
+        let opening = Opening { at: self.at, line: self.line, row: self.row };
+        let mut cell = Vec::new();
+        self.at = self.at.saturating_add(1);
+        loop {
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            let Some(length) = rest.iter().position(|byte| *byte == b'"') else { return Err(Fault::Open(opening)) };
+            let part = rest.get(..length).unwrap_or_default();
+            self.line = self.line.saturating_add(part.iter().filter(|byte| **byte == b'\n').count());
+            cell.extend(part);
+            self.at = self.at.saturating_add(length).saturating_add(1);
+            if self.peek() != Some(b'"') {
+                break;
+            }
+            cell.push(b'"');
+            self.at = self.at.saturating_add(1);
+        }
+        if self.bare().iter().all(|byte| *byte == b' ') { Ok((cell, opening)) } else { Err(Fault::Trailed(opening)) }
+    }
+}
