@@ -49,7 +49,7 @@ fn ending() -> String {
         "screening": {"status": "passed", "until": "2026-12-31T00:00:00Z"}}]});
     let customers = json!({"customers": [
         {"id": "rb", "kind": "reseller", "ownership": "clear", "credentials": [digest(1)]},
-        {"id": "ends", "ownership": "clear",
+        {"id": "ends", "name": "Ends & Co", "ownership": "clear",
          "credentials": [{"digest": digest(2), "label": "laptop", "expires": "2026-12-31T00:00:00Z"}, {"digest": digest(3), "expires": "2026-12-31T00:00:00Z"}],
          "screening": {"status": "passed", "until": "2026-12-31T00:00:00Z", "by": "Jo"},
          "agreement": {"id": "terms-3", "accepted": "2026-01-01T00:00:00Z", "until": "2026-12-31T00:00:00Z"},
@@ -96,9 +96,12 @@ fn what_is_due_is_printed_and_put_in_a_table() {
     let ask = |more: &[&str]| printed(&[&["due", "--register", &register, "--time", "2026-12-01T00:00:00Z"], more].concat());
     let text = ask(&[]);
     assert!(text.starts_with("due until 2026-12-31T00:00:00Z: 7\n") && text.contains("ended by 2026-12-01T00:00:00Z: nothing"), "{text}");
-    assert!(text.contains("  2026-12-31T00:00:00Z     30 days  ends: credential laptop\n"), "{text}");
+    assert!(text.contains("  2026-12-31T00:00:00Z     30 days  ends Ends & Co: credential laptop\n"), "{text}");
     let table = ask(&["--csv"]);
-    assert!(table.starts_with("state,customer,what,label,until,days\ndue,ends,agreement,terms-3,2026-12-31T00:00:00Z,30\n"), "{table}");
+    assert!(
+        table.starts_with("state,customer,name,what,label,until,days\ndue,ends,Ends & Co,agreement,terms-3,2026-12-31T00:00:00Z,30\n"),
+        "{table}"
+    );
     for wrong in ["30", "d", "-1d", "1.5d", "30dd", "", "30m", "99999999999d"] {
         let done = run(&["due", "--register", &register, &format!("--within={wrong}")]);
         assert_eq!(done.status.code(), Some(2), "{wrong}");

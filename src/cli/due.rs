@@ -1,5 +1,6 @@
 //! `waybill due`: what in a register ends soon, or has ended.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -56,14 +57,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         print(&format!("{:#}\n", json!({"due": list(&due), "ended": list(&ended)})));
         return Ok(());
     }
-    let name = |end: &End<'_>| end.customer.to_owned();
+    let names: HashMap<&str, &str> =
+        register.customers.iter().filter_map(|customer| Some((customer.id.as_str(), customer.name.as_ref()?.as_str()))).collect();
+    let name = |end: &End<'_>| names.get(end.customer).copied().unwrap_or_default();
     if *csv {
         let row = |state: &str, end: &End<'_>| {
             let (until, days) = (end.until.to_string(), days(end).to_string());
-            vec![state.to_owned(), name(end), end.what.to_owned(), end.label.clone(), until, days]
+            vec![state.to_owned(), end.customer.to_owned(), name(end).to_owned(), end.what.to_owned(), end.label.clone(), until, days]
         };
         let rows = due.iter().map(|end| row("due", end)).chain(ended.iter().map(|end| row("ended", end)));
-        print(&table(&["state", "customer", "what", "label", "until", "days"], rows)?);
+        print(&table(&["state", "customer", "name", "what", "label", "until", "days"], rows)?);
         return Ok(());
     }
     let mut out = String::new();
@@ -71,10 +74,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         out.push_str(&format!("{title}: {}\n", if ends.is_empty() { "nothing".into() } else { ends.len().to_string() }));
         for end in ends {
             out.push_str(&format!(
-                "  {}  {:>5} days  {}: {}{}\n",
+                "  {}  {:>5} days  {}{}: {}{}\n",
                 end.until,
                 days(end),
-                name(end),
+                end.customer,
+                match name(end) {
+                    "" => String::new(),
+                    name => format!(" {name}"),
+                },
                 end.what.replace('-', " "),
                 match end.label.as_str() {
                     "" => String::new(),

@@ -116,8 +116,14 @@ pub(super) const OWNERS: &Kind = &Kind {
     providers: false,
 };
 
-/// What follows a provider's name in a header: `anthropic_profile`.
-const PROVIDER_COLUMNS: &[&str] = &["profile", "enforcement"];
+/// What follows a provider's name in a header, such as `anthropic_profile`; the way to its member, what a cell holds.
+const PROVIDER_COLUMNS: &[(&str, &[&str], Cell)] = &[
+    ("profile", &["profile"], Cell::Text),
+    ("enforcement", &["enforcement", "status"], Cell::Text),
+    ("enforcement_reason", &["enforcement", "reason"], Cell::Line),
+    ("enforcement_opened", &["enforcement", "opened"], Cell::From),
+    ("enforcement_expires", &["enforcement", "expires"], Cell::Until),
+];
 /// Those that are known by name: their columns are, in any case.
 const PROVIDERS: &[&str] = &["anthropic", "openai", "gemini"];
 
@@ -271,15 +277,20 @@ impl Kind {
         if let Some((name, way, cell)) = self.columns.iter().find(|(known, _, _)| *known == plain) {
             return Column::Known((*name).to_owned(), way.iter().map(|name| (*name).to_owned()).collect(), *cell);
         }
-        let Some((provider, _)) = header.rsplit_once('_').filter(|_| self.providers) else { return Column::Wrong };
-        let Some(member) = PROVIDER_COLUMNS.iter().find(|member| plain.ends_with(&format!("_{member}"))) else { return Column::Wrong };
-        let lower = provider.to_lowercase();
+        let known = |(name, ..): &&(&str, &[&str], Cell)| self.providers && plain.ends_with(&format!("_{name}"));
+        let Some((name, way, cell)) = PROVIDER_COLUMNS.iter().find(known) else { return Column::Wrong };
+        let size = plain.chars().count().saturating_sub(name.len()).saturating_sub(1);
+        let lower: String = plain.chars().take(size).collect();
+        // as it was written, where blanks were no longer than an underscore
+        let same = header.chars().count() == plain.chars().count();
+        let provider = if same { header.chars().take(size).collect() } else { lower.clone() };
         let shouted = header == header.to_uppercase();
-        let provider = if shouted || PROVIDERS.contains(&lower.as_str()) { lower } else { provider.to_owned() };
+        let provider = if shouted || PROVIDERS.contains(&lower.as_str()) { lower } else { provider };
         if provider.is_empty() {
             return Column::Wrong;
         }
-        Column::Known(format!("{provider}_{member}"), vec!["providers".into(), provider, (*member).to_owned()], Cell::Text)
+        let way = ["providers", &provider].into_iter().chain(way.iter().copied()).map(str::to_owned).collect();
+        Column::Known(format!("{provider}_{name}"), way, *cell)
     }
 
     fn help_for(&self, header: &str) -> String {
@@ -572,12 +583,14 @@ fn put(members: &mut Vec<(String, Json)>, way: &[String], value: Json) {
     }
 }
 
-/// What a path into a row's object is called in the table: `$.screening.until` is `screening_until`.
+/// What a path into a row's object is called in the table: `$.screening.until` is `screening_until`. A provider's status has the
+/// name of what it belongs to.
 fn column_of(path: &str) -> String {
     let Some(path) = path.strip_prefix('$') else { return path.to_owned() };
     let path = path.replace("[\"", ".").replace("\"]", "");
     let names = path.split('[').next().unwrap_or_default().split('.').filter(|name| !name.is_empty() && *name != "providers");
-    names.collect::<Vec<_>>().join("_")
+    let name = names.collect::<Vec<_>>().join("_");
+    name.strip_suffix("_enforcement_status").map_or(name.clone(), |provider| format!("{provider}_enforcement"))
 }
 
 #[cfg(test)]
