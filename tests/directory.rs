@@ -56,6 +56,7 @@ fn the_published_schemas_are_the_types() {
         (Document::Register, "register"),
         (Document::Customers, "register.customers"),
         (Document::Entities, "register.entities"),
+        (Document::Owners, "register.owners"),
         (Document::Nodes, "register.nodes"),
     ] {
         let printed = Command::new(env!("CARGO_BIN_EXE_waybill")).args(["schema", document.as_str()]).output().unwrap();
