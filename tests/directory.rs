@@ -56,6 +56,7 @@ fn the_published_schemas_are_the_types() {
         (Document::Register, "register"),
         (Document::Customers, "register.customers"),
         (Document::Entities, "register.entities"),
+        (Document::Owners, "register.owners"),
         (Document::Nodes, "register.nodes"),
         (Document::Enforcement, "register.enforcement"),
     ] {

@@ -48,7 +48,7 @@ def test_the_schema_is_a_schema():
 # Registers: a folder's documents, each by its schema; tables have none.
 
 REGISTERS = ROOT / "tests" / "corpus" / "register"
-DOCUMENTS = {"register.json": "register", "customers.json": "register.customers", "entities.json": "register.entities", "nodes.json": "register.nodes"}
+DOCUMENTS = {"register.json": "register", "customers.json": "register.customers", "entities.json": "register.entities", "owners.json": "register.owners", "nodes.json": "register.nodes"}
 
 
 def register_schema(name):
