@@ -27,7 +27,9 @@ fn names() -> HashMap<String, CountryCode> {
         for name in names.iter().filter_map(Json::as_str) {
             if let Some(country) = CountryCode::from_bytes(code.as_bytes()) {
                 // an earlier name stands: what ISO 3166-1 calls a country is never another's
-                variants(name).into_iter().for_each(|variant| drop(all.entry(variant).or_insert(country)));
+                for variant in variants(name) {
+                    all.entry(variant).or_insert(country);
+                }
             }
         }
     }
