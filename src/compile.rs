@@ -11,6 +11,7 @@
 //! Nothing here opens a file: the command line reads the directory and hands the bytes over.
 
 pub mod bods;
+pub mod countries;
 pub mod difference;
 pub mod directory;
 mod lines;

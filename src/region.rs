@@ -190,6 +190,12 @@ impl Serialize for CountryCode {
 }
 
 impl Place {
+    /// A country as a whole.
+    #[must_use]
+    pub fn whole(country: CountryCode) -> Self {
+        Self { country, subdivision: None }
+    }
+
     /// Parses `SG` or `UA-43`, in either case; blanks around it don't count.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {

@@ -7,10 +7,11 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use waybill::compile::bods::{Declared, Statements};
-use waybill::compile::directory::EntitiesFile;
-use waybill::compile::ownership::{Entity, Graph, GraphError, Holding, Screening, Share, basis_points};
+use waybill::compile::directory::{Directory, EntitiesFile, Files, read};
+use waybill::compile::ownership::{self, Entity, EntityType, Graph, GraphError, Holding, Indirect, Screening, Share, basis_points};
+use waybill::compile::remarks::Remarks;
 use waybill::compile::settings::{Comparison, Method, OwnershipSettings};
-use waybill::names::UnixSeconds;
+use waybill::names::{Text, UnixSeconds};
 use waybill::region::Place;
 use waybill::register::Ownership;
 use waybill::shape::{Json, Path as JsonPath, Problems, Shape, Whole, Word};
@@ -318,6 +319,162 @@ proptest! {
     }
 }
 
+// === nothing restricted ever clears ===
+
+/// A graph with all that statements may say: by number, so that a generator makes it.
+#[derive(Debug, Clone)]
+struct Mixed {
+    /// Place (see [`Mixed::graph`]) and type of each entity
+    entities: Vec<(u8, u8)>,
+    /// Owner, company, share in basis points; above the whole nobody knows how much
+    holdings: Vec<(usize, usize, u32)>,
+    /// The same through others: known at least, and at most; of the last one nobody knows who it is
+    indirect: Vec<(usize, usize, u32, u32)>,
+}
+
+/// What is added to it.
+#[derive(Debug, Clone)]
+enum Addition {
+    /// A new holder from China
+    Holder { of: usize, share: u32 },
+    /// A new holder from China, through others
+    Behind { of: usize, least: u32, most: u32 },
+    /// China, among the places of an entity
+    Place(usize),
+    /// One more interest of somebody from China
+    Interest { of: usize, share: u32, through: bool },
+}
+
+const UNKNOWN: u32 = 10_001;
+
+impl Mixed {
+    fn strategy() -> impl Strategy<Value = Self> {
+        let share = || prop_oneof![3 => (1_u32..=10).prop_map(|tenth| tenth * 1_000), 1 => 1_u32..=10_000, 1 => Just(UNKNOWN)];
+        (
+            proptest::collection::vec((0_u8..8, 0_u8..6), 7),
+            proptest::collection::vec((0_usize..7, 0_usize..7, share()), 0..9),
+            proptest::collection::vec((0_usize..8, 0_usize..7, share(), share()), 0..4),
+        )
+            .prop_map(|(entities, holdings, indirect)| Self { entities, holdings, indirect })
+    }
+
+    fn graph(&self) -> Graph {
+        let id = |i: usize| Text::parse(&i.to_string()).unwrap();
+        let place = |code: &str| Place::parse(code).unwrap();
+        let entities = self.entities.iter().enumerate().map(|(i, (at, kind))| Entity {
+            id: id(i),
+            jurisdiction: match at {
+                0 => Some(place("CN")),
+                1 => None,
+                _ => Some(place("SG")),
+            },
+            headquarters: (at & 0x10 != 0).then(|| place("CN")),
+            others: Vec::new(),
+            nowhere: if *at == 2 { vec!["Ruritania".into()] } else { Vec::new() },
+            kind: match kind {
+                0 => None,
+                1 => Some(EntityType::Person),
+                2 => Some(EntityType::WidelyHeld),
+                3 => Some(EntityType::State),
+                _ => Some(EntityType::Company),
+            },
+            name: None,
+        });
+        let known = |share: u32| Some(share).filter(|share| *share < UNKNOWN);
+        let holdings: Vec<Holding> = self
+            .holdings
+            .iter()
+            .map(|(owner, of, share)| Holding { owner: id(*owner), of: id(*of), basis_points: Share(known(*share).map(Into::into)) })
+            .collect();
+        let indirect = self.indirect.iter().map(|(owner, of, one, other)| Indirect {
+            owner: (*owner < self.entities.len()).then(|| id(*owner)),
+            of: id(*of),
+            least: known(*one).unwrap_or(0).min(known(*other).unwrap_or(0)),
+            most: (*one).max(*other).min(10_000),
+            direct: *owner >= self.entities.len() && one % 2 == 0,
+        });
+        let said = ownership::Statements { after: 0, indirect: indirect.collect(), readings: Vec::new() };
+        Graph::with(entities.collect(), &holdings, &said).unwrap()
+    }
+
+    /// The same with more in it that is restricted. An interest of somebody who is on file already may complete a chain to
+    /// what is declared, and so reconcile it: that is news of another kind, and left out.
+    fn with(&self, addition: &Addition) -> Option<Self> {
+        let mut more = self.clone();
+        let restricted = self.entities.iter().position(|(at, _)| *at == 0);
+        let newcomer = |more: &mut Self| {
+            // whom nobody knows keeps the number behind all
+            more.indirect.iter_mut().filter(|held| held.0 == more.entities.len()).for_each(|held| held.0 += 1);
+            more.entities.push((0, 1));
+            more.entities.len() - 1
+        };
+        match *addition {
+            Addition::Holder { of, share } => {
+                let owner = newcomer(&mut more);
+                more.holdings.push((owner, of, share));
+            }
+            Addition::Behind { of, least, most } => {
+                let owner = newcomer(&mut more);
+                more.indirect.push((owner, of, least, most));
+            }
+            Addition::Place(of) => more.entities[of].0 |= 0x10,
+            Addition::Interest { of, share, through } => {
+                if self.indirect.iter().any(|held| held.1 != of) {
+                    return None;
+                }
+                if through {
+                    more.indirect.push((restricted?, of, share, share));
+                } else {
+                    more.holdings.push((restricted?, of, share));
+                }
+            }
+        }
+        Some(more)
+    }
+}
+
+fn additions() -> impl Strategy<Value = Addition> {
+    let share = || prop_oneof![4 => 1_u32..=10_000, 1 => Just(UNKNOWN)];
+    prop_oneof![
+        (0_usize..7, share()).prop_map(|(of, share)| Addition::Holder { of, share }),
+        (0_usize..7, share(), share()).prop_map(|(of, least, most)| Addition::Behind { of, least, most }),
+        (0_usize..7).prop_map(Addition::Place),
+        (0_usize..7, share(), any::<bool>()).prop_map(|(of, share, through)| Addition::Interest { of, share, through }),
+    ]
+}
+
+/// The further from clear, the higher.
+fn severity(status: Ownership) -> u8 {
+    match status {
+        Ownership::Clear => 0,
+        Ownership::Unresolved => 1,
+        Ownership::Restricted => 2,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn more_that_is_restricted_never_clears(mixed in Mixed::strategy(), addition in additions(), threshold in prop_oneof![Just(5_000_u64), 1_u64..9_999]) {
+        let Some(more) = mixed.with(&addition) else { return Ok(()) };
+        let (before, after) = (mixed.graph(), more.graph());
+        for method in [Method::Cascade, Method::Multiplicative, Method::Either] {
+            for comparison in [Comparison::Gt, Comparison::Ge] {
+                let settings = settings(method, comparison, threshold);
+                let (before, after) = (before.screen(&settings, in_china), after.screen(&settings, in_china));
+                for i in 0..mixed.entities.len() {
+                    let (one, other) = (status(&before, &i.to_string()), status(&after, &i.to_string()));
+                    prop_assert!(severity(one) <= severity(other), "{i}: {one} became {other} by {addition:?} ({method}, {comparison}, {threshold}) in {mixed:?}");
+                    let shares = after.judge(after.graph().find(&i.to_string()).unwrap());
+                    prop_assert!(shares.multiplicative.share <= shares.multiplicative.share_worst + 1e-9);
+                    prop_assert!(shares.cascade.basis_points <= shares.cascade.basis_points_worst);
+                }
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
 
@@ -446,15 +603,29 @@ fn declared(files: &[&str], today: &str) -> Declared {
     statements.declared(UnixSeconds::parse(&format!("{today}T12:00:00Z")).unwrap())
 }
 
-/// Holdings as `owner > of: share`.
+/// Holdings as `owner > of: share`, and those through others as `owner ~> of: share`.
 fn holdings(declared: &Declared) -> Vec<String> {
     let share = |share: Option<i64>| share.map_or("?".into(), |share| share.to_string());
-    declared.holdings.iter().map(|(holding, _)| format!("{} > {}: {}", holding.owner, holding.of, share(holding.basis_points.0))).collect()
+    let direct =
+        declared.holdings.iter().map(|(holding, _)| format!("{} > {}: {}", holding.owner, holding.of, share(holding.basis_points.0)));
+    let through = declared.indirect.iter().map(|(holding, _)| {
+        let owner = holding.owner.as_ref().map_or("?", |owner| owner.as_str());
+        let most = if holding.most > holding.least { format!(" to {}", holding.most) } else { String::new() };
+        format!("{owner} {}> {}: {}{most}", if holding.direct { "" } else { "~" }, holding.of, holding.least)
+    });
+    direct.chain(through).collect()
+}
+
+/// Everything that the statements say, put together.
+fn put_together(declared: Declared) -> Graph {
+    let holdings: Vec<_> = declared.holdings.into_iter().map(|(holding, _)| holding).collect();
+    let indirect = declared.indirect.into_iter().map(|(holding, _)| holding).collect();
+    let said = ownership::Statements { after: 0, indirect, readings: declared.readings };
+    Graph::with(declared.entities.into_iter().map(|(entity, _)| entity).collect(), &holdings, &said).unwrap()
 }
 
 fn screened(declared: Declared, subject: &str, restricted: &str) -> Ownership {
-    let holdings: Vec<_> = declared.holdings.into_iter().map(|(holding, _)| holding).collect();
-    let graph = Graph::new(declared.entities.into_iter().map(|(entity, _)| entity).collect(), &holdings).unwrap();
+    let graph = put_together(declared);
     let settings = OwnershipSettings::default();
     status(&graph.screen(&settings, |place| place.country.as_str() == restricted), subject)
 }
@@ -488,9 +659,10 @@ fn finnish_state_owned_company() {
     assert_eq!(
         holdings(&declared),
         [
-            "7ff95ba3682c > 0199c515a699: 10000", // the ministry > Kaasuverkko
-            "0199c515a699 > 19f1c5afe9d7: 7650",  // Kaasuverkko > Gasgrid
-            "7ff95ba3682c > 19f1c5afe9d7: 2350",  // the ministry > Gasgrid
+            "7ff95ba3682c > 0199c515a699: 10000",  // the ministry > Kaasuverkko
+            "0199c515a699 > 19f1c5afe9d7: 7650",   // Kaasuverkko > Gasgrid
+            "7ff95ba3682c > 19f1c5afe9d7: 2350",   // the ministry > Gasgrid
+            "05ce06ec97b1 ~> 19f1c5afe9d7: 10000", // the state, as what the others come to
         ]
     );
     assert_eq!(screened(declared.clone(), "19f1c5afe9d7", "CN"), Ownership::Clear);
@@ -548,7 +720,12 @@ fn interests_become_shares() {
         (r#"[{"type": "shareholding", "share": {"exact": 40}, "endDate": "2026-01-02"}]"#, &["X > C: 4000"]),
         (r#"[{"type": "shareholding", "share": {"exact": 40}, "startDate": "2026-01-02"}]"#, &[]),
         // all that is known of C is indirect
-        (r#"[{"type": "shareholding", "directOrIndirect": "indirect", "share": {"exact": 60}}]"#, &["X > C: 6000"]),
+        (r#"[{"type": "shareholding", "directOrIndirect": "indirect", "share": {"exact": 60}}]"#, &["X ~> C: 6000"]),
+        (
+            r#"[{"type": "shareholding", "directOrIndirect": "indirect", "share": {"minimum": 25, "maximum": 50}}]"#,
+            &["X ~> C: 2500 to 5000"],
+        ),
+        (r#"[{"type": "shareholding", "directOrIndirect": "indirect"}]"#, &["X ~> C: 0 to 10000"]),
     ] {
         assert_eq!(one(interests), expected, "{interests}");
     }
@@ -561,23 +738,133 @@ fn votes_without_shares_are_not_more_than_the_whole() {
             r#"[{{"type": "shareholding", "share": {{"exact": {shares}}}}}, {{"type": "votingRights", "share": {{"exact": {votes}}}}}]"#
         )
     };
-    // 60 and 60: not both can hold that much; 40 of each are sure
-    let found = read_relationships(&[(r#""X""#, &mixed(40, 60)), (r#""O""#, &mixed(60, 40))]);
-    assert_eq!(found, ["X > C: 4000", "X > C: ?", "O > C: 4000", "O > C: ?"]);
-    // more than all of the shares is a mistake, which the graph names
+    // 60 and 60: not both can hold that much; each kind is a reading by itself, and by one of them it is restricted
+    let all = relationships(&[(r#""X""#, &mixed(40, 60)), (r#""O""#, &mixed(60, 40))]);
+    let found = declared(&[&all], "2026-01-01");
+    assert_eq!(holdings(&found), ["X > C: 6000", "O > C: 6000"]);
+    assert_eq!(found.readings.len(), 2);
+    assert_eq!(screened(found.clone(), "C", "CN"), Ownership::Unresolved);
+    assert_eq!(screened(found, "C", "FR"), Ownership::Clear);
+    // more than all of the shares is no reading
     let found = declared(&[&relationships(&[(r#""X""#, &mixed(60, 60)), (r#""O""#, &mixed(60, 40))])], "2026-01-01");
-    let lines: Vec<_> = found.holdings.iter().map(|(holding, _)| holding.clone()).collect();
-    let errors = Graph::new(found.entities.into_iter().map(|(entity, _)| entity).collect(), &lines).unwrap_err();
-    assert_eq!(errors[0].code(), "sum_over_100");
+    assert_eq!(found.readings.iter().map(|reading| reading.shares.len()).collect::<Vec<_>>(), [2]);
+    let graph = put_together(found);
+    assert_eq!(graph.over().map(|(_, sum)| sum).collect::<Vec<_>>(), [12_000]);
 }
 
 #[test]
 fn indirect_sums_are_not_added() {
     let direct = r#"[{"type": "shareholding", "directOrIndirect": "direct", "share": {"exact": 60}}]"#;
     let indirect = r#"[{"type": "shareholding", "directOrIndirect": "indirect", "share": {"exact": 60}}]"#;
-    assert_eq!(read_relationships(&[(r#""O""#, direct), (r#""X""#, indirect)]), ["O > C: 6000"]);
-    // two that run through one another say nothing sure
-    assert_eq!(read_relationships(&[(r#""O""#, indirect), (r#""X""#, indirect)]), ["O > C: ?", "X > C: ?"]);
+    assert_eq!(read_relationships(&[(r#""O""#, direct), (r#""X""#, indirect)]), ["O > C: 6000", "X ~> C: 6000"]);
+    // where no direct one is on file, they stand in its place
+    let alone = declared(&[&relationships(&[(r#""O""#, indirect)])], "2026-01-01");
+    let graph = put_together(alone);
+    let holders = graph.screen(&OwnershipSettings::default(), in_china).holders(graph.find("C").unwrap());
+    assert_eq!(holders.iter().map(|holder| (holder.basis_points, holder.through)).collect::<Vec<_>>(), [(6_000, false), (4_000, false)]);
+}
+
+/// The register of one customer, `c-1`, whose company is `mill`.
+fn mill(file: &str, text: &str) -> (Option<Directory>, Remarks) {
+    let customers = b"id,entity,screening_status\nc-1,mill,passed\n".to_vec();
+    let documents = [("customers.csv".to_owned(), customers), (file.to_owned(), text.as_bytes().to_vec())].into_iter().collect();
+    read(Files { documents, ..Files::default() }, UnixSeconds::parse("2026-11-27T12:00:00Z").unwrap())
+}
+
+fn mill_is(file: &str, text: &str) -> (Ownership, String) {
+    let (directory, remarks) = mill(file, text);
+    let told = |list: &[waybill::compile::remarks::Remark]| list.iter().map(|remark| format!("{remark}\n")).collect::<String>();
+    assert!(directory.is_some(), "{text}:\n{}", told(&remarks.errors));
+    let owners = &directory.unwrap().owners;
+    (status(&owners.screen(), "mill"), told(&remarks.notices))
+}
+
+#[test]
+fn what_statements_say_is_judged_by_the_rules() {
+    let cases: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(format!("{DATA}/bods-cases.json")).unwrap()).unwrap();
+    let cases = cases["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 53);
+    for case in cases {
+        let name = &case["name"];
+        let (found, notes) = mill_is("bods/register.json", &case["statements"].to_string());
+        assert_eq!(found.to_string(), case["expect"], "{name}\n{notes}");
+        let about_bods: Vec<&str> = notes.lines().filter(|line| line.starts_with("bods/")).collect();
+        match case["note"].as_str() {
+            Some(note) => assert!(about_bods.iter().any(|line| line.contains(&format!("`{note}`"))), "{name}: {notes}"),
+            None => assert!(about_bods.is_empty(), "{name}: {notes}"),
+        }
+        // a statement a line says the same, whatever the file is called
+        let lines: String = case["statements"].as_array().unwrap().iter().map(|statement| format!("{statement}\r\n\n")).collect();
+        for file in ["bods/register.json", "bods/register.jsonl"] {
+            let (by_line, notes_by_line) = mill_is(file, &lines);
+            assert_eq!((by_line, notes_by_line.lines().count()), (found, notes.lines().count()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn mistakes_in_lines_have_their_line() {
+    let text = "{\"recordId\": \"mill\", \"recordType\": \"entity\", \"recordDetails\": {\"entityType\": {\"type\": \"state\"}, \"jurisdiction\": {\"code\": \"QQ\"}}}\n\n{\"recordId\": 7}\n{]\n";
+    let (directory, remarks) = mill("bods/register.json", text);
+    assert!(directory.is_none());
+    let found: Vec<String> =
+        remarks.errors.iter().map(|remark| format!("{}:{:?}: {}", remark.file, remark.line, remark.problem.message)).collect();
+    assert_eq!(
+        found,
+        [
+            "bods/register.json:Some(1): unknown country code `QQ`",
+            "bods/register.json:Some(3): expected a string (a text of 1 to 1,024 bytes without control characters), found a number",
+            "bods/register.json:Some(3): `recordType` is missing",
+            "bods/register.json:Some(4): this is not JSON from column 2 on: key must be a string",
+        ]
+    );
+}
+
+#[test]
+fn dates_are_times() {
+    let holds = |interval: &str| {
+        let interests = format!(r#"[{{"type": "shareholding", "share": {{"exact": 40}}, {interval}}}]"#);
+        !read_relationships(&[(r#""X""#, &interests)]).is_empty()
+    };
+    // it is 2026-01-01T12:00:00Z
+    for (interval, expected) in [
+        (r#""startDate": "2026-01-01T12:00:00Z""#, true),
+        (r#""startDate": "2026-01-01T12:00:01Z""#, false),
+        (r#""startDate": "2026-01-01T20:00:00+08:00""#, true),
+        (r#""startDate": "2026-01-01T20:00:01+0800""#, false),
+        (r#""startDate": "2026-01-01T11:00:00-01""#, true),
+        (r#""endDate": "2026-01-01T20:00:00+08:00""#, false),
+        (r#""endDate": "2026-01-01T11:30:00-01:00""#, true),
+        (r#""endDate": "2026-01-01T12:30""#, true),
+        (r#""startDate": "1896-02-29", "endDate": "9999-12-31""#, true),
+        (r#""endDate": "1969-12-31""#, false),
+    ] {
+        assert_eq!(holds(interval), expected, "{interval}");
+    }
+    for date in
+        ["2027-99-99", "2027-02-29", "1900-02-29", "0000-00-00", "2027-01-31T25:00:00Z", "2027-01-31T12:00:00+99:00", "2027-01", "soon", ""]
+    {
+        let interests = format!(r#"[{{"type": "shareholding", "endDate": "{date}"}}]"#);
+        let text = relationships(&[(r#""X""#, &interests)]).replace("\"C\"", "\"mill\"");
+        let (_, remarks) = mill("bods/register.json", &text);
+        let found: Vec<String> = remarks.errors.iter().map(ToString::to_string).collect();
+        assert!(
+            found[0].starts_with(&format!("bods/register.json:1: $[3].recordDetails.interests[0].endDate: `{date}` is no date")),
+            "{found:?}"
+        );
+    }
+}
+
+/// The later statement counts by its time, not by its text.
+#[test]
+fn statements_come_in_the_order_of_their_times() {
+    let of = |date: &str, share: u32| {
+        format!(
+            r#"{{"recordId": "r", "recordType": "relationship", "statementDate": "{date}", "recordDetails": {{"subject": "C", "interestedParty": "X", "interests": [{{"type": "shareholding", "share": {{"exact": {share}}}}}]}}}}"#
+        )
+    };
+    let text = format!("[{}, {}]", of("2025-12-31T23:30:00-05:00", 20), of("2026-01-01T02:00:00Z", 10));
+    assert_eq!(holdings(&declared(&[&text], "2026-06-01")), ["X > C: 2000"]);
 }
 
 #[test]
@@ -608,7 +895,7 @@ fn version_0_3_reads_alike() {
          "interestedParty": {"unspecified": {"reason": "unknown"}}, "interests": [{"type": "shareholding"}]}
     ]"#;
     let declared = declared(&[file], "2026-01-01");
-    assert_eq!(holdings(&declared), ["x1 > c2: 5001", "x1 > c2: ?"]);
+    assert_eq!(holdings(&declared), ["x1 > c2: 5001", "x1 > c2: ?", "? > c2: 0 to 10000"]);
     assert_eq!(screened(declared, "c2", "CN"), Ownership::Restricted); // a second nationality counts
 }
 

@@ -61,7 +61,7 @@ impl Opened {
 
     fn side(&self) -> Side<'_> {
         match self {
-            Self::Files(register) => Side::Files(register, register.owners.screen()),
+            Self::Files(register) => Side::Files(register, Box::new(register.owners.screen())),
             Self::Snapshot(snapshot) => Side::Snapshot(snapshot),
         }
     }

@@ -398,7 +398,17 @@ impl<'a> View<'a> {
         let Some(entity) = self.screening.graph().entity(index) else { return String::new() };
         let places: BTreeSet<String> = entity.places().map(|place| place.to_string()).collect();
         let places: Vec<&str> = places.iter().map(String::as_str).collect();
-        let places = if places.is_empty() { "place not known".into() } else { places.join(" ") };
+        let places = match (places.join(" "), entity.nowhere.join(", ")) {
+            (known, unknown) if unknown.is_empty() => {
+                if known.is_empty() {
+                    "place not known".into()
+                } else {
+                    known
+                }
+            }
+            (known, unknown) if known.is_empty() => format!("in {unknown}, not known where"),
+            (known, unknown) => format!("{known}, and in {unknown}, not known where"),
+        };
         match &entity.name {
             Some(name) => format!("{name} ({}, {places})", entity.id),
             None => format!("{} ({places})", entity.id),
@@ -453,6 +463,16 @@ impl<'a> View<'a> {
             &|index| index != self.subject && self.screening.taken_by_place(index),
             "has no owner on file and is taken by its place alone; with `\"type\": \"company\"` it would need owners",
             "have no owner on file and are taken by their place alone; with `\"type\": \"company\"` they would need owners",
+        );
+        list(
+            &|index| self.screening.graph().entity(index).is_some_and(|entity| !entity.nowhere.is_empty()),
+            "is said to be in a place that nobody knows, which counts as restricted in the worst case",
+            "are said to be in places that nobody knows, which count as restricted in the worst case",
+        );
+        list(
+            &|index| self.screening.contradicts_itself(index),
+            "has more than the whole held of it as it stands on file: any of its holders may hold it in the worst case",
+            "have more than the whole held of them as they stand on file: any of their holders may hold them in the worst case",
         );
         list(
             &|index| self.screening.in_closed_ring(index),
@@ -524,7 +544,7 @@ impl<'a> View<'a> {
     /// The owners as a tree, the entity at its root, from the top down.
     fn rows(&self) -> Vec<TreeRow> {
         let line = |holder| Line { holder, below: Vec::new(), again: false, left_out: 0 };
-        let mut lines = vec![line(Holder { entity: Some(self.subject), basis_points: 0, more: false })];
+        let mut lines = vec![line(Holder { entity: Some(self.subject), basis_points: 0, more: false, through: false })];
         let mut queue = VecDeque::from([0]);
         let mut seen = BTreeSet::new();
         while let Some(at) = queue.pop_front() {
@@ -578,12 +598,13 @@ impl<'a> View<'a> {
         if line.left_out > 0 {
             return format!("{} more", line.left_out);
         }
-        let Holder { entity, basis_points, more } = line.holder;
+        let Holder { entity, basis_points, more, through } = line.holder;
         let share = match (basis_points, more) {
             (0, true) => "? %".into(),
             (known, true) => format!("{} or more", Percent(known)),
             (known, false) => Percent(known).to_string(),
         };
+        let share = if through { format!("{share} through others") } else { share };
         let Some(index) = entity else { return format!("{share}  not known") };
         let mut label = if index == self.subject && !line.again { self.name(index) } else { format!("{share}  {}", self.name(index)) };
         match (self.screening.itself(index), self.screening.blocked(index)) {

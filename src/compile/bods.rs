@@ -5,21 +5,25 @@
 //!
 //! - Of several statements on one record the latest counts, by date of statement, date of publication and place;
 //!   a closed record no longer does. In 0.3 a statement takes the place of those that it `replacesStatements`.
-//! - `shareholding`, `votingRights` and the like repeat one stake: the largest counts. Where
-//!   the largest would come to more than the whole of a company (shares without votes), the smallest counts and
-//!   the difference is unknown.
+//! - `shareholding`, `votingRights` and the like repeat one stake: the largest counts. Where the largest come to more than
+//!   the whole of a company (shares without votes), each kind that does fit goes along as a [`Reading`].
 //! - Interests of any other type are control, not ownership, and carry no share (OFAC FAQ 398).
 //! - A share that is a range counts with its minimum, the rest is unknown; a minimum that is excluded counts one
 //!   basis point more. Shares are rounded down to whole basis points, so that what rounding leaves is unknown too.
-//! - Indirect interests sum up chains. They count only for a company of which no direct one is on file.
+//! - Indirect interests sum up chains, on file or not. They stand beside the direct ones ([`Indirect`]), and the graph holds
+//!   them against the chains.
 //! - Interests count from their `startDate` to their `endDate`.
 //! - Whoever is unspecified, unknown or anonymous leaves the share unknown.
+//! - A country's code decides. Where there is none, its name is looked up, and a name that can't be is a place that nobody
+//!   knows. Codes that mean none (`XX`, `ZZ`) are none; other codes that aren't in use are mistakes.
+//! - What is null isn't said, as if it were left out.
 //!
 //! Fields beyond these are other people's and not looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ownership::{Entity, EntityType, Holding, Share, WHOLE};
+use super::countries;
+use super::ownership::{Entity, EntityType, Holding, Indirect, Reading, Share, WHOLE};
 use crate::names::{Text, UnixSeconds};
 use crate::region::Place;
 use crate::shape::{Json, Path, Problems, Shape, Word, suggestion, wrong_type};
@@ -36,8 +40,14 @@ pub struct Statements {
 pub struct Declared {
     /// Companies, persons and states, each with where it stands
     pub entities: Vec<(Entity, Origin)>,
-    /// Who holds what share of whom, each with where it stands
+    /// Who holds what share of whom directly, each with where it stands
     pub holdings: Vec<(Holding, Origin)>,
+    /// Who is said to hold through others, or isn't named, each with where it stands
+    pub indirect: Vec<(Indirect, Origin)>,
+    /// Companies whose kinds of interest can't all hold at once: what each says
+    pub readings: Vec<Reading>,
+    /// Places that nobody knows, each with where it stands and as it is written there
+    pub nowhere: Vec<(String, Origin)>,
 }
 
 /// Where a statement stands.
@@ -47,6 +57,8 @@ pub struct Origin {
     pub file: usize,
     /// The JSON path of the statement
     pub path: String,
+    /// Its line, where each stands on one of its own
+    pub line: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -54,8 +66,8 @@ struct Statement {
     origin: Origin,
     /// 0.4: the record that it is about; 0.3: its own id
     record: Text,
-    /// When it was made and published, as written: RFC 3339 sorts as text
-    dates: (String, String),
+    /// When it was made and published
+    dates: (Option<UnixSeconds>, Option<UnixSeconds>),
     closed: bool,
     /// The statements that it takes the place of (0.3)
     replaces: Vec<String>,
@@ -66,9 +78,10 @@ struct Statement {
 enum Body {
     Party(Entity),
     Relationship {
+        /// `None` where it isn't specified
         subject: Option<Text>,
         /// `None` where it isn't specified
-        interested: Option<Text>,
+        interested: Party,
         interests: Vec<Interest>,
     },
 }
@@ -80,10 +93,21 @@ struct Interest {
     indirect: bool,
     /// What is known of the share, in basis points
     least: u32,
-    /// Whether it may be more
-    more: bool,
-    from: Option<String>,
-    until: Option<String>,
+    /// What it may be, in basis points
+    most: u32,
+    from: Option<UnixSeconds>,
+    until: Option<UnixSeconds>,
+}
+
+/// Who has an interest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Party {
+    /// A record's id
+    Known(Text),
+    /// Somebody whom nobody names
+    Unnamed,
+    /// Nobody at all, as the file says
+    Nobody,
 }
 
 /// A kind of stake, by the standard's interestType.
@@ -164,16 +188,21 @@ impl Statements {
             wrong_type(&Path::Root, "a list of statements", json, problems);
             return;
         };
-        for (i, statement) in statements.iter().enumerate() {
+        for (i, statement) in statements.iter().enumerate().filter(|(_, statement)| !is_null(statement)) {
             let at = Path::Element(&Path::Root, i);
-            self.all.extend(Statement::read(statement, &at, file, problems));
+            self.all.extend(Statement::read(statement, &at, (file, None), problems));
         }
     }
 
-    /// What they say together as of a day (UTC).
+    /// Takes in one more statement of the file that [`Statements::read`] read last: that on a line of its own.
+    pub fn read_line(&mut self, json: &Json, line: usize, problems: &mut Problems) {
+        let file = self.files.saturating_sub(1);
+        self.all.extend(Statement::read(json, &Path::Root, (file, Some(line)), problems));
+    }
+
+    /// What they say together at a time.
     #[must_use]
-    pub fn declared(&self, today: UnixSeconds) -> Declared {
-        let today: String = today.to_string().chars().take(DATE).collect();
+    pub fn declared(&self, now: UnixSeconds) -> Declared {
         let (latest, successors) = self.latest();
         let mut declared = Declared::default();
         let mut gone = BTreeSet::new();
@@ -183,11 +212,19 @@ impl Statements {
                 Body::Party(_) if statement.closed => {
                     gone.insert(statement.record.as_str());
                 }
-                Body::Party(entity) => declared.entities.push((entity.clone(), statement.origin.clone())),
-                Body::Relationship { subject: Some(subject), interested: Some(owner), interests } if !statement.closed => {
+                Body::Party(entity) => {
+                    declared.nowhere.extend(entity.nowhere.iter().map(|place| (place.clone(), statement.origin.clone())));
+                    declared.entities.push((entity.clone(), statement.origin.clone()));
+                }
+                Body::Relationship { subject: Some(subject), interested, interests } if !statement.closed => {
+                    let owner = match interested {
+                        Party::Known(id) => Some(in_force(&successors, id.as_str())),
+                        Party::Unnamed => None,
+                        Party::Nobody => continue,
+                    };
                     let held = subjects.entry(in_force(&successors, subject.as_str())).or_default();
-                    let interests = interests.iter().filter(|interest| interest.holds(&today)).collect();
-                    held.push(Held { owner: in_force(&successors, owner.as_str()), interests, origin: &statement.origin });
+                    let interests = interests.iter().filter(|interest| interest.holds(now)).collect();
+                    held.push(Held { owner, interests, origin: &statement.origin });
                 }
                 Body::Relationship { .. } => {}
             }
@@ -195,12 +232,9 @@ impl Statements {
         // the owner or the company of a relationship may have left the network: nobody knows to whom
         subjects.retain(|subject, _| !gone.contains(subject));
         for (subject, mut held) in subjects {
-            held.retain(|held| !gone.contains(held.owner));
-            for (owner, share, origin) in stakes(&held) {
-                if let (Ok(owner), Ok(of)) = (Text::parse(owner), Text::parse(subject)) {
-                    declared.holdings.push((Holding { owner, of, basis_points: share }, origin.clone()));
-                }
-            }
+            held.retain(|held| held.owner.is_none_or(|owner| !gone.contains(owner)));
+            let Ok(of) = Text::parse(subject) else { continue };
+            add_stakes(&of, &held, &mut declared);
         }
         declared
     }
@@ -229,88 +263,133 @@ fn in_force<'a>(successors: &BTreeMap<&'a str, &'a str>, id: &'a str) -> &'a str
     chain.take(successors.len().saturating_add(1)).last().unwrap_or(id) // statements that replace each other in a ring end somewhere
 }
 
-/// What one relationship says today.
+/// What one relationship says now.
 struct Held<'a> {
-    owner: &'a str,
+    /// `None` where nobody names it
+    owner: Option<&'a str>,
     interests: Vec<&'a Interest>,
     origin: &'a Origin,
 }
 
-/// What one owner holds of a company: of each kind, how much is known and whether there may be more.
+/// What one owner holds of a company in one way: of each kind, how much is known and how much it may be.
 struct Sums<'a> {
-    owner: &'a str,
+    owner: Option<&'a str>,
     origin: &'a Origin,
-    kinds: BTreeMap<Stake, (u32, bool)>,
+    kinds: BTreeMap<Stake, (u32, u32)>,
 }
 
-/// What the relationships of one company come to, owner by owner in the order read.
-fn stakes<'a>(held: &[Held<'a>]) -> Vec<(&'a str, Share, &'a Origin)> {
-    let all = || held.iter().flat_map(|held| &held.interests).filter(|interest| interest.stake.is_some());
-    let direct = all().any(|interest| !interest.indirect);
+impl Sums<'_> {
+    /// What is known of the stake that the kinds repeat, and what it may be.
+    fn largest(&self) -> (u32, u32) {
+        let of = |which: fn(&(u32, u32)) -> u32| self.kinds.values().map(which).max().unwrap_or(0);
+        (of(|(least, _)| *least), of(|(_, most)| *most))
+    }
+
+    /// Whether some of it may be more than is known.
+    fn is_open(&self) -> bool {
+        self.kinds.values().any(|(least, most)| most > least)
+    }
+}
+
+/// Adds up what each owner holds, owner by owner in the order read: directly, or else through others.
+fn sums<'a>(held: &[Held<'a>], indirect: bool) -> Vec<Sums<'a>> {
     let mut owners: Vec<Sums<'a>> = Vec::new();
-    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut places: BTreeMap<Option<&str>, usize> = BTreeMap::new();
     for held in held {
-        let counted = held.interests.iter().filter(|interest| !(direct && interest.indirect));
-        for (stake, interest) in counted.filter_map(|interest| Some((interest.stake?, interest))) {
+        for interest in held.interests.iter().filter(|interest| interest.indirect == indirect) {
+            let Some(stake) = interest.stake else { continue };
             let at = *places.entry(held.owner).or_insert(owners.len());
             if at == owners.len() {
                 owners.push(Sums { owner: held.owner, origin: held.origin, kinds: BTreeMap::new() });
             }
             if let Some(sums) = owners.get_mut(at) {
-                let sum = sums.kinds.entry(stake).or_default();
-                *sum = (sum.0.saturating_add(interest.least), sum.1 || interest.more);
+                let (least, most) = sums.kinds.entry(stake).or_default();
+                (*least, *most) = (least.saturating_add(interest.least), most.saturating_add(interest.most));
             }
         }
     }
-    let kinds: BTreeSet<Stake> = owners.iter().flat_map(|sums| sums.kinds.keys().copied()).collect();
-    let of_kind = |sums: &Sums<'_>, kind: &Stake| sums.kinds.get(kind).map_or(0, |(least, _)| *least);
-    let sum = |shares: &mut dyn Iterator<Item = u32>| shares.fold(0_u32, u32::saturating_add);
-    let largest = |sums: &Sums<'_>| sums.kinds.values().map(|(least, _)| *least).max().unwrap_or(0);
-    let smallest = |sums: &Sums<'_>| kinds.iter().map(|kind| of_kind(sums, kind)).min().unwrap_or(0);
-    let too_much = sum(&mut owners.iter().map(largest)) > WHOLE;
-    // where one kind alone is more than the whole, the publisher is wrong, and the graph says so
-    let contradicts_itself = kinds.iter().any(|kind| sum(&mut owners.iter().map(|sums| of_kind(sums, kind))) > WHOLE);
-    let mut stakes = Vec::new();
-    for sums in &owners {
-        let open = sums.kinds.values().any(|(_, more)| *more);
-        let (known, more) = match (direct, too_much) {
-            (_, false) => (largest(sums), open),
-            (true, true) if contradicts_itself => (largest(sums), open),
-            (true, true) => (smallest(sums), true),
-            (false, true) => (0, true), // chains that run through one another
+    owners
+}
+
+/// What the relationships of one company come to.
+fn add_stakes(of: &Text, held: &[Held<'_>], declared: &mut Declared) {
+    let direct = sums(held, false);
+    for sums in &direct {
+        let (known, most) = sums.largest();
+        let Some(Ok(owner)) = sums.owner.map(Text::parse) else {
+            let unnamed = Indirect { owner: None, of: of.clone(), least: known, most, direct: true };
+            declared.indirect.push((unnamed, sums.origin.clone()));
+            continue;
         };
-        if known > 0 {
-            stakes.push((sums.owner, Share(Some(known.into())), sums.origin));
+        let mut hold = |share| {
+            let holding = Holding { owner: owner.clone(), of: of.clone(), basis_points: Share(share) };
+            declared.holdings.push((holding, sums.origin.clone()));
+        };
+        // more than the whole in several pieces, so that the graph sees that it is
+        let mut rest = known;
+        while rest > 0 {
+            hold(Some(rest.min(WHOLE).into()));
+            rest = rest.saturating_sub(WHOLE);
         }
-        if more || known == 0 {
-            stakes.push((sums.owner, Share(None), sums.origin));
+        if sums.is_open() || known == 0 {
+            hold(None);
         }
     }
-    stakes
+    let sum = |shares: &mut dyn Iterator<Item = u32>| shares.fold(0_u32, u32::saturating_add);
+    if sum(&mut direct.iter().map(|sums| sums.largest().0)) > WHOLE {
+        let kinds: BTreeSet<Stake> = direct.iter().flat_map(|sums| sums.kinds.keys().copied()).collect();
+        for kind in kinds {
+            let shares: Vec<(Option<&str>, u32)> =
+                direct.iter().filter_map(|sums| Some((sums.owner, sums.kinds.get(&kind)?.0))).filter(|(_, share)| *share > 0).collect();
+            if sum(&mut shares.iter().map(|(_, share)| *share)) <= WHOLE {
+                let shares = shares.into_iter().filter_map(|(owner, share)| Some((Text::parse(owner?).ok()?, share))).collect();
+                declared.readings.push(Reading { of: of.clone(), shares });
+            }
+        }
+    }
+    for sums in sums(held, true) {
+        let (least, most) = sums.largest();
+        let owner = sums.owner.and_then(|owner| Text::parse(owner).ok());
+        let indirect = Indirect { owner, of: of.clone(), least: least.min(WHOLE), most: most.min(WHOLE), direct: false };
+        declared.indirect.push((indirect, sums.origin.clone()));
+    }
 }
 
 impl Interest {
-    fn holds(&self, today: &str) -> bool {
-        self.from.as_deref().is_none_or(|from| from <= today) && self.until.as_deref().is_none_or(|until| today < until)
+    fn holds(&self, now: UnixSeconds) -> bool {
+        self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
+    }
+
+    /// An interest of which nothing is said but that there is one.
+    fn unnamed() -> Self {
+        Self { stake: Some(Stake::Unnamed), indirect: false, least: 0, most: WHOLE, from: None, until: None }
     }
 
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        if is_null(json) {
+            return None;
+        }
+        let Json::Object(_) = json else {
+            wrong_type(at, "an interest", json, problems);
+            return None;
+        };
         let stake = member(json, at, "type", problems, |json, at, problems| one_of(json, at, problems, INTERESTS));
         let stake = stake.unwrap_or(Some(Stake::Unnamed));
         let direct = &[("direct", false), ("indirect", true), ("unknown", false)];
         let indirect = member(json, at, "directOrIndirect", problems, |json, at, problems| one_of(json, at, problems, direct));
-        let (least, more) = match stake {
-            Some(Stake::Unnamed) => (0, true),
-            _ => member(json, at, "share", problems, share).unwrap_or((0, true)),
+        let (least, most) = match stake {
+            Some(Stake::Unnamed) => (0, WHOLE),
+            _ => member(json, at, "share", problems, share).unwrap_or((0, WHOLE)),
         };
-        let from = member(json, at, "startDate", problems, date);
-        let until = member(json, at, "endDate", problems, date);
-        Some(Self { stake, indirect: indirect.unwrap_or(false), least, more, from, until })
+        let from = member(json, at, "startDate", problems, time);
+        let until = member(json, at, "endDate", problems, time);
+        Some(Self { stake, indirect: indirect.unwrap_or(false), least, most, from, until })
     }
 }
 
 impl Statement {
-    fn read(json: &Json, at: &Path<'_>, file: usize, problems: &mut Problems) -> Option<Self> {
+    /// Reads a statement of that file, on that line where it has one of its own.
+    fn read(json: &Json, at: &Path<'_>, (file, line): (usize, Option<usize>), problems: &mut Problems) -> Option<Self> {
         let Json::Object(_) = json else {
             wrong_type(at, "a statement", json, problems);
             return None;
@@ -324,13 +403,13 @@ impl Statement {
                 Some(())
             })
         });
-        let old = json.get("statementType").is_some();
+        let old = said(json, "statementType").is_some();
         let (id, kind, kinds) = if old { ("statementID", "statementType", STATEMENTS) } else { ("recordId", "recordType", RECORDS) };
         let record = required(json, at, id, problems, Text::read);
         let kind = required(json, at, kind, problems, |json, at, problems| one_of(json, at, problems, kinds));
         let status = &[("new", false), ("updated", false), ("closed", true)];
         let closed = member(json, at, "recordStatus", problems, |json, at, problems| one_of(json, at, problems, status));
-        let made = member(json, at, "statementDate", problems, time).unwrap_or_default();
+        let made = member(json, at, "statementDate", problems, time);
         let published =
             member(json, at, "publicationDetails", problems, |json, at, problems| member(json, at, "publicationDate", problems, time));
         let replaces = member(json, at, "replacesStatements", problems, Vec::<Text>::read).unwrap_or_default();
@@ -341,9 +420,9 @@ impl Statement {
             required(json, at, "recordDetails", problems, |json, at, problems| Body::read(&record, kind, json, at, problems))
         };
         Some(Self {
-            origin: Origin { file, path: at.to_string() },
+            origin: Origin { file, path: at.to_string(), line },
             record,
-            dates: (made, published.unwrap_or_default()),
+            dates: (made, published),
             closed: closed.unwrap_or(false),
             replaces: replaces.iter().map(|id| id.as_str().to_owned()).collect(),
             body: body?,
@@ -359,56 +438,102 @@ impl Body {
                     Json::Object(_) => required(json, at, "type", problems, |json, at, problems| one_of(json, at, problems, ENTITIES)),
                     bare => one_of(bare, at, problems, ENTITIES),
                 });
-                let jurisdiction = member(json, at, "jurisdiction", problems, place);
-                let mut business = addresses(json, at, "business", problems).into_iter();
-                let headquarters = business.next();
-                let others = business.chain(addresses(json, at, "registered", problems)).collect();
-                let name = json.get("name").and_then(readable);
-                Some(Self::Party(Entity { id: id.clone(), jurisdiction, headquarters, others, kind: Some(kind?), name }))
+                let mut found = Found::default();
+                found.add(member(json, at, "jurisdiction", problems, place));
+                let jurisdiction = found.places.pop();
+                found.addresses(json, at, &["business"], problems);
+                found.addresses(json, at, &["registered"], problems);
+                let name = said(json, "name").and_then(readable);
+                Some(Self::Party(found.entity(id, jurisdiction, kind?, name)))
             }
             Record::Person => {
                 let kind = required(json, at, "personType", problems, |json, at, problems| one_of(json, at, problems, PERSONS));
-                let mut nationalities = list(json, at, "nationalities", problems, place).into_iter();
-                let jurisdiction = nationalities.next();
-                let mut residences = addresses(json, at, "residence", problems);
-                residences.extend(member(json, at, "placeOfResidence", problems, |json, at, problems| {
-                    member(json, at, "country", problems, place)
-                }));
-                residences.extend(list(json, at, "taxResidencies", problems, place));
-                let mut residences = residences.into_iter();
-                let headquarters = residences.next();
-                let others = nationalities.chain(residences).collect();
-                let names = json.get("names").map(Json::items).unwrap_or_default();
+                let mut found = Found::default();
+                list(json, at, "nationalities", problems, place).into_iter().for_each(|nationality| found.add(Some(nationality)));
+                let jurisdiction = (!found.places.is_empty()).then(|| found.places.remove(0));
+                let nationalities = std::mem::take(&mut found.places);
+                found.addresses(json, at, &["residence", "home"], problems);
+                found
+                    .add(member(json, at, "placeOfResidence", problems, |json, at, problems| member(json, at, "country", problems, place)));
+                list(json, at, "taxResidencies", problems, place).into_iter().for_each(|residency| found.add(Some(residency)));
+                found.places.extend(nationalities);
+                let names = said(json, "names").map(Json::items).unwrap_or_default();
                 let name = names.iter().filter_map(|name| name.get("fullName")).find_map(readable);
-                Some(Self::Party(Entity { id: id.clone(), jurisdiction, headquarters, others, kind: Some(kind?), name }))
+                Some(Self::Party(found.entity(id, jurisdiction, kind?, name)))
             }
             Record::Relationship => {
                 let subject = required(json, at, "subject", problems, party);
-                let interested = required(json, at, "interestedParty", problems, party);
+                let interested = if json.get("interestedParty").is_some_and(is_null) {
+                    Some(Party::Unnamed)
+                } else {
+                    required(json, at, "interestedParty", problems, party)
+                };
                 let mut interests = list(json, at, "interests", problems, Interest::read);
-                if json.get("interests").is_none_or(|interests| interests.items().is_empty()) {
-                    let stake = Some(Stake::Unnamed);
-                    interests.push(Interest { stake, indirect: false, least: 0, more: true, from: None, until: None });
+                if said(json, "interests").is_none_or(|interests| interests.items().iter().all(is_null)) {
+                    interests.push(Interest::unnamed());
                 }
-                Some(Self::Relationship { subject: subject?, interested: interested?, interests })
+                let subject = match subject? {
+                    Party::Known(id) => Some(id),
+                    Party::Unnamed | Party::Nobody => None,
+                };
+                Some(Self::Relationship { subject, interested: interested?, interests })
             }
         }
     }
 }
 
-/// An end of a relationship: a record's id (0.4), an object that points at a statement (0.3), or why there is neither.
-#[expect(clippy::option_option, reason = "a mistake, or a party that isn't specified")]
-fn party(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Option<Text>> {
-    if let Json::Text(_) = json {
-        return Text::read(json, at, problems).map(Some);
-    }
-    for name in ["describedByEntityStatement", "describedByPersonStatement"] {
-        if let Some(id) = json.get(name) {
-            return Text::read(id, &Path::Member(at, name), problems).map(Some);
+/// The places of a party.
+#[derive(Default)]
+struct Found {
+    places: Vec<Place>,
+    /// Those that nobody knows, as written
+    nowhere: Vec<String>,
+}
+
+impl Found {
+    fn add(&mut self, place: Option<Where>) {
+        match place {
+            Some(Where::Known(place)) => self.places.push(place),
+            Some(Where::Nowhere(name)) => self.nowhere.push(name),
+            None => {}
         }
     }
-    if json.get("reason").or_else(|| json.get("unspecified")).is_some() {
-        return Some(None);
+
+    /// The countries of the addresses of these types, and of those whose type isn't said: they may be any.
+    fn addresses(&mut self, json: &Json, at: &Path<'_>, kinds: &[&str], problems: &mut Problems) {
+        let places = list(json, at, "addresses", problems, |json, at, problems| match said(json, "type") {
+            Some(found) if !found.as_str().is_some_and(|found| kinds.contains(&found)) => None,
+            Some(_) | None => member(json, at, "country", problems, place),
+        });
+        places.into_iter().for_each(|place| self.add(Some(place)));
+    }
+
+    fn entity(mut self, id: &Text, jurisdiction: Option<Place>, kind: EntityType, name: Option<Text>) -> Entity {
+        self.nowhere.sort_unstable();
+        self.nowhere.dedup();
+        let mut places = self.places.into_iter();
+        let headquarters = places.next();
+        Entity { id: id.clone(), jurisdiction, headquarters, others: places.collect(), nowhere: self.nowhere, kind: Some(kind), name }
+    }
+}
+
+/// An end of a relationship: a record's id (0.4), an object that points at a statement (0.3), or why there is neither.
+fn party(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Party> {
+    const POINTERS: [&str; 2] = ["describedByEntityStatement", "describedByPersonStatement"];
+    if let Json::Text(_) = json {
+        return Text::read(json, at, problems).map(Party::Known);
+    }
+    for name in POINTERS {
+        if let Some(id) = said(json, name) {
+            return Text::read(id, &Path::Member(at, name), problems).map(Party::Known);
+        }
+    }
+    let unspecified = said(json, "unspecified").unwrap_or(json);
+    if matches!(unspecified.get("reason").and_then(Json::as_str), Some("noBeneficialOwners" | "no-beneficial-owners")) {
+        return Some(Party::Nobody);
+    }
+    if POINTERS.iter().chain(&["reason", "unspecified"]).any(|name| json.get(name).is_some()) {
+        return Some(Party::Unnamed);
     }
     problems.note(
         at,
@@ -418,8 +543,8 @@ fn party(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Option<T
     None
 }
 
-/// What is known of a share, in basis points, and whether it may be more.
-fn share(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<(u32, bool)> {
+/// What is known of a share and what it may be, in basis points.
+fn share(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<(u32, u32)> {
     let Json::Object(_) = json else {
         wrong_type(at, "an object", json, problems);
         return None;
@@ -427,7 +552,7 @@ fn share(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<(u32, bo
     let exact = member(json, at, "exact", problems, percent);
     let minimum = member(json, at, "minimum", problems, percent);
     let maximum = member(json, at, "maximum", problems, percent);
-    let bound = |name, problems: &mut Problems| match json.get(name) {
+    let bound = |name, problems: &mut Problems| match said(json, name) {
         Some(Json::Bool(excluded)) => Some(Bound::Excluded(*excluded)), // 0.3
         Some(number) => percent(number, &Path::Member(at, name), problems).map(Bound::At),
         None => None,
@@ -445,7 +570,9 @@ fn share(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<(u32, bo
         problems.note(at, "the share's minimum is above its maximum", Some("put the bounds right".into()));
         return None;
     }
-    Some(exact.map_or((least, true), |exact| (floor(exact), false)))
+    // what rounding down leaves may be held too
+    let most = most.map_or(WHOLE, |most| WHOLE.saturating_sub(floor(100.0 - most)));
+    Some(exact.map_or((least, most.max(least)), |exact| (floor(exact), floor(exact))))
 }
 
 /// An exclusive bound: a number (0.4), or a word on the bound beside it (0.3).
@@ -478,50 +605,122 @@ fn readable(name: &Json) -> Option<Text> {
     Text::parse(name.as_str()?).ok()
 }
 
-/// The countries of the addresses of one type.
-fn addresses(json: &Json, at: &Path<'_>, kind: &str, problems: &mut Problems) -> Vec<Place> {
-    list(json, at, "addresses", problems, |json, at, problems| match json.get("type").and_then(Json::as_str) {
-        Some(found) if found == kind => member(json, at, "country", problems, place),
-        Some(_) | None => None,
-    })
+/// Where somebody is, as a file says it.
+enum Where {
+    Known(Place),
+    /// A place that nobody knows, as it is written
+    Nowhere(String),
 }
 
-/// A place: a bare code, or an object that may have one.
-fn place(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Place> {
-    if let Json::Object(_) = json {
-        return member(json, at, "code", problems, place);
-    }
-    let Json::Text(code) = json else {
-        wrong_type(at, "a country's code", json, problems);
-        return None;
+/// Codes that mean none: user-assigned ones of ISO 3166-1 that are used for whoever is stateless or anywhere.
+const NO_CODES: &[&str] = &["", "XX", "ZZ"];
+
+/// A place: an object with a country's code or name, or one of the two by itself.
+fn place(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Where> {
+    let (code, name) = match json {
+        Json::Object(_) => (said(json, "code"), said(json, "name")),
+        Json::Null => return None,
+        bare => (Some(bare), None),
     };
-    let place = Place::from_bytes(code.as_bytes());
-    if place.is_none() {
-        let help = "ISO 3166-1 alpha-2 (`SG`) or ISO 3166-2 (`US-DE`); where there is none, give the name alone";
-        problems.note(at, format!("unknown country code `{code}`"), Some(help.into()));
+    if let Some(code) = code {
+        let at = if matches!(json, Json::Object(_)) { Path::Member(at, "code") } else { *at };
+        let Json::Text(text) = code else {
+            wrong_type(&at, "a country's code", code, problems);
+            return None;
+        };
+        if !NO_CODES.contains(&text.trim().to_ascii_uppercase().as_str()) {
+            // who gives nothing but a text may give the name
+            let by_name = || countries::named(text).filter(|_| name.is_none() && !matches!(json, Json::Object(_))).map(Place::whole);
+            let place = Place::from_bytes(text.trim().as_bytes()).or_else(by_name);
+            if place.is_none() {
+                let help = "ISO 3166-1 alpha-2 (`SG`) or ISO 3166-2 (`US-DE`); where there is none, give the name alone";
+                problems.note(&at, format!("unknown country code `{text}`"), Some(help.into()));
+            }
+            return place.map(Where::Known);
+        }
     }
-    place
+    match (name, code) {
+        (None, None) => None, // nothing is said
+        (Some(name @ Json::Text(text)), _) => {
+            let found = countries::named(text).map(Place::whole);
+            Some(found.map_or_else(|| Where::Nowhere(written(name, code)), Where::Known))
+        }
+        (Some(other), _) => {
+            wrong_type(&Path::Member(at, "name"), "a country's name", other, problems);
+            None
+        }
+        (None, Some(code)) => Some(Where::Nowhere(written(code, None))),
+    }
+}
+
+/// A place as it is written, in short.
+fn written(name: &Json, code: Option<&Json>) -> String {
+    let text = |json: &Json| json.as_str().unwrap_or_default().trim().chars().take(60).collect::<String>();
+    let (name, code) = (text(name), code.map(text).unwrap_or_default());
+    if name.is_empty() { code } else { name }
+}
+
+/// A date, with or without a time of day: a day begins at midnight in UTC, and so does a time that names no offset count.
+fn time(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<UnixSeconds> {
+    let text = match json {
+        Json::Text(text) => text,
+        other => {
+            wrong_type(at, "a date", other, problems);
+            return None;
+        }
+    };
+    let time = seconds(text.trim());
+    if time.is_none() {
+        problems.note(at, format!("`{text}` is no date"), Some("such as `2027-01-31`, or `2027-01-31T12:00:00Z`".into()));
+    }
+    time.map(UnixSeconds)
 }
 
 /// Characters of a date by RFC 3339: `2027-01-31`.
 const DATE: usize = 10;
 
-fn date(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<String> {
-    time(json, at, problems).map(|text| text.chars().take(DATE).collect())
+/// The calendar repeats itself every 400 years, so that 2000 years later a day has the same name.
+const LATER: i64 = 146_097 * 5 * 86_400;
+
+/// Seconds since 1970 of a date and time by ISO 8601, as publishers write them.
+fn seconds(text: &str) -> Option<i64> {
+    let (day, rest) = text.split_at_checked(DATE)?;
+    let (time, offset) = match rest.strip_prefix(['T', 't', ' ']) {
+        None if rest.is_empty() => ("00:00:00", 0),
+        None => return None,
+        Some(time) => match time.find(['Z', 'z', '+', '-']).and_then(|at| time.split_at_checked(at)) {
+            None => (time, 0),
+            Some((time, "Z" | "z")) => (time, 0),
+            Some((time, offset)) => (time, self::offset(offset)?),
+        },
+    };
+    let whole = if time.len() == 5 { format!("{time}:00") } else { time.to_owned() };
+    // the parser begins in 1970, companies don't
+    let year: u32 = day.get(..4).filter(|year| year.bytes().all(|digit| digit.is_ascii_digit()))?.parse().ok()?;
+    let (year, later) = if year < 1970 { (year.checked_add(2000)?, LATER) } else { (year, 0) };
+    let parsed = humantime::parse_rfc3339(&format!("{year:04}{}T{whole}Z", day.get(4..)?)).ok()?;
+    let since = i64::try_from(parsed.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()).ok()?;
+    since.checked_sub(later)?.checked_sub(offset)
 }
 
-/// A date, with or without a time of day, as written.
-fn time(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<String> {
-    let text = json.as_str().unwrap_or_default();
-    let digits = |pattern: &str| {
-        let alike = |(b, wanted): (u8, u8)| if wanted == b'0' { b.is_ascii_digit() } else { b == wanted };
-        text.len() >= pattern.len() && text.bytes().zip(pattern.bytes()).all(alike)
+/// Seconds that an offset is ahead of UTC: `+08:00`, `-0330`, `+08`.
+fn offset(text: &str) -> Option<i64> {
+    let (sign, digits) = match text.split_at_checked(1)? {
+        ("+", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return None,
     };
-    if digits("0000-00-00") && (text.len() == DATE || text.as_bytes().get(DATE) == Some(&b'T')) {
-        return Some(text.to_owned());
-    }
-    problems.note(at, format!("`{text}` is no date"), Some("such as `2027-01-31`".into()));
-    None
+    let (hours, minutes) = match digits.len() {
+        2 => (digits, "00"),
+        4 => digits.split_at_checked(2)?,
+        5 => digits.split_once(':')?,
+        _ => return None,
+    };
+    let number = |text: &str, most: i64| {
+        let digits = text.len() == 2 && text.bytes().all(|digit| digit.is_ascii_digit());
+        text.parse::<i64>().ok().filter(|number| digits && *number <= most)
+    };
+    number(hours, 23)?.checked_mul(3_600)?.checked_add(number(minutes, 59)?.checked_mul(60)?)?.checked_mul(sign)
 }
 
 /// One of the words of a codelist.
@@ -538,6 +737,15 @@ fn one_of<T: Copy>(json: &Json, at: &Path<'_>, problems: &mut Problems, list: &[
     found
 }
 
+fn is_null(json: &Json) -> bool {
+    matches!(json, Json::Null)
+}
+
+/// A member, where something is said: null is nothing.
+fn said<'a>(json: &'a Json, name: &str) -> Option<&'a Json> {
+    json.get(name).filter(|value| !is_null(value))
+}
+
 /// Reads a member that may be left out.
 fn member<T>(
     json: &Json,
@@ -546,7 +754,7 @@ fn member<T>(
     problems: &mut Problems,
     read: impl FnOnce(&Json, &Path<'_>, &mut Problems) -> Option<T>,
 ) -> Option<T> {
-    read(json.get(name)?, &Path::Member(at, name), problems)
+    read(said(json, name)?, &Path::Member(at, name), problems)
 }
 
 /// Reads a member that must be there.
@@ -557,7 +765,7 @@ fn required<T>(
     problems: &mut Problems,
     read: impl FnOnce(&Json, &Path<'_>, &mut Problems) -> Option<T>,
 ) -> Option<T> {
-    if json.get(name).is_none() {
+    if said(json, name).is_none() {
         problems.note(at, format!("`{name}` is missing"), None);
     }
     member(json, at, name, problems, read)
@@ -572,7 +780,7 @@ fn list<T>(
     mut read: impl FnMut(&Json, &Path<'_>, &mut Problems) -> Option<T>,
 ) -> Vec<T> {
     let at = Path::Member(at, name);
-    match json.get(name) {
+    match said(json, name) {
         None => Vec::new(),
         Some(Json::List(items)) => items.iter().enumerate().filter_map(|(i, item)| read(item, &Path::Element(&at, i), problems)).collect(),
         Some(other) => {

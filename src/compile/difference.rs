@@ -36,7 +36,7 @@ pub struct State {
 #[derive(Debug)]
 pub enum Side<'a> {
     /// One of files, with whom its companies belong to
-    Files(&'a Directory, Screening<'a>),
+    Files(&'a Directory, Box<Screening<'a>>),
     /// A snapshot
     Snapshot(&'a Snapshot),
 }

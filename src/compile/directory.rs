@@ -5,7 +5,7 @@
 //! customers.xlsx   or customers.csv, customers.jsonl, customers.json: the customers
 //! owners.xlsx      or owners.csv, owners.jsonl, owners.json: who owns whom, a row a holding
 //! entities.json    companies, and who holds how much of them
-//! bods/*.json      the same as statements of the Beneficial Ownership Data Standard
+//! bods/*.json      the same as statements of the Beneficial Ownership Data Standard, in one list or (also *.jsonl) one a line
 //! nodes.json       other resellers' nodes and their public keys
 //! enforcement.json what providers said of customers last, as `waybill enforcement` writes it
 //! networks/        what register.json names there: MMDB files and lists
@@ -38,7 +38,7 @@ pub use enforcement::EnforcementFile;
 use self::forms::{Beside, CUSTOMERS, OWNERS, Origin};
 use super::bods::{self, Statements};
 use super::networks::{self, Networks};
-use super::ownership::{End, Entity, Graph, GraphError, Screening};
+use super::ownership::{self, End, Entity, Graph, GraphError, Screening};
 use super::remarks::{Remark, Remarks, grouped, is_wide, without_mark};
 use super::settings::Settings;
 use super::write::digest;
@@ -104,7 +104,7 @@ fn top() -> impl Iterator<Item = &'static str> {
 #[must_use]
 pub fn is_document(name: &str) -> bool {
     (!name.ends_with('/') && top().any(|known| known == name))
-        || name.strip_prefix(BODS).is_some_and(|rest| rest.ends_with(".json") && !rest.contains('/'))
+        || name.strip_prefix(BODS).is_some_and(|rest| (rest.ends_with(".json") || rest.ends_with(".jsonl")) && !rest.contains('/'))
         || (name.starts_with(NETWORKS) && !is_readme(name))
 }
 
@@ -211,7 +211,7 @@ fn check_names(files: &Files, remarks: &mut Remarks) {
             continue;
         }
         let help = match name.strip_prefix(BODS) {
-            Some(_) => "BODS statements stand in `bods/` itself, in files that end in `.json`".into(),
+            Some(_) => "BODS statements stand in `bods/` itself, in files that end in `.json` or `.jsonl`".into(),
             None => match nearest(name, &top().collect::<Vec<_>>()) {
                 _ if is_other_sheet(name) => "a spreadsheet is read as `.xlsx`, or as text that is saved as `.csv`".into(),
                 Some(near) => format!("did you mean `{near}`?"),
@@ -321,18 +321,18 @@ impl Read {
     }
 }
 
-/// Where the elements of a list stand that holds those of entities.json first, then those of bods/, then those of the owners.
+/// Where the elements of a list stand that holds those of entities.json first, then those of the owners, then those of bods/.
 struct Places<'a> {
     /// `entities` or `holdings`
     list: &'static str,
     /// Their numbers in entities.json
     short: Vec<usize>,
-    /// The files of bods/
-    files: &'a [&'a str],
-    statements: Vec<bods::Origin>,
     /// The rows of the owners
     rows: Vec<usize>,
     owners: &'a Origin,
+    /// The files of bods/
+    files: &'a [&'a str],
+    statements: Vec<bods::Origin>,
 }
 
 impl Places<'_> {
@@ -341,7 +341,7 @@ impl Places<'_> {
         match self.short.get(i) {
             Some(number) => (ENTITIES, Path::Element(&Path::Member(&Path::Root, self.list), *number).to_string(), true),
             None => {
-                let origin = i.checked_sub(self.short.len()).and_then(|i| self.statements.get(i));
+                let origin = self.statement(i);
                 let file = origin.and_then(|origin| self.files.get(origin.file)).copied().unwrap_or(ENTITIES);
                 (file, origin.map_or_else(|| "$".into(), |origin| origin.path.clone()), false)
             }
@@ -350,7 +350,11 @@ impl Places<'_> {
 
     /// The row of the owners that it comes from.
     fn row(&self, i: usize) -> Option<usize> {
-        i.checked_sub(self.short.len())?.checked_sub(self.statements.len()).and_then(|i| self.rows.get(i)).copied()
+        i.checked_sub(self.short.len()).and_then(|i| self.rows.get(i)).copied()
+    }
+
+    fn statement(&self, i: usize) -> Option<&bods::Origin> {
+        i.checked_sub(self.short.len())?.checked_sub(self.rows.len()).and_then(|i| self.statements.get(i))
     }
 
     fn remark(&self, i: usize, member: &str, message: String, help: Option<String>) -> Remark {
@@ -371,7 +375,8 @@ impl Places<'_> {
         if short {
             path = format!("{path}.{member}");
         }
-        Remark { file: file.into(), line: None, problem: Problem { path, message, help } }
+        let line = self.statement(i).and_then(|origin| origin.line);
+        Remark { file: file.into(), line, problem: Problem { path, message, help } }
     }
 }
 
@@ -384,37 +389,44 @@ fn read_owners(documents: &Documents, now: UnixSeconds, remarks: &mut Remarks) -
     let mut statements = Statements::default();
     let files: Vec<&str> = documents.keys().map(String::as_str).filter(|name| name.starts_with(BODS)).collect();
     for (name, bytes) in documents.iter().filter(|(name, _)| name.starts_with(BODS)) {
-        let json = tree(name, bytes, remarks);
-        let mut problems = Problems::default();
-        statements.read(json.as_ref().unwrap_or(&Json::List(Vec::new())), &mut problems);
-        whole = whole && json.is_some() && problems.is_empty();
-        remarks.take(name, problems);
+        let errors = remarks.count();
+        read_statements(name, bytes, &mut statements, remarks);
+        whole = whole && remarks.count() == errors;
     }
     let declared = statements.declared(now);
+    notice_places(&declared.nowhere, &files, remarks);
 
     let (numbers, mut entities): (Vec<usize>, Vec<_>) = entities.values.into_iter().unzip();
-    let (more, origins): (Vec<_>, Vec<_>) = declared.entities.into_iter().unzip();
-    entities.extend(more);
+    let (declared_entities, origins): (Vec<_>, Vec<_>) = declared.entities.into_iter().unzip();
     let forms::Read { origin: owners, entries, digest } = read_owner_rows(documents, remarks);
     whole = whole && owners.whole;
-    let elsewhere: HashSet<String> = entities.iter().map(|entity: &Entity| entity.id.to_string()).collect();
+    let elsewhere: HashSet<String> = entities.iter().chain(&declared_entities).map(|entity: &Entity| entity.id.to_string()).collect();
     let owned = owners::owned(entries, &owners, &elsewhere, remarks);
     let (more, rows): (Vec<_>, Vec<_>) = owned.entities.into_iter().unzip();
-    let entity_places = Places { list: "entities", short: numbers, files: &files, statements: origins, rows, owners: &owners };
+    let entity_places = Places { list: "entities", short: numbers, rows, owners: &owners, files: &files, statements: origins };
     entities.extend(more);
+    entities.extend(declared_entities);
     let (numbers, mut holdings): (Vec<usize>, Vec<_>) = holdings.values.into_iter().unzip();
+    let (more, rows): (Vec<_>, Vec<_>) = owned.holdings.into_iter().unzip();
+    holdings.extend(more);
+    // what people keep by hand comes first: it must fit together
+    let after = holdings.len();
     let (more, origins): (Vec<_>, Vec<_>) = declared.holdings.into_iter().unzip();
     holdings.extend(more);
-    let (more, rows): (Vec<_>, Vec<_>) = owned.holdings.into_iter().unzip();
-    let holding_places = Places { list: "holdings", short: numbers, files: &files, statements: origins, rows, owners: &owners };
-    holdings.extend(more);
+    let mut holding_places = Places { list: "holdings", short: numbers, rows, owners: &owners, files: &files, statements: origins };
+    let (indirect, origins): (Vec<_>, Vec<_>) = declared.indirect.into_iter().unzip();
+    holding_places.statements.extend(origins);
 
     let ids: Vec<Text> = entities.iter().map(|entity| entity.id.clone()).collect();
-    let graph = Graph::new(entities, &holdings).map_err(|errors| {
+    let said = ownership::Statements { after, indirect, readings: declared.readings };
+    let graph = Graph::with(entities, &holdings, &said).map_err(|errors| {
         let known = errors.iter().filter(|error| whole || !matches!(error, GraphError::UnknownEntity { .. }));
         known.for_each(|error| remarks.push_error(unfit(error, &entity_places, &holding_places)));
         ids
     });
+    if let Ok(graph) = &graph {
+        notice_sums(graph, &holdings, &holding_places, remarks);
+    }
     Read { settings, regions, graph, whole, digest }
 }
 
@@ -427,6 +439,79 @@ fn read_owner_rows(documents: &Documents, remarks: &mut Remarks) -> forms::Read<
         read.map_or_else(|| Each::none(false), |file| file.owners)
     };
     forms::read(OWNERS, found, documents, remarks, rows, |_, _, _, _| {})
+}
+
+/// Reads the statements of a file of bods/: one list, or one statement a line as publishers of many write them.
+fn read_statements(name: &str, bytes: &[u8], statements: &mut Statements, remarks: &mut Remarks) {
+    let text = without_mark(bytes);
+    let lines = || text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
+    let of_line = |line: &[u8]| serde_json::from_slice::<Json>(line).ok().filter(|json| matches!(json, Json::Object(_)));
+    let one_a_line = lines().next().is_some_and(|(_, first)| name.ends_with(".jsonl") || of_line(first).is_some());
+    let json = if one_a_line { None } else { tree(name, bytes, remarks) };
+    let mut problems = Problems::default();
+    statements.read(json.as_ref().unwrap_or(&Json::List(Vec::new())), &mut problems);
+    remarks.take(name, problems);
+    for (i, line) in lines().filter(|_| one_a_line) {
+        let number = i.saturating_add(1);
+        match serde_json::from_slice::<Json>(line) {
+            Ok(json) => {
+                let mut problems = Problems::default();
+                statements.read_line(&json, number, &mut problems);
+                for problem in problems.iter() {
+                    remarks.push_error(Remark { file: name.into(), line: Some(number), problem: problem.clone() });
+                }
+            }
+            Err(error) => remarks.not_json(name, number, &error),
+        }
+    }
+}
+
+/// As many places and companies are named in notices: who reads more of them asks `waybill screen`.
+const MOST_NOTICES: usize = 100;
+
+/// Says which places nobody knows, each once.
+fn notice_places(nowhere: &[(String, bods::Origin)], files: &[&str], remarks: &mut Remarks) {
+    let mut places: BTreeMap<&str, (usize, &bods::Origin)> = BTreeMap::new();
+    for (place, origin) in nowhere {
+        let (count, _) = places.entry(place).or_insert((0, origin));
+        *count = count.saturating_add(1);
+    }
+    let help = "it counts as restricted in the worst case; a country needs its ISO 3166-1 code or English name";
+    for (place, (count, origin)) in places.iter().take(MOST_NOTICES) {
+        let others = match count.saturating_sub(1) {
+            0 => String::new(),
+            1 => ", nor of one other party".into(),
+            more => format!(", nor of {} other parties", grouped(more)),
+        };
+        let message = format!("nobody knows the place `{place}`{others}");
+        let problem = Problem { path: origin.path.clone(), message, help: Some(help.into()) };
+        let file = files.get(origin.file).copied().unwrap_or(BODS);
+        remarks.notices.push(Remark { file: file.into(), line: origin.line, problem });
+    }
+    notice_more(places.len(), "places that nobody knows", remarks);
+}
+
+/// Says of which companies more than the whole is held.
+fn notice_sums(graph: &Graph, holdings: &[ownership::Holding], places: &Places<'_>, remarks: &mut Remarks) {
+    let over: BTreeMap<&str, u64> = graph.over().filter_map(|(index, sum)| Some((graph.entity(index)?.id.as_str(), sum))).collect();
+    let mut last: BTreeMap<&str, usize> = BTreeMap::new();
+    for (i, holding) in holdings.iter().enumerate().filter(|(_, holding)| over.contains_key(holding.of.as_str())) {
+        last.insert(holding.of.as_str(), i);
+    }
+    let help = "joint holders may be listed with the whole each: any of them may hold it in the worst case";
+    for (id, sum) in over.iter().take(MOST_NOTICES) {
+        let sum = ownership::Percent(u32::try_from(*sum).unwrap_or(u32::MAX));
+        let message = format!("the shares of `{id}` come to {sum}, so it is left to its worst case");
+        let at = last.get(id).copied().unwrap_or(holdings.len());
+        remarks.notices.push(places.remark(at, "basis_points", message, Some(help.into())));
+    }
+    notice_more(over.len(), "companies of which more than the whole is held", remarks);
+}
+
+fn notice_more(count: usize, what: &str, remarks: &mut Remarks) {
+    if let Some(more @ 1..) = count.checked_sub(MOST_NOTICES) {
+        remarks.notice(BODS, "", format!("{} more {what}", grouped(more)), "`waybill screen` names them");
+    }
 }
 
 /// Where entities and holdings don't fit together.

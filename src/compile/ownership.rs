@@ -13,19 +13,27 @@
 //! - **What isn't known** counts as not restricted for the plain values and as restricted for the worst ones.
 //!   Where only the worst ones are beyond the threshold, the entity is unresolved.
 //!
-//! Everything is iterative and, but for rings, linear in the number of holdings.
+//! - **What is held through others** may be declared beside the chains that are on file. Chain and declaration describe
+//!   one holding: what of a declaration no chain explains counts beside the direct shares.
+//! - **What can't be reconciled** (more than the whole of a company) may be held by any of its holders in the worst case.
+//!
+//! Everything is iterative and, but for rings and declarations, linear in the number of holdings.
 
+mod cascade;
 mod chains;
 mod rings;
+mod through;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use self::cascade::Cascade;
 pub use self::chains::{Chain, Chains};
 use self::rings::{Member, Walk};
+use self::through::Apart;
 use super::settings::{Comparison, Method, OwnershipSettings};
 use crate::names::Text;
 use crate::region::Place;
@@ -57,6 +65,8 @@ pub struct Entity {
     pub headquarters: Option<Place>,
     /// More places that count like these: a person's further nationalities and residences. From BODS only
     pub others: Vec<Place>,
+    /// Places that nobody knows, as they are written. From BODS only
+    pub nowhere: Vec<String>,
     /// What it is. Where nobody says so it is a company when it is screened itself, and among the owners of
     /// others it is what its place says, with owners or without
     pub kind: Option<EntityType>,
@@ -80,6 +90,41 @@ object! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share(pub Option<i64>);
 
+/// What somebody is said to hold of a company beside the holdings: through others, or without being named. From BODS only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Indirect {
+    /// Who holds it; `None` for somebody whom nobody names
+    pub owner: Option<Text>,
+    /// What it is a share of
+    pub of: Text,
+    /// What is known of it, in basis points
+    pub least: u32,
+    /// What it may be, in basis points
+    pub most: u32,
+    /// Whether it is held directly after all, by somebody whom nobody names
+    pub direct: bool,
+}
+
+/// One way to read who holds a company whose kinds of interest come to more than the whole together: one kind by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The company
+    pub of: Text,
+    /// Its holders with their shares in basis points, together at most the whole
+    pub shares: Vec<(Text, u32)>,
+}
+
+/// What statements of others say, who may contradict themselves.
+#[derive(Debug, Clone, Default)]
+pub struct Statements {
+    /// How many holdings stand before theirs. These must fit together, theirs needn't
+    pub after: usize,
+    /// What is held through others, or by nobody knows whom
+    pub indirect: Vec<Indirect>,
+    /// Kinds of interest that can't all hold at once
+    pub readings: Vec<Reading>,
+}
+
 /// The whole of a company, in basis points.
 pub(super) const WHOLE: u32 = 10_000;
 
@@ -95,6 +140,36 @@ pub struct Graph {
     owned: Vec<Vec<(usize, u32)>>,
     /// What its owners are known to hold of it, in basis points. INVARIANT (sum): at most `WHOLE`
     known: Vec<u32>,
+    /// What is said of some entities beside that
+    beside: BTreeMap<usize, Beside>,
+}
+
+/// What is said of an entity beside its owners' stakes.
+#[derive(Debug, Default)]
+struct Beside {
+    /// What the stakes come to where that is more than the whole, in basis points
+    over: Option<u64>,
+    /// Who holds through others
+    indirect: Vec<Through>,
+    /// What somebody holds whom nobody names, in basis points: directly, and through others
+    unnamed: [Unnamed; 2],
+    readings: Vec<Vec<(usize, u32)>>,
+}
+
+/// What one owner is said to hold through others, in basis points.
+#[derive(Debug, Clone, Copy)]
+struct Through {
+    owner: usize,
+    least: u32,
+    most: u32,
+}
+
+/// What those hold together whom nobody names, in basis points.
+#[derive(Debug, Clone, Copy, Default)]
+struct Unnamed {
+    there: bool,
+    least: u32,
+    most: u32,
 }
 
 /// What one owner holds of an entity.
@@ -105,6 +180,8 @@ struct Stake {
     basis_points: u32,
     /// Whether it holds more than that, nobody knows how much
     more: bool,
+    /// How much more that may be, in basis points
+    room: u32,
 }
 
 /// An entity of a [`Graph`].
@@ -172,6 +249,8 @@ pub struct Screening<'a> {
     settings: OwnershipSettings,
     // INVARIANT (entities): one element an entity in all
     ends: Vec<Ends>,
+    /// What is special about some entities
+    apart: BTreeMap<usize, Apart>,
     cascade: Cascade,
     worst: Cascade,
     multiplied: Vec<Walk>,
@@ -188,15 +267,8 @@ struct Ends {
     unknown: u32,
     /// Known to end here, not restricted
     clear: u32,
-    /// Whether nobody knows where it is either
+    /// Whether it may be in a place that nobody knows
     nowhere: bool,
-}
-
-/// Who counts as restricted by the cascade, and how much of each entity these hold, in basis points.
-#[derive(Debug)]
-struct Cascade {
-    blocked: Vec<bool>,
-    share: Vec<u32>,
 }
 
 /// How one entity stands.
@@ -249,6 +321,8 @@ pub struct Holder {
     pub basis_points: u32,
     /// Whether it holds more than that, nobody knows how much
     pub more: bool,
+    /// Whether it is said to hold that through others
+    pub through: bool,
 }
 
 /// Chances nearer than this are equal: a ten-thousandth of a basis point, far above the rounding of sums of `f64`.
@@ -266,7 +340,7 @@ impl Shape for Entity {
         let kind = members.optional("type", problems).flatten();
         let name = members.optional("name", problems).flatten();
         members.close(&["id", "jurisdiction", "headquarters", "type", "name"], problems);
-        Some(Self { id: id?, jurisdiction, headquarters, others: Vec::new(), kind, name })
+        Some(Self { id: id?, jurisdiction, headquarters, others: Vec::new(), nowhere: Vec::new(), kind, name })
     }
 
     fn schema() -> serde_json::Value {
@@ -340,6 +414,14 @@ impl Graph {
     /// # Errors
     /// All reasons why they don't fit: duplicate ids first, then unknown ones, bad shares and sums over the whole.
     pub fn new(entities: Vec<Entity>, holdings: &[Holding]) -> Result<Self, Vec<GraphError>> {
+        Self::with(entities, holdings, &Statements { after: holdings.len(), ..Statements::default() })
+    }
+
+    /// The same with what statements of others say. An error counts their indirect holdings behind all `holdings`.
+    ///
+    /// # Errors
+    /// As for [`Graph::new`].
+    pub fn with(entities: Vec<Entity>, holdings: &[Holding], statements: &Statements) -> Result<Self, Vec<GraphError>> {
         let mut errors = Vec::new();
         let mut by_id = HashMap::with_capacity(entities.len());
         for (entity, Entity { id, .. }) in entities.iter().enumerate() {
@@ -354,6 +436,8 @@ impl Graph {
         let mut bad = Vec::new();
         let mut lines: Vec<Vec<usize>> = vec![Vec::new(); entities.len()];
         let mut sums: Vec<u64> = vec![0; entities.len()];
+        // of those that must fit
+        let mut firm: Vec<u64> = vec![0; entities.len()];
         let mut owners: Vec<Vec<Stake>> = vec![Vec::new(); entities.len()];
         for (line, holding) in holdings.iter().enumerate() {
             let mut find = |end, id: &Text| {
@@ -376,11 +460,22 @@ impl Graph {
             };
             let (Some(owner), Some(of)) = ends else { continue };
             if let (Some(owners), Some(lines), Some(sum)) = (owners.get_mut(of), lines.get_mut(of), sums.get_mut(of)) {
-                owners.push(Stake { owner, basis_points: share.unwrap_or(0), more: share.is_none() });
+                owners.push(Stake {
+                    owner,
+                    basis_points: share.unwrap_or(0),
+                    more: share.is_none(),
+                    room: if share.is_none() { WHOLE } else { 0 },
+                });
                 lines.push(line);
                 *sum = sum.saturating_add(share.unwrap_or(0).into());
+                if line < statements.after
+                    && let Some(sum) = firm.get_mut(of)
+                {
+                    *sum = sum.saturating_add(share.unwrap_or(0).into());
+                }
             }
         }
+        let mut beside = beside(statements, holdings.len(), &by_id, &mut owners, &mut sums, &mut unknown);
         // a graph may have a hundred thousand ids; the help is for the first few mistakes, which somebody reads
         for error in unknown.iter_mut().take(10) {
             if let GraphError::UnknownEntity { id, near, .. } = error {
@@ -390,8 +485,12 @@ impl Graph {
         }
         errors.append(&mut unknown);
         errors.append(&mut bad);
-        for ((entity, lines), sum) in lines.into_iter().enumerate().zip(&sums) {
-            if *sum > u64::from(WHOLE)
+        for ((entity, lines), (sum, firm)) in lines.into_iter().enumerate().zip(sums.iter().zip(&firm)) {
+            // what people keep by hand is to be put right, beside statements too; statements that don't fit by themselves can't
+            let theirs = sum.saturating_sub(*firm);
+            if *sum > u64::from(WHOLE) && *firm <= u64::from(WHOLE) && (*firm == 0 || theirs > u64::from(WHOLE)) {
+                beside.entry(entity).or_default().over = Some(*sum);
+            } else if *sum > u64::from(WHOLE)
                 && let Some(Entity { id, .. }) = entities.get(entity)
             {
                 errors.push(GraphError::SumOver100 { entity, id: id.clone(), basis_points: *sum, holdings: lines });
@@ -409,8 +508,8 @@ impl Graph {
                 }
             }
         }
-        let known = sums.into_iter().map(|sum| u32::try_from(sum).unwrap_or(WHOLE)).collect();
-        Ok(Self { entities, by_id, owners, owned, known })
+        let known = sums.into_iter().map(|sum| u32::try_from(sum).unwrap_or(WHOLE).min(WHOLE)).collect();
+        Ok(Self { entities, by_id, owners, owned, known, beside })
     }
 
     /// The entity of that id.
@@ -436,6 +535,11 @@ impl Graph {
         self.owners.iter().map(Vec::len).sum()
     }
 
+    /// The entities whose shares come to more than the whole, each with what they come to in basis points.
+    pub fn over(&self) -> impl Iterator<Item = (EntityIndex, u64)> {
+        self.beside.iter().filter_map(|(i, beside)| Some((EntityIndex(*i), beside.over?)))
+    }
+
     /// What is on file of it.
     #[must_use]
     pub fn entity(&self, index: EntityIndex) -> Option<&Entity> {
@@ -451,11 +555,11 @@ impl Graph {
     #[must_use]
     pub fn screen(&self, settings: &OwnershipSettings, restricted: impl Fn(Place) -> bool) -> Screening<'_> {
         let ends: Vec<Ends> = self.entities().map(|(index, entity)| self.ends(index, entity, &restricted)).collect();
-        let cascade = self.cascade(settings, &ends, |ends| (ends.restricted.is_some(), 0));
-        // who is nowhere known to be may be in a restricted place itself, whatever the threshold
-        let worst = self.cascade(settings, &ends, |ends| (ends.restricted.is_some() || ends.nowhere, ends.unknown));
-        let (multiplied, closed) = self.multiply(&ends);
-        Screening { graph: self, settings: settings.clone(), ends, cascade, worst, multiplied, closed }
+        let apart = self.apart(&ends);
+        let cascade = self.cascade(settings, &ends, &apart, false);
+        let worst = self.cascade(settings, &ends, &apart, true);
+        let (multiplied, closed) = self.multiply(&ends, &apart);
+        Screening { graph: self, settings: settings.clone(), ends, apart, cascade, worst, multiplied, closed }
     }
 
     fn owners(&self, entity: usize) -> &[Stake] {
@@ -467,42 +571,16 @@ impl Graph {
             return Ends { restricted: Some(place), ..Ends::default() };
         }
         let rest = WHOLE.saturating_sub(self.known.get(index.0).copied().unwrap_or(0));
-        let nowhere = entity.places().next().is_none();
-        let unknown = if self.owners(index.0).is_empty() {
-            nowhere || entity.kind == Some(EntityType::Company)
-        } else {
-            matches!(entity.kind, None | Some(EntityType::Company))
-        };
-        let nowhere = nowhere && self.owners(index.0).is_empty();
+        let company = matches!(entity.kind, None | Some(EntityType::Company));
+        let ownerless = self.owners(index.0).is_empty();
+        // a company of which no place is said is taken by its owners; a place that is said and that nobody knows is one more
+        let nowhere = !entity.nowhere.is_empty() || (entity.places().next().is_none() && (ownerless || !company));
+        let unknown = if ownerless { nowhere || entity.kind == Some(EntityType::Company) } else { company };
         Ends { restricted: None, unknown: if unknown { rest } else { 0 }, clear: if unknown { 0 } else { rest }, nowhere }
     }
 
-    /// The least set of blocked entities, and what the blocked ones hold of each. `start` says of each entity
-    /// whether it is blocked from the start, and else what of it counts as held by somebody blocked.
-    fn cascade(&self, settings: &OwnershipSettings, ends: &[Ends], start: impl Fn(&Ends) -> (bool, u32)) -> Cascade {
-        let mut blocked = Vec::with_capacity(ends.len());
-        let mut share = Vec::with_capacity(ends.len());
-        for (from_the_start, part) in ends.iter().map(start) {
-            blocked.push(from_the_start || beyond(settings, part));
-            share.push(if from_the_start { WHOLE } else { part });
-        }
-        let mut queue: VecDeque<usize> = blocked.iter().enumerate().filter(|(_, blocked)| **blocked).map(|(i, _)| i).collect();
-        while let Some(owner) = queue.pop_front() {
-            for (of, basis_points) in self.owned.get(owner).into_iter().flatten() {
-                if let (Some(share), Some(blocked)) = (share.get_mut(*of), blocked.get_mut(*of)) {
-                    *share = share.saturating_add(*basis_points).min(WHOLE);
-                    if !*blocked && beyond(settings, *share) {
-                        *blocked = true;
-                        queue.push_back(*of);
-                    }
-                }
-            }
-        }
-        Cascade { blocked, share }
-    }
-
     /// Where walks end, and who is in a closed ring. Entities are taken owners first, those that own each other in rings together.
-    fn multiply(&self, ends: &[Ends]) -> (Vec<Walk>, BTreeSet<usize>) {
+    fn multiply(&self, ends: &[Ends], apart: &BTreeMap<usize, Apart>) -> (Vec<Walk>, BTreeSet<usize>) {
         let mut graph = DiGraph::<(), (), usize>::default();
         for _ in &self.entities {
             graph.add_node(());
@@ -511,6 +589,11 @@ impl Graph {
             debug_assert!(end.unknown <= WHOLE && end.clear <= WHOLE, "INVARIANT (sum)");
             for stake in self.owners(of).iter().filter(|stake| stake.basis_points > 0) {
                 graph.add_edge(NodeIndex::new(of), NodeIndex::new(stake.owner), ());
+            }
+        }
+        for (of, apart) in apart {
+            for owner in apart.holders(self.owners(*of)) {
+                graph.add_edge(NodeIndex::new(*of), NodeIndex::new(owner), ());
             }
         }
         let mut walks = vec![Walk::default(); ends.len()];
@@ -522,6 +605,11 @@ impl Graph {
                 if let Some(ring) = ring_of.get_mut(member.index()) {
                     *ring = number;
                 }
+            }
+            if members.iter().any(|member| apart.contains_key(&member.index())) {
+                let members: Vec<usize> = members.iter().map(|member| member.index()).collect();
+                self.settle(&members, ends, apart, &mut walks, &mut budget);
+                continue;
             }
             let mut ring: Vec<Member> = members.iter().map(|member| self.member(member.index(), number, ends, &ring_of, &walks)).collect();
             if ring.iter().all(|member| member.leaves == 0.0) {
@@ -572,6 +660,7 @@ fn add_up(stakes: &mut Vec<Stake>) {
                 Some(sum) => {
                     sum.basis_points = sum.basis_points.saturating_add(stake.basis_points);
                     sum.more |= stake.more;
+                    sum.room = sum.room.saturating_add(stake.room).min(WHOLE);
                 }
                 None => {
                     place.insert(stake.owner, sums.len());
@@ -581,6 +670,62 @@ fn add_up(stakes: &mut Vec<Stake>) {
         }
         *stakes = sums;
     }
+    // more than the whole is said of it: `Beside::over`
+    stakes.iter_mut().for_each(|stake| stake.basis_points = stake.basis_points.min(WHOLE));
+}
+
+/// Reads what is said beside the holdings. Where nobody holds a company directly, what is held through others is all that
+/// is on file, and stands in its place.
+fn beside(
+    statements: &Statements,
+    before: usize,
+    by_id: &HashMap<String, usize>,
+    owners: &mut [Vec<Stake>],
+    sums: &mut [u64],
+    unknown: &mut Vec<GraphError>,
+) -> BTreeMap<usize, Beside> {
+    let mut all: BTreeMap<usize, Beside> = BTreeMap::new();
+    let direct: BTreeSet<&str> = statements.indirect.iter().filter(|holding| holding.direct).map(|holding| holding.of.as_str()).collect();
+    let direct = |of: usize, holding: &Indirect, owners: &[Vec<Stake>]| {
+        direct.contains(holding.of.as_str()) || owners.get(of).is_some_and(|owners| !owners.is_empty())
+    };
+    let mut inplace = Vec::new();
+    for (i, holding) in statements.indirect.iter().enumerate() {
+        let mut find = |end, id: &Text| {
+            let found = by_id.get(id.as_str()).copied();
+            if found.is_none() {
+                unknown.push(GraphError::UnknownEntity { holding: before.saturating_add(i), end, id: id.clone(), near: None });
+            }
+            found
+        };
+        let owner = holding.owner.as_ref().map(|id| find(End::Owner, id));
+        let (Some(of), false) = (find(End::Of, &holding.of), owner == Some(None)) else { continue };
+        let Indirect { least, most, .. } = *holding;
+        match owner.flatten() {
+            Some(owner) if direct(of, holding, owners) => all.entry(of).or_default().indirect.push(Through { owner, least, most }),
+            Some(owner) => inplace.push((of, Stake { owner, basis_points: least, more: most > least, room: most.saturating_sub(least) })),
+            None => {
+                let [direct, through] = &mut all.entry(of).or_default().unnamed;
+                let unnamed = if holding.direct { direct } else { through };
+                unnamed.there = true;
+                unnamed.least = unnamed.least.saturating_add(least).min(WHOLE);
+                unnamed.most = unnamed.most.saturating_add(most).min(WHOLE);
+            }
+        }
+    }
+    for (of, stake) in inplace {
+        if let (Some(owners), Some(sum)) = (owners.get_mut(of), sums.get_mut(of)) {
+            owners.push(stake);
+            *sum = sum.saturating_add(stake.basis_points.into());
+        }
+    }
+    for reading in &statements.readings {
+        let shares = reading.shares.iter().filter_map(|(owner, share)| Some((*by_id.get(owner.as_str())?, *share))).collect();
+        if let Some(of) = by_id.get(reading.of.as_str()) {
+            all.entry(*of).or_default().readings.push(shares);
+        }
+    }
+    all
 }
 
 /// Basis points as a part of 1.
@@ -733,13 +878,35 @@ impl<'a> Screening<'a> {
     pub fn holders(&self, EntityIndex(i): EntityIndex) -> Vec<Holder> {
         let stakes = self.graph.owners(i).iter();
         let mut holders: Vec<Holder> = stakes
-            .map(|stake| Holder { entity: Some(EntityIndex(stake.owner)), basis_points: stake.basis_points, more: stake.more })
+            .map(|stake| Holder {
+                entity: Some(EntityIndex(stake.owner)),
+                basis_points: stake.basis_points,
+                more: stake.more,
+                through: false,
+            })
             .collect();
+        if let Some(beside) = self.graph.beside.get(&i) {
+            let named = beside.indirect.iter();
+            holders.extend(named.map(|Through { owner, least, most }| Holder {
+                entity: Some(EntityIndex(*owner)),
+                basis_points: *least,
+                more: most > least,
+                through: true,
+            }));
+            let [_, Unnamed { there, least, most }] = beside.unnamed;
+            holders.extend(there.then_some(Holder { entity: None, basis_points: least, more: most > least, through: true }));
+        }
         let Ends { unknown, .. } = self.end(i);
         if unknown > 0 && !holders.is_empty() {
-            holders.push(Holder { entity: None, basis_points: unknown, more: false });
+            holders.push(Holder { entity: None, basis_points: unknown, more: false, through: false });
         }
         holders
+    }
+
+    /// Whether what is said of an entity can't all be so, and one of its holders may hold it whole.
+    #[must_use]
+    pub fn contradicts_itself(&self, EntityIndex(i): EntityIndex) -> bool {
+        self.apart.get(&i).is_some_and(|apart| apart.over)
     }
 
     /// The restricted place that an entity is itself in.
@@ -784,7 +951,8 @@ impl<'a> Screening<'a> {
             behind.push(EntityIndex(i));
             if self.end(i).restricted.is_none() {
                 let owners = self.graph.owners(i).iter().filter(|stake| stake.basis_points > 0);
-                queue.extend(owners.map(|stake| stake.owner).filter(|owner| seen.insert(*owner)));
+                let through = self.apart.get(&i).into_iter().flat_map(|apart| apart.links.iter().map(|link| link.owner));
+                queue.extend(owners.map(|stake| stake.owner).chain(through).filter(|owner| seen.insert(*owner)));
             }
         }
         behind
@@ -792,11 +960,5 @@ impl<'a> Screening<'a> {
 
     fn end(&self, i: usize) -> Ends {
         self.ends.get(i).copied().unwrap_or_default()
-    }
-}
-
-impl Cascade {
-    fn at(&self, i: usize) -> (u32, bool) {
-        (self.share.get(i).copied().unwrap_or(0), self.blocked.get(i).copied().unwrap_or(false))
     }
 }

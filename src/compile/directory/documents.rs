@@ -1,6 +1,7 @@
 //! The documents of a register of files, as types, and the JSON Schemas that are published of them.
 
 use super::enforcement::EnforcementFile;
+use crate::compile::countries;
 use crate::compile::ownership::{Entity, EntityType, Holding, WHOLE};
 use crate::compile::settings::Settings;
 use crate::names::Text;
@@ -64,16 +65,16 @@ object! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percent(pub i64);
 
-/// A country as people write it in a table. This is the one place where a name could be looked up instead.
+/// A country as people write it in a table: its code, or its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Country(pub Place);
 
 impl Word for Country {
-    const WHAT: &'static str = Place::WHAT;
-    const PATTERN: &'static str = Place::PATTERN;
+    const WHAT: &'static str = "a country's code (ISO 3166-1 alpha-2, or a part's by ISO 3166-2), or its English name";
+    const PATTERN: &'static str = "^.+$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        Place::parse(text).map(Self)
+        Place::parse(text).or_else(|mismatch| countries::named(text).map(Place::whole).ok_or(mismatch)).map(Self)
     }
 }
 

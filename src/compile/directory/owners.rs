@@ -34,7 +34,15 @@ pub(super) fn owned(rows: Vec<OwnerRow>, origin: &Origin, elsewhere: &HashSet<St
         };
         for id in [Some(&owner), of.as_ref()].into_iter().flatten().filter(|id| !elsewhere.contains(id.as_str())) {
             known.entry(id.to_string()).or_insert_with(|| {
-                let entity = Entity { id: id.clone(), jurisdiction: None, headquarters: None, others: Vec::new(), kind: None, name: None };
+                let entity = Entity {
+                    id: id.clone(),
+                    jurisdiction: None,
+                    headquarters: None,
+                    others: Vec::new(),
+                    nowhere: Vec::new(),
+                    kind: None,
+                    name: None,
+                };
                 owned.entities.push((entity, i));
                 Known { number: owned.entities.len().saturating_sub(1), said: [None; 3] }
             });

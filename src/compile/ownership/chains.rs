@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::{EQUAL, EntityIndex, Screening, part};
+use super::{EQUAL, EntityIndex, Screening, basis_points, part};
 
 /// Where the share of one entity comes from.
 #[derive(Debug)]
@@ -60,6 +60,15 @@ impl Screening<'_> {
             if ends.unknown > 0 {
                 let product = step.times(ends.unknown);
                 search.push(Step { entity: step.entity, share: Some(ends.unknown), next: Some(at), product, end: true });
+            }
+            for link in self.apart.get(&step.entity).into_iter().flat_map(|apart| &apart.links) {
+                // what of it no chain explains that is drawn by itself
+                let share = basis_points(link.excess);
+                let seen = search.back(at).any(|step| step.entity == link.owner);
+                if share > 0 && !seen && self.multiplied.get(link.owner).is_some_and(|walk| walk.restricted + walk.unknown > EQUAL) {
+                    let product = step.times(share);
+                    search.push(Step { entity: link.owner, share: Some(share), next: Some(at), product, end: false });
+                }
             }
             for stake in self.graph.owners(step.entity) {
                 let behind = self.multiplied.get(stake.owner).is_some_and(|walk| walk.restricted + walk.unknown > EQUAL);

@@ -1,0 +1,74 @@
+//! Who counts as restricted by the cascade (OFAC FAQ 401).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::through::Apart;
+use super::{Ends, Graph, OwnershipSettings, WHOLE, beyond};
+
+/// Who counts as restricted by the cascade, and how much of each entity these hold, in basis points.
+#[derive(Debug)]
+pub(super) struct Cascade {
+    blocked: Vec<bool>,
+    share: Vec<u32>,
+}
+
+impl Graph {
+    /// The least set of blocked entities, and what the blocked ones hold of each. In the worst case all that isn't known
+    /// counts as held by somebody blocked, and who may be nobody knows where is blocked whatever the threshold.
+    pub(super) fn cascade(&self, settings: &OwnershipSettings, ends: &[Ends], apart: &BTreeMap<usize, Apart>, worst: bool) -> Cascade {
+        let blocked: Vec<bool> = ends.iter().map(|end| end.restricted.is_some() || (worst && end.nowhere)).collect();
+        let share = ends.iter().zip(&blocked).map(|(end, blocked)| match (blocked, worst) {
+            (true, _) => WHOLE,
+            (false, true) => end.unknown,
+            (false, false) => 0,
+        });
+        let mut found = Cascade { share: share.collect(), blocked };
+        let mut queue: VecDeque<usize> = VecDeque::new();
+        for (i, share) in found.share.iter().enumerate() {
+            if let Some(blocked) = found.blocked.get_mut(i) {
+                *blocked = *blocked || beyond(settings, *share);
+                queue.extend(blocked.then_some(i));
+            }
+        }
+        let mut touched: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (of, apart) in apart {
+            apart.holders(self.owners(*of)).for_each(|owner| touched.entry(owner).or_default().push(*of));
+        }
+        // what is said of these depends on all their holders at once, so they wait until nobody else changes
+        let mut waiting: BTreeSet<usize> = apart.keys().copied().collect();
+        loop {
+            while let Some(owner) = queue.pop_front() {
+                waiting.extend(touched.get(&owner).into_iter().flatten());
+                for (of, basis_points) in self.owned.get(owner).into_iter().flatten().filter(|(of, _)| !apart.contains_key(of)) {
+                    if let (Some(share), Some(blocked)) = (found.share.get_mut(*of), found.blocked.get_mut(*of)) {
+                        *share = share.saturating_add(*basis_points).min(WHOLE);
+                        if !*blocked && beyond(settings, *share) {
+                            *blocked = true;
+                            queue.push_back(*of);
+                        }
+                    }
+                }
+            }
+            for of in std::mem::take(&mut waiting) {
+                let (Some(apart), Some(end)) = (apart.get(&of), ends.get(of)) else { continue };
+                let held = apart.held(self.owners(of), end, worst, |i| found.at(i).1);
+                if let (Some(share), Some(blocked)) = (found.share.get_mut(of), found.blocked.get_mut(of)) {
+                    *share = held.max(*share);
+                    if !*blocked && beyond(settings, *share) {
+                        *blocked = true;
+                        queue.push_back(of);
+                    }
+                }
+            }
+            if queue.is_empty() {
+                return found;
+            }
+        }
+    }
+}
+
+impl Cascade {
+    pub(super) fn at(&self, i: usize) -> (u32, bool) {
+        (self.share.get(i).copied().unwrap_or(0), self.blocked.get(i).copied().unwrap_or(false))
+    }
+}
