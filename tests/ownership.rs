@@ -802,6 +802,20 @@ fn what_statements_say_is_judged_by_the_rules() {
     }
 }
 
+/// One statement after the other, each written over several lines.
+#[test]
+fn statements_in_a_row_are_read() {
+    let text = relationships(&[(r#""O""#, r#"[{"type": "shareholding", "share": {"exact": 100}}]"#)]).replace("\"C\"", "\"mill\"");
+    let statements: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let mut row: String = statements.iter().map(|statement| format!("{statement:#}\n")).collect();
+    assert_eq!(mill_is("bods/a.json", &row).0, Ownership::Clear);
+    row.push_str("{\n\"recordId\": 7}\n");
+    let (_, remarks) = mill("bods/a.json", &row);
+    assert_eq!(remarks.errors[0].line, Some(row.lines().count() - 1));
+    let (_, remarks) = mill("bods/a.json", &row.replace("7}", "7"));
+    assert_eq!(remarks.errors.last().unwrap().problem.message, "this is not JSON from column 0 on: EOF while parsing an object");
+}
+
 #[test]
 fn mistakes_in_lines_have_their_line() {
     let text = "{\"recordId\": \"mill\", \"recordType\": \"entity\", \"recordDetails\": {\"entityType\": {\"type\": \"state\"}, \"jurisdiction\": {\"code\": \"QQ\"}}}\n\n{\"recordId\": 7}\n{]\n";

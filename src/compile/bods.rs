@@ -232,7 +232,9 @@ impl Statements {
         // the owner or the company of a relationship may have left the network: nobody knows to whom
         subjects.retain(|subject, _| !gone.contains(subject));
         for (subject, mut held) in subjects {
-            held.retain(|held| held.owner.is_none_or(|owner| !gone.contains(owner)));
+            for held in &mut held {
+                held.owner = held.owner.filter(|owner| !gone.contains(owner));
+            }
             let Ok(of) = Text::parse(subject) else { continue };
             add_stakes(&of, &held, &mut declared);
         }
@@ -441,8 +443,7 @@ impl Body {
                 let mut found = Found::default();
                 found.add(member(json, at, "jurisdiction", problems, place));
                 let jurisdiction = found.places.pop();
-                found.addresses(json, at, &["business"], problems);
-                found.addresses(json, at, &["registered"], problems);
+                found.addresses(json, at, &["business", "registered"], problems);
                 let name = said(json, "name").and_then(readable);
                 Some(Self::Party(found.entity(id, jurisdiction, kind?, name)))
             }

@@ -690,6 +690,8 @@ fn beside(
         direct.contains(holding.of.as_str()) || owners.get(of).is_some_and(|owners| !owners.is_empty())
     };
     let mut inplace = Vec::new();
+    // several interests of one owner add up
+    let mut declared: BTreeMap<(usize, usize), (u32, u32)> = BTreeMap::new();
     for (i, holding) in statements.indirect.iter().enumerate() {
         let mut find = |end, id: &Text| {
             let found = by_id.get(id.as_str()).copied();
@@ -702,7 +704,10 @@ fn beside(
         let (Some(of), false) = (find(End::Of, &holding.of), owner == Some(None)) else { continue };
         let Indirect { least, most, .. } = *holding;
         match owner.flatten() {
-            Some(owner) if direct(of, holding, owners) => all.entry(of).or_default().indirect.push(Through { owner, least, most }),
+            Some(owner) if direct(of, holding, owners) => {
+                let sum = declared.entry((of, owner)).or_default();
+                *sum = (sum.0.saturating_add(least).min(WHOLE), sum.1.saturating_add(most).min(WHOLE));
+            }
             Some(owner) => inplace.push((of, Stake { owner, basis_points: least, more: most > least, room: most.saturating_sub(least) })),
             None => {
                 let [direct, through] = &mut all.entry(of).or_default().unnamed;
@@ -712,6 +717,9 @@ fn beside(
                 unnamed.most = unnamed.most.saturating_add(most).min(WHOLE);
             }
         }
+    }
+    for ((of, owner), (least, most)) in declared {
+        all.entry(of).or_default().indirect.push(Through { owner, least, most });
     }
     for (of, stake) in inplace {
         if let (Some(owners), Some(sum)) = (owners.get_mut(of), sums.get_mut(of)) {

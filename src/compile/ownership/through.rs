@@ -33,24 +33,22 @@ pub(super) struct Link {
     pub(super) excess: f64,
     /// What it may be beyond all that chains may explain
     open: f64,
-    /// The direct holders behind whom the owner stands: their stake, and of it the owner's part, known and at most
-    chains: Vec<(usize, f64, Portion)>,
+    /// The direct holders behind whom the owner stands: their stake, and the owner's part of it at most
+    chains: Vec<(usize, f64, f64)>,
 }
 
 /// How much of an entity one party holds, directly and through others, as parts of 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Portion {
-    /// What is known
-    least: f64,
     /// What the chains on file may come to where a share in them isn't known
     most: f64,
-    /// What is counted as restricted already on the way: of an entity that is restricted itself the whole counts
+    /// What counts already by the chains: what is known, and of an entity that is itself restricted the whole
     counted: f64,
 }
 
 /// How many holdings may be looked at to find what declared parties hold: about a second. Beyond, declarations count
 /// as explained by no chain.
-const LOOKS: usize = 50_000_000;
+const LOOKS: usize = 10_000_000;
 
 /// How often a ring is gone round.
 const ROUNDS: usize = 1_000;
@@ -105,12 +103,12 @@ impl Graph {
             let portions = self.portions(party, &declared, ends, &rank, &owned, &mut looks);
             for (of, through) in &declared {
                 let portion = |owner: usize| portions.get(&owner).copied().unwrap_or_default();
-                let chains: Vec<(usize, f64, Portion)> = self
+                let chains: Vec<(usize, f64, f64)> = self
                     .owners(*of)
                     .iter()
                     .filter(|stake| stake.owner != party && stake.owner != *of)
-                    .map(|stake| (stake.owner, part(stake.basis_points), portion(stake.owner)))
-                    .filter(|(_, _, portion)| portion.most > 0.0)
+                    .map(|stake| (stake.owner, part(stake.basis_points), portion(stake.owner).most))
+                    .filter(|(_, _, most)| *most > 0.0)
                     .collect();
                 let explained = self.chained(*of, party, &portion);
                 let (least, most) = (part(through.least), part(through.most));
@@ -162,7 +160,7 @@ impl Graph {
         owned: &[Vec<usize>],
         looks: &mut usize,
     ) -> HashMap<usize, Portion> {
-        let whole = Portion { least: 1.0, most: 1.0, counted: 1.0 };
+        let whole = Portion { most: 1.0, counted: 1.0 };
         let mut portions = HashMap::from([(party, whole)]);
         let mut reached = BTreeSet::from([party]);
         let mut queue = VecDeque::from([party]);
@@ -192,9 +190,9 @@ impl Graph {
                 } else {
                     (direct + chained.counted.max(least)).min(1.0)
                 };
-                let portion = Portion { least: (direct + chained.least.max(least)).min(1.0), most, counted };
+                let portion = Portion { most, counted };
                 let before = portions.insert(*of, portion).unwrap_or_default();
-                change = change.max(portion.least - before.least).max(portion.most - before.most).max(portion.counted - before.counted);
+                change = change.max(portion.most - before.most).max(portion.counted - before.counted);
             }
             if change < EQUAL / 1e4 || *looks == 0 {
                 break;
@@ -209,7 +207,6 @@ impl Graph {
         let mut open: f64 = 0.0;
         for stake in self.owners(of).iter().filter(|stake| stake.owner != party) {
             let (share, portion) = (part(stake.basis_points), portion(stake.owner));
-            sum.least += share * portion.least;
             sum.most += share * portion.most;
             sum.counted += share * portion.counted;
             if stake.more {
@@ -217,7 +214,7 @@ impl Graph {
             }
         }
         sum.most += open * self.open(of);
-        Portion { least: sum.least.min(1.0), most: sum.most.min(1.0), counted: sum.counted.min(1.0) }
+        Portion { most: sum.most.min(1.0), counted: sum.counted.min(1.0) }
     }
 
     /// What nobody is known to hold of an entity.
@@ -229,33 +226,33 @@ impl Graph {
     /// hasn't settled within the budget is known to be restricted at least so far; the rest is unknown.
     pub(super) fn settle(&self, ring: &[usize], ends: &[Ends], apart: &BTreeMap<usize, Apart>, walks: &mut [Walk], budget: &mut usize) {
         let nothing = Apart::default();
-        // restricted, and the same in the worst case
-        let mut shares: HashMap<usize, (f64, f64)> = ring.iter().map(|i| (*i, (0.0, 0.0))).collect();
         let edges = ring.iter().fold(ring.len(), |sum, i| sum.saturating_add(self.owners(*i).len()));
         let settled = loop {
             let mut change: f64 = 0.0;
             for i in ring {
                 let of = |owner: usize| {
                     let walk = walks.get(owner).copied().unwrap_or_default();
-                    shares.get(&owner).copied().unwrap_or((walk.restricted, walk.restricted + walk.unknown))
+                    (walk.restricted, walk.restricted + walk.unknown)
                 };
                 let end = ends.get(*i).copied().unwrap_or_default();
                 let (restricted, worst) = apart.get(i).unwrap_or(&nothing).shares(self.owners(*i), &end, of);
-                let before = shares.insert(*i, (restricted, worst)).unwrap_or_default();
+                let before = of(*i);
                 change = change.max((restricted - before.0).abs()).max((worst - before.1).abs());
+                if let Some(walk) = walks.get_mut(*i) {
+                    *walk = Walk { restricted, unknown: (worst - restricted).max(0.0), clear: 1.0 - worst };
+                }
             }
             *budget = budget.saturating_sub(edges);
-            if ring.len() == 1 && change < EQUAL || change < EQUAL / 1e4 {
+            if change < EQUAL / 1e4 {
                 break true;
             }
             if *budget == 0 {
                 break false;
             }
         };
-        for (i, (restricted, worst)) in shares {
-            let worst = if settled { worst } else { 1.0 };
-            if let Some(walk) = walks.get_mut(i) {
-                *walk = Walk { restricted, unknown: (worst - restricted).max(0.0), clear: 1.0 - worst };
+        for i in ring.iter().filter(|_| !settled) {
+            if let Some(walk) = walks.get_mut(*i) {
+                *walk = Walk { unknown: 1.0 - walk.restricted, clear: 0.0, ..*walk };
             }
         }
     }
@@ -321,11 +318,9 @@ impl Apart {
         let links = || self.links.iter().filter(|link| blocked(link.owner));
         let excess: f64 = links()
             .map(|link| {
-                let explained: f64 = link
-                    .chains
-                    .iter()
-                    .map(|(holder, share, portion)| share * if blocked(*holder) { portion.most } else { portion.least })
-                    .sum();
+                // a holder who isn't blocked counts for nothing here, so neither does what runs through it
+                let counted = link.chains.iter().filter(|(holder, _, _)| blocked(*holder));
+                let explained: f64 = counted.map(|(_, share, most)| share * most).sum();
                 (link.least - explained).max(0.0)
             })
             .sum();
