@@ -71,6 +71,7 @@ fn tables_are_taken_however_they_were_saved() {
         table.to_owned(),
         format!("\u{feff}{table}"),
         table.replace('\n', "\r\n"),
+        table.replace('\n', "\r"),
         table.trim_end().to_owned(),
         format!(" , ,,\n{table},,,\n ,,\n"),
         format!("sep=,\n{table}"),
@@ -133,6 +134,10 @@ fn mistakes_in_tables_are_named() {
         ),
         // words, columns, cells
         (
+            "id,ownership,entity\n2027-03-01,,=A1\n",
+            &["id: a date or a rounded number in place of a name: cell `A2` has `2027-03-01`", "entity: no value: cell `C2` has `=A1`"],
+        ),
+        (
             "id,ownership,vouches_for_users\nc-1,clear,1\nc-2,clear,yes\n",
             &["rows 2-3: expected true or false: cell `C2` has `1` (also `C3` `yes`)"],
         ),
@@ -150,7 +155,10 @@ fn mistakes_in_tables_are_named() {
         ),
         ("id|ownership\nc-1|clear\n", &["customers.csv:1: the first line names no column `id`", "no `|`"]),
         ("id,ID,ownership\nc-1,c-1,clear\n", &["customers.csv:1: the column `id` stands twice"]),
-        ("id,ownership\n1.23457E+14,clear\n", &["id: a number in place of a name: cell `A2` has `1.23457E+14`", "rounds long numbers"]),
+        (
+            "id,ownership\n1.23457E+14,clear\n",
+            &["id: a date or a rounded number in place of a name: cell `A2` has `1.23457E+14`", "rounds long numbers"],
+        ),
         ("id,ownership,entity\nc-1,,#REF!\n", &["entity: no value: cell `C2` has `#REF!`"]),
         (
             "id,ownership\nc-1,clear\nc-1,clear\nc-2,clear\nc-2,clear\n",
@@ -185,6 +193,19 @@ fn one_mistake_in_all_rows_is_one_error() {
     assert_eq!((remarks.errors.len(), remarks.more), (1, 0), "{told}");
     assert!(told.starts_with("customers.csv:2: screening_until: rows 2-60001: invalid date: cell `D2` has `01/01/2027` (also"), "{told}");
     assert!(told.contains("and others)"), "{told}");
+}
+
+/// Lines may end as they did on old Macintoshes, which one program or the other still offers.
+#[test]
+fn lines_end_in_three_ways() {
+    for end in ["\n", "\r\n", "\r"] {
+        let table = "id,notes,ownership\n\nc-1,\"a\nb\",clear\nc-2,,claer\n\nc-3,\"x\nc-4,,clear\n".replace('\n', end);
+        let told = wrong(text("customers.csv", &table));
+        assert!(
+            told.contains("customers.csv:5: ownership: unknown word `claer`") && told.contains("customers.csv:7: a quote opens here"),
+            "{told}"
+        );
+    }
 }
 
 /// Rows are what a spreadsheet counts, where cells have line breaks in them; the line is the file's.
@@ -329,7 +350,15 @@ fn mistakes_in_workbooks_are_named() {
                 r#"<row r="1"><c r="A1" t="inlineStr"><is><t>id</t></is></c><c r="B1" t="inlineStr"><is><t>entity</t></is></c></row>
             <row r="2"><c r="A2"><v>123456789012345678</v></c><c r="B2" t="e"><v>#REF!</v></c></row>"#,
             )]),
-            "id: a number in place of a name: cell `A2`",
+            "id: a date or a rounded number in place of a name: cell `A2`",
+        ),
+        (
+            workbook_of(&[(
+                "customers",
+                r#"<row r="1"><c r="A1" t="inlineStr"><is><t>id</t></is></c><c r="B1" t="inlineStr"><is><t>ownership</t></is></c></row>
+            <row r="2"><c r="A2" t="str"><f>"c-"&amp;1</f><v>c-1</v></c><c r="B2"><f>A1</f><v/></c></row>"#,
+            )]),
+            "ownership: no value: cell `B2` has `=A1`",
         ),
         (zipped(&[("xl/sharedStrings.xml", r#"<sst uniqueCount="99999999999999999"></sst>"#)]), "more texts than it can hold"),
     ] {

@@ -1,6 +1,7 @@
 //! Workbooks (.xlsx): their sheets as rows of the text that a spreadsheet program shows in each cell, so far as it decides
 //! anything. A date is a date whatever its format, a share of 0.6 that is formatted as a percentage is `60%`.
 
+use std::collections::HashMap;
 use std::io::{Cursor, Read as _};
 
 use calamine::{Cell, DataRef, ExcelDateTime, Reader as _, SheetType, Style, Xlsx, XlsxError};
@@ -51,10 +52,13 @@ pub(super) fn read(
         remarks.error(file, None, "this is no workbook", Some(help));
         return remarks.count();
     }
-    if let Err(wrong) = unpacks(bytes) {
-        remarks.error(file, None, &wrong.0, Some(wrong.1));
-        return remarks.count();
-    }
+    let formulas = match unpacks(bytes) {
+        Ok(formulas) => formulas,
+        Err((message, help)) => {
+            remarks.error(file, None, &message, Some(help));
+            return remarks.count();
+        }
+    };
     let unread = |remarks: &mut Remarks, error: &XlsxError| {
         let message = format!("this workbook can't be read: {error}");
         remarks.error(file, None, &message, Some("open it in a spreadsheet program and save it as `.xlsx` anew"));
@@ -96,7 +100,7 @@ pub(super) fn read(
             None if passed_over(sheet) => continue,
             None => {
                 let mut any = false;
-                let read = rows(&mut book, sheet, |_, cells| any = any || cells.iter().any(|cell| !cell.trim().is_empty()));
+                let read = rows(&mut book, sheet, false, |_, cells| any = any || cells.iter().any(|cell| !cell.trim().is_empty()));
                 if let Err(error) = read {
                     unread(remarks, &error);
                 } else if any {
@@ -111,7 +115,7 @@ pub(super) fn read(
         }
         seen.push(number);
         let mut table = Table::new(kind, file, label);
-        let read = rows(&mut book, sheet, |row, cells| {
+        let read = rows(&mut book, sheet, formulas, |row, cells| {
             if table.has_key()
                 && let Some(json) = table.row(row, row, cells, remarks)
             {
@@ -139,18 +143,20 @@ fn stranger(file: &str, sheet: &str, first: Side, beside: &[Side]) -> Remark {
     Remark { file: file.into(), line: None, problem }
 }
 
-/// Unpacks everything once and throws it away: what a workbook says of its sizes may be wrong.
-fn unpacks(bytes: &[u8]) -> Result<(), (String, &'static str)> {
+/// Unpacks everything once and throws it away: what a workbook says of its sizes may be wrong. Says whether there are formulas in it.
+fn unpacks(bytes: &[u8]) -> Result<bool, (String, &'static str)> {
     const ANEW: &str = "open it in a spreadsheet program and save it as `.xlsx` anew";
     let damaged = |error: &dyn std::fmt::Display| (format!("this workbook is damaged: {error}"), ANEW);
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(&error))?;
     let mut left = MOST_UNPACKED;
+    let mut formulas = false;
     for i in 0..archive.len() {
         let entry = archive.by_index(i).map_err(|error| damaged(&error))?;
         let strings = entry.name().is_ok_and(|name| name.to_lowercase().ends_with("sharedstrings.xml"));
         let mut entry = entry.take(left.saturating_add(1));
         let mut size: u64 = 0;
         let mut head = Vec::new();
+        let mut last = [0; 2];
         let mut buffer = vec![0; 1 << 16];
         loop {
             let read = entry.read(&mut buffer).map_err(|error| damaged(&error))?;
@@ -158,8 +164,11 @@ fn unpacks(bytes: &[u8]) -> Result<(), (String, &'static str)> {
                 break;
             }
             size = size.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+            let part = buffer.get(..read).unwrap_or_default();
+            formulas = formulas || holds_formula(&last, part);
+            last = part.last_chunk().copied().unwrap_or_default();
             if head.len() < 4_096 {
-                head.extend(buffer.get(..read).unwrap_or_default());
+                head.extend(part);
             }
         }
         if size > left {
@@ -171,7 +180,14 @@ fn unpacks(bytes: &[u8]) -> Result<(), (String, &'static str)> {
         }
         left = left.saturating_sub(size);
     }
-    Ok(())
+    Ok(formulas)
+}
+
+/// Whether a formula begins in this part, or across its beginning.
+fn holds_formula(before: &[u8; 2], part: &[u8]) -> bool {
+    let begins = |bytes: &[u8]| matches!(bytes, b"<f>" | b"<f ");
+    let across: Vec<u8> = before.iter().chain(part.iter().take(2)).copied().collect();
+    across.windows(3).any(begins) || (part.contains(&b'<') && part.windows(3).any(begins))
 }
 
 fn says_more_strings_than(head: &[u8], size: u64) -> bool {
@@ -180,8 +196,18 @@ fn says_more_strings_than(head: &[u8], size: u64) -> bool {
     said.is_some_and(|digits| digits.parse::<u64>().unwrap_or(u64::MAX) > size)
 }
 
-/// Calls `each` with the number of every row that has cells, counted from 1, and with the cells.
-fn rows(book: &mut Xlsx<Cursor<&[u8]>>, sheet: &str, mut each: impl FnMut(usize, &[String])) -> Result<(), XlsxError> {
+/// Calls `each` with the number of every row that has cells, counted from 1, and with the cells. Where there are `formulas`, one that
+/// nobody worked out yet, as programs write them that aren't spreadsheets, is shown as it is: it isn't empty.
+fn rows(book: &mut Xlsx<Cursor<&[u8]>>, sheet: &str, formulas: bool, mut each: impl FnMut(usize, &[String])) -> Result<(), XlsxError> {
+    let mut unsolved: HashMap<(u32, u32), String> = HashMap::new();
+    if formulas {
+        let mut reader = book.worksheet_cells_reader(sheet)?;
+        while let Some(cell) = reader.next_cell_with_formula()? {
+            if let (DataRef::Empty, Some(formula)) = (cell.value, cell.formula) {
+                unsolved.insert(cell.pos, format!("={formula}"));
+            }
+        }
+    }
     let mut reader = book.worksheet_cells_reader(sheet)?;
     let formats: Vec<Format> = reader.styles().iter().map(Format::of).collect();
     let mut cells: Vec<String> = Vec::new();
@@ -195,7 +221,10 @@ fn rows(book: &mut Xlsx<Cursor<&[u8]>>, sheet: &str, mut each: impl FnMut(usize,
             cells.clear();
             current = Some(row);
         }
-        let text = shown(&cell, formats.get(style).copied().unwrap_or_default());
+        let text = match unsolved.remove(&cell.get_position()) {
+            Some(formula) => formula,
+            None => shown(&cell, formats.get(style).copied().unwrap_or_default()),
+        };
         let column = usize::try_from(column).unwrap_or(usize::MAX);
         if text.is_empty() || column >= MOST_COLUMNS {
             continue;

@@ -3,7 +3,7 @@
 //!
 //! To both sources a cell is the text that a spreadsheet program shows in it, so that a workbook and its exports say the same.
 
-use super::text::{Fault, Opening, Row, Rows, SEPARATORS};
+use super::text::{Fault, Opening, Row, Rows, SEPARATORS, line_ends};
 use crate::compile::remarks::{Remark, Remarks, is_wide, without_mark};
 use crate::names::UnixSeconds;
 use crate::shape::{Json, Problem, Word as _, nearest};
@@ -367,7 +367,7 @@ pub(super) fn read(
             continue;
         }
         if !row.broken.is_empty() {
-            let breaks = row.cells.iter().flatten().filter(|byte| **byte == b'\n').count();
+            let breaks = row.cells.iter().map(|cell| line_ends(cell)).sum();
             remarks.breaks(file, row.line.saturating_add(1), breaks);
         }
         let Ok(cells) = row.cells.into_iter().map(String::from_utf8).collect::<Result<Vec<_>, _>>() else {
@@ -491,9 +491,9 @@ impl Cell {
         Ok(match self {
             Self::Text => text(cell),
             Self::Line => Json::Text(cell.split_whitespace().collect::<Vec<_>>().join(" ")),
-            Self::Name if is_rounded(cell) => {
-                let help = "a spreadsheet rounds long numbers: give these cells the format Text, then type it anew".into();
-                return Err(Wrong { what: "a number in place of a name", help, instead: self.instead() });
+            Self::Name if is_rounded(cell) || time(cell, false).is_some() => {
+                let help = "a spreadsheet rounds long numbers, and takes what looks like one for a date: give these cells the format Text, then type it anew".into();
+                return Err(Wrong { what: "a date or a rounded number in place of a name", help, instead: self.instead() });
             }
             Self::Name => text(cell),
             Self::Words => list(&mut cell.split_whitespace()),
@@ -526,12 +526,13 @@ impl Cell {
     }
 }
 
-/// What spreadsheet programs show where there is no value.
+/// What spreadsheet programs show where there is no value, or a formula that was saved in place of its value.
 fn is_error(cell: &str) -> bool {
     const ERRORS: &[&str] =
         &["#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#FIELD!", "#GETTING_DATA"];
     let number = cell.strip_prefix("Err:").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()));
-    number || ERRORS.contains(&cell) || (cell.len() > 1 && cell.bytes().all(|byte| byte == b'#'))
+    let formula = cell.strip_prefix('=').is_some_and(|rest| rest.starts_with(|c: char| c.is_alphanumeric() || "\"(+-$".contains(c)));
+    number || formula || ERRORS.contains(&cell) || (cell.len() > 1 && cell.bytes().all(|byte| byte == b'#'))
 }
 
 /// Whether this is how a spreadsheet shows a long number: 1.23457E+14.

@@ -48,7 +48,7 @@ impl<'t> Rows<'t> {
     /// `sep=;`, as Excel reads and writes it.
     pub(super) fn new(text: &'t [u8]) -> (Self, bool) {
         let rows = Self { text, at: 0, line: 1, row: 1, separator: b',' };
-        let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let first = text.split(|byte| is_end(*byte)).next().unwrap_or_default();
         let said = first.trim_ascii_end();
         let said = said.strip_prefix(b"\"").and_then(|said| said.strip_suffix(b"\"")).unwrap_or(said);
         match said.strip_prefix(b"sep=").or(said.strip_prefix(b"SEP=")) {
@@ -60,33 +60,32 @@ impl<'t> Rows<'t> {
     }
 
     fn said(self, length: usize, separator: u8) -> Self {
-        Self { at: length.saturating_add(1), line: 2, row: 2, separator, ..self }
+        // the end of the line is passed over with the next one, and counted there
+        Self { at: length, separator, ..self }
     }
 
     /// Goes on with the line after that on which a quote opens, as if it weren't there.
     pub(super) fn skip(&mut self, opening: Opening) {
         let rest = self.text.get(opening.at..).unwrap_or_default();
-        let length = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end.saturating_add(1));
+        let length = rest.iter().position(|byte| is_end(*byte)).unwrap_or(rest.len());
         self.at = opening.at.saturating_add(length);
-        self.line = opening.line.saturating_add(1);
-        self.row = opening.row.saturating_add(1);
+        self.line = opening.line;
+        self.row = opening.row;
     }
 
     /// Whether a line of this cell may be a row of its own: it has as many separators as a row of that width.
     pub(super) fn has_a_row(&self, cell: &[u8], width: usize) -> bool {
         let separators = |line: &[u8]| line.iter().filter(|byte| **byte == self.separator).count();
-        cell.split(|byte| *byte == b'\n').skip(1).any(|line| separators(line).saturating_add(1) == width)
+        cell.split(|byte| is_end(*byte)).skip(1).any(|line| separators(line).saturating_add(1) == width)
     }
 
     /// The next row that isn't empty.
     pub(super) fn next(&mut self) -> Option<Result<Row, Fault>> {
-        while let Some(byte @ (b'\r' | b'\n')) = self.peek() {
-            self.at = self.at.saturating_add(1);
-            if byte == b'\n' {
-                self.line = self.line.saturating_add(1);
-                self.row = self.row.saturating_add(1);
-            }
-        }
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let ends = rest.get(..rest.iter().position(|byte| !is_end(*byte)).unwrap_or(rest.len())).unwrap_or_default();
+        self.at = self.at.saturating_add(ends.len());
+        self.line = self.line.saturating_add(line_ends(ends));
+        self.row = self.row.saturating_add(line_ends(ends));
         self.peek()?;
         let mut row = Row { line: self.line, number: self.row, cells: Vec::new(), broken: Vec::new() };
         loop {
@@ -118,7 +117,7 @@ impl<'t> Rows<'t> {
     /// Up to what ends a cell.
     fn bare(&mut self) -> &'t [u8] {
         let rest = self.text.get(self.at..).unwrap_or_default();
-        let ends = |byte: &u8| *byte == self.separator || *byte == b'\n' || *byte == b'\r';
+        let ends = |byte: &u8| *byte == self.separator || is_end(*byte);
         let cell = rest.get(..rest.iter().position(ends).unwrap_or(rest.len())).unwrap_or_default();
         self.at = self.at.saturating_add(cell.len());
         cell
@@ -132,7 +131,7 @@ impl<'t> Rows<'t> {
             let rest = self.text.get(self.at..).unwrap_or_default();
             let Some(length) = rest.iter().position(|byte| *byte == b'"') else { return Err(Fault::Open(opening)) };
             let part = rest.get(..length).unwrap_or_default();
-            self.line = self.line.saturating_add(part.iter().filter(|byte| **byte == b'\n').count());
+            self.line = self.line.saturating_add(line_ends(part));
             cell.extend(part);
             self.at = self.at.saturating_add(length).saturating_add(1);
             if self.peek() != Some(b'"') {
@@ -143,4 +142,15 @@ impl<'t> Rows<'t> {
         }
         if self.bare().iter().all(|byte| *byte == b' ') { Ok((cell, opening)) } else { Err(Fault::Trailed(opening)) }
     }
+}
+
+fn is_end(byte: u8) -> bool {
+    byte == b'\n' || byte == b'\r'
+}
+
+/// How many lines end in it: with a line feed, a carriage return, or both.
+pub(super) fn line_ends(text: &[u8]) -> usize {
+    let alone =
+        text.iter().zip(text.iter().skip(1).map(Some).chain([None])).filter(|(byte, next)| **byte == b'\r' && *next != Some(&b'\n'));
+    text.iter().filter(|byte| **byte == b'\n').count().saturating_add(alone.count())
 }
