@@ -452,7 +452,7 @@ fn mistakes_of_owners_are_named() {
             "owners.csv:3: country: `a` has two that differ: country\n  help: the other is owners.csv:2",
         ),
         ("owner,of,country\nada,c,SG\n", "owners.csv:2: country: who `ada` is stands in entities.json or bods/ already"),
-        ("owner,of,country\na,c,UK\n", "owners.csv:2: country: unknown country code `UK`"),
+        ("owner,of,country\na,c,Atlantis\n", "owners.csv:2: country: "),
         ("owner,of,kind\na,c,trust\n", "owners.csv:2: kind: unknown word `trust`"),
         ("of,share\nc,60\n", "owners.csv:1: the first line names no column `owner`"),
         ("owner,of\n,c\n", "owners.csv:2: `owner` is missing"),
@@ -464,6 +464,17 @@ fn mistakes_of_owners_are_named() {
     assert!(told.contains("owners.csv: the owners stand in `owners.json` already"), "{told}");
     let told = wrong(files([customers, ("owners.json", "{\"owners\": [\n{\"owner\": \"a\", \"of\": \"b\", \"share\": \"x\"}]}")]));
     assert!(told.contains("owners.json:2: $.owners[0].share: `x` is no share"), "{told}");
+}
+
+/// A country may be given by its name, as registers of companies give it.
+#[test]
+fn an_owners_country_may_be_a_name() {
+    let customers = ("customers.json", r#"{"customers": []}"#);
+    for (said, place) in [("China", "CN"), ("united kingdom", "GB"), ("UK", "GB"), ("Russian Federation", "RU"), ("SG", "SG")] {
+        let register = valid(files([customers, ("owners.csv", &format!("owner,of,share,country\na,c,100,{said}\n"))]));
+        let entity = register.owners.graph.entities().map(|(_, entity)| entity).find(|entity| entity.id.as_str() == "a").unwrap();
+        assert_eq!(entity.jurisdiction.unwrap().to_string(), place, "{said}");
+    }
 }
 
 /// Spreadsheets of other kinds are told how to come in, and what a program leaves beside an open file is nobody's mistake.
