@@ -447,21 +447,40 @@ impl fmt::Display for CredentialDigest {
 }
 
 impl Word for UnixSeconds {
-    const WHAT: &'static str = "a time in UTC by RFC 3339, such as 2027-01-31T00:00:00Z";
-    const PATTERN: &'static str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$";
+    const WHAT: &'static str = "a time by RFC 3339, such as 2027-01-31T00:00:00Z";
+    const PATTERN: &'static str =
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        let since = humantime::parse_rfc3339(text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        if let Some(seconds) = since.and_then(|since| i64::try_from(since.as_secs()).ok()) {
-            return Ok(Self(seconds));
+        let second = |text: &str| {
+            // the parser takes whatever stands between `Z` and another `Z`
+            let text = Some(text).filter(|text| text.len() == 20 || text.as_bytes().get(19) == Some(&b'.'))?;
+            let since = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+            i64::try_from(since.as_secs()).ok()
+        };
+        let ahead_of_utc = || {
+            let (time, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+            let sign = if offset.starts_with('+') { 1 } else { -1 };
+            let (hours, minutes) = offset.strip_prefix(['+', '-'])?.split_once(':')?;
+            let number = |digits: &str, most: i64| {
+                let digits = Some(digits).filter(|digits| digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+                digits.parse::<i64>().ok().filter(|number| *number <= most)
+            };
+            let seconds = number(hours, 23)?.checked_mul(3_600)?.checked_add(number(minutes, 59)?.checked_mul(60)?)?;
+            second(&format!("{time}Z"))?
+                .checked_sub(seconds.checked_mul(sign)?)
+                .filter(|second| u64::try_from(*second).is_ok_and(|second| second <= LAST_SECOND))
+        };
+        if let Some(second) = second(text).or_else(ahead_of_utc) {
+            return Ok(Self(second));
         }
         let midnight = format!("{text}T00:00:00Z");
         let help = if humantime::parse_rfc3339(&midnight).is_ok() {
             format!("say when on that day: `{midnight}`")
         } else {
-            "in UTC from 1970 on, such as `2027-01-31T00:00:00Z`".into()
+            "from 1970 on, such as `2027-01-31T00:00:00Z`".into()
         };
-        Err(Mismatch::new(format!("`{text}` is no time in UTC by RFC 3339"), help))
+        Err(Mismatch::new(format!("`{text}` is no time by RFC 3339"), help))
     }
 }
 
@@ -513,5 +532,39 @@ pub fn printable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.bytes().all(|b| (b' '..=b'~').contains(&b)) => text.to_owned(),
         _ => format!("0x{}", hex(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{UnixSeconds, Word as _};
+
+    #[test]
+    fn times_have_offsets() {
+        let second = |text| UnixSeconds::parse(text).ok().map(|time| time.0);
+        assert_eq!(second("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(second("1970-01-01T08:00:01+08:00"), Some(1));
+        assert_eq!(second("1969-12-31T16:00:01-08:00"), None, "nothing before 1970 is read, not even by its own clock");
+        assert_eq!(second("1970-01-01T00:00:00-23:59"), Some(86_340));
+        assert_eq!(second("1970-01-01T01:00:00.999+00:30"), Some(1_800));
+        for wrong in [
+            "1970-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:59-00:01",
+            "2027-01-31T00:00:00+24:00",
+            "2027-01-31T00:00:00+08:60",
+            "2027-01-31T00:00:00+8:00",
+            "2027-01-31T00:00:00+0800",
+            "2027-01-31T00:00:00Z+08:00",
+            "2027-01-31T00:00:00ZZ",
+            "2027-01-31T00:00:00Z--Z",
+            "2027-01-31T00:00:00.Z5Z",
+            "2027-01-31T00:00:00 08:00",
+            "2027-01-31T00:00:00é8:00",
+            "2027-99-99T00:00:00+08:00",
+            "+08:00",
+            "",
+        ] {
+            assert_eq!(second(wrong), None, "{wrong}");
+        }
     }
 }

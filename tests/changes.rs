@@ -78,6 +78,11 @@ fn what_ends_is_due_to_the_second() {
     assert_eq!(all["due"][2]["label"], "sha256:00000003");
     assert_eq!(all["due"][0]["until"], "2026-12-31T00:00:00Z");
     assert_eq!(ask("2026-11-30T23:59:59Z", "30d"), json!({"due": [], "ended": []}));
+    // the same second by clocks elsewhere
+    for elsewhere in ["2026-12-01T08:00:00+08:00", "2026-11-30T16:00:00-08:00", "2026-12-01T05:30:00+05:30", "2026-12-01T00:00:00-00:00"] {
+        assert_eq!(ask(elsewhere, "30d"), all, "{elsewhere}");
+    }
+    assert_eq!(ask("2026-12-01T00:00:00+00:01", "30d")["due"], json!([]));
     // other spans, and the shortest
     assert_eq!(of(&ask("2026-12-03T00:00:00Z", "4w")["due"]).len(), 7);
     assert_eq!(of(&ask("2026-12-30T23:00:00Z", "1h")["due"]), of(&ask("2026-12-30T23:00:00Z", "30d")["due"]));
@@ -109,6 +114,22 @@ fn what_is_due_is_printed_and_put_in_a_table() {
     }
     let done = run(&["due", "--register", "/nonexistent"]);
     assert_eq!(done.status.code(), Some(1));
+}
+
+/// A day in a table counts until it is over, in UTC.
+#[test]
+fn a_day_counts_until_its_end() {
+    let folder = folder("changes-day");
+    std::fs::write(folder.join("customers.csv"), "id,ownership,screening_status,screening_until\nc,clear,passed,2027-01-31\n").unwrap();
+    let ended = |time: &str| {
+        let found = answered(&["due", "--register", folder.to_str().unwrap(), "--time", time]);
+        (found["due"].as_array().unwrap().len(), found["ended"].as_array().unwrap().len())
+    };
+    assert_eq!(ended("2027-01-31T23:59:59Z"), (1, 0));
+    assert_eq!(ended("2027-02-01T07:59:59+08:00"), (1, 0));
+    assert_eq!(ended("2027-02-01T00:00:00Z"), (0, 1));
+    assert_eq!(ended("2027-01-01T23:59:59Z"), (0, 0));
+    assert_eq!(ended("2027-01-02T00:00:00Z"), (1, 0));
 }
 
 /// A register of three companies behind one holding: `share` of it is held from a restricted place.

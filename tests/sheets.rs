@@ -234,10 +234,10 @@ fn keys_and_overrides_stand_in_tables_of_their_own() {
     );
     let overrides = "customer,finding,action,author,until\nc-2,geo.undeclared,allow,\"Officer, Jo\",2028-06-30\nc-2,network.hosting,reroute fallback,Jo,2028-06-30\n";
     let json = format!(
-        r#"{{"customers": [{{"id": "c-1", "ownership": "clear", "credentials": [{{"digest": "{}", "label": "ci", "expires": "2028-06-30T23:59:59Z",
+        r#"{{"customers": [{{"id": "c-1", "ownership": "clear", "credentials": [{{"digest": "{}", "label": "ci", "expires": "2028-07-01T00:00:00Z",
             "networks": ["203.0.113.0/24", "198.51.100.7/32"]}}]}}, {{"id": "c-2", "ownership": "clear", "credentials": [{{"digest": "{}"}}], "overrides": [
-            {{"finding": "geo.undeclared", "action": "allow", "author": "Officer, Jo", "until": "2028-06-30T23:59:59Z"}},
-            {{"finding": "network.hosting", "action": {{"reroute": "fallback"}}, "author": "Jo", "until": "2028-06-30T23:59:59Z"}}]}}]}}"#,
+            {{"finding": "geo.undeclared", "action": "allow", "author": "Officer, Jo", "until": "2028-07-01T00:00:00Z"}},
+            {{"finding": "network.hosting", "action": {{"reroute": "fallback"}}, "author": "Jo", "until": "2028-07-01T00:00:00Z"}}]}}]}}"#,
         digests[0], digests[1]
     );
     let expected = format!("{:?}", valid(text("customers.json", &json)).customers);
@@ -321,7 +321,7 @@ fn typed_cells_are_what_they_show() {
             format!("{} {} {} {}", customer.id, time(screening.at), time(screening.until), customer.vouches_for_users)
         })
         .collect();
-    assert_eq!(told, ["1042 2026-01-31T00:00:00Z 2027-01-31T23:59:59Z true", "1043 - 2027-01-31T12:00:00Z false"]);
+    assert_eq!(told, ["1042 2026-01-31T00:00:00Z 2027-02-01T00:00:00Z true", "1043 - 2027-01-31T12:00:00Z false"]);
     assert_eq!(directory.place(1), ("customers.xlsx", 1_048_576));
 }
 

@@ -5,7 +5,7 @@
 
 use super::text::{Fault, Opening, Row, Rows, SEPARATORS, line_ends};
 use crate::compile::remarks::{Remark, Remarks, is_wide, without_mark};
-use crate::names::UnixSeconds;
+use crate::names::{LAST_SECOND, UnixSeconds};
 use crate::shape::{Json, Problem, Word as _, nearest};
 
 /// What a cell holds, once it isn't empty.
@@ -548,7 +548,12 @@ fn time(cell: &str, end: bool) -> Option<String> {
     let (day, rest) = cell.split_at_checked(10)?;
     let clock = rest.strip_prefix(['T', ' ']).map(|clock| clock.strip_suffix('Z').unwrap_or(clock));
     let time = match (rest, clock) {
-        ("", _) if end => format!("{day}T23:59:59Z"),
+        (_, Some(clock)) if clock.len() > 8 && clock.contains(['+', '-']) => format!("{day}T{clock}"),
+        // the day is over when the next one begins
+        ("", _) if end => {
+            let begin = UnixSeconds::parse(&format!("{day}T00:00:00Z")).ok()?;
+            UnixSeconds(begin.0.saturating_add(86_400).min(LAST_SECOND.cast_signed())).to_string()
+        }
         ("", _) => format!("{day}T00:00:00Z"),
         (_, Some(clock)) if clock.len() == 5 => format!("{day}T{clock}:00Z"),
         (_, Some(clock)) => format!("{day}T{clock}Z"),
@@ -607,14 +612,18 @@ mod tests {
     #[test]
     fn days_and_times() {
         for (cell, end, expected) in [
-            ("2027-01-31", true, Some("2027-01-31T23:59:59Z")),
+            ("2027-01-31", true, Some("2027-02-01T00:00:00Z")),
+            ("2028-02-28", true, Some("2028-02-29T00:00:00Z")),
+            ("9999-12-30", true, Some("9999-12-31T00:00:00Z")),
+            ("9999-12-31", true, Some("9999-12-31T23:59:59Z")),
             ("2027-01-31", false, Some("2027-01-31T00:00:00Z")),
             ("2027-01-31T08:09:10Z", true, Some("2027-01-31T08:09:10Z")),
             ("2027-01-31 08:09:10", true, Some("2027-01-31T08:09:10Z")),
             ("2027-01-31 08:09", false, Some("2027-01-31T08:09:00Z")),
             ("2027-01-31T08:09Z", false, Some("2027-01-31T08:09:00Z")),
             ("2027-02-30", true, None),
-            ("2027-01-31T08:09:10+08:00", true, None),
+            ("2027-01-31T08:09:10+08:00", true, Some("2027-01-31T08:09:10+08:00")),
+            ("2027-01-31 08:09+08:00", true, None),
             ("2027-01-31x", true, None),
             ("2027-1-31", true, None),
             ("31/01/2027", true, None),
