@@ -19,13 +19,13 @@ mod screen;
 mod verify_tag;
 
 use std::borrow::Cow;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::compile::directory::Document;
+use crate::compile::directory::{Document, MOST_BYTES};
 use crate::shape::Word;
 
 /// Screens, tags and vouches for requests to model providers: the desk of the Envoy filter.
@@ -56,7 +56,7 @@ enum Verb {
     Keygen(keygen::Arguments),
     /// Print the JSON Schema of the configuration, or of a register's file
     Schema {
-        /// configuration, register, customers, entities, nodes or enforcement
+        /// configuration, register, customers, owners, entities, nodes or enforcement
         #[arg(default_value = "configuration", value_parser = word::<Document>)]
         document: Document,
     },
@@ -148,10 +148,20 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     if metadata.is_dir() {
         return Err(Failure("this is a directory: a file is needed here".into()));
     }
+    if metadata.is_file() && metadata.len() > MOST_BYTES {
+        return Err(too_large());
+    }
     if !metadata.is_file() && !is_handed_over(path, &metadata) {
         return Err(Failure("not a regular file: pipes and devices are read only as `/dev/stdin` and `<(…)`".into()));
     }
-    std::fs::read(path).map_err(unreadable)
+    let mut bytes = Vec::new();
+    let most = MOST_BYTES.saturating_add(1);
+    let read = std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if u64::try_from(read).is_ok_and(|read| read > MOST_BYTES) { Err(too_large()) } else { Ok(bytes) }
+}
+
+fn too_large() -> Failure {
+    Failure(format!("this has more than {} MB, which is as much as is read of one file", MOST_BYTES / 1_000_000))
 }
 
 /// Whether this is a pipe or a terminal among the process's own descriptors: a shell opened it for us.

@@ -307,6 +307,14 @@ fn a_providers_word_reaches_the_register() {
 }
 
 #[test]
+fn an_answer_may_come_by_a_pipe() {
+    let register = with_profiles("changes-enforcement-pipe");
+    let script = format!("echo '{}' | $0 enforcement - --register $1", profile("uprof_1", "banned", json!([])));
+    let done = Command::new("bash").args(["-c", &script, env!("CARGO_BIN_EXE_waybill"), &register]).output().unwrap();
+    assert_eq!(String::from_utf8(done.stdout).unwrap(), "c-1: anthropic unrestricted -> banned\nnothing is written: add --apply\n");
+}
+
+#[test]
 fn words_of_tomorrow_restrict() {
     let register = with_profiles("changes-enforcement-words");
     let status = |profile: Value| {

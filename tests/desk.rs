@@ -69,6 +69,29 @@ fn a_huge_file_is_refused_at_once() {
     }
 }
 
+/// So is it wherever one file is named.
+#[test]
+fn no_verb_reads_a_huge_file() {
+    let folder = folder("desk-huge-file");
+    let (huge, small) = (folder.join("huge"), folder.join("small"));
+    std::fs::File::create(&huge).unwrap().set_len(1 << 30).unwrap();
+    std::fs::write(&small, CONFIG).unwrap();
+    std::fs::write(folder.join("customers.json"), r#"{"customers": []}"#).unwrap();
+    let (huge, small, register) = (huge.to_str().unwrap(), small.to_str().unwrap(), folder.to_str().unwrap());
+    for arguments in [
+        &["explain", "--config", huge, "--request", small][..],
+        &["explain", "--config", small, "--request", huge],
+        &["check", huge],
+        &["inspect", huge],
+        &["diff", huge, huge],
+        &["keygen", "--public", huge],
+        &["enforcement", huge, "--register", register],
+    ] {
+        let (code, told) = at_once(arguments);
+        assert!(code == Some(1) && told.contains("this has more than 512 MB"), "{arguments:?}: {told}");
+    }
+}
+
 /// What a person mistyped is repeated to them.
 #[test]
 fn nor_does_what_is_wrong_with_the_command() {

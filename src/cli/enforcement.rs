@@ -5,7 +5,6 @@
 //! it may lift what stood before; a safety case is one event, and lifts nothing.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -97,23 +96,9 @@ fn called(provider: &str) -> &'static str {
 const ANTHROPIC: &str = "anthropic";
 const OPENAI: &str = "openai";
 
-/// As much as is read from stdin: pages of a thousand profiles have some 2 MB.
-const MOST: u64 = 64 << 20;
-
 fn text(path: &Path) -> Result<String, Failure> {
-    if path.as_os_str() != "-" {
-        return read(path).map_err(|Failure(message)| Failure(format!("{}: {message}", path.display())));
-    }
-    let mut text = String::new();
-    let size = std::io::stdin()
-        .lock()
-        .take(MOST.saturating_add(1))
-        .read_to_string(&mut text)
-        .map_err(|error| Failure(format!("-: can't be read: {error}")))?;
-    if u64::try_from(size).is_ok_and(|size| size > MOST) {
-        return Err(Failure("-: this is more than 64 MB".into()));
-    }
-    Ok(text)
+    let file = if path.as_os_str() == "-" { Path::new("/dev/stdin") } else { path };
+    read(file).map_err(|Failure(message)| Failure(format!("{}: {message}", path.display())))
 }
 
 /// One JSON value after the other; a list or a page (`data`) of them counts as its elements.
