@@ -216,7 +216,7 @@ fn check_names(files: &Files, remarks: &mut Remarks) {
                 _ if is_other_sheet(name) => "a spreadsheet is read as `.xlsx`, or as text that is saved as `.csv`".into(),
                 Some(near) => format!("did you mean `{near}`?"),
                 None => {
-                    "a register holds register.json, customers, owners, entities.json, nodes.json, bods/, networks/ and README files".into()
+                    "a register holds register.json, customers, owners, entities.json, nodes.json, enforcement.json, bods/, networks/ and README files".into()
                 }
             },
         };
