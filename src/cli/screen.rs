@@ -112,7 +112,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 print(&if format == Format::Json {
                     format!("{:#}\n", row.as_json())
                 } else {
-                    format!("{}: {}: {}\n", row.id, row.status, row.missing())
+                    format!("{}: {}: {}\n", row.id, row.status, row.why())
                 });
                 return Ok(());
             }
@@ -203,11 +203,14 @@ struct Row<'a> {
 impl<'a> Row<'a> {
     fn of(customer: &'a Customer, screening: &Screening<'_>) -> Self {
         let (id, name, entity) = (customer.id.as_str(), customer.name.as_ref(), customer.entity.as_ref());
-        let said = |status, missing: &str| Self { id, name, entity, status, shares: None, missing: vec![missing.to_owned()] };
+        let said = |status, missing: &str| {
+            let missing = if status == Ownership::Unresolved { vec![missing.to_owned()] } else { Vec::new() };
+            Self { id, name, entity, status, shares: None, missing }
+        };
         let Some(company) = entity else {
             return match customer.ownership {
                 None => said(Ownership::Unresolved, "no company is on file for it: name one in `entity`, or say `ownership` yourself"),
-                Some(status) => said(status, "no company is on file for it: the register says the result itself, in `ownership`"),
+                Some(status) => said(status, BY_HAND),
             };
         };
         let Some(index) = screening.graph().get(company.as_str()) else {
@@ -231,6 +234,11 @@ impl<'a> Row<'a> {
 
     fn missing(&self) -> String {
         self.missing.join("; ")
+    }
+
+    /// Of a customer without a company: where its result comes from.
+    fn why(&self) -> String {
+        if self.missing.is_empty() { BY_HAND.into() } else { self.missing() }
     }
 
     fn rank(&self) -> (u8, std::cmp::Reverse<u32>, &'a str) {
@@ -295,6 +303,9 @@ fn missing(screening: &Screening<'_>, subject: EntityIndex) -> Vec<String> {
     }
     missing
 }
+
+/// Where the result of a customer without a company comes from.
+const BY_HAND: &str = "no company is on file for it: the register says the result itself, in `ownership`";
 
 /// How many missing things of one customer are named.
 const MOST_MISSING: usize = 5;
