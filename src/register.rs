@@ -434,10 +434,16 @@ impl EnforcementEntry {
         matches!(self.status, Enforcement::Restricted | Enforcement::Banned) && self.expires.is_none_or(|expires| now < expires)
     }
 
-    /// The provider's reason as words: its APIs write `unsupported_region`.
+    /// The provider's reason and dates in words, with commas between; empty where there are none. Providers' APIs write
+    /// `unsupported_region`.
     #[must_use]
-    pub fn reason_in_words(&self) -> Option<String> {
-        self.reason.as_ref().map(|reason| reason.as_str().replace('_', " "))
+    pub fn details(&self) -> String {
+        let details = [
+            self.reason.as_ref().map(|reason| reason.as_str().replace('_', " ")),
+            self.opened.map(|opened| format!("since {opened}")),
+            self.expires.map(|expires| format!("until {expires}")),
+        ];
+        details.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -189,14 +189,10 @@ impl Found {
         let entry = customer.and_then(|customer| customer.at_provider(upstream.provider_name()));
         if let Some(enforcement) = entry.map(|entry| &entry.enforcement).filter(|enforcement| enforcement.refuses(now)) {
             let mut evidence = format!("{} by {}", enforcement.status, upstream.provider_name());
-            let details = [
-                enforcement.reason_in_words(),
-                enforcement.opened.map(|opened| format!("since {opened}")),
-                enforcement.expires.map(|expires| format!("until {expires}")),
-            ];
-            for (i, detail) in details.into_iter().flatten().enumerate() {
-                evidence.push_str(if i == 0 { ": " } else { ", " });
-                evidence.push_str(&detail);
+            let details = enforcement.details();
+            if !details.is_empty() {
+                evidence.push_str(": ");
+                evidence.push_str(&details);
             }
             self.add(FindingCode::ProviderRestricted, evidence);
         }

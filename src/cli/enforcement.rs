@@ -286,11 +286,6 @@ fn document(path: &Path, changes: &[Change<'_>]) -> Result<String, Failure> {
 }
 
 fn in_words(enforced: &Enforced) -> String {
-    let details = [
-        enforced.reason_in_words(),
-        enforced.opened.map(|opened| format!("since {opened}")),
-        enforced.expires.map(|expires| format!("until {expires}")),
-    ];
-    let details: Vec<String> = details.into_iter().flatten().collect();
-    if details.is_empty() { enforced.status.to_string() } else { format!("{} ({})", enforced.status, details.join(", ")) }
+    let details = enforced.details();
+    if details.is_empty() { enforced.status.to_string() } else { format!("{} ({details})", enforced.status) }
 }
