@@ -64,9 +64,7 @@ pub fn compile(register: Directory, order: &Order<'_>) -> Result<Compiled, Write
     let screening = owners.screen();
     let mut ownership = BTreeMap::new();
     for customer in &mut customers {
-        // who names no company, and gives no result either, is unresolved
-        let entity = customer.entity.as_ref().and_then(|id| owners.graph.get(id.as_str()));
-        let status = entity.map_or(customer.ownership(), |index| screening.judge(index).status);
+        let status = owners.of_customer(customer, &screening);
         customer.ownership = Some(status);
         let count: &mut usize = ownership.entry(status).or_default();
         *count = count.saturating_add(1);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Failure, beside, diff, inspect, print, read, register, replace};
 use crate::compile::difference::{Change, Side, changes};
 use crate::compile::remarks::grouped;
-use crate::compile::{Compiled, Order, compile, directory};
+use crate::compile::{Compiled, Order, compile};
 use crate::key::SigningKey;
 use crate::names::UnixSeconds;
 use crate::register::Ownership;
@@ -44,11 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(at(sign_key, format!("this key doesn't count {created}: see its `nbf` and `exp`")));
     }
 
-    let (read, remarks) = directory::read(register::files(folder, directory::is_document)?, created);
-    register::complain_of(folder, &remarks);
-    let Some(read) = read else {
-        return Err(at(folder, "nothing is compiled".into()));
-    };
+    let read = register::open(folder, created, "nothing is compiled")?;
     let order = Order { sequence: sequence.unwrap_or(second), created, key: &key };
     let compiled = compile(read, &order).map_err(|error| at(folder, format!("nothing is compiled: {error}")))?;
     let before = output.exists().then(|| inspect::open(output, |_| true));

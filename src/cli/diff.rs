@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Failure, inspect, print, register, table, word};
 use crate::compile::difference::{Change, Side, changes};
-use crate::compile::directory::{Directory, is_document, read};
+use crate::compile::directory::Directory;
 use crate::compile::remarks::grouped;
 use crate::names::UnixSeconds;
 use crate::snapshot::Snapshot;
@@ -53,10 +53,7 @@ impl Opened {
             // nothing is believed of it, it is only compared
             return inspect::open(path, |_| true).map(|snapshot| Self::Snapshot(Box::new(snapshot)));
         }
-        let (register, remarks) = read(register::files(path, is_document)?, time);
-        register::complain_of(path, &remarks);
-        let register = register.ok_or_else(|| Failure(format!("{}: nothing is compared", path.display())))?;
-        Ok(Self::Files(Box::new(register)))
+        register::open(path, time, "nothing is compared").map(|register| Self::Files(Box::new(register)))
     }
 
     fn side(&self) -> Side<'_> {

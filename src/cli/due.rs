@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::{Failure, print, register, table, word};
-use crate::compile::directory::{Directory, is_document, read};
+use crate::compile::directory::Directory;
 use crate::names::UnixSeconds;
 use crate::register::Customer;
 
@@ -40,9 +40,7 @@ struct End<'a> {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { register: folder, within, time, json, csv } = arguments;
     let now = time.unwrap_or_else(register::now);
-    let (register, remarks) = read(register::files(folder, is_document)?, now);
-    register::complain_of(folder, &remarks);
-    let register = register.ok_or_else(|| Failure(format!("{}: what is due can't be told", folder.display())))?;
+    let register = register::open(folder, now, "what is due can't be told")?;
     let horizon = UnixSeconds(now.0.saturating_add(*within));
     let mut ends: Vec<End<'_>> = ends(&register).filter(|end| end.until <= horizon).collect();
     ends.sort_by(|a, b| (a.until, a.customer, a.what, &a.label).cmp(&(b.until, b.customer, b.what, &b.label)));

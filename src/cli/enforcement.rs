@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{Failure, complain, print, read, register, replace};
-use crate::compile::directory::{self, Directory, ENFORCEMENT, is_document};
+use crate::compile::directory::{Directory, ENFORCEMENT};
 use crate::names::{Text, UnixSeconds};
 use crate::register::{Customer, Enforced, Enforcement, EnforcementEntry};
 use crate::shape::Word as _;
@@ -53,10 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { file, register: folder, apply, json } = arguments;
     let said = parse(&text(file)?).map_err(|Failure(message)| Failure(format!("{}: {message}", file.display())))?;
     let now = register::now();
-    let files = register::files(folder, is_document)?;
-    let (register, remarks) = directory::read(files, now);
-    register::complain_of(folder, &remarks);
-    let register = register.ok_or_else(|| Failure(format!("{}: nothing is changed", folder.display())))?;
+    let register = register::open(folder, now, "nothing is changed")?;
     let (changes, unknown) = compare(&register, &said, now);
     if *apply && !changes.is_empty() {
         let path = folder.join(ENFORCEMENT);

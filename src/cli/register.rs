@@ -80,6 +80,13 @@ pub(super) fn check(directory: &Path) -> Result<(Option<String>, Remarks), Failu
     Ok((register.map(|register| summary(&register)), remarks))
 }
 
+/// Opens a register, or says on stderr what is wrong in it and gives up: `otherwise` is what isn't done then.
+pub(super) fn open(directory: &Path, now: UnixSeconds, otherwise: &str) -> Result<Directory, Failure> {
+    let (register, remarks) = read(files(directory, is_document)?, now);
+    complain_of(directory, &remarks);
+    register.ok_or_else(|| Failure(format!("{}: {otherwise}", directory.display())))
+}
+
 /// Says on stderr what is wrong in a register, each with its file.
 pub(super) fn complain_of(directory: &Path, remarks: &Remarks) {
     let name = directory.display().to_string();

@@ -66,8 +66,7 @@ impl Side<'_> {
                 for customer in &register.customers {
                     let led_to = !(customer.credentials.is_empty() && customer.mtls.is_empty() && customer.jwt.is_empty());
                     if !reachable || led_to || runs_node.contains(customer.id.as_str()) {
-                        let entity = customer.entity.as_ref().and_then(|id| register.owners.graph.get(id.as_str()));
-                        each(customer, entity.map_or(customer.ownership(), |index| screening.judge(index).status));
+                        each(customer, register.owners.of_customer(customer, screening));
                     }
                 }
             }

@@ -29,7 +29,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use crate::finding::Action;
 use crate::names::{CredentialDigest, Text, UnixSeconds};
 use crate::region::{Place, RegionSettings, Regions, SetId, Standing};
-use crate::register::{Credential, CredentialEntry, Customer, Kind, Node, Override, ScreeningStatus, check_customer, check_node};
+use crate::register::{
+    Credential, CredentialEntry, Customer, Kind, Node, Override, Ownership, ScreeningStatus, check_customer, check_node,
+};
 use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, nearest};
 
 pub use documents::{Country, CustomersFile, Document, Each, EntitiesFile, NodesFile, OwnerRow, OwnersFile, Percent};
@@ -194,6 +196,14 @@ impl Owners {
     #[must_use]
     pub fn screen(&self) -> Screening<'_> {
         self.graph.screen(&self.settings.ownership, |place| self.restricts(place))
+    }
+
+    /// Who owns a customer: what screening makes of its company, else what its entry says. Who names no company, and gives no
+    /// result either, is unresolved.
+    #[must_use]
+    pub fn of_customer(&self, customer: &Customer, screening: &Screening<'_>) -> Ownership {
+        let entity = customer.entity.as_ref().and_then(|id| self.graph.get(id.as_str()));
+        entity.map_or(customer.ownership(), |index| screening.judge(index).status)
     }
 
     /// Whether whoever is there is restricted.
