@@ -242,6 +242,15 @@ fn each_field_that_decides_is_told() {
     // the order of countries is no difference, nor is a provider's profile without enforcement
     let same = register("changes-fields-new", &[("customers.json", json!({"customers": [with("declared", json!(["JP", "SG"]))]}))]);
     assert_eq!(answered(&["diff", &old, &same]), json!({"customers": []}));
+    let ordered = |providers: [&str; 2]| {
+        let entries = providers.map(|provider| format!(r#""{provider}": {{"enforcement": "banned"}}"#)).join(", ");
+        let text = format!(r#"{{"customers": [{{"id": "c", "ownership": "clear", "providers": {{{entries}}}}}]}}"#);
+        let folder = folder(&format!("changes-ordered-{}", providers.join("-")));
+        std::fs::write(folder.join("customers.json"), text).unwrap();
+        folder.to_str().unwrap().to_owned()
+    };
+    let (one, other) = (ordered(["anthropic", "openai"]), ordered(["openai", "anthropic"]));
+    assert_eq!(answered(&["diff", &one, &other]), json!({"customers": []}));
     let none = register("changes-fields-new", &[("customers.json", json!({"customers": []}))]);
     assert_eq!(answered(&["diff", &old, &none])["customers"][0]["change"], "removed");
     assert_eq!(answered(&["diff", &none, &old])["customers"][0]["before"], Value::Null);

@@ -13,7 +13,7 @@ use super::directory::Directory;
 use super::ownership::Screening;
 use crate::finding::Action;
 use crate::names::{Network, Text, UnixSeconds, hex};
-use crate::register::{Customer, Enforcement, EnforcementEntry, Ownership, ScreeningStatus, Status};
+use crate::register::{Customer, Enforcement, EnforcementEntry, Ownership, Status};
 use crate::snapshot::Snapshot;
 use crate::snapshot::customers::Key;
 
@@ -28,8 +28,6 @@ pub struct State {
     enforcement: BTreeMap<String, Value>,
     credentials: BTreeMap<String, Value>,
     overrides: Vec<Value>,
-    #[serde(skip)]
-    screened: Option<ScreeningStatus>,
 }
 
 /// A register that is compared.
@@ -159,7 +157,9 @@ pub fn changes(before: &Side<'_>, after: &Side<'_>) -> Vec<Change> {
         old.keys().chain(new.keys()).filter(|id| old.get(*id) != new.get(*id)).cloned().collect()
     };
     let (mut old, mut new) = (before.states(&ids, reachable), after.states(&ids, reachable));
-    ids.into_iter().map(|id| Change { before: old.remove(&id), after: new.remove(&id), id }).collect()
+    let changes = ids.into_iter().map(|id| Change { before: old.remove(&id), after: new.remove(&id), id });
+    // a hash minds the order of providers, which says nothing
+    changes.filter(|change| change.before != change.after).collect()
 }
 
 impl State {
@@ -192,7 +192,6 @@ impl State {
             enforcement: enforcement.collect(),
             credentials: credentials.collect(),
             overrides: overrides.collect(),
-            screened: customer.screening_status(),
         }
     }
 
@@ -251,7 +250,7 @@ impl Change {
     /// a provider's word on it is another.
     #[must_use]
     pub fn changes_side(&self) -> bool {
-        let side = |state: &State| (state.status, state.screened, state.ownership, state.enforcement.clone());
+        let side = |state: &State| (state.status, state.screening.get("status").cloned(), state.ownership, state.enforcement.clone());
         self.before.as_ref().map(side) != self.after.as_ref().map(side)
     }
 
