@@ -167,7 +167,7 @@ impl Origin {
         let path = if self.form == Form::Json { Path::Element(&list, number) } else { Path::Root };
         let mut problems = Problems::default();
         say(&path, &mut problems);
-        let beside = |problem: &Problem| self.beside.is_empty().then_some(()).map_or_else(|| self.of_beside(i, problem), |()| None);
+        let beside = |problem: &Problem| if self.beside.is_empty() { None } else { self.of_beside(i, problem) };
         problems.iter().map(|problem| beside(problem).unwrap_or_else(|| self.remark(self.line(i), problem.clone()))).collect()
     }
 
