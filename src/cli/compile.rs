@@ -53,7 +53,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     print(&match before {
         None => String::new(),
         Some(Err(Failure(message))) => format!("  who changed side can't be told from the file before: {message}\n"),
-        Some(Ok(before)) => changed_side(&before, &inspect::open(output, |_| true)?),
+        Some(Ok(before)) => {
+            let after = Snapshot::read(compiled.file, |_| true).map_err(|refused| at(output, refused.to_string()))?;
+            changed_side(&before, &after)
+        }
     });
     Ok(())
 }
