@@ -131,12 +131,18 @@ class Lab(Envoy):
         """Sends exact bytes, one request at a time, so that the next event is this request's."""
         before = len(self.events(name))
         self.upstream.take()
-        response = wire.exchange(self.nodes[name].port, request, tls, method)
-        until(EVENT_SECONDS, "the access log's line", lambda: len(self.events(name)) > before, self.log)
+        response = self.exchange(name, lambda port: wire.exchange(port, request, tls, method))
         line = self.events(name)[before]
         received = self.upstream.take()
         assert len(received) <= 1, f"one request became several at the upstream: {received}"
         return Played(response, None if line == "-" else json.loads(line), received[0] if received else None)
+
+    def exchange(self, name, ask):
+        """Asks a node's port once and waits for the log's line, which a later request would take for its own."""
+        before = len(self.events(name))
+        response = ask(self.nodes[name].port)
+        until(EVENT_SECONDS, "the access log's line", lambda: len(self.events(name)) > before, self.log)
+        return response
 
 
 def node(name, config, **options):

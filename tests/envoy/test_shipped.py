@@ -233,7 +233,8 @@ def test_two_lines_of_authorization(lab, lines, status):
     sent = wire.raw_request("POST", "/v1/responses", "gateway.acme.example", headers, b"")
     assert lab.send("openai", sent, method="POST").response.status == status
     pseudo = [(":method", "POST"), (":scheme", "http"), (":authority", "gateway.acme.example"), (":path", "/v1/responses")]
-    assert wire.exchange_h2(lab.nodes["openai"].port, [*pseudo, *headers]).status == status
+    response = lab.exchange("openai", lambda port: wire.exchange_h2(port, [*pseudo, *headers]))
+    assert response.status == status
 
 
 def test_only_digests_go_on_as_trailers_over_http2(lab):
@@ -241,6 +242,8 @@ def test_only_digests_go_on_as_trailers_over_http2(lab):
     pseudo = [(":method", "POST"), (":scheme", "http"), (":authority", "gateway.acme.example"), (":path", "/v1/messages")]
     headers = [["x-forwarded-for", SINGAPORE], ["x-api-key", "sk-c-1"]]
     lab.upstream.take()
-    assert wire.exchange_h2(lab.nodes["edge"].port, [*pseudo, *headers], b"body", [[name, "4"] for name in names]).status == 200
+    trailers = [[name, "4"] for name in names]
+    response = lab.exchange("edge", lambda port: wire.exchange_h2(port, [*pseudo, *headers], b"body", trailers))
+    assert response.status == 200
     [received] = lab.upstream.take()
     assert [name for name, _ in received["trailers"]] == ["content-digest", "repr-digest", "digest"]
