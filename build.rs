@@ -7,7 +7,18 @@ use serde_json::{Map, Value};
 
 /// What is kept of each file, at any depth.
 const KEPT: &[(&str, &[&str])] = &[
-    ("regions", &["dependent_territories", "sets", "id", "complete", "supported", "supported_except", "subdivisions"]),
+    (
+        "regions",
+        &[
+            "dependent_territories",
+            "sets",
+            "id",
+            "complete",
+            "supported",
+            "supported_except",
+            "subdivisions",
+        ],
+    ),
     ("relay-marks", &["marks", "software", "header", "value", "credential"]),
     ("credential-headers", &["headers", "subprotocols", "header", "prefix", "kind"]),
     ("shared-state", &["rows", "provider", "methods", "path"]),
@@ -21,7 +32,8 @@ fn main() {
         let text = std::fs::read_to_string(&source).unwrap_or_default();
         let data = serde_json::from_str(&text).map(|data| reduced(data, kept));
         let written = data.map_err(|error| error.to_string()).and_then(|data| {
-            std::fs::write(Path::new(&target).join(format!("{name}.json")), data.to_string()).map_err(|error| error.to_string())
+            std::fs::write(Path::new(&target).join(format!("{name}.json")), data.to_string())
+                .map_err(|error| error.to_string())
         });
         if let Err(error) = written {
             println!("cargo::error={source}: {error}");
@@ -35,11 +47,19 @@ fn reduced(data: Value, kept: &[&str]) -> Value {
             let members: Map<String, Value> = members
                 .into_iter()
                 .filter(|(name, _)| kept.contains(&name.as_str()))
-                .map(|(name, value)| if name == "dependent_territories" { (name, value) } else { (name, reduced(value, kept)) })
+                .map(|(name, value)| {
+                    if name == "dependent_territories" {
+                        (name, value)
+                    } else {
+                        (name, reduced(value, kept))
+                    }
+                })
                 .collect();
             Value::Object(members)
         }
-        Value::Array(items) => Value::Array(items.into_iter().map(|item| reduced(item, kept)).collect()),
+        Value::Array(items) => {
+            Value::Array(items.into_iter().map(|item| reduced(item, kept)).collect())
+        }
         other => other,
     }
 }

@@ -117,7 +117,9 @@ impl Captured {
         let curl = text.lines().any(|line| line.starts_with("> "));
         let mut lines = text
             .lines()
-            .filter_map(|line| if curl { line.strip_prefix("> ").or(line.strip_prefix('>')) } else { Some(line) })
+            .filter_map(|line| {
+                if curl { line.strip_prefix("> ").or(line.strip_prefix('>')) } else { Some(line) }
+            })
             .map(str::trim_end);
         let wrong = |what: &str| {
             let mut problems = Problems::default();
@@ -131,13 +133,20 @@ impl Captured {
         };
         let mut headers = Vec::new();
         for line in lines.take_while(|line| !line.is_empty()) {
-            let (name, value) = line.split_once(':').ok_or_else(|| wrong(&format!("`{line}` is no header line")))?;
+            let (name, value) = line
+                .split_once(':')
+                .ok_or_else(|| wrong(&format!("`{line}` is no header line")))?;
             headers.push(HeaderPair(name.trim().to_ascii_lowercase().into(), value.trim().into()));
         }
-        let host = headers.iter().position(|HeaderPair(name, _)| name == b"host").map(|i| headers.remove(i));
-        let host = host.map(|HeaderPair(_, value)| Json::Text(String::from_utf8_lossy(&value).into_owned()));
+        let host = headers
+            .iter()
+            .position(|HeaderPair(name, _)| name == b"host")
+            .map(|i| headers.remove(i));
+        let host = host
+            .map(|HeaderPair(_, value)| Json::Text(String::from_utf8_lossy(&value).into_owned()));
         let mut problems = Problems::default();
-        let authority = host.map_or(Some(None), |host| Text::read(&host, &Path::Root, &mut problems).map(Some));
+        let authority =
+            host.map_or(Some(None), |host| Text::read(&host, &Path::Root, &mut problems).map(Some));
         let method = Text::read(&Json::Text(method.into()), &Path::Root, &mut problems);
         match (method, authority) {
             (Some(method), Some(authority)) => Ok(Self {
@@ -163,13 +172,18 @@ impl Captured {
         let mut problems = Problems::default();
         if let Some(peer) = direct_peer {
             if address_with_port(peer.as_bytes()).is_none() {
-                problems.note(&Path::Root, format!("--direct-peer: `{peer}` is no address"), Some("such as `203.0.113.9`".into()));
+                problems.note(
+                    &Path::Root,
+                    format!("--direct-peer: `{peer}` is no address"),
+                    Some("such as `203.0.113.9`".into()),
+                );
             }
             self.direct_peer = Text::read(&Json::Text(peer.into()), &Path::Root, &mut problems);
         }
         if let Some(time) = time {
             let seconds = UnixSeconds::read(&Json::Text(time.into()), &Path::Root, &mut problems);
-            self.time = seconds.and_then(|UnixSeconds(seconds)| u64::try_from(seconds).ok()).map(Whole);
+            self.time =
+                seconds.and_then(|UnixSeconds(seconds)| u64::try_from(seconds).ok()).map(Whole);
         }
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }
@@ -178,7 +192,9 @@ impl Captured {
     #[must_use]
     pub fn own(self, config: &Config) -> Owned {
         let mut headers = vec![(b":method".to_vec(), self.method.as_str().into())];
-        headers.extend(self.authority.map(|authority| (b":authority".to_vec(), authority.as_str().into())));
+        headers.extend(
+            self.authority.map(|authority| (b":authority".to_vec(), authority.as_str().into())),
+        );
         headers.push((b":path".to_vec(), self.path.0));
         for HeaderPair(name, value) in self.headers {
             let is_joined = JOINED_BY_ENVOY.iter().any(|joined| joined.as_bytes() == name);
@@ -192,9 +208,18 @@ impl Captured {
             _ => None,
         };
         let claims = config.claims().map(|wanted| claim(&wanted.provider, &wanted.claim)).collect();
-        let time = self.time.map_or_else(now, |Whole(seconds)| Time(seconds.saturating_mul(1_000_000_000)));
+        let time = self
+            .time
+            .map_or_else(now, |Whole(seconds)| Time(seconds.saturating_mul(1_000_000_000)));
         let text = |text: Option<Text>| text.map(|text| text.as_str().to_owned());
-        Owned { headers, direct_peer: text(self.direct_peer), envoy_client: text(self.envoy_client), tls: self.tls, claims, time }
+        Owned {
+            headers,
+            direct_peer: text(self.direct_peer),
+            envoy_client: text(self.envoy_client),
+            tls: self.tls,
+            claims,
+            time,
+        }
     }
 }
 
@@ -203,7 +228,11 @@ impl Owned {
     #[must_use]
     pub fn request(&self) -> Request<'_> {
         Request {
-            headers: self.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect(),
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_slice(), value.as_slice()))
+                .collect(),
             direct_peer: self.direct_peer.as_deref().map(str::as_bytes),
             envoy_client: self.envoy_client.as_deref().map(str::as_bytes),
             tls: TlsNames {
@@ -235,7 +264,9 @@ impl Shape for Bytes {
                 return None;
             }
         };
-        let byte = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let byte = |pair: &[u8]| {
+            std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        };
         let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
         if bytes.is_none() {
             problems.note(at, "these aren't hexadecimal digits", None);
@@ -251,14 +282,23 @@ impl Shape for Bytes {
 impl Shape for HeaderPair {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let Json::List(pair) = json else {
-            problems.note(at, format!("expected a pair [name, value], found {}", json.kind()), None);
+            problems.note(
+                at,
+                format!("expected a pair [name, value], found {}", json.kind()),
+                None,
+            );
             return None;
         };
         let [Json::Text(name), value] = pair.as_slice() else {
-            problems.note(at, "expected a pair [name, value]", Some("such as [\"x-api-key\", \"sk-…\"]".into()));
+            problems.note(
+                at,
+                "expected a pair [name, value]",
+                Some("such as [\"x-api-key\", \"sk-…\"]".into()),
+            );
             return None;
         };
-        Bytes::read(value, &Path::Element(at, 1), problems).map(|Bytes(value)| Self(name.to_ascii_lowercase().into(), value))
+        Bytes::read(value, &Path::Element(at, 1), problems)
+            .map(|Bytes(value)| Self(name.to_ascii_lowercase().into(), value))
     }
 
     fn schema() -> serde_json::Value {

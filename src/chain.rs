@@ -159,7 +159,10 @@ impl Presented {
             return Self { any: true, signatures, opened: Some(opened) };
         }
         let signatures = Rc::new(Signatures::take(&lines.signature_input, &lines.signature));
-        let any = signatures.ours.is_some() || !lines.tag.is_empty() || !lines.chain.is_empty() || !lines.trail.is_empty();
+        let any = signatures.ours.is_some()
+            || !lines.tag.is_empty()
+            || !lines.chain.is_empty()
+            || !lines.trail.is_empty();
         Self { any, signatures, opened: None }
     }
 }
@@ -224,13 +227,17 @@ impl Verified {
 
     /// Earlier hops whose own signature is proven, and was for this one request.
     fn proven_once(&self) -> impl Iterator<Item = (&Hop, &signature::Input)> {
-        self.proven().filter_map(|(hop, shown)| Some((hop, shown.input()?))).filter(|(_, input)| input.unbound().is_none())
+        self.proven()
+            .filter_map(|(hop, shown)| Some((hop, shown.input()?)))
+            .filter(|(_, input)| input.unbound().is_none())
     }
 
     /// Whether nothing speaks against it that would make vouching for it a lie.
     #[must_use]
     pub fn stands(&self) -> bool {
-        self.remarks.iter().all(|(code, _)| matches!(code, FindingCode::ChainIncomplete | FindingCode::ChainUnproven))
+        self.remarks.iter().all(|(code, _)| {
+            matches!(code, FindingCode::ChainIncomplete | FindingCode::ChainUnproven)
+        })
     }
 }
 
@@ -265,7 +272,9 @@ impl Judge<'_, '_> {
         let concerned = match (identity, reseller) {
             (_, Some(true)) if !self.presented.any => return Received::Missing,
             (_, Some(true)) => true,
-            (Identity::Missing | Identity::Unknown, _) => self.presented.any && identifies(self.config),
+            (Identity::Missing | Identity::Unknown, _) => {
+                self.presented.any && identifies(self.config)
+            }
             _ => false,
         };
         if !concerned {
@@ -285,15 +294,30 @@ impl Judge<'_, '_> {
             Some(Err(fault)) => return Err(of_nobody(invalid(fault))),
             Some(Ok(signed)) => signed,
         };
-        let Some((node, key)) = self.lookups.nodes().and_then(|nodes| nodes.by_thumbprint(&signed.input.keyid)) else {
-            return Err(of_nobody((FindingCode::ChainUnknownNode, "no node in the register has the key that signed".into())));
+        let Some((node, key)) =
+            self.lookups.nodes().and_then(|nodes| nodes.by_thumbprint(&signed.input.keyid))
+        else {
+            return Err(of_nobody((
+                FindingCode::ChainUnknownNode,
+                "no node in the register has the key that signed".into(),
+            )));
         };
         let opened = self.open_of(signed, node, key, custody);
-        opened.map_err(|(code, why)| Broken { code, why, customer: Some(node.customer.to_string()) })
+        opened.map_err(|(code, why)| Broken {
+            code,
+            why,
+            customer: Some(node.customer.to_string()),
+        })
     }
 
     /// The same, once it is known whose key it names.
-    fn open_of(&self, signed: &Signed, node: &Node, key: &NodeKey, custody: &mut Custody) -> Result<Verified, (FindingCode, String)> {
+    fn open_of(
+        &self,
+        signed: &Signed,
+        node: &Node,
+        key: &NodeKey,
+        custody: &mut Custody,
+    ) -> Result<Verified, (FindingCode, String)> {
         let Self { evidence, presented, .. } = self;
         // what costs little comes before what costs much
         self.check_time(signed, node, key)?;
@@ -308,7 +332,10 @@ impl Judge<'_, '_> {
         };
         // a node may have got another binding since
         if !opened.bound && node.binding != Binding::Customer {
-            return Err(invalid(format!("it isn't bound to the request, and {} signs each", node.id)));
+            return Err(invalid(format!(
+                "it isn't bound to the request, and {} signs each",
+                node.id
+            )));
         }
         // before the trail, whose every signature costs as much as this one did
         if opened.bound {
@@ -318,18 +345,36 @@ impl Judge<'_, '_> {
         // or one request of an earlier node would vouch for any number of the signer's own
         for (hop, input) in verified.proven_once() {
             // a signer may date its own signature back to when this one still held, see `fits`
-            self.enter(custody, input, &hop.node, self.lifetime().saturating_add(self.skew()).saturating_sub(1))?;
+            self.enter(
+                custody,
+                input,
+                &hop.node,
+                self.lifetime().saturating_add(self.skew()).saturating_sub(1),
+            )?;
         }
         Ok(verified)
     }
 
     /// Enters a signature's nonce until `longer` seconds after the last in which it holds, see `Input::check_time`.
-    fn enter(&self, custody: &mut Custody, input: &signature::Input, node: &str, longer: i64) -> Result<(), (FindingCode, String)> {
-        let until = UnixSeconds(input.expires.0.saturating_add(self.skew()).saturating_sub(1).saturating_add(longer));
+    fn enter(
+        &self,
+        custody: &mut Custody,
+        input: &signature::Input,
+        node: &str,
+        longer: i64,
+    ) -> Result<(), (FindingCode, String)> {
+        let until = UnixSeconds(
+            input.expires.0.saturating_add(self.skew()).saturating_sub(1).saturating_add(longer),
+        );
         match custody.enter(node, &input.nonce, until, self.now) {
             Entered::New | Entered::Forgotten => Ok(()),
-            Entered::Seen => Err((FindingCode::ChainReplayed, format!("signed by {node}, and seen before"))),
-            Entered::Busy => Err((FindingCode::ChainReplayed, "whether it was seen before can't be told: too many at once".into())),
+            Entered::Seen => {
+                Err((FindingCode::ChainReplayed, format!("signed by {node}, and seen before")))
+            }
+            Entered::Busy => Err((
+                FindingCode::ChainReplayed,
+                "whether it was seen before can't be told: too many at once".into(),
+            )),
         }
     }
 
@@ -341,9 +386,18 @@ impl Judge<'_, '_> {
         i64::try_from(self.config.chain.max_lifetime_seconds.0).unwrap_or(0)
     }
 
-    fn check_time(&self, signed: &Signed, node: &Node, key: &NodeKey) -> Result<(), (FindingCode, String)> {
+    fn check_time(
+        &self,
+        signed: &Signed,
+        node: &Node,
+        key: &NodeKey,
+    ) -> Result<(), (FindingCode, String)> {
         signed.input.check_time(self.now, self.skew(), self.lifetime()).map_err(|fault| {
-            let code = if fault == Fault::Expired { FindingCode::ChainExpired } else { FindingCode::ChainInvalid };
+            let code = if fault == Fault::Expired {
+                FindingCode::ChainExpired
+            } else {
+                FindingCode::ChainInvalid
+            };
             (code, format!("signed by {}: {fault}", node.id))
         })?;
         let second = |time: i64| u64::try_from(time).unwrap_or(0);
@@ -353,15 +407,24 @@ impl Judge<'_, '_> {
             return Err(invalid(format!("the key of {} doesn't count yet", node.id)));
         }
         if window.exp.is_some_and(|exp| second(self.now.0.saturating_sub(self.skew())) >= exp) {
-            return Err((FindingCode::ChainExpired, format!("the key of {} no longer counts", node.id)));
+            return Err((
+                FindingCode::ChainExpired,
+                format!("the key of {} no longer counts", node.id),
+            ));
         }
         Ok(())
     }
 
     /// What needs nothing but bytes and keys.
-    fn verify(&self, signed: &Signed, node: &Node, key: &NodeKey) -> Result<Opened, (FindingCode, String)> {
+    fn verify(
+        &self,
+        signed: &Signed,
+        node: &Node,
+        key: &NodeKey,
+    ) -> Result<Opened, (FindingCode, String)> {
         let lines = &self.evidence.lines;
-        let authority = signature::authority(self.request.first(":authority").unwrap_or_default()).unwrap_or_default();
+        let authority = signature::authority(self.request.first(":authority").unwrap_or_default())
+            .unwrap_or_default();
         if !self.config.answers_to(&authority) {
             return Err(invalid("it is addressed to a name that this node doesn't answer to"));
         }
@@ -378,7 +441,9 @@ impl Judge<'_, '_> {
             values: &[],
             fields: &self.request.headers,
         };
-        signed.verify(&key.x, &message).map_err(|fault| invalid(format!("signed by {}: {fault}", node.id)))?;
+        signed
+            .verify(&key.x, &message)
+            .map_err(|fault| invalid(format!("signed by {}: {fault}", node.id)))?;
 
         let (tag, chain) = (signature::joined(&lines.tag), signature::joined(&lines.chain));
         let claims = Claims::parse(&tag).map_err(invalid)?;
@@ -395,7 +460,9 @@ impl Judge<'_, '_> {
             return Err(invalid("this node stands in it already: a loop"));
         }
         let trail = signature::joined(&lines.trail);
-        let shown = trail::read(&trail, &chain, &hops, &message, |sent_to, input| self.fits(signed, sent_to, input));
+        let shown = trail::read(&trail, &chain, &hops, &message, |sent_to, input| {
+            self.fits(signed, sent_to, input)
+        });
         Ok(Opened {
             signed: signed.clone(),
             bound: unbound.is_none(),
@@ -410,13 +477,20 @@ impl Judge<'_, '_> {
 
     /// Whether what an earlier node signed can stand under this signer's: sent to somebody else than this node, and in force
     /// when the signer signed. So a hop's proof is of use for no longer than the signer's own signature may last.
-    fn fits(&self, signer: &Signed, sent_to: &str, earlier: &signature::Input) -> Result<(), &'static str> {
+    fn fits(
+        &self,
+        signer: &Signed,
+        sent_to: &str,
+        earlier: &signature::Input,
+    ) -> Result<(), &'static str> {
         if self.config.answers_to(sent_to) {
             return Err("it was sent to this node, not to the next hop");
         }
-        earlier.check_time(signer.input.created, self.skew(), self.lifetime()).map_err(|fault| match fault {
-            Fault::Long => "it is to last longer than this node takes",
-            _ => "it was signed at another time than what stands on it",
+        earlier.check_time(signer.input.created, self.skew(), self.lifetime()).map_err(|fault| {
+            match fault {
+                Fault::Long => "it is to last longer than this node takes",
+                _ => "it was signed at another time than what stands on it",
+            }
         })
     }
 
@@ -426,11 +500,18 @@ impl Judge<'_, '_> {
         for hop in &opened.hops {
             let node = self.lookups.nodes().and_then(|nodes| nodes.by_id(&hop.node));
             match node {
-                None => remarks.push((FindingCode::ChainUnknownNode, format!("{} isn't in the register", hop.node))),
+                None => remarks.push((
+                    FindingCode::ChainUnknownNode,
+                    format!("{} isn't in the register", hop.node),
+                )),
                 Some(node) => {
                     // the signer's customer is the caller, whose own findings say it
-                    let runs = (node.id != signer.id).then(|| self.lookups.by_id(node.customer.as_str())).flatten();
-                    if let Some(why) = unscreened(node, self.now).or_else(|| runs.and_then(|customer| unfit(node, &customer))) {
+                    let runs = (node.id != signer.id)
+                        .then(|| self.lookups.by_id(node.customer.as_str()))
+                        .flatten();
+                    if let Some(why) = unscreened(node, self.now)
+                        .or_else(|| runs.and_then(|customer| unfit(node, &customer)))
+                    {
                         remarks.push((FindingCode::ChainUnscreenedNode, why));
                     }
                 }
@@ -439,14 +520,16 @@ impl Judge<'_, '_> {
         let silent = opened.hops.iter().find(|hop| hop.attest == Attest::Gateway);
         let incomplete = match silent {
             Some(hop) => Some(format!("{} doesn't vouch for what came before it", hop.node)),
-            None if opened.claims.chain == Some(Attest::Gateway) => {
-                Some(format!("{} says that the chain is worth no more than `gateway`", opened.claims.node))
-            }
+            None if opened.claims.chain == Some(Attest::Gateway) => Some(format!(
+                "{} says that the chain is worth no more than `gateway`",
+                opened.claims.node
+            )),
             None => None,
         };
         let is_complete = incomplete.is_none();
         remarks.extend(incomplete.map(|why| (FindingCode::ChainIncomplete, why)));
-        let lookup = |keyid: &str| self.lookups.nodes().and_then(|nodes| nodes.by_thumbprint(keyid));
+        let lookup =
+            |keyid: &str| self.lookups.nodes().and_then(|nodes| nodes.by_thumbprint(keyid));
         let unproven = trail::judge(&opened, lookup);
         let mut words: Vec<&str> = unproven.iter().flatten().map(String::as_str).collect();
         words.dedup();
@@ -465,8 +548,13 @@ impl Judge<'_, '_> {
 fn unscreened(node: &Node, now: UnixSeconds) -> Option<String> {
     match &node.screening {
         None => Some(format!("{} has no screening on record", node.id)),
-        Some(screening) if screening.status != ScreeningStatus::Passed => Some(format!("{}: screening {}", node.id, screening.status)),
-        Some(screening) => screening.until.filter(|until| *until <= now).map(|until| format!("{}: screened until {until}", node.id)),
+        Some(screening) if screening.status != ScreeningStatus::Passed => {
+            Some(format!("{}: screening {}", node.id, screening.status))
+        }
+        Some(screening) => screening
+            .until
+            .filter(|until| *until <= now)
+            .map(|until| format!("{}: screened until {until}", node.id)),
     }
 }
 
@@ -494,20 +582,34 @@ impl Vouched {
     /// `gateway` for all else.
     #[must_use]
     pub fn for_request(identity: &Identity, received: &Received) -> Self {
-        let screened = identity.customer().filter(|customer| customer.screening_status() == Some(ScreeningStatus::Passed));
+        let screened = identity
+            .customer()
+            .filter(|customer| customer.screening_status() == Some(ScreeningStatus::Passed));
         let verified = received.verified();
         let attest = match (screened.map(|customer| customer.kind), verified) {
             (Some(_), Some(verified)) if verified.stands() => Attest::Partial,
             (Some(Kind::Customer), None) if !received.concerns() => Attest::Full,
             _ => Attest::Gateway,
         };
-        Self { attest, chain: verified.map(|verified| verified.worth.min(if attest == Attest::Gateway { attest } else { Attest::Full })) }
+        Self {
+            attest,
+            chain: verified.map(|verified| {
+                verified.worth.min(if attest == Attest::Gateway { attest } else { Attest::Full })
+            }),
+        }
     }
 }
 
 /// The chain as it goes on from here: what was received, byte by byte, and this node's own hop.
 #[must_use]
-pub fn onward(config: &Config, customer: Option<&str>, vouched: Vouched, received: Option<&Verified>) -> Option<String> {
-    let before = received.map(|verified| (verified.opened.chain.as_slice(), prev_of(&verified.opened.signed.signature)));
+pub fn onward(
+    config: &Config,
+    customer: Option<&str>,
+    vouched: Vouched,
+    received: Option<&Verified>,
+) -> Option<String> {
+    let before = received.map(|verified| {
+        (verified.opened.chain.as_slice(), prev_of(&verified.opened.signed.signature))
+    });
     hops::append(before, config.node.id.as_str(), customer, vouched.attest)
 }

@@ -152,21 +152,35 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
         return Err(too_large());
     }
     if !metadata.is_file() && !is_handed_over(path, &metadata) {
-        return Err(Failure("not a regular file: pipes and devices are read only as `/dev/stdin` and `<(…)`".into()));
+        return Err(Failure(
+            "not a regular file: pipes and devices are read only as `/dev/stdin` and `<(…)`".into(),
+        ));
     }
     let mut bytes = Vec::new();
     let most = MOST_BYTES.saturating_add(1);
-    let read = std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(unreadable)?;
-    if u64::try_from(read).is_ok_and(|read| read > MOST_BYTES) { Err(too_large()) } else { Ok(bytes) }
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(most).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
+    if u64::try_from(read).is_ok_and(|read| read > MOST_BYTES) {
+        Err(too_large())
+    } else {
+        Ok(bytes)
+    }
 }
 
 fn too_large() -> Failure {
-    Failure(format!("this has more than {} MB, which is as much as is read of one file", MOST_BYTES / 1_000_000))
+    Failure(format!(
+        "this has more than {} MB, which is as much as is read of one file",
+        MOST_BYTES / 1_000_000
+    ))
 }
 
 /// Whether this is a pipe or a terminal among the process's own descriptors: a shell opened it for us.
 fn is_handed_over(path: &Path, metadata: &std::fs::Metadata) -> bool {
-    let own = path == Path::new("/dev/stdin") || ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path.parent() == Some(Path::new(folder)));
+    let own = path == Path::new("/dev/stdin")
+        || ["/dev/fd", "/proc/self/fd"]
+            .iter()
+            .any(|folder| path.parent() == Some(Path::new(folder)));
     own && (is_pipe(metadata) || std::fs::File::open(path).is_ok_and(|file| file.is_terminal()))
 }
 
@@ -197,8 +211,13 @@ fn complain(line: &str) {
 fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<String, Failure> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(header).map_err(Failure::new)?;
-    let inert =
-        |cell: String| if cell.starts_with(['=', '+', '-', '@', '\t']) && cell.parse::<f64>().is_err() { format!("'{cell}") } else { cell };
+    let inert = |cell: String| {
+        if cell.starts_with(['=', '+', '-', '@', '\t']) && cell.parse::<f64>().is_err() {
+            format!("'{cell}")
+        } else {
+            cell
+        }
+    };
     for row in rows {
         writer.write_record(row.into_iter().map(inert)).map_err(Failure::new)?;
     }
@@ -210,9 +229,12 @@ fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<Str
 fn wrap(text: &str, first: &str, further: &str) -> String {
     let set = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse::<usize>().ok());
     let shown_to_a_person = std::io::stdout().is_terminal();
-    let width = set.or_else(|| Some(usize::from(terminal_size::terminal_size().filter(|_| shown_to_a_person)?.0.0)));
+    let width = set.or_else(|| {
+        Some(usize::from(terminal_size::terminal_size().filter(|_| shown_to_a_person)?.0.0))
+    });
     let Some(width) = width else { return format!("{first}{text}\n") };
-    let options = textwrap::Options::new(width.max(20)).initial_indent(first).subsequent_indent(further);
+    let options =
+        textwrap::Options::new(width.max(20)).initial_indent(first).subsequent_indent(further);
     format!("{}\n", textwrap::fill(text, options))
 }
 
@@ -224,9 +246,15 @@ fn escape(text: &str) -> String {
 /// Text without what a terminal obeys: controls and marks that turn the direction of writing become `\uXXXX`, which JSON
 /// reads as the same characters. Captured requests and registers hold what others wrote.
 fn shown(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let obeyed = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t'))
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     if !text.contains(obeyed) {
         return text.into();
     }
-    text.chars().map(|c| if obeyed(c) { format!("\\u{:04x}", u32::from(c)) } else { c.into() }).collect::<String>().into()
+    text.chars()
+        .map(|c| if obeyed(c) { format!("\\u{:04x}", u32::from(c)) } else { c.into() })
+        .collect::<String>()
+        .into()
 }

@@ -74,11 +74,15 @@ pub fn compile(register: Directory, order: &Order<'_>) -> Result<Compiled, Write
         .networks
         .iter()
         .zip(&networks.sources)
-        .filter_map(|(source, summary)| contents(source, summary, digests.get(source.file.as_str())?))
+        .filter_map(|(source, summary)| {
+            contents(source, summary, digests.get(source.file.as_str())?)
+        })
         .collect();
     let files: Vec<FileContents> = digests
         .iter()
-        .filter_map(|(name, digest)| Some(FileContents { file: Text::parse(name).ok()?, sha256: Text::parse(digest).ok()? }))
+        .filter_map(|(name, digest)| {
+            Some(FileContents { file: Text::parse(name).ok()?, sha256: Text::parse(digest).ok()? })
+        })
         .collect();
     let material = Material {
         sequence: order.sequence,
@@ -91,10 +95,18 @@ pub fn compile(register: Directory, order: &Order<'_>) -> Result<Compiled, Write
         files: &files,
     };
     let file = write(&material, order.key)?;
-    Ok(Compiled { file, ownership, runs: networks.table.v4.len().saturating_add(networks.table.v6.len()) })
+    Ok(Compiled {
+        file,
+        ownership,
+        runs: networks.table.v4.len().saturating_add(networks.table.v6.len()),
+    })
 }
 
-fn contents(source: &settings::NetworkSource, summary: &SourceSummary, sha256: &str) -> Option<SourceContents> {
+fn contents(
+    source: &settings::NetworkSource,
+    summary: &SourceSummary,
+    sha256: &str,
+) -> Option<SourceContents> {
     let gives_countries = source.class.is_none() && source.gives == settings::Gives::Country;
     Some(SourceContents {
         name: source.name.clone(),

@@ -14,11 +14,15 @@ pub use sources::{Claim, CredentialPlace, IdentitySource, OriginSource, Role, Sa
 
 use crate::finding::{Action, FindingCode};
 use crate::names::{
-    Authority, HeaderName, HeaderText, Nat64Prefix, Network, NodeId, RouteName, Text, TrustedKey, Url, UrlPath, VariableName, hex,
+    Authority, HeaderName, HeaderText, Nat64Prefix, Network, NodeId, RouteName, Text, TrustedKey,
+    Url, UrlPath, VariableName, hex,
 };
 use crate::region::{RegionSettings, Regions, Residency, SetId};
 use crate::register::{Binding, InlineRegister, Register};
-use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, Table, Whole, Word, object, read_document, suggestion, words};
+use crate::shape::{
+    Json, Mismatch, Path, Problem, Problems, Shape, Table, Whole, Word, object, read_document,
+    suggestion, words,
+};
 use crate::signature;
 
 /// The configuration of a node, ready for requests.
@@ -66,7 +70,11 @@ struct Notices(Vec<Problem>);
 impl Notices {
     #[inline(never)]
     fn add(&mut self, path: &str, message: &str, help: &str) {
-        self.0.push(Problem { path: path.into(), message: message.into(), help: Some(help.into()) });
+        self.0.push(Problem {
+            path: path.into(),
+            message: message.into(),
+            help: Some(help.into()),
+        });
     }
 }
 
@@ -382,7 +390,10 @@ pub fn schema() -> serde_json::Value {
     if let Some(members) = schema.as_object_mut() {
         members.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
         members.insert("title".into(), "Waybill configuration, version 1".into());
-        members.insert("oneOf".into(), serde_json::json!([{"required": ["snapshot"]}, {"required": ["register"]}]));
+        members.insert(
+            "oneOf".into(),
+            serde_json::json!([{"required": ["snapshot"]}, {"required": ["register"]}]),
+        );
     }
     schema
 }
@@ -391,8 +402,13 @@ impl Config {
     /// Whether requests to that authority, as signatures cover it, are meant for this node.
     #[must_use]
     pub fn answers_to(&self, authority: &str) -> bool {
-        let is = |own: &str| signature::authority(own.as_bytes()).is_some_and(|own| own == authority);
-        if self.node.authorities.is_empty() { is(self.node.id.as_str()) } else { self.node.authorities.iter().any(|own| is(own.as_str())) }
+        let is =
+            |own: &str| signature::authority(own.as_bytes()).is_some_and(|own| own == authority);
+        if self.node.authorities.is_empty() {
+            is(self.node.id.as_str())
+        } else {
+            self.node.authorities.iter().any(|own| is(own.as_str()))
+        }
     }
 
     /// Parses the text of a configuration.
@@ -434,39 +450,65 @@ impl Config {
     fn build(document: Document, json: &Json, problems: &mut Problems) -> Self {
         let root = &Path::Root;
         let under = |name: &'static str| Path::Member(root, name);
-        let inline_regions = document.register.as_ref().and_then(|register| register.regions.clone());
+        let inline_regions =
+            document.register.as_ref().and_then(|register| register.regions.clone());
         match (json.get("snapshot"), json.get("register")) {
-            (Some(_), Some(_)) => {
-                problems.wrong(root, "`snapshot` and `register` exclude each other", "keep the one that holds your customers")
-            }
-            (None, None) => problems.wrong(root, "neither `snapshot` nor `register` is there", "a first run wants an inline `register`"),
+            (Some(_), Some(_)) => problems.wrong(
+                root,
+                "`snapshot` and `register` exclude each other",
+                "keep the one that holds your customers",
+            ),
+            (None, None) => problems.wrong(
+                root,
+                "neither `snapshot` nor `register` is there",
+                "a first run wants an inline `register`",
+            ),
             (Some(_), None) if json.get("regions").is_some() => {
-                problems.wrong(&under("regions"), "regions come from the snapshot", "set them in the register that it is compiled from");
+                problems.wrong(
+                    &under("regions"),
+                    "regions come from the snapshot",
+                    "set them in the register that it is compiled from",
+                );
             }
             _ => {}
         }
         if document.snapshot.as_ref().is_some_and(|snapshot| snapshot.trusted_keys.is_empty()) {
             let snapshot_at = under("snapshot");
             let help = "the public part of the key that compiles it, as `waybill keygen` prints it";
-            problems.wrong(&Path::Member(&snapshot_at, "trusted_keys"), "no key is trusted, so no snapshot can be taken", help);
+            problems.wrong(
+                &Path::Member(&snapshot_at, "trusted_keys"),
+                "no key is trusted, so no snapshot can be taken",
+                help,
+            );
         }
         if document.regions.is_some() && inline_regions.is_some() {
-            problems.wrong(&under("regions"), "regions stand here and in `register`", "keep one of the two");
+            problems.wrong(
+                &under("regions"),
+                "regions stand here and in `register`",
+                "keep one of the two",
+            );
         }
         let provider_name = document.provider.as_ref().map(|provider| provider.name.as_str());
-        let region_settings = document.regions.clone().or(inline_regions).unwrap_or_else(|| RegionSettings {
-            set: SetId::for_provider(provider_name),
-            restricted: Vec::new(),
-            unsupported: None,
-        });
+        let region_settings =
+            document.regions.clone().or(inline_regions).unwrap_or_else(|| RegionSettings {
+                set: SetId::for_provider(provider_name),
+                restricted: Vec::new(),
+                unsupported: None,
+            });
         let register_at = under("register");
         let regions = document.register.as_ref().and_then(|_| {
             let beside = document.regions.is_some();
-            Regions::new(&region_settings, &Path::Member(if beside { root } else { &register_at }, "regions"), problems)
+            Regions::new(
+                &region_settings,
+                &Path::Member(if beside { root } else { &register_at }, "regions"),
+                problems,
+            )
         });
-        let register = document.register.map(|inline| Register::new(inline, &register_at, problems));
+        let register =
+            document.register.map(|inline| Register::new(inline, &register_at, problems));
 
-        let beta_is_set = document.provider.as_ref().is_some_and(|provider| provider.anthropic_beta.is_some());
+        let beta_is_set =
+            document.provider.as_ref().is_some_and(|provider| provider.anthropic_beta.is_some());
         let upstream = Upstream::of_node(document.provider, &document.node);
         let routes = document.routes.map(|route| upstream.rerouted(route));
         check_beta(beta_is_set, &upstream, &routes, problems);
@@ -480,7 +522,12 @@ impl Config {
             snapshot: document.snapshot,
             register,
             regions,
-            source_names: document.identity.sources.iter().map(|source| source.place.to_string()).collect(),
+            source_names: document
+                .identity
+                .sources
+                .iter()
+                .map(|source| source.place.to_string())
+                .collect(),
             sources: document.identity.sources,
             client_address: document.client_address,
             geo: document.geo,
@@ -532,7 +579,11 @@ impl Config {
                     "these are neither supported nor restricted, so requests from there get through with a report: {}",
                     unlisted.join(" ")
                 );
-                notices.add("$.regions", &message, "name those in `restricted` that the provider's terms exclude");
+                notices.add(
+                    "$.regions",
+                    &message,
+                    "name those in `restricted` that the provider's terms exclude",
+                );
             }
         }
         if self.policy.mode == Mode::Report {
@@ -543,8 +594,15 @@ impl Config {
             );
         }
         if self.sources.iter().any(|source| source.place == CredentialPlace::Chain) {
-            let proofs = [FindingCode::ChainInvalid, FindingCode::ChainExpired, FindingCode::ChainReplayed, FindingCode::ChainUnknownNode];
-            for code in proofs.into_iter().filter(|code| *self.policy.action(*code) != Action::Block) {
+            let proofs = [
+                FindingCode::ChainInvalid,
+                FindingCode::ChainExpired,
+                FindingCode::ChainReplayed,
+                FindingCode::ChainUnknownNode,
+            ];
+            for code in
+                proofs.into_iter().filter(|code| *self.policy.action(*code) != Action::Block)
+            {
                 notices.add(
                     &format!("$.policy.actions.{code}"),
                     "a signature may name the caller, so whoever sends one that doesn't hold gets in, and is nobody",
@@ -553,7 +611,11 @@ impl Config {
             }
         }
         if self.disclosure.appeal_url.is_none() {
-            notices.add("$.disclosure.appeal_url", "refused callers aren't told where to appeal", "give an address");
+            notices.add(
+                "$.disclosure.appeal_url",
+                "refused callers aren't told where to appeal",
+                "give an address",
+            );
         }
         notices.0
     }
@@ -601,7 +663,11 @@ impl Default for ChainSettings {
 
 impl Default for EndpointSettings {
     fn default() -> Self {
-        Self { ready: Endpoint::at(READY_PATH), directory: Endpoint::at(DIRECTORY_PATH), disclosure: Endpoint::at(DISCLOSURE_PATH) }
+        Self {
+            ready: Endpoint::at(READY_PATH),
+            directory: Endpoint::at(DIRECTORY_PATH),
+            disclosure: Endpoint::at(DISCLOSURE_PATH),
+        }
     }
 }
 
@@ -630,7 +696,11 @@ impl Word for Endpoint {
     const PATTERN: &'static str = r"^(/[!-~]{0,1000}|off)$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        if text == "off" { Ok(Self(None)) } else { UrlPath::parse(text).map(|path| Self(Some(path))) }
+        if text == "off" {
+            Ok(Self(None))
+        } else {
+            UrlPath::parse(text).map(|path| Self(Some(path)))
+        }
     }
 }
 
@@ -639,13 +709,16 @@ impl Policy {
         // who the customers are isn't policy: a new customer leaves the revision as it is
         let inline_regions = json.get("register").and_then(|register| register.get("regions"));
         let policy = json.members().iter().filter(|(name, _)| name != "register").cloned();
-        let policy = policy.chain(inline_regions.map(|regions| ("regions".to_owned(), regions.clone())));
+        let policy =
+            policy.chain(inline_regions.map(|regions| ("regions".to_owned(), regions.clone())));
         let mut canonical = String::new();
         Json::Object(policy.collect()).write_canonical(&mut canonical);
         let mut revision = hex(&sha2::Sha256::digest(canonical));
         revision.truncate(16);
         let named = settings.actions.iter().map(|(code, _)| *code).collect();
-        let action = |code: &FindingCode| settings.actions.get(code).cloned().unwrap_or_else(|| code.default_action());
+        let action = |code: &FindingCode| {
+            settings.actions.get(code).cloned().unwrap_or_else(|| code.default_action())
+        };
         let actions = FindingCode::ALL.iter().map(action).collect();
         Self { mode: settings.mode, revision, actions, named }
     }
@@ -667,7 +740,13 @@ impl Upstream {
     fn of_node(provider: Option<ProviderSettings>, node: &NodeSettings) -> Self {
         let (authority, residency) = (node.upstream_authority.clone(), node.residency);
         let Some(provider) = provider else {
-            return Self { provider: None, convention: Convention::Other, authority, residency, deny_paths: Vec::new() };
+            return Self {
+                provider: None,
+                convention: Convention::Other,
+                authority,
+                residency,
+                deny_paths: Vec::new(),
+            };
         };
         let convention = Convention::of(&provider.name, provider.anthropic_beta);
         let deny_paths = provider.deny_paths.unwrap_or_else(|| convention.admin_paths());
@@ -676,8 +755,13 @@ impl Upstream {
 
     /// The upstream that a route leads to: what its entry says in place of the node's.
     fn rerouted(&self, route: RouteSettings) -> Self {
-        let Some(provider) = route.provider.filter(|name| Some(name) != self.provider.as_ref()) else {
-            return Self { authority: route.authority, residency: route.residency.or(self.residency), ..self.clone() };
+        let Some(provider) = route.provider.filter(|name| Some(name) != self.provider.as_ref())
+        else {
+            return Self {
+                authority: route.authority,
+                residency: route.residency.or(self.residency),
+                ..self.clone()
+            };
         };
         let convention = Convention::of(&provider, None);
         // another vendor's data centre: the node's residency says nothing about it
@@ -717,24 +801,48 @@ impl Convention {
 }
 
 /// Notes a beta for Anthropic where no request goes there.
-fn check_beta(is_set: bool, upstream: &Upstream, routes: &Table<RouteName, Upstream>, problems: &mut Problems) {
-    let used =
-        std::iter::once(upstream).chain(routes.iter().map(|(_, route)| route)).any(|to| matches!(to.convention, Convention::Anthropic(_)));
+fn check_beta(
+    is_set: bool,
+    upstream: &Upstream,
+    routes: &Table<RouteName, Upstream>,
+    problems: &mut Problems,
+) {
+    let used = std::iter::once(upstream)
+        .chain(routes.iter().map(|(_, route)| route))
+        .any(|to| matches!(to.convention, Convention::Anthropic(_)));
     if is_set && !used {
         let at = Path::Member(&Path::Root, "provider");
-        problems.wrong(&Path::Member(&at, "anthropic_beta"), "the provider isn't `anthropic`", "leave it out");
+        problems.wrong(
+            &Path::Member(&at, "anthropic_beta"),
+            "the provider isn't `anthropic`",
+            "leave it out",
+        );
     }
 }
 
 /// Notes reroutes to entries of `routes` that aren't there.
-fn check_reroutes(actions: &Table<FindingCode, Action>, register: Option<&Register>, routes: Option<&Json>, problems: &mut Problems) {
-    let known: Vec<&str> = routes.map(Json::members).unwrap_or_default().iter().map(|(name, _)| name.as_str()).collect();
+fn check_reroutes(
+    actions: &Table<FindingCode, Action>,
+    register: Option<&Register>,
+    routes: Option<&Json>,
+    problems: &mut Problems,
+) {
+    let known: Vec<&str> = routes
+        .map(Json::members)
+        .unwrap_or_default()
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
     let mut check = |action: &Action, at: &Path<'_>| {
         if let Action::Reroute(name) = action
             && !known.contains(&name.as_str())
         {
             let help = suggestion(name.as_str(), &known);
-            problems.wrong(&Path::Member(at, "reroute"), &format!("`routes` has no entry `{name}`"), &help);
+            problems.wrong(
+                &Path::Member(at, "reroute"),
+                &format!("`routes` has no entry `{name}`"),
+                &help,
+            );
         }
     };
     let policy_at = Path::Member(&Path::Root, "policy");
@@ -758,7 +866,11 @@ fn check_sources(sources: &[IdentitySource], problems: &mut Problems) {
     let identity_at = Path::Member(&Path::Root, "identity");
     let at = Path::Member(&identity_at, "sources");
     if sources.is_empty() {
-        problems.wrong(&at, "without a source nobody can be identified", r#"such as [{"header": "x-api-key"}, {"bearer": true}]"#);
+        problems.wrong(
+            &at,
+            "without a source nobody can be identified",
+            r#"such as [{"header": "x-api-key"}, {"bearer": true}]"#,
+        );
     }
     for (i, source) in sources.iter().enumerate() {
         if sources.iter().take(i).any(|earlier| earlier.place.same(&source.place)) {
@@ -774,7 +886,11 @@ fn check_keys(keys: &[KeySource], problems: &mut Problems) {
     for (i, key) in keys.iter().enumerate() {
         if keys.iter().take(i).any(|earlier| earlier.env == key.env) {
             let key_at = Path::Element(&at, i);
-            problems.wrong(&Path::Member(&key_at, "env"), "this variable stands twice", "name each key once");
+            problems.wrong(
+                &Path::Member(&key_at, "env"),
+                "this variable stands twice",
+                "name each key once",
+            );
         }
     }
 }
@@ -786,7 +902,11 @@ fn check_endpoints(endpoints: &EndpointSettings, problems: &mut Problems) {
     let all = [("ready", ready), ("directory", directory), ("disclosure", disclosure)];
     for (i, (name, Endpoint(path))) in all.iter().enumerate() {
         if path.is_some() && all.iter().take(i).any(|(_, Endpoint(earlier))| earlier == path) {
-            problems.wrong(&Path::Member(&at, name), "this path stands twice", "give each its own, or turn one `off`");
+            problems.wrong(
+                &Path::Member(&at, name),
+                "this path stands twice",
+                "give each its own, or turn one `off`",
+            );
         }
     }
 }

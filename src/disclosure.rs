@@ -40,7 +40,8 @@ pub fn disclosure(config: &Config, watch: &Watch) -> String {
     document.push_str(r#"],"beside_headers":["clock""#);
     append(&mut document, &beside_headers(config));
     // whatever the configuration: there is no code for any of these
-    document.push_str(r#"]},"never_reads":["request bodies","response bodies","response headers","#);
+    document
+        .push_str(r#"]},"never_reads":["request bodies","response bodies","response headers","#);
     document.push_str(r#""TLS fingerprints","locale and time zone","hidden marks in text"]}"#);
     document
 }
@@ -64,7 +65,12 @@ fn beside_headers(config: &Config) -> Vec<String> {
         }
     }
     for Claim { provider, claim } in config.claims() {
-        let name = ["metadata.filter_metadata.envoy.filters.http.jwt_authn", provider.as_str(), claim.as_str()].join(".");
+        let name = [
+            "metadata.filter_metadata.envoy.filters.http.jwt_authn",
+            provider.as_str(),
+            claim.as_str(),
+        ]
+        .join(".");
         // a claim may name both the caller and its user
         if !asked.contains(&name) {
             asked.push(name);

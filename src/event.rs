@@ -43,7 +43,13 @@ impl Ledger {
     /// The ledger of a VM that nobody else has the number of.
     #[must_use]
     pub fn new(vm: u64) -> Self {
-        Self { vm: hex(&vm.to_be_bytes()), seq: 0, prev: None, line: Line::default(), second: (UnixSeconds(i64::MIN), String::new()) }
+        Self {
+            vm: hex(&vm.to_be_bytes()),
+            seq: 0,
+            prev: None,
+            line: Line::default(),
+            second: (UnixSeconds(i64::MIN), String::new()),
+        }
     }
 
     /// The id of the next event.
@@ -70,14 +76,18 @@ impl Ledger {
 
         let line = &mut self.line;
         line.0.clear();
-        line.raw("{\"schema\":1,\"id\":\"").raw(&decision.id).raw("\",\"time\":\"").raw(&self.second.1);
+        line.raw("{\"schema\":1,\"id\":\"")
+            .raw(&decision.id)
+            .raw("\",\"time\":\"")
+            .raw(&self.second.1);
         line.milliseconds(decision.time).raw("Z\"");
         line.text(member!("node"), decision.config.node.id.as_str());
         line.optional(member!("customer"), decision.customer());
         match decision.identity.caller() {
             None => line.raw(",\"credential\":null"),
             Some(caller) => {
-                line.raw(",\"credential\":{\"source\":").string(decision.config.source_name(caller.source));
+                line.raw(",\"credential\":{\"source\":")
+                    .string(decision.config.source_name(caller.source));
                 caller.label().into_iter().for_each(|label| line.text(member!("label"), label));
                 line.raw("}")
             }
@@ -89,7 +99,8 @@ impl Ledger {
         line.optional(member!("reason"), verdict.reason.map(|code| code.as_str()));
         line.raw(",\"findings\":[");
         for (i, weighed) in decision.weighed.iter().enumerate() {
-            line.raw(if i > 0 { ",{\"code\":" } else { "{\"code\":" }).string(weighed.finding.code.as_str());
+            line.raw(if i > 0 { ",{\"code\":" } else { "{\"code\":" })
+                .string(weighed.finding.code.as_str());
             line.text(member!("action"), weighed.action.as_str());
             line.text(member!("evidence"), &weighed.finding.evidence);
             line.raw("}");
@@ -172,7 +183,11 @@ impl Line {
 
     /// The milliseconds of a time, with the point.
     fn milliseconds(&mut self, time: Time) -> &mut Self {
-        let digit = |unit: u64| b'0'.saturating_add(u8::try_from(time.0.checked_div(unit).unwrap_or(0) % 10).unwrap_or(0));
+        let digit = |unit: u64| {
+            b'0'.saturating_add(
+                u8::try_from(time.0.checked_div(unit).unwrap_or(0) % 10).unwrap_or(0),
+            )
+        };
         self.0.extend_from_slice(&[b'.', digit(100_000_000), digit(10_000_000), digit(1_000_000)]);
         self
     }
@@ -209,7 +224,8 @@ mod tests {
         let mut ledger = Ledger::new(0xfeed);
         let mut prev = None;
         for seq in 0..3 {
-            let decision = screen.decide(&owned.request(), None, &mut Custody::default(), ledger.next_id());
+            let decision =
+                screen.decide(&owned.request(), None, &mut Custody::default(), ledger.next_id());
             let line = ledger.write(&decision).to_vec();
             let event: serde_json::Value = serde_json::from_slice(&line).unwrap();
             assert_eq!(event["seq"], seq);

@@ -167,7 +167,8 @@ impl<'a> Evidence<'a> {
             subprotocols: Vec::new(),
             kept_subprotocols: None,
         };
-        evidence.path = evidence.readings.plain().map_or_else(|| path::normal(full_path), Cow::Borrowed);
+        evidence.path =
+            evidence.readings.plain().map_or_else(|| path::normal(full_path), Cow::Borrowed);
         for (name, value) in &request.headers {
             let mut is_place = false;
             for (role, spelling, shown) in watch.roles(name) {
@@ -175,7 +176,9 @@ impl<'a> Evidence<'a> {
                 match spelling {
                     Spelling::Underscores => evidence.note_misspelled(config, role, name, shown),
                     Spelling::Exact if is_place && matches!(role, Role::Marks(_)) => {}
-                    Spelling::Exact => evidence.note(config, watch, &mut seen, role, (name, value), shown),
+                    Spelling::Exact => {
+                        evidence.note(config, watch, &mut seen, role, (name, value), shown)
+                    }
                 }
             }
         }
@@ -183,17 +186,26 @@ impl<'a> Evidence<'a> {
             evidence.find_listed(watch, &seen.connection);
         }
         if evidence.subprotocols.iter().any(|element| watch.withholds_subprotocol(element)) {
-            let kept = evidence.subprotocols.iter().copied().filter(|element| !watch.withholds_subprotocol(element));
+            let kept = evidence
+                .subprotocols
+                .iter()
+                .copied()
+                .filter(|element| !watch.withholds_subprotocol(element));
             evidence.kept_subprotocols = Some(kept.collect());
         }
         if !config.forwards() {
-            evidence.shared_state = watch.shared_state().reached(request.method(), &evidence.readings);
+            evidence.shared_state =
+                watch.shared_state().reached(request.method(), &evidence.readings);
         }
-        evidence.address = ClientAddress::find(request.direct_peer, &seen.forwarding, &config.client_address);
+        evidence.address =
+            ClientAddress::find(request.direct_peer, &seen.forwarding, &config.client_address);
         evidence.client = evidence.address.judged(&config.client_address);
-        let is_other = |text: &[u8]| evidence.client.is_some() && address::address_with_port(text) != evidence.client;
+        let is_other = |text: &[u8]| {
+            evidence.client.is_some() && address::address_with_port(text) != evidence.client
+        };
         if config.geo.reads_headers() && request.envoy_client.is_some_and(is_other) {
-            evidence.set_aside = Some(evidence.address.why_other(&seen.forwarding, &config.client_address));
+            evidence.set_aside =
+                Some(evidence.address.why_other(&seen.forwarding, &config.client_address));
         }
         // beyond the last that is looked at, `values` says so
         let _all_found = evidence.find_credentials(config, request, full_path, &seen.credentials);
@@ -215,9 +227,12 @@ impl<'a> Evidence<'a> {
                 seen.credentials.push((source, value));
                 self.withhold_credential(config, source, name);
             }
-            Role::Subprotocols => {
-                self.subprotocols.extend(value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty()))
-            }
+            Role::Subprotocols => self.subprotocols.extend(
+                value
+                    .split(|b| *b == b',')
+                    .map(<[u8]>::trim_ascii)
+                    .filter(|element| !element.is_empty()),
+            ),
             Role::KnownPlace => self.withheld.push(name),
             Role::Forwarding => seen.forwarding.push(value),
             Role::Origin(source) => {
@@ -226,7 +241,9 @@ impl<'a> Evidence<'a> {
             }
             Role::User(source) => {
                 if let Some(place) = Place::from_bytes(value) {
-                    ordered::insert(&mut self.user, Reading { source, place }, |reading| &reading.source);
+                    ordered::insert(&mut self.user, Reading { source, place }, |reading| {
+                        &reading.source
+                    });
                 }
             }
             Role::Tag | Role::Chain | Role::Trail => {
@@ -249,11 +266,20 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    fn note_marks(&mut self, config: &Config, watch: &'a Watch, number: usize, (name, value): (&'a [u8], &'a [u8])) {
+    fn note_marks(
+        &mut self,
+        config: &Config,
+        watch: &'a Watch,
+        number: usize,
+        (name, value): (&'a [u8], &'a [u8]),
+    ) {
         let ignored = |element: &[u8]| {
             let same = |text: &str| text.as_bytes() == element || text.as_bytes() == value;
             let ignores = |text: Option<&str>| text.is_none_or(same);
-            let is_same = |mark: &IgnoredMark| mark.header.as_str().as_bytes() == name && ignores(mark.value.as_ref().map(Text::as_str));
+            let is_same = |mark: &IgnoredMark| {
+                mark.header.as_str().as_bytes() == name
+                    && ignores(mark.value.as_ref().map(Text::as_str))
+            };
             config.relay_ignore.iter().any(is_same)
         };
         for mark in watch.marks(number).map(|group| group.candidates(value)).unwrap_or_default() {
@@ -300,9 +326,13 @@ impl<'a> Evidence<'a> {
     /// A name with underscores that some servers read as an owned one: it never goes on.
     fn note_misspelled(&mut self, config: &Config, role: Role, name: &'a [u8], shown: &'a str) {
         match role {
-            Role::Tag | Role::Chain | Role::Trail | Role::Signature | Role::SignatureInput => self.note_owned(name, shown, Sent::OfChain),
+            Role::Tag | Role::Chain | Role::Trail | Role::Signature | Role::SignatureInput => {
+                self.note_owned(name, shown, Sent::OfChain)
+            }
             Role::OwnedByNode => self.note_owned(name, shown, Sent::OfNode),
-            Role::OwnedByConvention | Role::KnownPlace | Role::Origin(_) | Role::Subprotocols => self.withheld.push(name),
+            Role::OwnedByConvention | Role::KnownPlace | Role::Origin(_) | Role::Subprotocols => {
+                self.withheld.push(name)
+            }
             Role::Credential(source) => self.withhold_credential(config, source, name),
             Role::Forwarding
             | Role::User(_)
@@ -330,7 +360,8 @@ impl<'a> Evidence<'a> {
         };
         let mut claims = request.claims.iter();
         for (source, place) in config.sources.iter().map(|source| &source.place).enumerate() {
-            let lines = headers.iter().filter(|(index, _)| *index == source).map(|(_, value)| *value);
+            let lines =
+                headers.iter().filter(|(index, _)| *index == source).map(|(_, value)| *value);
             match place {
                 CredentialPlace::Header(name) => {
                     let is_joined = name == AUTHORIZATION;
@@ -351,14 +382,19 @@ impl<'a> Evidence<'a> {
                     }
                 }
                 CredentialPlace::Query(name) => {
-                    for value in path::query_values(full_path, name.as_str()).filter(|value| !value.is_empty()) {
+                    for value in path::query_values(full_path, name.as_str())
+                        .filter(|value| !value.is_empty())
+                    {
                         self.counts()?;
                         self.present(source, Credential::Secret(CredentialDigest::of(&value)));
                     }
                 }
                 CredentialPlace::WebsocketProtocol(prefix) => {
                     for i in 0..self.subprotocols.len() {
-                        let element = self.subprotocols.get(i).and_then(|element| element.strip_prefix(prefix.as_str().as_bytes()));
+                        let element = self
+                            .subprotocols
+                            .get(i)
+                            .and_then(|element| element.strip_prefix(prefix.as_str().as_bytes()));
                         let Some(key) = element.filter(|key| !key.is_empty()) else { continue };
                         self.counts()?;
                         self.present(source, secret(key));
@@ -367,13 +403,23 @@ impl<'a> Evidence<'a> {
                 CredentialPlace::Mtls(san) => {
                     if let Some(name) = request.tls.get(*san).filter(|name| !name.is_empty()) {
                         self.counts()?;
-                        self.present(source, std::str::from_utf8(name).map_or(Credential::Unreadable, Credential::Certificate));
+                        self.present(
+                            source,
+                            std::str::from_utf8(name)
+                                .map_or(Credential::Unreadable, Credential::Certificate),
+                        );
                     }
                 }
                 CredentialPlace::Jwt(_) => {
-                    if let Some(value) = claims.next().and_then(Option::as_deref).filter(|value| !value.is_empty()) {
+                    if let Some(value) =
+                        claims.next().and_then(Option::as_deref).filter(|value| !value.is_empty())
+                    {
                         self.counts()?;
-                        self.present(source, std::str::from_utf8(value).map_or(Credential::Unreadable, Credential::Claim));
+                        self.present(
+                            source,
+                            std::str::from_utf8(value)
+                                .map_or(Credential::Unreadable, Credential::Claim),
+                        );
                     }
                 }
                 CredentialPlace::Chain => {}
@@ -393,13 +439,19 @@ impl<'a> Evidence<'a> {
     }
 
     fn find_user_claims(&mut self, config: &Config, request: &Request<'a>) {
-        let identities = config.sources.iter().filter(|source| matches!(source.place, CredentialPlace::Jwt(_))).count();
+        let identities = config
+            .sources
+            .iter()
+            .filter(|source| matches!(source.place, CredentialPlace::Jwt(_)))
+            .count();
         let mut claims = request.claims.iter().skip(identities);
         for (source, kind) in config.geo.user.iter().enumerate() {
             if let UserSource::Jwt(_) = kind {
                 let value = claims.next().and_then(Option::as_deref);
                 if let Some(place) = value.and_then(Place::from_bytes) {
-                    ordered::insert(&mut self.user, Reading { source, place }, |reading| &reading.source);
+                    ordered::insert(&mut self.user, Reading { source, place }, |reading| {
+                        &reading.source
+                    });
                 }
             }
         }

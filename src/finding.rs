@@ -178,7 +178,9 @@ impl FindingCode {
         match self {
             Self::SnapshotMissing => "it has no register of customers loaded yet",
             Self::SnapshotStale => "its register of customers is too old",
-            Self::RequestMalformed => "it is malformed: its path is encoded too often, it has too many credentials, or its method is TRACE",
+            Self::RequestMalformed => {
+                "it is malformed: its path is encoded too often, it has too many credentials, or its method is TRACE"
+            }
             Self::IdentityMissing => "no credential came with it",
             Self::IdentityUnknown => "its credential isn't known here",
             Self::IdentityExpired => "its credential has expired",
@@ -188,13 +190,19 @@ impl FindingCode {
             Self::CustomerUnscreened => "the customer hasn't been screened",
             Self::CustomerAgreementMissing => "the customer has no accepted agreement in force",
             Self::CustomerScreeningExpired => "the customer's screening has run out",
-            Self::OwnershipRestricted => "the customer is majority-owned from a region that the provider doesn't serve",
+            Self::OwnershipRestricted => {
+                "the customer is majority-owned from a region that the provider doesn't serve"
+            }
             Self::OwnershipUnresolved => "who owns the customer isn't known well enough",
             Self::ProviderRestricted => "the provider restricted this customer",
             Self::ProviderAdminPath => "the provider's account API isn't open to customers",
-            Self::ProviderSharedState => "it asks for what other customers of the same account may have made",
+            Self::ProviderSharedState => {
+                "it asks for what other customers of the same account may have made"
+            }
             Self::GeoRestricted => "it comes from a region that the provider doesn't serve",
-            Self::GeoDisputed => "two programs on the way read the address that it comes from differently",
+            Self::GeoDisputed => {
+                "two programs on the way read the address that it comes from differently"
+            }
             Self::GeoClaimed => "it claims to come from a region that the provider doesn't serve",
             Self::GeoUnlisted => "it comes from a country that the provider doesn't list",
             Self::GeoUnknown => "the country that it comes from isn't known",
@@ -212,7 +220,9 @@ impl FindingCode {
             Self::ChainMismatch => "its signer isn't the customer that authenticated",
             Self::ChainIncomplete => "an earlier reseller couldn't vouch for it",
             Self::ChainUnproven => "its earlier hops aren't proven",
-            Self::RelayUndeclared => "it bears marks of relay software and the customer isn't registered as a reseller",
+            Self::RelayUndeclared => {
+                "it bears marks of relay software and the customer isn't registered as a reseller"
+            }
             Self::SharingAddresses => "its credential is used from too many addresses",
             Self::SharingCountries => "its credential is used from too many countries",
             Self::SharingVelocity => "its credential moves too fast between places",
@@ -252,7 +262,11 @@ impl FindingCode {
     pub const fn precedes_customer(self) -> bool {
         matches!(
             self,
-            Self::SnapshotMissing | Self::RequestMalformed | Self::IdentityMissing | Self::IdentityUnknown | Self::IdentityConflict
+            Self::SnapshotMissing
+                | Self::RequestMalformed
+                | Self::IdentityMissing
+                | Self::IdentityUnknown
+                | Self::IdentityConflict
         )
     }
 
@@ -262,7 +276,8 @@ impl FindingCode {
     #[must_use]
     pub fn is_adopted(self) -> bool {
         let family = self.as_str().split('.').next().unwrap_or_default();
-        ["customer", "ownership", "geo", "network", "residency", "relay", "sharing"].contains(&family)
+        ["customer", "ownership", "geo", "network", "residency", "relay", "sharing"]
+            .contains(&family)
     }
 
     /// Whether it is about what earlier nodes attested.
@@ -350,7 +365,12 @@ impl Shape for Action {
                 route.map(Self::Reroute)
             }
             other => {
-                wrong_type(at, r#"an action ("allow", "report", "block" or {"reroute": …})"#, other, problems);
+                wrong_type(
+                    at,
+                    r#"an action ("allow", "report", "block" or {"reroute": …})"#,
+                    other,
+                    problems,
+                );
                 None
             }
         }

@@ -73,10 +73,17 @@ impl Identity {
     pub fn or_signed(self, config: &Config, lookups: Lookups<'_>, received: &Received) -> Self {
         match (&self, received) {
             (Self::Missing | Self::Unknown, Received::Verified(verified)) => {
-                let source = config.sources.iter().position(|source| source.place == CredentialPlace::Chain);
+                let source =
+                    config.sources.iter().position(|source| source.place == CredentialPlace::Chain);
                 let customer = lookups.by_id(&verified.customer);
                 source.zip(customer).map_or(Self::Unknown, |(source, customer)| {
-                    Self::Known(Caller { customer, source, entry: None, expired: false, outside: false })
+                    Self::Known(Caller {
+                        customer,
+                        source,
+                        entry: None,
+                        expired: false,
+                        outside: false,
+                    })
                 })
             }
             (Self::Missing | Self::Unknown, Received::Broken(..)) => Self::Unproven,
@@ -89,7 +96,11 @@ impl Identity {
     pub fn caller(&self) -> Option<&Caller> {
         match self {
             Self::Known(caller) => Some(caller),
-            Self::Unloaded | Self::Missing | Self::Unknown | Self::Unproven | Self::Conflict(..) => None,
+            Self::Unloaded
+            | Self::Missing
+            | Self::Unknown
+            | Self::Unproven
+            | Self::Conflict(..) => None,
         }
     }
 
@@ -101,19 +112,31 @@ impl Identity {
 }
 
 impl Caller {
-    fn find(lookups: Lookups<'_>, presented: &Presented<'_>, evidence: &Evidence<'_>, now: UnixSeconds) -> Option<Self> {
+    fn find(
+        lookups: Lookups<'_>,
+        presented: &Presented<'_>,
+        evidence: &Evidence<'_>,
+        now: UnixSeconds,
+    ) -> Option<Self> {
         let (customer, index) = match presented.credential {
-            Credential::Secret(digest) => lookups.by_credential(&digest).map(|(customer, entry)| (customer, Some(entry)))?,
+            Credential::Secret(digest) => {
+                lookups.by_credential(&digest).map(|(customer, entry)| (customer, Some(entry)))?
+            }
             Credential::Certificate(name) => (lookups.by_certificate(name)?, None),
             Credential::Claim(value) => (lookups.by_claim(value)?, None),
             Credential::Unreadable => return None,
         };
         let entry = index.and_then(|index| customer.credentials.get(index));
         // a network holds the address as it came, or the IPv4 address that it embeds
-        let clients = evidence.client.into_iter().chain(evidence.client.and(evidence.address.client));
+        let clients =
+            evidence.client.into_iter().chain(evidence.client.and(evidence.address.client));
         let expired = entry.and_then(|entry| entry.expires).is_some_and(|expires| expires <= now);
         let outside = entry.is_some_and(|entry| {
-            !entry.networks.is_empty() && !entry.networks.iter().any(|network| clients.clone().any(|address| network.contains(address)))
+            !entry.networks.is_empty()
+                && !entry
+                    .networks
+                    .iter()
+                    .any(|network| clients.clone().any(|address| network.contains(address)))
         });
         Some(Self { customer, source: presented.source, entry: index, expired, outside })
     }
@@ -121,7 +144,9 @@ impl Caller {
     /// The credential's entry, where it is a secret.
     #[must_use]
     pub fn entry(&self) -> Option<&CredentialEntry> {
-        self.entry.and_then(|index| self.customer.credentials.get(index)).map(|credential| &**credential)
+        self.entry
+            .and_then(|index| self.customer.credentials.get(index))
+            .map(|credential| &**credential)
     }
 
     /// What speaks against this credential, to prefer the better one.

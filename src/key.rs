@@ -70,8 +70,14 @@ impl SigningKey {
             None => Ok(vec![Self::from_json(&json)?]),
             Some(Json::List(keys)) if keys.is_empty() => Err(wrong("the set is empty")),
             Some(Json::List(keys)) => {
-                let placed = |i, mismatch: Mismatch| Mismatch { message: format!("`keys[{i}]`: {}", mismatch.message), ..mismatch };
-                keys.iter().enumerate().map(|(i, key)| Self::from_json(key).map_err(|mismatch| placed(i, mismatch))).collect()
+                let placed = |i, mismatch: Mismatch| Mismatch {
+                    message: format!("`keys[{i}]`: {}", mismatch.message),
+                    ..mismatch
+                };
+                keys.iter()
+                    .enumerate()
+                    .map(|(i, key)| Self::from_json(key).map_err(|mismatch| placed(i, mismatch)))
+                    .collect()
             }
             Some(_) => Err(wrong("`keys` isn't a list")),
         }
@@ -83,10 +89,15 @@ impl SigningKey {
             return Err(wrong("`kty` isn't `OKP` or `crv` isn't `Ed25519`"));
         }
         let secret = word("d").ok_or_else(|| wrong("the private part, `d`, is missing"))?;
-        let secret: [u8; KEY_LENGTH] = decode(secret).ok_or_else(|| wrong("`d` isn't 32 bytes in base64url"))?;
+        let secret: [u8; KEY_LENGTH] =
+            decode(secret).ok_or_else(|| wrong("`d` isn't 32 bytes in base64url"))?;
         let second = |name: &str| match json.get(name) {
             None => Ok(None),
-            Some(Json::Number(number)) if number.as_u64().is_some_and(|second| second <= LAST_SECOND) => Ok(number.as_u64()),
+            Some(Json::Number(number))
+                if number.as_u64().is_some_and(|second| second <= LAST_SECOND) =>
+            {
+                Ok(number.as_u64())
+            }
             Some(_) => Err(wrong(&format!("`{name}` isn't a whole number of seconds since 1970"))),
         };
         let window = Window { nbf: second("nbf")?, exp: second("exp")? };
@@ -178,7 +189,9 @@ impl VerifyingKey {
     /// The SHA-256 thumbprint of its JWK in base64url (RFC 7638, RFC 8037 appendix A.3): what a `keyid` says.
     #[must_use]
     pub fn thumbprint(&self) -> String {
-        URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{self}"}}"#)))
+        URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(format!(
+            r#"{{"crv":"Ed25519","kty":"OKP","x":"{self}"}}"#
+        )))
     }
 
     /// Whether the signature is this key's, of this message. Strict: no signature has a second form that passes.
@@ -188,9 +201,14 @@ impl VerifyingKey {
     }
 
     fn jwk(&self, private: &str, window: Window, usage: &str) -> String {
-        let second = |name: &str, second: Option<u64>| second.map_or_else(String::new, |second| format!(r#","{name}":{second}"#));
+        let second = |name: &str, second: Option<u64>| {
+            second.map_or_else(String::new, |second| format!(r#","{name}":{second}"#))
+        };
         let (nbf, exp) = (second("nbf", window.nbf), second("exp", window.exp));
-        format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{self}"{private},"kid":"{}"{nbf}{exp}{usage}}}"#, self.thumbprint())
+        format!(
+            r#"{{"kty":"OKP","crv":"Ed25519","x":"{self}"{private},"kid":"{}"{nbf}{exp}{usage}}}"#,
+            self.thumbprint()
+        )
     }
 }
 
@@ -204,7 +222,8 @@ impl Word for VerifyingKey {
         let Some(bytes) = decode(text) else {
             return Err(Mismatch::new("this isn't 32 bytes in base64url without padding", help));
         };
-        Self::from_bytes(&bytes).ok_or_else(|| Mismatch::new("these 32 bytes are no Ed25519 public key", help))
+        Self::from_bytes(&bytes)
+            .ok_or_else(|| Mismatch::new("these 32 bytes are no Ed25519 public key", help))
     }
 }
 
@@ -236,12 +255,17 @@ impl Window {
 }
 
 fn wrong(why: &str) -> Mismatch {
-    Mismatch::new(format!("this is no private Ed25519 key: {why}"), "a private JWK, as `waybill keygen` prints it")
+    Mismatch::new(
+        format!("this is no private Ed25519 key: {why}"),
+        "a private JWK, as `waybill keygen` prints it",
+    )
 }
 
 fn read_json(text: &str) -> Result<Json, Mismatch> {
     // serde_json's own text may quote what stands there
-    serde_json::from_str(text).map_err(|error| wrong(&format!("not JSON from line {}, column {} on", error.line(), error.column())))
+    serde_json::from_str(text).map_err(|error| {
+        wrong(&format!("not JSON from line {}, column {} on", error.line(), error.column()))
+    })
 }
 
 fn decode(text: &str) -> Option<[u8; KEY_LENGTH]> {
@@ -280,11 +304,18 @@ mod tests {
         let key = SigningKey::new(&[7; KEY_LENGTH], window);
         let again = SigningKey::from_jwk(&key.to_private_jwk()).unwrap();
         assert_eq!((again.verifying_key(), again.window()), (key.verifying_key(), window));
-        assert!(window.contains(1_795_000_000) && window.contains(1_829_999_999) && !window.contains(1_830_000_000));
+        assert!(
+            window.contains(1_795_000_000)
+                && window.contains(1_829_999_999)
+                && !window.contains(1_830_000_000)
+        );
         let public = key.verifying_key();
         assert_eq!(VerifyingKey::from_base64(&public.to_base64()).unwrap(), public);
         assert_eq!(VerifyingKey::parse(&public.to_string()).unwrap(), public);
-        assert!(!key.to_public_jwk().contains("\"d\"") && key.to_public_jwk().contains(&public.thumbprint()));
+        assert!(
+            !key.to_public_jwk().contains("\"d\"")
+                && key.to_public_jwk().contains(&public.thumbprint())
+        );
         assert!(SigningKey::from_jwk(&key.to_public_jwk()).is_err());
     }
 
@@ -320,7 +351,12 @@ mod tests {
             assert!(VerifyingKey::parse(&URL_SAFE_NO_PAD.encode(bytes)).is_err(), "{y}");
         }
         // one digit short, padded, stray bits in the last digit, nothing
-        for x in [PUBLIC.trim_end_matches('o'), &format!("{PUBLIC}="), &PUBLIC.replace("HURo", "HURp"), ""] {
+        for x in [
+            PUBLIC.trim_end_matches('o'),
+            &format!("{PUBLIC}="),
+            &PUBLIC.replace("HURo", "HURp"),
+            "",
+        ] {
             assert!(VerifyingKey::parse(x).is_err(), "{x}");
         }
     }

@@ -52,7 +52,10 @@ impl Keyring {
     ///
     /// # Errors
     /// Every variable that isn't set or holds no keys, and every key that stands twice; nothing of a secret.
-    pub fn read(settings: &TagSettings, variable: &dyn Fn(&str) -> Result<String, VarError>) -> Result<Self, Problems> {
+    pub fn read(
+        settings: &TagSettings,
+        variable: &dyn Fn(&str) -> Result<String, VarError>,
+    ) -> Result<Self, Problems> {
         let Gathered { keyring, mut unset, wrong } = Self::gather(settings, variable);
         wrong.iter().for_each(|problem| unset.push(problem.clone()));
         if unset.is_empty() { Ok(keyring) } else { Err(unset) }
@@ -61,7 +64,10 @@ impl Keyring {
     /// Reads what is there, and keeps apart what isn't: at the desk a node's variables needn't be set.
     #[must_use]
     #[cold]
-    pub fn gather(settings: &TagSettings, variable: &dyn Fn(&str) -> Result<String, VarError>) -> Gathered {
+    pub fn gather(
+        settings: &TagSettings,
+        variable: &dyn Fn(&str) -> Result<String, VarError>,
+    ) -> Gathered {
         let mut gathered = Gathered::default();
         let tag_at = Path::Member(&Path::Root, "tag");
         let keys_at = Path::Member(&tag_at, "keys");
@@ -70,11 +76,14 @@ impl Keyring {
             let at = Path::Member(&key_at, "env");
             let keys = match variable(env.as_str()) {
                 Ok(text) => SigningKey::all_from_jwk(&text),
-                Err(VarError::NotUnicode(_)) => {
-                    Err(Mismatch::new("the variable isn't UTF-8 text", "a private JWK, as `waybill keygen` prints it"))
-                }
+                Err(VarError::NotUnicode(_)) => Err(Mismatch::new(
+                    "the variable isn't UTF-8 text",
+                    "a private JWK, as `waybill keygen` prints it",
+                )),
                 Err(VarError::NotPresent) => {
-                    let help = format!("set it where Envoy starts, and name `{env}` in `vm_config.environment_variables.host_env_keys`");
+                    let help = format!(
+                        "set it where Envoy starts, and name `{env}` in `vm_config.environment_variables.host_env_keys`"
+                    );
                     gathered.unset.note(&at, format!("the variable `{env}` isn't set"), Some(help));
                     continue;
                 }
@@ -111,13 +120,18 @@ impl Keyring {
     #[must_use]
     pub fn signing(&self, now: UnixSeconds) -> Option<&Signer> {
         let now = second(now);
-        self.signers.iter().filter(|signer| signer.key.window().contains(now)).max_by_key(|signer| signer.key.window().nbf)
+        self.signers
+            .iter()
+            .filter(|signer| signer.key.window().contains(now))
+            .max_by_key(|signer| signer.key.window().nbf)
     }
 
     /// The keys that are published at that second: all that haven't ended, so those too that don't count yet.
     pub fn published(&self, now: UnixSeconds) -> impl Iterator<Item = &Signer> {
         let now = second(now);
-        self.signers.iter().filter(move |signer| signer.key.window().exp.is_none_or(|exp| now < exp))
+        self.signers
+            .iter()
+            .filter(move |signer| signer.key.window().exp.is_none_or(|exp| now < exp))
     }
 
     /// The directory: a JWK Set (RFC 7517 section 5) of the published keys. Without `alg`: the draft wants a
@@ -125,7 +139,8 @@ impl Keyring {
     #[must_use]
     #[cold]
     pub fn directory(&self, now: UnixSeconds) -> String {
-        let keys: Vec<String> = self.published(now).map(|signer| signer.key.to_published_jwk()).collect();
+        let keys: Vec<String> =
+            self.published(now).map(|signer| signer.key.to_published_jwk()).collect();
         format!(r#"{{"keys":[{}]}}"#, keys.join(","))
     }
 
@@ -153,7 +168,11 @@ impl Keyring {
         let mut covered = now;
         // each round goes on by a window that another begins in, so there are no more rounds than keys
         for _ in 0..=self.signers.len() {
-            let windows = self.signers.iter().map(|signer| signer.key.window()).filter(|window| window.contains(covered));
+            let windows = self
+                .signers
+                .iter()
+                .map(|signer| signer.key.window())
+                .filter(|window| window.contains(covered));
             match windows.map(|Window { exp, .. }| exp.unwrap_or(u64::MAX)).max() {
                 None => return Some(covered),
                 Some(u64::MAX) => return None,
@@ -195,13 +214,15 @@ mod tests {
 
     /// Reads keys from `K0`, `K1` and so on.
     fn read(variables: &[Result<String, VarError>]) -> Result<Keyring, String> {
-        let names: Vec<String> = (0..variables.len()).map(|i| format!(r#"{{"env":"K{i}"}}"#)).collect();
+        let names: Vec<String> =
+            (0..variables.len()).map(|i| format!(r#"{{"env":"K{i}"}}"#)).collect();
         let text = format!(
             r#"{{"version":1,"node":{{"id":"acme.example"}},"register":{{"customers":[]}},"identity":{{"sources":[{{"bearer":true}}]}},"tag":{{"keys":[{}]}}}}"#,
             names.join(",")
         );
         let config = Config::parse(&text).unwrap();
-        let variable = |name: &str| variables[name.trim_start_matches('K').parse::<usize>().unwrap()].clone();
+        let variable =
+            |name: &str| variables[name.trim_start_matches('K').parse::<usize>().unwrap()].clone();
         Keyring::read(&config.tag, &variable).map_err(|problems| problems.to_string())
     }
 
@@ -215,7 +236,8 @@ mod tests {
 
     #[test]
     fn a_key_hands_over_to_the_next() {
-        let (old, new) = (key(1, Some(NOW), Some(NOW + 30 * DAY)), key(2, Some(NOW + 20 * DAY), None));
+        let (old, new) =
+            (key(1, Some(NOW), Some(NOW + 30 * DAY)), key(2, Some(NOW + 20 * DAY), None));
         let [old_id, new_id] = [&old, &new].map(|key| Some(key.verifying_key().thumbprint()));
         for order in [[&old, &new], [&new, &old]] {
             let keyring = read_all(&order.map(SigningKey::to_private_jwk));
@@ -241,16 +263,25 @@ mod tests {
         let open = read_all(&[jwk(1, None, None), jwk(2, Some(5), None), jwk(3, None, None)]);
         assert_eq!(signs(&open, NOW), thumbprint(2));
         assert_eq!(signs(&open, 4), thumbprint(3));
-        assert_eq!(signs(&read_all(&[jwk(1, Some(5), None), jwk(2, Some(5), None)]), NOW), thumbprint(2));
+        assert_eq!(
+            signs(&read_all(&[jwk(1, Some(5), None), jwk(2, Some(5), None)]), NOW),
+            thumbprint(2)
+        );
         // a newer one that has ended leaves the older one to sign
-        assert_eq!(signs(&read_all(&[jwk(1, Some(5), None), jwk(2, Some(6), Some(NOW))]), NOW), thumbprint(1));
+        assert_eq!(
+            signs(&read_all(&[jwk(1, Some(5), None), jwk(2, Some(6), Some(NOW))]), NOW),
+            thumbprint(1)
+        );
         assert_eq!(signs(&Keyring::default(), NOW), None);
     }
 
     #[test]
     fn a_set_is_as_good_as_its_keys() {
         let set = format!(r#"{{"keys":[{},{}]}}"#, jwk(1, None, None), jwk(2, Some(5), None));
-        assert_eq!(signs(&read_all(&[set]), NOW), signs(&read_all(&[jwk(1, None, None), jwk(2, Some(5), None)]), NOW));
+        assert_eq!(
+            signs(&read_all(&[set]), NOW),
+            signs(&read_all(&[jwk(1, None, None), jwk(2, Some(5), None)]), NOW)
+        );
     }
 
     #[test]
@@ -292,7 +323,11 @@ mod tests {
 
     #[test]
     fn what_is_published_is_what_a_register_reads() {
-        let keyring = read_all(&[jwk(1, Some(NOW), Some(NOW + DAY)), jwk(2, None, Some(NOW)), jwk(3, Some(NOW + DAY), None)]);
+        let keyring = read_all(&[
+            jwk(1, Some(NOW), Some(NOW + DAY)),
+            jwk(2, None, Some(NOW)),
+            jwk(3, Some(NOW + DAY), None),
+        ]);
         let set: serde_json::Value = serde_json::from_str(&keyring.directory(at(NOW))).unwrap();
         let published = key(1, Some(NOW), Some(NOW + DAY));
         assert_eq!(
@@ -302,7 +337,11 @@ mod tests {
                 "nbf": NOW, "exp": NOW + DAY, "use": "sig",
             })
         );
-        assert_eq!(set["keys"].as_array().unwrap().len(), 2, "the one that has ended is gone, the one to come is there");
+        assert_eq!(
+            set["keys"].as_array().unwrap().len(),
+            2,
+            "the one that has ended is gone, the one to come is there"
+        );
         assert_eq!(Keyring::default().directory(at(NOW)), r#"{"keys":[]}"#);
         // the keys of the directory, as they are, are a node's keys in somebody's register
         let nodes = serde_json::json!({"version": 1, "node": {"id": "b.example"}, "identity": {"sources": [{"bearer": true}]}, "register": {
@@ -319,7 +358,10 @@ mod tests {
         let ends = [jwk(1, Some(NOW), Some(NOW + 10 * DAY))];
         assert!(told(&ends, NOW - 1).starts_with("no key counts now"));
         assert_eq!(told(&ends, NOW + 3 * DAY), "");
-        assert_eq!(told(&ends, NOW + 3 * DAY + 1), "no key counts from 2026-11-28T11:06:40Z on: tags go unsigned then");
+        assert_eq!(
+            told(&ends, NOW + 3 * DAY + 1),
+            "no key counts from 2026-11-28T11:06:40Z on: tags go unsigned then"
+        );
         assert!(told(&ends, NOW + 10 * DAY).starts_with("no key counts now"));
         // one that takes over in time, one that does so too late, one that stays
         let next = |nbf| [ends[0].clone(), jwk(2, Some(nbf), Some(NOW + 90 * DAY))];

@@ -63,7 +63,8 @@ impl<'a> Lookups<'a> {
     /// When the snapshot was made, where that is longer ago than the configuration allows.
     #[must_use]
     pub fn stale_since(self, now: UnixSeconds) -> Option<UnixSeconds> {
-        let max_age = i64::try_from(self.config.snapshot.as_ref()?.max_age_seconds.0).unwrap_or(i64::MAX);
+        let max_age =
+            i64::try_from(self.config.snapshot.as_ref()?.max_age_seconds.0).unwrap_or(i64::MAX);
         let created = self.snapshot?.created();
         (now.0.saturating_sub(created.0) > max_age).then_some(created)
     }
@@ -124,20 +125,32 @@ impl<'a> Lookups<'a> {
     #[must_use]
     pub fn origin(self, evidence: &Evidence<'_>) -> Origin<'a> {
         let mut origin = Origin::default();
-        let facts = self.snapshot.zip(evidence.client).and_then(|(snapshot, address)| snapshot.address(address));
+        let facts = self
+            .snapshot
+            .zip(evidence.client)
+            .and_then(|(snapshot, address)| snapshot.address(address));
         for (number, source) in self.config.geo.origin.iter().enumerate() {
             let Some(header) = &source.header else {
                 if let Some(facts) = &facts {
                     // what the configuration says of the snapshot as a whole can only weaken its sources
-                    let role = |own: Role| if source.role == Role::Hints { Role::Hints } else { own };
-                    let places = facts.places().map(|(place, own, source)| Located { place, role: role(own), source });
+                    let role =
+                        |own: Role| if source.role == Role::Hints { Role::Hints } else { own };
+                    let places = facts.places().map(|(place, own, source)| Located {
+                        place,
+                        role: role(own),
+                        source,
+                    });
                     origin.located.extend(places);
                 }
                 continue;
             };
             if evidence.set_aside.is_none() && evidence.client.is_some() {
                 let readings = evidence.origin.iter().filter(|reading| reading.source == number);
-                origin.located.extend(readings.map(|reading| Located { place: reading.place, role: source.role, source: header.as_str() }));
+                origin.located.extend(readings.map(|reading| Located {
+                    place: reading.place,
+                    role: source.role,
+                    source: header.as_str(),
+                }));
             }
         }
         if let Some(facts) = facts {

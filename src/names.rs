@@ -104,30 +104,52 @@ macro_rules! text {
         }
     )+ };
 }
-text!(NodeId, Authority, CustomerId, RouteName, HeaderName, HeaderText, Text, Notes, Url, UrlPath, VariableName);
+text!(
+    NodeId,
+    Authority,
+    CustomerId,
+    RouteName,
+    HeaderName,
+    HeaderText,
+    Text,
+    Notes,
+    Url,
+    UrlPath,
+    VariableName
+);
 
 impl Word for NodeId {
     const WHAT: &'static str = "a node's name, such as acme.example";
     const PATTERN: &'static str = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-';
+        let allowed =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-';
         let ends = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let bytes = text.as_bytes();
-        if bytes.len() <= 253 && bytes.iter().all(|b| allowed(*b)) && ends(bytes.first()) && ends(bytes.last()) {
+        if bytes.len() <= 253
+            && bytes.iter().all(|b| allowed(*b))
+            && ends(bytes.first())
+            && ends(bytes.last())
+        {
             return Ok(Self(text.to_owned()));
         }
-        Err(Mismatch::new(format!("`{text}` is no node name"), "a host name in lower case, such as `acme.example`"))
+        Err(Mismatch::new(
+            format!("`{text}` is no node name"),
+            "a host name in lower case, such as `acme.example`",
+        ))
     }
 }
 
 impl Word for Authority {
-    const WHAT: &'static str = "a host name with an optional port, such as api.provider.example:8443";
+    const WHAT: &'static str =
+        "a host name with an optional port, such as api.provider.example:8443";
     const PATTERN: &'static str = r"^[a-z0-9\[][a-z0-9.:\[\]_-]{0,259}$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         let bytes = text.as_bytes();
-        let allowed = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".:[]_-".contains(b);
+        let allowed =
+            |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".:[]_-".contains(b);
         let first = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'[';
         if bytes.len() <= 260 && bytes.first().is_some_and(first) && bytes.iter().all(allowed) {
             return Ok(Self(text.to_owned()));
@@ -161,11 +183,15 @@ impl Word for RouteName {
     const PATTERN: &'static str = "^[a-z0-9_-]{1,64}$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+        let allowed =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
         if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Mismatch::new(format!("`{text}` is no route name"), "1 to 64 lower-case letters, digits, `-` and `_`"))
+        Err(Mismatch::new(
+            format!("`{text}` is no route name"),
+            "1 to 64 lower-case letters, digits, `-` and `_`",
+        ))
     }
 }
 
@@ -175,7 +201,8 @@ impl Word for HeaderName {
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         // RFC 9110 5.6.2: token
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+.^_`|~-".contains(&b);
+        let allowed =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+.^_`|~-".contains(&b);
         if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
             return Ok(Self(text.to_owned()));
         }
@@ -196,7 +223,10 @@ impl Word for HeaderText {
         if (1..=1024).contains(&text.len()) && text.bytes().all(visible) && text.trim() == text {
             return Ok(Self(text.to_owned()));
         }
-        Err(Mismatch::new("this can't be a header's value", "1 to 1,024 visible ASCII characters, no spaces around them"))
+        Err(Mismatch::new(
+            "this can't be a header's value",
+            "1 to 1,024 visible ASCII characters, no spaces around them",
+        ))
     }
 }
 
@@ -208,7 +238,10 @@ impl Word for Text {
         if (1..=1024).contains(&text.len()) && !text.bytes().any(|b| b.is_ascii_control()) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Mismatch::new("this text is empty, too long or has control characters", "1 to 1,024 bytes"))
+        Err(Mismatch::new(
+            "this text is empty, too long or has control characters",
+            "1 to 1,024 bytes",
+        ))
     }
 }
 
@@ -221,7 +254,10 @@ impl Word for Notes {
             return Err(Mismatch::new("these notes are too long", "32767 characters at most"));
         }
         if text.bytes().any(|b| (b < b' ' && !b"\t\n\r".contains(&b)) || b == 0x7f) {
-            return Err(Mismatch::new("there is a control character in these notes", "take it out; line breaks and tabs may stay"));
+            return Err(Mismatch::new(
+                "there is a control character in these notes",
+                "take it out; line breaks and tabs may stay",
+            ));
         }
         Ok(Self(text.to_owned()))
     }
@@ -250,10 +286,16 @@ impl Word for UrlPath {
     const PATTERN: &'static str = r"^/[!-~]{0,1000}$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        if text.starts_with('/') && text.len() <= 1001 && text.bytes().all(|b| (b'!'..=b'~').contains(&b)) {
+        if text.starts_with('/')
+            && text.len() <= 1001
+            && text.bytes().all(|b| (b'!'..=b'~').contains(&b))
+        {
             return Ok(Self(text.to_owned()));
         }
-        Err(Mismatch::new(format!("`{text}` is no path"), "a path starts with `/` and has no spaces"))
+        Err(Mismatch::new(
+            format!("`{text}` is no path"),
+            "a path starts with `/` and has no spaces",
+        ))
     }
 }
 
@@ -262,7 +304,12 @@ impl Word for TrustedKey {
     const PATTERN: &'static str = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        let wrong = || Mismatch::new("this is no Ed25519 public key", "32 bytes in standard base64: 43 characters and `=`");
+        let wrong = || {
+            Mismatch::new(
+                "this is no Ed25519 public key",
+                "32 bytes in standard base64: 43 characters and `=`",
+            )
+        };
         VerifyingKey::from_base64(text).map(Self).ok_or_else(wrong)
     }
 }
@@ -280,7 +327,8 @@ impl Word for VariableName {
     const PATTERN: &'static str = "^[A-Za-z_][A-Za-z0-9_]{0,127}$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        let named = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !text.starts_with(|c: char| c.is_ascii_digit());
+        let named = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && !text.starts_with(|c: char| c.is_ascii_digit());
         if named && (1..=128).contains(&text.len()) {
             return Ok(Self(text.to_owned()));
         }
@@ -297,7 +345,9 @@ impl Word for Network {
     const PATTERN: &'static str = "^[0-9a-fA-F:.]+/[0-9]{1,3}$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        let bad = |help: String| Err(Mismatch::new(format!("`{text}` is no network in CIDR notation"), help));
+        let bad = |help: String| {
+            Err(Mismatch::new(format!("`{text}` is no network in CIDR notation"), help))
+        };
         let Ok(network) = text.parse::<IpNet>() else {
             return match text.parse::<IpAddr>() {
                 Ok(IpAddr::V4(_)) => bad(format!("for this one address write `{text}/32`")),
@@ -306,7 +356,10 @@ impl Word for Network {
             };
         };
         if network.trunc() != network {
-            return bad(format!("it has bits beyond its prefix; did you mean `{}`?", network.trunc()));
+            return bad(format!(
+                "it has bits beyond its prefix; did you mean `{}`?",
+                network.trunc()
+            ));
         }
         let mapped = match network {
             IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96)),
@@ -325,7 +378,9 @@ impl Word for Nat64Prefix {
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         match text.parse::<IpNet>() {
-            Ok(IpNet::V6(prefix)) if prefix.prefix_len() == 96 && prefix.trunc() == prefix => Ok(Self(prefix)),
+            Ok(IpNet::V6(prefix)) if prefix.prefix_len() == 96 && prefix.trunc() == prefix => {
+                Ok(Self(prefix))
+            }
             _ => Err(Mismatch::new(
                 format!("`{text}` is not a NAT64 prefix of 96 bits"),
                 "the /96 that your NAT64 puts before IPv4 addresses, such as `2001:db8:64::/96`; 64:ff9b::/96 is known without it",
@@ -384,7 +439,8 @@ impl fmt::Display for Network {
 }
 
 impl Word for CredentialDigest {
-    const WHAT: &'static str = "a credential's digest: sha256: and 64 hexadecimal digits in lower case";
+    const WHAT: &'static str =
+        "a credential's digest: sha256: and 64 hexadecimal digits in lower case";
     const PATTERN: &'static str = "^sha256:[0-9a-f]{64}$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
@@ -395,7 +451,12 @@ impl Word for CredentialDigest {
                 "store `sha256:` and the output of `printf %s KEY | sha256sum`",
             ));
         };
-        let bad = || Mismatch::new("this digest isn't 64 hexadecimal digits in lower case", "the output of `printf %s KEY | sha256sum`");
+        let bad = || {
+            Mismatch::new(
+                "this digest isn't 64 hexadecimal digits in lower case",
+                "the output of `printf %s KEY | sha256sum`",
+            )
+        };
         if hex.len() != 64 {
             return Err(bad());
         }
@@ -448,13 +509,13 @@ impl fmt::Display for CredentialDigest {
 
 impl Word for UnixSeconds {
     const WHAT: &'static str = "a time by RFC 3339, such as 2027-01-31T00:00:00Z";
-    const PATTERN: &'static str =
-        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+    const PATTERN: &'static str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         let second = |text: &str| {
             // the parser takes whatever stands between `Z` and another `Z`
-            let text = Some(text).filter(|text| text.len() == 20 || text.as_bytes().get(19) == Some(&b'.'))?;
+            let text = Some(text)
+                .filter(|text| text.len() == 20 || text.as_bytes().get(19) == Some(&b'.'))?;
             let since = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
             i64::try_from(since.as_secs()).ok()
         };
@@ -463,10 +524,14 @@ impl Word for UnixSeconds {
             let sign = if offset.starts_with('+') { 1 } else { -1 };
             let (hours, minutes) = offset.strip_prefix(['+', '-'])?.split_once(':')?;
             let number = |digits: &str, most: i64| {
-                let digits = Some(digits).filter(|digits| digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+                let digits = Some(digits).filter(|digits| {
+                    digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit())
+                })?;
                 digits.parse::<i64>().ok().filter(|number| *number <= most)
             };
-            let seconds = number(hours, 23)?.checked_mul(3_600)?.checked_add(number(minutes, 59)?.checked_mul(60)?)?;
+            let seconds = number(hours, 23)?
+                .checked_mul(3_600)?
+                .checked_add(number(minutes, 59)?.checked_mul(60)?)?;
             second(&format!("{time}Z"))?
                 .checked_sub(seconds.checked_mul(sign)?)
                 .filter(|second| u64::try_from(*second).is_ok_and(|second| second <= LAST_SECOND))
@@ -486,7 +551,10 @@ impl Word for UnixSeconds {
 
 impl fmt::Display for UnixSeconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = u64::try_from(self.0).ok().filter(|seconds| *seconds <= LAST_SECOND).map(Duration::from_secs);
+        let since = u64::try_from(self.0)
+            .ok()
+            .filter(|seconds| *seconds <= LAST_SECOND)
+            .map(Duration::from_secs);
         match since.and_then(|since| UNIX_EPOCH.checked_add(since)) {
             Some(time) => humantime::format_rfc3339_seconds(time).fmt(f),
             None => write!(f, "@{}", self.0),
@@ -507,10 +575,16 @@ impl Serialize for UnixSeconds {
 /// would be a way around what is known of an address.
 #[must_use]
 pub fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let low = |bits: u128| Ipv4Addr::from_bits(u32::try_from(bits & 0xffff_ffff).unwrap_or_default());
+    let low =
+        |bits: u128| Ipv4Addr::from_bits(u32::try_from(bits & 0xffff_ffff).unwrap_or_default());
     match (address.to_bits(), address.segments()) {
         (0 | 1, _) => None, // unspecified and loopback aren't IPv4-compatible
-        (bits, [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0, 0, 0, 0, 0xffff, 0, _, _] | [0x64, 0xff9b, 0, 0, 0, 0, _, _]) => Some(low(bits)),
+        (
+            bits,
+            [0, 0, 0, 0, 0, 0 | 0xffff, _, _]
+            | [0, 0, 0, 0, 0xffff, 0, _, _]
+            | [0x64, 0xff9b, 0, 0, 0, 0, _, _],
+        ) => Some(low(bits)),
         (bits, [0x2002, ..]) => Some(low(bits >> 80)),
         (bits, [0x2001, 0, ..]) => Some(low(!bits)),
         _ => None,
@@ -520,7 +594,13 @@ pub fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 /// Bytes in lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| if nibble < 10 { b'0'.wrapping_add(nibble) } else { b'a'.wrapping_add(nibble).wrapping_sub(10) };
+    let digit = |nibble: u8| {
+        if nibble < 10 {
+            b'0'.wrapping_add(nibble)
+        } else {
+            b'a'.wrapping_add(nibble).wrapping_sub(10)
+        }
+    };
     let mut digits = Vec::with_capacity(bytes.len().saturating_mul(2));
     bytes.iter().for_each(|byte| digits.extend_from_slice(&[digit(byte >> 4), digit(byte & 0x0f)]));
     String::from_utf8(digits).unwrap_or_default()
@@ -544,7 +624,11 @@ mod tests {
         let second = |text| UnixSeconds::parse(text).ok().map(|time| time.0);
         assert_eq!(second("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(second("1970-01-01T08:00:01+08:00"), Some(1));
-        assert_eq!(second("1969-12-31T16:00:01-08:00"), None, "nothing before 1970 is read, not even by its own clock");
+        assert_eq!(
+            second("1969-12-31T16:00:01-08:00"),
+            None,
+            "nothing before 1970 is read, not even by its own clock"
+        );
         assert_eq!(second("1970-01-01T00:00:00-23:59"), Some(86_340));
         assert_eq!(second("1970-01-01T01:00:00.999+00:30"), Some(1_800));
         for wrong in [

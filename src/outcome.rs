@@ -69,16 +69,40 @@ pub struct Grounds<'a, 'e> {
 
 /// Makes the outcome of a verdict. `id` is the event's, which a refusal names.
 #[must_use]
-pub fn outcome<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream, custody: &mut Custody, id: &str) -> Outcome<'a> {
+pub fn outcome<'a>(
+    grounds: Grounds<'a, '_>,
+    request: &Request<'a>,
+    upstream: &Upstream,
+    custody: &mut Custody,
+    id: &str,
+) -> Outcome<'a> {
     let Grounds { config, evidence, verdict, .. } = grounds;
     match (&verdict.action, verdict.reason) {
-        (Action::Block, Some(reason)) => Outcome::Answer(refusal::refuse(config, evidence, reason, id)),
+        (Action::Block, Some(reason)) => {
+            Outcome::Answer(refusal::refuse(config, evidence, reason, id))
+        }
         _ => Outcome::Forward(edits(grounds, request, upstream, custody)),
     }
 }
 
-fn edits<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream, custody: &mut Custody) -> Edits<'a> {
-    let Grounds { config, evidence, customer, geography, presented, vouched, weighed, verdict, now, .. } = grounds;
+fn edits<'a>(
+    grounds: Grounds<'a, '_>,
+    request: &Request<'a>,
+    upstream: &Upstream,
+    custody: &mut Custody,
+) -> Edits<'a> {
+    let Grounds {
+        config,
+        evidence,
+        customer,
+        geography,
+        presented,
+        vouched,
+        weighed,
+        verdict,
+        now,
+        ..
+    } = grounds;
     let mut edits = Edits::default();
     // sorted once: a caller may send thousands of names
     edits.remove.clone_from(&evidence.withheld);
@@ -93,7 +117,10 @@ fn edits<'a>(grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstrea
         edits.replace("connection", Some(b"upgrade".into()));
     }
     if presented.signatures.ours.is_some() {
-        edits.replace("signature-input", presented.signatures.signature_input.as_deref().map(Into::into));
+        edits.replace(
+            "signature-input",
+            presented.signatures.signature_input.as_deref().map(Into::into),
+        );
         edits.replace("signature", presented.signatures.signature.as_deref().map(Into::into));
     }
     edits.follow_convention(upstream, evidence, customer);
@@ -122,14 +149,24 @@ impl<'a> Edits<'a> {
     }
 
     /// Sets the tag, and where there is a key the chain and the signature of both.
-    fn attest(&mut self, grounds: Grounds<'a, '_>, request: &Request<'a>, upstream: &Upstream, custody: &mut Custody, tag: String) {
+    fn attest(
+        &mut self,
+        grounds: Grounds<'a, '_>,
+        request: &Request<'a>,
+        upstream: &Upstream,
+        custody: &mut Custody,
+        tag: String,
+    ) {
         let Grounds { evidence, presented, received, .. } = grounds;
         let Some(signed) = sign(grounds, request, upstream, custody, &tag) else {
             return self.set.push((tag::HEADER, tag.into_bytes()));
         };
         self.set.push((tag::HEADER, signed.tag.as_bytes().into()));
         self.set.push((hops::HEADER, signed.chain.as_bytes().into()));
-        if let Some(trail) = received.verified().and_then(|verified| trail::onward(&verified.opened, &verified.unproven)) {
+        if let Some(trail) = received
+            .verified()
+            .and_then(|verified| trail::onward(&verified.opened, &verified.unproven))
+        {
             self.set.push((trail::HEADER, trail.into_bytes()));
         }
         if evidence.lines.signature.is_empty() && evidence.lines.signature_input.is_empty() {
@@ -142,7 +179,10 @@ impl<'a> Edits<'a> {
             None => own.as_bytes().to_vec(),
             Some(others) => [others, ", ", own].concat().into_bytes(),
         };
-        self.replace("signature-input", Some(beside(&presented.signatures.signature_input, &signed.signature_input)));
+        self.replace(
+            "signature-input",
+            Some(beside(&presented.signatures.signature_input, &signed.signature_input)),
+        );
         self.replace("signature", Some(beside(&presented.signatures.signature, &signed.signature)));
     }
 
@@ -157,9 +197,15 @@ impl<'a> Edits<'a> {
         self.set.extend(emptied.map(|path| (":path", path)));
     }
 
-    fn follow_convention(&mut self, upstream: &Upstream, evidence: &Evidence<'_>, customer: Option<&Customer>) {
+    fn follow_convention(
+        &mut self,
+        upstream: &Upstream,
+        evidence: &Evidence<'_>,
+        customer: Option<&Customer>,
+    ) {
         let entry = customer.and_then(|customer| customer.at_provider(upstream.provider_name()));
-        let profile = entry.and_then(|entry| entry.profile.as_ref()).map(|profile| profile.as_str());
+        let profile =
+            entry.and_then(|entry| entry.profile.as_ref()).map(|profile| profile.as_str());
         match &upstream.convention {
             Convention::Anthropic(beta) => {
                 let Some(profile) = profile else { return };
@@ -167,14 +213,22 @@ impl<'a> Edits<'a> {
                 let Some(beta) = beta.as_ref().map(|beta| beta.as_str().as_bytes()) else { return };
                 let asked = evidence.anthropic_betas.join(&b","[..]);
                 if !asked.split(|b| *b == b',').any(|element| element.trim_ascii() == beta) {
-                    let all = if asked.is_empty() { beta.to_vec() } else { [&asked, beta].join(&b","[..]) };
+                    let all = if asked.is_empty() {
+                        beta.to_vec()
+                    } else {
+                        [&asked, beta].join(&b","[..])
+                    };
                     self.replace("anthropic-beta", Some(all));
                 }
             }
             Convention::OpenAi => {
                 // at most 128 characters: a customer's id never has more
-                let identifier = profile.filter(|profile| profile.len() <= 128).or(customer.map(|customer| customer.id.as_str()));
-                self.set.extend(identifier.map(|identifier| ("openai-safety-identifier", identifier.into())));
+                let identifier = profile
+                    .filter(|profile| profile.len() <= 128)
+                    .or(customer.map(|customer| customer.id.as_str()));
+                self.set.extend(
+                    identifier.map(|identifier| ("openai-safety-identifier", identifier.into())),
+                );
             }
             Convention::Other => {}
         }
@@ -182,15 +236,29 @@ impl<'a> Edits<'a> {
 }
 
 /// Signs tag and chain for the next hop, under the name that it is called by there. `None` without a key that counts now.
-fn sign(grounds: Grounds<'_, '_>, request: &Request<'_>, upstream: &Upstream, custody: &mut Custody, tag: &str) -> Option<Rc<Outgoing>> {
+fn sign(
+    grounds: Grounds<'_, '_>,
+    request: &Request<'_>,
+    upstream: &Upstream,
+    custody: &mut Custody,
+    tag: &str,
+) -> Option<Rc<Outgoing>> {
     let Grounds { config, customer, received, vouched, now, .. } = grounds;
     if custody.keyring().is_empty() {
         return None;
     }
-    let chain = || chain::onward(config, customer.map(|customer| customer.id.as_str()), vouched, received.verified());
+    let chain = || {
+        chain::onward(
+            config,
+            customer.map(|customer| customer.id.as_str()),
+            vouched,
+            received.verified(),
+        )
+    };
     let before = received.verified().map_or(&[][..], |verified| &verified.opened.signed.signature);
     let named = upstream.authority.as_ref().map(|authority| authority.as_str().as_bytes());
-    let authority = signature::authority(named.unwrap_or(request.first(":authority").unwrap_or_default()))?;
+    let authority =
+        signature::authority(named.unwrap_or(request.first(":authority").unwrap_or_default()))?;
     let message = Message {
         method: request.first(":method").unwrap_or_default(),
         authority: &authority,

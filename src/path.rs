@@ -17,7 +17,9 @@ pub fn without_query(path: &[u8]) -> &[u8] {
 
 /// The values of a query parameter, decoded, in order. Its name is compared after decoding.
 pub fn query_values<'a>(path: &'a [u8], name: &'a str) -> impl Iterator<Item = Cow<'a, [u8]>> {
-    parameters(path).filter(move |pair| is_named(pair, name)).map(|pair| decode(pair.splitn(2, |b| *b == b'=').nth(1).unwrap_or_default()))
+    parameters(path)
+        .filter(move |pair| is_named(pair, name))
+        .map(|pair| decode(pair.splitn(2, |b| *b == b'=').nth(1).unwrap_or_default()))
 }
 
 /// The path with every parameter of that name taken out; `None` where there is none.
@@ -179,7 +181,10 @@ fn unfolded(path: &[u8]) -> Vec<u8> {
 fn joined(path: &[u8], dots: Dots) -> Vec<u8> {
     let mut joined: Vec<u8> = Vec::with_capacity(path.len().saturating_add(1));
     for segment in path.split(|b| matches!(b, b'/' | b'\\')) {
-        let end = segment.iter().position(|b| matches!(b, b';' | b'?' | b'#') || *b <= b' ').unwrap_or(segment.len());
+        let end = segment
+            .iter()
+            .position(|b| matches!(b, b';' | b'?' | b'#') || *b <= b' ')
+            .unwrap_or(segment.len());
         match segment.get(..end).unwrap_or(segment) {
             b"" | b"." => {}
             b".." if dots == Dots::Resolved => {
@@ -206,13 +211,18 @@ fn is_under(normal: &[u8], prefix: &UrlPath) -> bool {
 /// Whether a [`normal`] path begins with these segments.
 #[must_use]
 pub fn starts_with(normal: &[u8], prefix: &str) -> bool {
-    let (Some(head), Some(rest)) = (normal.get(..prefix.len()), normal.get(prefix.len()..)) else { return false };
+    let (Some(head), Some(rest)) = (normal.get(..prefix.len()), normal.get(prefix.len()..)) else {
+        return false;
+    };
     head.eq_ignore_ascii_case(prefix.as_bytes()) && (rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// The query's parameters as sent. Some servers separate them by `;` too.
 fn parameters(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.splitn(2, |b| *b == b'?').nth(1).into_iter().flat_map(|query| query.split(|b| matches!(b, b'&' | b';')))
+    path.splitn(2, |b| *b == b'?')
+        .nth(1)
+        .into_iter()
+        .flat_map(|query| query.split(|b| matches!(b, b'&' | b';')))
 }
 
 fn is_named(pair: &[u8], name: &str) -> bool {
@@ -270,7 +280,12 @@ mod tests {
         ] {
             assert_eq!(Readings::of(path.as_bytes()).under(&prefixes), prefixes.last(), "{path}");
         }
-        for path in ["/v1/organizationsx", "/v1/%6frganizationsx", "/v1/messages?to=/v1/organizations", "/x/v1/organizations"] {
+        for path in [
+            "/v1/organizationsx",
+            "/v1/%6frganizationsx",
+            "/v1/messages?to=/v1/organizations",
+            "/x/v1/organizations",
+        ] {
             assert_eq!(Readings::of(path.as_bytes()).under(&prefixes), None, "{path}");
         }
     }

@@ -117,8 +117,14 @@ struct ProblemBody<'a> {
 const RETRY_AFTER_SECONDS: u32 = 10;
 
 /// Paths by the provider whose dialect they speak. A path that several share is decided by header.
-const ANTHROPIC_PATHS: &[&str] =
-    &["/v1/messages", "/v1/complete", "/v1/organizations", "/v1/user_profiles", "/v1/skills", "/v1/environments"];
+const ANTHROPIC_PATHS: &[&str] = &[
+    "/v1/messages",
+    "/v1/complete",
+    "/v1/organizations",
+    "/v1/user_profiles",
+    "/v1/skills",
+    "/v1/environments",
+];
 const OPENAI_PATHS: &[&str] = &[
     "/v1/chat",
     "/v1/completions",
@@ -189,10 +195,16 @@ pub fn refuse(config: &Config, evidence: &Evidence<'_>, reason: FindingCode, id:
     let body = match shape {
         Shape::Anthropic => to_json(&AnthropicBody {
             r#type: "error",
-            error: AnthropicError { r#type: anthropic_type(status), message, details: AnthropicDetails { error_code: reason } },
+            error: AnthropicError {
+                r#type: anthropic_type(status),
+                message,
+                details: AnthropicDetails { error_code: reason },
+            },
             request_id: id,
         }),
-        Shape::OpenAi => to_json(&OpenAiBody { error: OpenAiError { message, r#type: openai_type(status), param: (), code: reason } }),
+        Shape::OpenAi => to_json(&OpenAiBody {
+            error: OpenAiError { message, r#type: openai_type(status), param: (), code: reason },
+        }),
         Shape::Gemini => to_json(&GeminiBody {
             error: GeminiError {
                 code: status,
@@ -202,7 +214,12 @@ pub fn refuse(config: &Config, evidence: &Evidence<'_>, reason: FindingCode, id:
                     r#type: "type.googleapis.com/google.rpc.ErrorInfo",
                     reason: reason.as_str().to_ascii_uppercase().replace(['.', '-'], "_"),
                     domain: node,
-                    metadata: Metadata { code: reason, policy, request_id: id, appeal: appeal.unwrap_or_default() },
+                    metadata: Metadata {
+                        code: reason,
+                        policy,
+                        request_id: id,
+                        appeal: appeal.unwrap_or_default(),
+                    },
                 }],
             },
         }),
@@ -222,17 +239,27 @@ pub fn refuse(config: &Config, evidence: &Evidence<'_>, reason: FindingCode, id:
         ("content-type", shape.media_type().to_owned()),
         ("cache-control", "no-store".to_owned()),
         ("x-waybill-reason", reason.to_string()),
-        ("proxy-status", format!("\"{node}\"; error={}; details=\"{reason}\"", proxy_error(status))),
+        (
+            "proxy-status",
+            format!("\"{node}\"; error={}; details=\"{reason}\"", proxy_error(status)),
+        ),
     ];
     // a register that isn't loaded yet is the one refusal that waiting helps against
-    headers.push(if status == 503 { ("retry-after", RETRY_AFTER_SECONDS.to_string()) } else { ("x-should-retry", "false".to_owned()) });
+    headers.push(if status == 503 {
+        ("retry-after", RETRY_AFTER_SECONDS.to_string())
+    } else {
+        ("x-should-retry", "false".to_owned())
+    });
     if is_method {
         headers.push(("allow", ALLOW.to_owned()));
     }
     if status == 401 {
         headers.push(("www-authenticate", "Bearer".to_owned())); // RFC 9110 15.5.2 asks for a challenge
     }
-    headers.push((if shape == Shape::Anthropic { "request-id" } else { "x-request-id" }, id.to_owned()));
+    headers.push((
+        if shape == Shape::Anthropic { "request-id" } else { "x-request-id" },
+        id.to_owned(),
+    ));
     headers.extend(appeal.map(|url| ("link", format!("<{url}>; rel=\"help\""))));
     Refusal { status, headers, body, details: format!("waybill_{reason}") }
 }

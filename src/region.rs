@@ -164,7 +164,10 @@ impl Word for CountryCode {
         let code = Self::from_bytes(text.as_bytes());
         match code {
             Some(code) if code.as_str() == text => Ok(code),
-            Some(code) => Err(Mismatch::new(format!("`{text}` isn't in upper case"), format!("write `{code}`"))),
+            Some(code) => Err(Mismatch::new(
+                format!("`{text}` isn't in upper case"),
+                format!("write `{code}`"),
+            )),
             None => {
                 let help = match text {
                     "UK" => "did you mean `GB`? codes are ISO 3166-1 alpha-2",
@@ -204,7 +207,9 @@ impl Place {
         let country = CountryCode::from_bytes(parts.next()?)?;
         let subdivision = match parts.next() {
             None => None,
-            Some(part) if (1..=3).contains(&part.len()) && part.iter().all(u8::is_ascii_alphanumeric) => {
+            Some(part)
+                if (1..=3).contains(&part.len()) && part.iter().all(u8::is_ascii_alphanumeric) =>
+            {
                 let mut padded = [b' '; 3];
                 for (to, from) in padded.iter_mut().zip(part) {
                     *to = from.to_ascii_uppercase();
@@ -231,15 +236,21 @@ impl Word for Place {
         if !text.contains('-') {
             return CountryCode::parse(text).map(|country| Self { country, subdivision: None });
         }
-        let unknown = || Mismatch::new(format!("unknown place `{text}`"), "ISO 3166, such as `SG` or `UA-43`");
-        Self::from_bytes(text.as_bytes()).filter(|place| place.to_string() == text).ok_or_else(unknown)
+        let unknown = || {
+            Mismatch::new(format!("unknown place `{text}`"), "ISO 3166, such as `SG` or `UA-43`")
+        };
+        Self::from_bytes(text.as_bytes())
+            .filter(|place| place.to_string() == text)
+            .ok_or_else(unknown)
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.subdivision {
-            Some(part) => write!(f, "{}-{}", self.country, String::from_utf8_lossy(part.trim_ascii_end())),
+            Some(part) => {
+                write!(f, "{}-{}", self.country, String::from_utf8_lossy(part.trim_ascii_end()))
+            }
             None => self.country.fmt(f),
         }
     }
@@ -293,12 +304,14 @@ impl SetId {
 }
 
 impl Word for SetId {
-    const WHAT: &'static str = "the id of a region set in data/regions.json, such as anthropic-api-179";
+    const WHAT: &'static str =
+        "the id of a region set in data/regions.json, such as anthropic-api-179";
     const PATTERN: &'static str = "^[a-z0-9-]{1,64}$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         let data = data();
-        let ids: Vec<&str> = sets(&data).filter_map(|set| set.get("id")).filter_map(Json::as_str).collect();
+        let ids: Vec<&str> =
+            sets(&data).filter_map(|set| set.get("id")).filter_map(Json::as_str).collect();
         if ids.contains(&text) {
             return Ok(Self(text.to_owned()));
         }
@@ -323,20 +336,50 @@ impl Regions {
         }
         let by_complement = set.complete && settings.unsupported != Some(Unsupported::Unlisted);
         let follows_its_state = |code: CountryCode| {
-            let state = set.territories.iter().find(|(territory, _)| *territory == code).map(|(_, state)| state);
+            let state = set
+                .territories
+                .iter()
+                .find(|(territory, _)| *territory == code)
+                .map(|(_, state)| state);
             state.is_some_and(|state| contains(&set.supported, *state))
         };
-        let left_out = |code: CountryCode| by_complement && code != KOSOVO && !contains(&set.supported, code) && !follows_its_state(code);
-        let named_or_left_out = |code: CountryCode| settings.restricted.contains(&code) || left_out(code);
-        let with_china = |code: CountryCode| FOLLOW_CHINA.contains(&code.0) && named_or_left_out(CHINA) && !contains(&set.supported, code);
-        let restricted = countries().filter(|code| named_or_left_out(*code) || with_china(*code)).collect();
-        Some(Self { set: settings.set.0.clone(), supported: set.supported, restricted, restricted_parts: set.restricted_parts })
+        let left_out = |code: CountryCode| {
+            by_complement
+                && code != KOSOVO
+                && !contains(&set.supported, code)
+                && !follows_its_state(code)
+        };
+        let named_or_left_out =
+            |code: CountryCode| settings.restricted.contains(&code) || left_out(code);
+        let with_china = |code: CountryCode| {
+            FOLLOW_CHINA.contains(&code.0)
+                && named_or_left_out(CHINA)
+                && !contains(&set.supported, code)
+        };
+        let restricted =
+            countries().filter(|code| named_or_left_out(*code) || with_china(*code)).collect();
+        Some(Self {
+            set: settings.set.0.clone(),
+            supported: set.supported,
+            restricted,
+            restricted_parts: set.restricted_parts,
+        })
     }
 
     /// Regions that were put together before, as a snapshot has them.
     #[must_use]
-    pub fn resolved(set: String, supported: Vec<CountryCode>, restricted: Vec<CountryCode>, restricted_parts: Vec<Place>) -> Self {
-        Self { set, supported: ordered::sorted(supported), restricted: ordered::sorted(restricted), restricted_parts }
+    pub fn resolved(
+        set: String,
+        supported: Vec<CountryCode>,
+        restricted: Vec<CountryCode>,
+        restricted_parts: Vec<Place>,
+    ) -> Self {
+        Self {
+            set,
+            supported: ordered::sorted(supported),
+            restricted: ordered::sorted(restricted),
+            restricted_parts,
+        }
     }
 
     /// How the place stands.
@@ -359,7 +402,8 @@ impl Regions {
 
     /// The countries that are neither supported nor restricted: they get through with a report.
     pub fn unlisted(&self) -> impl Iterator<Item = CountryCode> {
-        countries().filter(|code| !contains(&self.supported, *code) && !contains(&self.restricted, *code))
+        countries()
+            .filter(|code| !contains(&self.supported, *code) && !contains(&self.restricted, *code))
     }
 }
 
@@ -374,7 +418,8 @@ fn contains(sorted: &[CountryCode], code: CountryCode) -> bool {
 
 /// The data that this build carries. A test reads it, so that a set is never silently empty.
 fn data() -> Json {
-    serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/regions.json"))).unwrap_or(Json::Null)
+    serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/regions.json")))
+        .unwrap_or(Json::Null)
 }
 
 fn sets(data: &Json) -> impl Iterator<Item = &Json> {
@@ -393,17 +438,23 @@ impl Set {
                 .filter_map(|text| Place::from_bytes(text.as_bytes()))
                 .collect()
         };
-        let supported = ordered::sorted(places(set.get("supported")).iter().map(|place| place.country));
+        let supported =
+            ordered::sorted(places(set.get("supported")).iter().map(|place| place.country));
         let exceptions = set.get("supported_except").map(Json::items).unwrap_or_default();
         let country = |text: &str| CountryCode::from_bytes(text.as_bytes());
         let territories = data.get("dependent_territories").map(Json::members).unwrap_or_default();
         Some(Self {
             complete: set.get("complete") == Some(&Json::Bool(true)),
             supported,
-            restricted_parts: exceptions.iter().flat_map(|except| places(except.get("subdivisions"))).collect(),
+            restricted_parts: exceptions
+                .iter()
+                .flat_map(|except| places(except.get("subdivisions")))
+                .collect(),
             territories: territories
                 .iter()
-                .filter_map(|(territory, state)| Some((country(territory)?, country(state.as_str()?)?)))
+                .filter_map(|(territory, state)| {
+                    Some((country(territory)?, country(state.as_str()?)?))
+                })
                 .collect(),
         })
     }

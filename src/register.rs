@@ -12,7 +12,10 @@ use serde::ser::SerializeMap as _;
 
 use crate::finding::{Action, FindingCode};
 use crate::key::{VerifyingKey, Window};
-use crate::names::{CredentialDigest, CustomerId, HeaderText, LAST_SECOND, Network, NodeId, Notes, Text, UnixSeconds};
+use crate::names::{
+    CredentialDigest, CustomerId, HeaderText, LAST_SECOND, Network, NodeId, Notes, Text,
+    UnixSeconds,
+};
 use crate::ordered;
 use crate::region::{CountryCode, Residency};
 use crate::shape::{Json, Path, Problems, Shape, Table, object, words};
@@ -302,8 +305,12 @@ impl Nodes {
     /// Works out the thumbprints of their keys (RFC 7638).
     #[must_use]
     pub fn new(nodes: Vec<Node>) -> Self {
-        let places = nodes.iter().enumerate().flat_map(|(i, node)| (0..node.keys.len()).map(move |k| (i, k)));
-        let thumbprints = places.filter_map(|(i, k)| Some((nodes.get(i)?.keys.get(k)?.x.thumbprint(), (i, k))));
+        let places = nodes
+            .iter()
+            .enumerate()
+            .flat_map(|(i, node)| (0..node.keys.len()).map(move |k| (i, k)));
+        let thumbprints =
+            places.filter_map(|(i, k)| Some((nodes.get(i)?.keys.get(k)?.x.thumbprint(), (i, k))));
         let by_thumbprint = ordered::sorted(thumbprints);
         Self { nodes, by_thumbprint }
     }
@@ -311,7 +318,10 @@ impl Nodes {
     /// The node that has a key of this thumbprint, and the key.
     #[must_use]
     pub fn by_thumbprint(&self, thumbprint: &str) -> Option<(&Node, &NodeKey)> {
-        let place = self.by_thumbprint.binary_search_by(|(known, _)| known.as_str().cmp(thumbprint)).ok()?;
+        let place = self
+            .by_thumbprint
+            .binary_search_by(|(known, _)| known.as_str().cmp(thumbprint))
+            .ok()?;
         let (_, (node, key)) = self.by_thumbprint.get(place)?;
         let node = self.nodes.get(*node)?;
         Some((node, node.keys.get(*key)?))
@@ -356,8 +366,9 @@ impl Shape for Credential {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         match json {
             Json::Object(_) => CredentialEntry::read(json, at, problems).map(Self),
-            bare => CredentialDigest::read(bare, at, problems)
-                .map(|digest| Self(CredentialEntry { digest, label: None, expires: None, networks: Vec::new() })),
+            bare => CredentialDigest::read(bare, at, problems).map(|digest| {
+                Self(CredentialEntry { digest, label: None, expires: None, networks: Vec::new() })
+            }),
         }
     }
 
@@ -431,7 +442,8 @@ impl EnforcementEntry {
     /// Whether the provider doesn't want this customer's requests: restricted or banned, and not ended.
     #[must_use]
     pub fn refuses(&self, now: UnixSeconds) -> bool {
-        matches!(self.status, Enforcement::Restricted | Enforcement::Banned) && self.expires.is_none_or(|expires| now < expires)
+        matches!(self.status, Enforcement::Restricted | Enforcement::Banned)
+            && self.expires.is_none_or(|expires| now < expires)
     }
 
     /// The provider's reason and dates in words, with commas between; empty where there are none. Providers' APIs write
@@ -522,12 +534,20 @@ impl Register {
             let here = Path::Element(&customers_at, i);
             if let Some(first) = ids.insert(customer.id.to_string(), i) {
                 let help = format!("the first is $.register.customers[{first}]");
-                problems.wrong(&Path::Member(&here, "id"), &format!("`{}` stands twice", customer.id), &help);
+                problems.wrong(
+                    &Path::Member(&here, "id"),
+                    &format!("`{}` stands twice", customer.id),
+                    &help,
+                );
             }
             check_customer(customer, &here, problems);
             if customer.entity.is_some() {
                 let help = "say `ownership` here; entities belong to a register of files, which `waybill compile` screens";
-                problems.wrong(&Path::Member(&here, "entity"), "an inline register has no entities", help);
+                problems.wrong(
+                    &Path::Member(&here, "entity"),
+                    "an inline register has no entities",
+                    help,
+                );
             }
             let mut claim = |twice: bool, list: &str, n: usize| {
                 if twice {
@@ -540,7 +560,11 @@ impl Register {
                 }
             };
             for (n, credential) in customer.credentials.iter().enumerate() {
-                claim(register.by_credential.insert(credential.digest, (i, n)).is_some(), "credentials", n);
+                claim(
+                    register.by_credential.insert(credential.digest, (i, n)).is_some(),
+                    "credentials",
+                    n,
+                );
             }
             for (n, name) in customer.mtls.iter().enumerate() {
                 claim(register.by_certificate.insert(name.as_str().into(), i).is_some(), "mtls", n);
@@ -553,18 +577,36 @@ impl Register {
         for (i, node) in inline.nodes.iter().enumerate() {
             let here = Path::Element(&nodes_at, i);
             if !ids.contains_key(node.customer.as_str()) {
-                let known: Vec<&str> = inline.customers.iter().map(|customer| customer.id.as_str()).collect();
+                let known: Vec<&str> =
+                    inline.customers.iter().map(|customer| customer.id.as_str()).collect();
                 let help = crate::shape::suggestion(node.customer.as_str(), &known);
-                problems.wrong(&Path::Member(&here, "customer"), &format!("no customer `{}` is in the register", node.customer), &help);
+                problems.wrong(
+                    &Path::Member(&here, "customer"),
+                    &format!("no customer `{}` is in the register", node.customer),
+                    &help,
+                );
             }
             if inline.nodes.iter().take(i).any(|earlier| earlier.id == node.id) {
-                problems.note(&Path::Member(&here, "id"), format!("`{}` stands twice", node.id), None);
+                problems.note(
+                    &Path::Member(&here, "id"),
+                    format!("`{}` stands twice", node.id),
+                    None,
+                );
             }
             let keys_at = Path::Member(&here, "keys");
             for (k, key) in node.keys.iter().enumerate() {
-                let earlier = inline.nodes.iter().take(i).flat_map(|earlier| &earlier.keys).chain(node.keys.iter().take(k));
+                let earlier = inline
+                    .nodes
+                    .iter()
+                    .take(i)
+                    .flat_map(|earlier| &earlier.keys)
+                    .chain(node.keys.iter().take(k));
                 if earlier.into_iter().any(|earlier| earlier.x == key.x) {
-                    problems.wrong(&Path::Element(&keys_at, k), "this key stands twice", "each node has its own keys, each of them once");
+                    problems.wrong(
+                        &Path::Element(&keys_at, k),
+                        "this key stands twice",
+                        "each node has its own keys, each of them once",
+                    );
                 }
             }
             check_node(node, &here, problems);
@@ -630,7 +672,11 @@ pub(crate) fn check_customer(customer: &Customer, at: &Path<'_>, problems: &mut 
         && agreement.until.is_some_and(|until| until <= agreement.accepted)
     {
         let here = Path::Member(at, "agreement");
-        problems.wrong(&Path::Member(&here, "until"), "the agreement ends before it was accepted", "put the dates right");
+        problems.wrong(
+            &Path::Member(&here, "until"),
+            "the agreement ends before it was accepted",
+            "put the dates right",
+        );
     }
     let providers_at = Path::Member(at, "providers");
     for (name, entry) in customer.providers.iter() {
@@ -639,7 +685,11 @@ pub(crate) fn check_customer(customer: &Customer, at: &Path<'_>, problems: &mut 
         {
             let entry_at = Path::Member(&providers_at, name.as_str());
             let here = Path::Member(&entry_at, "enforcement");
-            problems.wrong(&Path::Member(&here, "expires"), "the enforcement ends before it was opened", "put the dates right");
+            problems.wrong(
+                &Path::Member(&here, "expires"),
+                "the enforcement ends before it was opened",
+                "put the dates right",
+            );
         }
     }
     let overrides_at = Path::Member(at, "overrides");
@@ -652,8 +702,17 @@ pub(crate) fn check_customer(customer: &Customer, at: &Path<'_>, problems: &mut 
                 "use `policy.actions` for it",
             );
         }
-        if customer.overrides.iter().take(i).any(|earlier| earlier.finding == entry.finding && earlier.until == entry.until) {
-            problems.wrong(&here, &format!("`{}` is overridden twice for the same time", entry.finding), "keep one of the two");
+        if customer
+            .overrides
+            .iter()
+            .take(i)
+            .any(|earlier| earlier.finding == entry.finding && earlier.until == entry.until)
+        {
+            problems.wrong(
+                &here,
+                &format!("`{}` is overridden twice for the same time", entry.finding),
+                "keep one of the two",
+            );
         }
     }
 }
@@ -665,11 +724,19 @@ pub(crate) fn check_node(node: &Node, at: &Path<'_>, problems: &mut Problems) {
     for (i, key) in node.keys.iter().enumerate() {
         let here = Path::Element(&keys_at, i);
         if key.window().is_empty() {
-            problems.wrong(&Path::Member(&here, "exp"), "the key expires before it begins to count", "`exp` comes after `nbf`");
+            problems.wrong(
+                &Path::Member(&here, "exp"),
+                "the key expires before it begins to count",
+                "`exp` comes after `nbf`",
+            );
         }
         if key.kid.as_ref().is_some_and(|kid| *kid != *key.x.thumbprint()) {
             let help = format!("leave it out, or write `{}`", key.x.thumbprint());
-            problems.wrong(&Path::Member(&here, "kid"), "this isn't the key's thumbprint (RFC 7638)", &help);
+            problems.wrong(
+                &Path::Member(&here, "kid"),
+                "this isn't the key's thumbprint (RFC 7638)",
+                &help,
+            );
         }
     }
 }
@@ -680,6 +747,10 @@ fn check_screening(screening: Option<&Screening>, at: &Path<'_>, problems: &mut 
         && until <= done
     {
         let here = Path::Member(at, "screening");
-        problems.wrong(&Path::Member(&here, "until"), "the screening ends before it was done", "put the dates right");
+        problems.wrong(
+            &Path::Member(&here, "until"),
+            "the screening ends before it was done",
+            "put the dates right",
+        );
     }
 }

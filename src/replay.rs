@@ -91,14 +91,19 @@ pub fn enter(buckets: &mut dyn Buckets, what: Remembered<'_>, now: UnixSeconds) 
         if entries(&value).any(|known| known.is_same(&new) && known.until() >= now) {
             return Entered::Seen;
         }
-        let stays = |known: &Entry| known.until().saturating_add(GRACE) >= now && !known.is_same(&new);
+        let stays =
+            |known: &Entry| known.until().saturating_add(GRACE) >= now && !known.is_same(&new);
         let mut kept = Vec::with_capacity(MOST);
         entries(&value).filter(stays).for_each(|known| kept.push(known));
         let given_up = if kept.len() < MOST { None } else { least_missed(&kept, &new, now) };
         kept.retain(|known| Some(*known) != given_up);
         kept.push(new);
         if buckets.set(bucket, &written(&kept, value.len()), version) {
-            return if given_up.is_some_and(|entry| entry.can_pass(now)) { Entered::Forgotten } else { Entered::New };
+            return if given_up.is_some_and(|entry| entry.can_pass(now)) {
+                Entered::Forgotten
+            } else {
+                Entered::New
+            };
         }
     }
     Entered::Busy
@@ -108,19 +113,34 @@ pub fn enter(buckets: &mut dyn Buckets, what: Remembered<'_>, now: UnixSeconds) 
 /// holds most with the new one, the one that can pass for the shortest time. Of equals the new one's signer gives way.
 fn least_missed(full: &[Entry], new: &Entry, now: u32) -> Option<Entry> {
     let held = |signer| full.iter().chain([new]).filter(|entry| entry.signer() == signer).count();
-    let missed = |entry: &&Entry| (!entry.can_pass(now), held(entry.signer()), entry.signer() == new.signer(), Reverse(entry.until()));
+    let missed = |entry: &&Entry| {
+        (
+            !entry.can_pass(now),
+            held(entry.signer()),
+            entry.signer() == new.signer(),
+            Reverse(entry.until()),
+        )
+    };
     full.iter().max_by_key(missed).copied()
 }
 
 /// The entries of a value, up to the zeros that fill it up. A value of other code is read as what it may be, and bounded.
 fn entries(value: &[u8]) -> impl Iterator<Item = Entry> {
     let (entries, _rest) = value.as_chunks();
-    entries.iter().take(MOST).map(|bytes| Entry(*bytes)).take_while(|entry| *entry != Entry([0; ENTRY]))
+    entries
+        .iter()
+        .take(MOST)
+        .map(|bytes| Entry(*bytes))
+        .take_while(|entry| *entry != Entry([0; ENTRY]))
 }
 
 /// The entries as a value that is no smaller than the one before.
 fn written(entries: &[Entry], before: usize) -> Vec<u8> {
-    let size = if entries.len() <= FEW && before <= const { FEW * ENTRY } { const { FEW * ENTRY } } else { const { MOST * ENTRY } };
+    let size = if entries.len() <= FEW && before <= const { FEW * ENTRY } {
+        const { FEW * ENTRY }
+    } else {
+        const { MOST * ENTRY }
+    };
     let mut value = Vec::with_capacity(size);
     entries.iter().for_each(|entry| value.extend_from_slice(&entry.0));
     value.resize(size, 0);
@@ -134,8 +154,10 @@ fn short(time: UnixSeconds) -> u32 {
 
 impl Entry {
     fn new(what: Remembered<'_>, secret: &[u8; SECRET]) -> (u16, Self) {
-        let [s0, s1, s2, s3, ..] = <[u8; 32]>::from(sha2::Sha256::digest([secret, what.signer.as_bytes()].concat()));
-        let nonce = sha2::Sha256::digest([secret, what.signer.as_bytes(), &[0], what.nonce].concat());
+        let [s0, s1, s2, s3, ..] =
+            <[u8; 32]>::from(sha2::Sha256::digest([secret, what.signer.as_bytes()].concat()));
+        let nonce =
+            sha2::Sha256::digest([secret, what.signer.as_bytes(), &[0], what.nonce].concat());
         let [n0, n1, n2, n3, n4, b0, b1, ..] = <[u8; 32]>::from(nonce);
         let [u0, u1, u2, u3] = short(what.until).to_le_bytes();
         let entry = Self([s0, s1, s2, s3, n0, n1, n2, n3, n4, u0, u1, u2, u3]);
@@ -173,7 +195,9 @@ impl Buckets for InMemory {
     }
 
     fn get(&mut self, bucket: u16) -> (Vec<u8>, Option<u32>) {
-        self.0.get(&bucket).map_or_else(Default::default, |(value, version)| (value.clone(), Some(*version)))
+        self.0
+            .get(&bucket)
+            .map_or_else(Default::default, |(value, version)| (value.clone(), Some(*version)))
     }
 
     fn set(&mut self, bucket: u16, value: &[u8], version: Option<u32>) -> bool {
@@ -199,7 +223,13 @@ mod tests {
         Remembered { signer, nonce, until: UnixSeconds(until) }
     }
 
-    fn enter_at(buckets: &mut dyn Buckets, signer: &str, nonce: &[u8], until: i64, now: i64) -> Entered {
+    fn enter_at(
+        buckets: &mut dyn Buckets,
+        signer: &str,
+        nonce: &[u8],
+        until: i64,
+        now: i64,
+    ) -> Entered {
         enter(buckets, remembered(signer, nonce, until), UnixSeconds(now))
     }
 
@@ -270,7 +300,11 @@ mod tests {
             ("b.example", b"n1", Entered::Seen),
         ];
         for (signer, nonce, expected) in cases {
-            assert_eq!(enter_at(&mut buckets, signer, nonce, NOW + 65, NOW), expected, "{signer} {nonce:?}");
+            assert_eq!(
+                enter_at(&mut buckets, signer, nonce, NOW + 65, NOW),
+                expected,
+                "{signer} {nonce:?}"
+            );
         }
     }
 
@@ -278,9 +312,17 @@ mod tests {
     fn a_nonce_is_known_until_its_signature_is_past() {
         let mut buckets = InMemory::default();
         assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 65, NOW), Entered::New);
-        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 65), Entered::Seen, "the last second");
+        assert_eq!(
+            enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 65),
+            Entered::Seen,
+            "the last second"
+        );
         assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 66), Entered::New);
-        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 100), Entered::Seen, "by the second signature");
+        assert_eq!(
+            enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 100),
+            Entered::Seen,
+            "by the second signature"
+        );
     }
 
     #[test]
@@ -307,7 +349,10 @@ mod tests {
         for nonce in nonces().skip(MOST).take(MOST) {
             assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 60, NOW + 11), Entered::New);
         }
-        assert_eq!(enter_at(&mut buckets, "b", b"one more", NOW + 60, NOW + 11), Entered::Forgotten);
+        assert_eq!(
+            enter_at(&mut buckets, "b", b"one more", NOW + 60, NOW + 11),
+            Entered::Forgotten
+        );
         assert_eq!(sizes(&mut buckets), (MOST, MOST * ENTRY));
     }
 
@@ -325,7 +370,10 @@ mod tests {
         let mut buckets = OneBucket::default();
         let years = 10 * 365 * 86_400;
         for nonce in nonces().take(MOST) {
-            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + years, NOW + years - 60), Entered::New);
+            assert_eq!(
+                enter_at(&mut buckets, "b", &nonce, NOW + years, NOW + years - 60),
+                Entered::New
+            );
         }
         for nonce in nonces().skip(MOST).take(MOST) {
             assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 60, NOW), Entered::New);
@@ -337,7 +385,9 @@ mod tests {
 
     #[test]
     fn two_workers_at_once_let_a_nonce_pass_once() {
-        let other = |buckets: &mut InMemory| assert_eq!(enter_at(buckets, "b", b"n", NOW + 65, NOW), Entered::New);
+        let other = |buckets: &mut InMemory| {
+            assert_eq!(enter_at(buckets, "b", b"n", NOW + 65, NOW), Entered::New)
+        };
         let mut buckets = Contended { buckets: InMemory::default(), others: 1, other };
         assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 65, NOW), Entered::Seen);
     }
@@ -351,7 +401,11 @@ mod tests {
                 assert!(buckets.set(bucket, &value, version));
             };
             let mut buckets = Contended { buckets: InMemory::default(), others, other };
-            assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 65, NOW), expected, "{others} others");
+            assert_eq!(
+                enter_at(&mut buckets, "b", b"n", NOW + 65, NOW),
+                expected,
+                "{others} others"
+            );
         }
     }
 
@@ -379,7 +433,8 @@ mod tests {
         let mut held = vec![0; usize::from(BUCKETS)];
         for number in 0..1_000_000_u32 {
             let signer = if number % 3 == 0 { "b.example" } else { "a.example" };
-            let (bucket, _) = Entry::new(remembered(signer, &number.to_le_bytes(), NOW), &[0; SECRET]);
+            let (bucket, _) =
+                Entry::new(remembered(signer, &number.to_le_bytes(), NOW), &[0; SECRET]);
             held[usize::from(bucket)] += 1;
         }
         assert!(held.iter().all(|held| (1..=MOST).contains(held)), "{:?}", held.iter().max());

@@ -74,7 +74,12 @@ pub fn findings(grounds: Grounds<'_, '_>) -> Vec<Finding> {
 
 /// What fires at another upstream than the node's own, in catalogue order.
 #[must_use]
-pub fn findings_at(upstream: &Upstream, evidence: &Evidence<'_>, identity: &Identity, now: UnixSeconds) -> Vec<Finding> {
+pub fn findings_at(
+    upstream: &Upstream,
+    evidence: &Evidence<'_>,
+    identity: &Identity,
+    now: UnixSeconds,
+) -> Vec<Finding> {
     let mut found = Found(Vec::new());
     found.upstream(evidence, identity.customer(), upstream, now);
     found.0
@@ -82,7 +87,12 @@ pub fn findings_at(upstream: &Upstream, evidence: &Evidence<'_>, identity: &Iden
 
 /// The geography of a request.
 #[must_use]
-pub fn geography(evidence: &Evidence<'_>, origin: &Origin<'_>, received: &Received, customer: Option<&Customer>) -> Geography {
+pub fn geography(
+    evidence: &Evidence<'_>,
+    origin: &Origin<'_>,
+    received: &Received,
+    customer: Option<&Customer>,
+) -> Geography {
     let (users, _) = vouched(evidence, customer);
     let user = users.first().map(|reading| reading.place);
     let (own, network) = (origin.place(), origin.network());
@@ -96,8 +106,15 @@ pub fn geography(evidence: &Evidence<'_>, origin: &Origin<'_>, received: &Receiv
 }
 
 /// What is said of the user: by a customer that is trusted with it, or merely claimed.
-fn vouched<'e>(evidence: &'e Evidence<'_>, customer: Option<&Customer>) -> (&'e [Reading], &'e [Reading]) {
-    if customer.is_some_and(|customer| customer.vouches_for_users) { (&evidence.user, &[]) } else { (&[], &evidence.user) }
+fn vouched<'e>(
+    evidence: &'e Evidence<'_>,
+    customer: Option<&Customer>,
+) -> (&'e [Reading], &'e [Reading]) {
+    if customer.is_some_and(|customer| customer.vouches_for_users) {
+        (&evidence.user, &[])
+    } else {
+        (&[], &evidence.user)
+    }
 }
 
 /// The findings of a request while they are collected, in catalogue order.
@@ -106,14 +123,19 @@ struct Found(Vec<Finding>);
 impl Found {
     #[cold] // most requests have none
     fn add(&mut self, code: FindingCode, evidence: impl Into<String>) {
-        ordered::insert(&mut self.0, Finding { code, evidence: evidence.into() }, |finding| &finding.code);
+        ordered::insert(&mut self.0, Finding { code, evidence: evidence.into() }, |finding| {
+            &finding.code
+        });
     }
 
     /// What two programs may read differently, or costs more than one request is worth.
     fn malformed(&mut self, evidence: &Evidence<'_>) {
         let too_many = evidence.values > CREDENTIALS_AT_MOST;
         let reasons = [
-            (evidence.readings.is_folded, "the path still holds an escape after four rounds of decoding"),
+            (
+                evidence.readings.is_folded,
+                "the path still holds an escape after four rounds of decoding",
+            ),
             (too_many, "more than eight values stand where credentials are looked for"),
             (evidence.is_trace, "the method is TRACE"),
         ];
@@ -124,24 +146,40 @@ impl Found {
 
     fn identity(&mut self, evidence: &Evidence<'_>, identity: &Identity, now: UnixSeconds) {
         let caller = match identity {
-            Identity::Unloaded => return self.add(FindingCode::SnapshotMissing, "no register is loaded"),
-            Identity::Missing => return self.add(FindingCode::IdentityMissing, "no configured place holds a credential"),
+            Identity::Unloaded => {
+                return self.add(FindingCode::SnapshotMissing, "no register is loaded");
+            }
+            Identity::Missing => {
+                return self
+                    .add(FindingCode::IdentityMissing, "no configured place holds a credential");
+            }
             Identity::Unknown => {
                 let count = evidence.values;
-                return self.add(FindingCode::IdentityUnknown, format!("credentials presented: {count}, in the register: none"));
+                return self.add(
+                    FindingCode::IdentityUnknown,
+                    format!("credentials presented: {count}, in the register: none"),
+                );
             }
             Identity::Conflict(one, other) => {
-                return self.add(FindingCode::IdentityConflict, format!("credentials name both {} and {}", one.id, other.id));
+                return self.add(
+                    FindingCode::IdentityConflict,
+                    format!("credentials name both {} and {}", one.id, other.id),
+                );
             }
             // what is wrong with the signature says it
             Identity::Unproven => return,
             Identity::Known(caller) => caller,
         };
-        if let Some(expires) = caller.entry().and_then(|entry| entry.expires).filter(|expires| *expires <= now) {
+        if let Some(expires) =
+            caller.entry().and_then(|entry| entry.expires).filter(|expires| *expires <= now)
+        {
             self.add(FindingCode::IdentityExpired, format!("the credential expired {expires}"));
         }
         if caller.outside {
-            self.add(FindingCode::IdentityNetwork, "the client's address is in none of the credential's networks");
+            self.add(
+                FindingCode::IdentityNetwork,
+                "the client's address is in none of the credential's networks",
+            );
         }
     }
 
@@ -152,11 +190,17 @@ impl Found {
         match &customer.screening {
             None => self.add(FindingCode::CustomerUnscreened, "no screening on record"),
             Some(screening) if screening.status != ScreeningStatus::Passed => {
-                self.add(FindingCode::CustomerUnscreened, format!("screening {}", screening.status));
+                self.add(
+                    FindingCode::CustomerUnscreened,
+                    format!("screening {}", screening.status),
+                );
             }
             Some(screening) => {
                 if let Some(until) = screening.until.filter(|until| *until <= now) {
-                    self.add(FindingCode::CustomerScreeningExpired, format!("screened until {until}"));
+                    self.add(
+                        FindingCode::CustomerScreeningExpired,
+                        format!("screened until {until}"),
+                    );
                 }
             }
         }
@@ -172,22 +216,38 @@ impl Found {
                 }
                 Some(agreement) => {
                     if let Some(until) = agreement.until.filter(|until| *until <= now) {
-                        self.add(FindingCode::CustomerAgreementMissing, format!("{} ended {until}", agreement.id));
+                        self.add(
+                            FindingCode::CustomerAgreementMissing,
+                            format!("{} ended {until}", agreement.id),
+                        );
                     }
                 }
             }
         }
         match customer.ownership() {
             Ownership::Clear => {}
-            Ownership::Restricted => self.add(FindingCode::OwnershipRestricted, "owned from a restricted region beyond the threshold"),
-            Ownership::Unresolved => self.add(FindingCode::OwnershipUnresolved, "who owns it isn't resolved"),
+            Ownership::Restricted => self.add(
+                FindingCode::OwnershipRestricted,
+                "owned from a restricted region beyond the threshold",
+            ),
+            Ownership::Unresolved => {
+                self.add(FindingCode::OwnershipUnresolved, "who owns it isn't resolved")
+            }
         }
     }
 
     /// What depends on where the request goes.
-    fn upstream(&mut self, evidence: &Evidence<'_>, customer: Option<&Customer>, upstream: &Upstream, now: UnixSeconds) {
+    fn upstream(
+        &mut self,
+        evidence: &Evidence<'_>,
+        customer: Option<&Customer>,
+        upstream: &Upstream,
+        now: UnixSeconds,
+    ) {
         let entry = customer.and_then(|customer| customer.at_provider(upstream.provider_name()));
-        if let Some(enforcement) = entry.map(|entry| &entry.enforcement).filter(|enforcement| enforcement.refuses(now)) {
+        if let Some(enforcement) =
+            entry.map(|entry| &entry.enforcement).filter(|enforcement| enforcement.refuses(now))
+        {
             let mut evidence = format!("{} by {}", enforcement.status, upstream.provider_name());
             let details = enforcement.details();
             if !details.is_empty() {
@@ -205,10 +265,14 @@ impl Found {
         if let Some(required) = customer.and_then(|customer| customer.residency) {
             match upstream.residency {
                 Some(offered) if required.admits(offered) => {}
-                Some(offered) => self.add(FindingCode::ResidencyMismatch, format!("must stay in {required}, upstream is in {offered}")),
-                None => {
-                    self.add(FindingCode::ResidencyMismatch, format!("must stay in {required}, where the upstream is isn't configured"))
-                }
+                Some(offered) => self.add(
+                    FindingCode::ResidencyMismatch,
+                    format!("must stay in {required}, upstream is in {offered}"),
+                ),
+                None => self.add(
+                    FindingCode::ResidencyMismatch,
+                    format!("must stay in {required}, where the upstream is isn't configured"),
+                ),
             }
         }
     }
@@ -229,23 +293,31 @@ impl Found {
         }
         let by = |wanted| origin.located.iter().filter(move |located| located.role == wanted);
         for located in by(Role::Decides) {
-            said.note(regions.standing(located.place), || format!("origin {} ({})", located.place, located.source));
+            said.note(regions.standing(located.place), || {
+                format!("origin {} ({})", located.place, located.source)
+            });
         }
         // what proven tags say of where a request began, whoever stands on them
         let mut attested: Vec<Place> = Vec::new();
         for (hop, claims) in received.verified().into_iter().flat_map(Verified::claims) {
             for (what, place) in [("user", claims.user), ("origin", claims.origin)] {
                 if let Some(place) = place.filter(|place| !attested.contains(place)) {
-                    said.note(regions.standing(place), || format!("{what} {place} (reported by {})", hop.node));
+                    said.note(regions.standing(place), || {
+                        format!("{what} {place} (reported by {})", hop.node)
+                    });
                     attested.push(place);
                 }
             }
         }
-        let hint = by(Role::Hints).find(|located| regions.standing(located.place) == Standing::Restricted);
+        let hint =
+            by(Role::Hints).find(|located| regions.standing(located.place) == Standing::Restricted);
         if let Some(hint) = hint.filter(|_| said.restricted.is_empty()) {
             self.add(
                 FindingCode::GeoConflict,
-                format!("origin {} ({}, a hint) where no deciding source says restricted", hint.place, hint.source),
+                format!(
+                    "origin {} ({}, a hint) where no deciding source says restricted",
+                    hint.place, hint.source
+                ),
             );
         }
         if !said.restricted.is_empty() {
@@ -264,12 +336,21 @@ impl Found {
             };
             self.add(FindingCode::GeoUnknown, why);
         }
-        if let Some(claim) = claims.iter().find(|claim| regions.standing(claim.place) == Standing::Restricted) {
-            self.add(FindingCode::GeoClaimed, format!("user {} by a caller that isn't trusted with it", claim.place));
+        if let Some(claim) =
+            claims.iter().find(|claim| regions.standing(claim.place) == Standing::Restricted)
+        {
+            self.add(
+                FindingCode::GeoClaimed,
+                format!("user {} by a caller that isn't trusted with it", claim.place),
+            );
         }
         if let Some(customer) = customer {
             let mut undeclared = String::new();
-            let places = users.iter().map(|reading| reading.place).chain(by(Role::Decides).map(|located| located.place)).chain(attested);
+            let places = users
+                .iter()
+                .map(|reading| reading.place)
+                .chain(by(Role::Decides).map(|located| located.place))
+                .chain(attested);
             let mut last = None;
             for place in places.filter(|place| !customer.declared.contains(&place.country)) {
                 // sources that agree say it once
@@ -304,7 +385,10 @@ impl Found {
     fn chain(&mut self, received: &Received, now: UnixSeconds) {
         let verified = match received {
             Received::Unconcerned => return,
-            Received::Missing => return self.add(FindingCode::ChainMissing, "a reseller's request without tag and chain"),
+            Received::Missing => {
+                return self
+                    .add(FindingCode::ChainMissing, "a reseller's request without tag and chain");
+            }
             Received::Broken(broken) => return self.add(broken.code, broken.why.as_str()),
             Received::Verified(verified) => verified,
         };
@@ -318,10 +402,16 @@ impl Found {
             }
             match (claims.unscreened(), claims.until) {
                 (Some(status), _) => {
-                    self.adopt(FindingCode::CustomerUnscreened, &by(&format!("screening {status}, ")));
+                    self.adopt(
+                        FindingCode::CustomerUnscreened,
+                        &by(&format!("screening {status}, ")),
+                    );
                 }
                 (_, Some(until)) if until <= now => {
-                    self.adopt(FindingCode::CustomerScreeningExpired, &by(&format!("screened until {until}, ")));
+                    self.adopt(
+                        FindingCode::CustomerScreeningExpired,
+                        &by(&format!("screened until {until}, ")),
+                    );
                 }
                 _ => {}
             }
@@ -340,16 +430,27 @@ impl Found {
         }
     }
 
-    fn marks(&mut self, evidence: &Evidence<'_>, presented: &Presented, received: &Received, customer: Option<&Customer>) {
+    fn marks(
+        &mut self,
+        evidence: &Evidence<'_>,
+        presented: &Presented,
+        received: &Received,
+        customer: Option<&Customer>,
+    ) {
         let reseller = customer.is_some_and(|customer| customer.kind == Kind::Reseller);
         if !reseller && let Some(first) = evidence.relay_marks.first() {
-            let mut software: Vec<&str> = evidence.relay_marks.iter().map(|mark| mark.software.as_str()).collect();
+            let mut software: Vec<&str> =
+                evidence.relay_marks.iter().map(|mark| mark.software.as_str()).collect();
             software.dedup();
-            self.add(FindingCode::RelayUndeclared, format!("{} (header {})", software.join(", "), first.header));
+            self.add(
+                FindingCode::RelayUndeclared,
+                format!("{} (header {})", software.join(", "), first.header),
+            );
         }
         // another reseller's node sends tag and chain by right
         let own = Owned { name: "signature", how: Sent::OfChain };
-        let own = Some(own).filter(|own| presented.signatures.ours.is_some() && !evidence.owned.contains(own));
+        let own = Some(own)
+            .filter(|own| presented.signatures.ours.is_some() && !evidence.owned.contains(own));
         let (mut sent, mut listed) = (String::new(), String::new());
         for owned in evidence.owned.iter().copied().chain(own) {
             match owned.how {

@@ -79,14 +79,21 @@ impl Screen {
     /// Decides a request by what the snapshot says, unless the configuration has an inline register. `id`
     /// names its event.
     #[must_use]
-    pub fn decide<'a>(&'a self, request: &Request<'a>, snapshot: Option<&'a Snapshot>, custody: &mut Custody, id: String) -> Decision<'a> {
+    pub fn decide<'a>(
+        &'a self,
+        request: &Request<'a>,
+        snapshot: Option<&'a Snapshot>,
+        custody: &mut Custody,
+        id: String,
+    ) -> Decision<'a> {
         let config = &self.config;
         let now = request.time.seconds();
         let evidence = Evidence::gather(config, &self.watch, request);
         let lookups = Lookups::new(config, snapshot);
         let identity = Identity::look_up(lookups, &evidence, now);
         let presented = Presented::read(&evidence.lines, request, custody);
-        let judge = Judge { config, lookups, request, evidence: &evidence, presented: &presented, now };
+        let judge =
+            Judge { config, lookups, request, evidence: &evidence, presented: &presented, now };
         let received = judge.receive(&identity, custody);
         let chain_is_identity = received.concerns() && identity.customer().is_none();
         let identity = identity.or_signed(config, lookups, &received);
@@ -110,7 +117,12 @@ impl Screen {
         if let Action::Reroute(name) = &verdict.action {
             match config.routes.get(name) {
                 Some(other) => {
-                    let there = weigh(&config.policy, customer, rules::findings_at(other, &evidence, &identity, now), now);
+                    let there = weigh(
+                        &config.policy,
+                        customer,
+                        rules::findings_at(other, &evidence, &identity, now),
+                        now,
+                    );
                     verdict = look_again(verdict, &there);
                     merge(&mut weighed, there);
                     upstream = other;
@@ -134,7 +146,20 @@ impl Screen {
         };
         let outcome = outcome(grounds, request, upstream, custody, &id);
         let snapshot = lookups.sequence();
-        Decision { id, time: request.time, config, evidence, identity, origin, received, geography, snapshot, weighed, verdict, outcome }
+        Decision {
+            id,
+            time: request.time,
+            config,
+            evidence,
+            identity,
+            origin,
+            received,
+            geography,
+            snapshot,
+            weighed,
+            verdict,
+            outcome,
+        }
     }
 }
 
@@ -170,8 +195,11 @@ impl Decision<'_> {
 /// After a reroute: whatever would refuse or reroute at the new upstream too refuses the request, since
 /// there is nowhere left to send it.
 fn look_again(verdict: Verdict, there: &[Weighed]) -> Verdict {
-    match there.iter().find(|weighed| matches!(weighed.action, Action::Block | Action::Reroute(_))) {
-        Some(weighed) => Verdict { action: Action::Block, would_be: None, reason: Some(weighed.finding.code) },
+    match there.iter().find(|weighed| matches!(weighed.action, Action::Block | Action::Reroute(_)))
+    {
+        Some(weighed) => {
+            Verdict { action: Action::Block, would_be: None, reason: Some(weighed.finding.code) }
+        }
         None => verdict,
     }
 }

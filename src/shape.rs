@@ -204,7 +204,9 @@ impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => f.write_str("$"),
-            Self::Member(parent, name) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => {
+            Self::Member(parent, name)
+                if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') =>
+            {
                 write!(f, "{parent}.{name}")
             }
             Self::Member(parent, name) => write!(f, "{parent}[{name:?}]"),
@@ -329,7 +331,12 @@ pub fn wrong_type(at: &Path<'_>, expected: &str, found: &Json, problems: &mut Pr
 fn text<'j>(json: &'j Json, what: &str, at: &Path<'_>, problems: &mut Problems) -> Option<&'j str> {
     let text = json.as_str();
     if text.is_none() {
-        wrong_type(at, &format!("a string ({})", what.trim().trim_end_matches('.')), json, problems);
+        wrong_type(
+            at,
+            &format!("a string ({})", what.trim().trim_end_matches('.')),
+            json,
+            problems,
+        );
     }
     text
 }
@@ -343,7 +350,11 @@ fn whole(json: &Json, min: u64, max: u64, at: &Path<'_>, problems: &mut Problems
     };
     let number = number.as_u64().filter(|number| (min..=max).contains(number));
     if number.is_none() {
-        let wanted = if min == max { format!("{min}") } else { format!("a whole number from {min} to {max}") };
+        let wanted = if min == max {
+            format!("{min}")
+        } else {
+            format!("a whole number from {min} to {max}")
+        };
         problems.note(at, format!("expected {wanted}"), None);
     }
     number
@@ -399,7 +410,11 @@ impl<K: Word + PartialEq, V: Shape> Shape for Table<K, V> {
             let key = K::parse(name).map_err(|mismatch| problems.mismatch(&here, mismatch)).ok();
             if let (Some(key), Some(value)) = (key, V::read(value, &here, problems)) {
                 if table.iter().any(|(known, _)| *known == key) {
-                    problems.note(&here, "this name stands twice", Some("keep one of the two".into()));
+                    problems.note(
+                        &here,
+                        "this name stands twice",
+                        Some("keep one of the two".into()),
+                    );
                 }
                 table.push((key, value));
             }
@@ -443,7 +458,11 @@ impl Shape for True {
         match json {
             Json::Bool(true) => Some(Self),
             other => {
-                problems.note(at, format!("expected `true`, found {}", other.kind()), Some("leave it out to turn it off".into()));
+                problems.note(
+                    at,
+                    format!("expected `true`, found {}", other.kind()),
+                    Some("leave it out to turn it off".into()),
+                );
                 None
             }
         }
@@ -466,7 +485,10 @@ impl<const MIN: u64, const MAX: u64> Shape for Whole<MIN, MAX> {
 
 /// The schema of an object, from its declared fields: name, schema, doc lines, whether it is required.
 #[must_use]
-pub fn object_schema(doc: &[&str], fields: Vec<(&str, serde_json::Value, &[&str], bool)>) -> serde_json::Value {
+pub fn object_schema(
+    doc: &[&str],
+    fields: Vec<(&str, serde_json::Value, &[&str], bool)>,
+) -> serde_json::Value {
     let prose = |lines: &[&str]| lines.iter().map(|l| l.trim()).collect::<Vec<_>>().join(" ");
     let mut properties = serde_json::Map::new();
     let mut required = Vec::new();

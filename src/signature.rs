@@ -112,8 +112,16 @@ pub enum Fault {
 const COMPONENTS_AT_MOST: usize = 64;
 
 /// What a fault may name: this profile's own fields, and RFC 9421's derived components (2.2).
-const KNOWN: [&str; 8] =
-    ["compliance-tag", "compliance-chain", "@scheme", "@target-uri", "@request-target", "@query", "@query-param", "@status"];
+const KNOWN: [&str; 8] = [
+    "compliance-tag",
+    "compliance-chain",
+    "@scheme",
+    "@target-uri",
+    "@request-target",
+    "@query",
+    "@query-param",
+    "@status",
+];
 
 impl Fault {
     fn unseen(component: &str) -> Self {
@@ -128,11 +136,15 @@ impl fmt::Display for Fault {
             Self::Unparsable => f.write_str("the signature headers are no structured fields"),
             Self::Several => f.write_str("two signatures of this profile came"),
             Self::Length => f.write_str("the signature isn't 64 bytes"),
-            Self::Parameter(name) => write!(f, "the parameter {name} is missing or of another type"),
+            Self::Parameter(name) => {
+                write!(f, "the parameter {name} is missing or of another type")
+            }
             Self::Algorithm => f.write_str("the algorithm isn't ed25519"),
             Self::Purpose => f.write_str("it was signed for another purpose"),
             Self::Uncovered(name) => write!(f, "it doesn't cover {name}"),
-            Self::Unseen(name) => write!(f, "it covers {}, which isn't there", name.unwrap_or("something")),
+            Self::Unseen(name) => {
+                write!(f, "it covers {}, which isn't there", name.unwrap_or("something"))
+            }
             Self::Many => write!(f, "it covers more than {COMPONENTS_AT_MOST} components"),
             Self::Forged => f.write_str("the signature doesn't verify"),
             Self::Future => f.write_str("it was created in the future"),
@@ -151,12 +163,20 @@ impl Signatures {
         }
         let wrong = |fault| Self { ours: Some(Err(fault)), signature_input: None, signature: None };
         let (input_text, signature_text) = (joined(signature_input), joined(signature));
-        let (Some(mut inputs), Some(mut signatures)) = (parse(&input_text), parse(&signature_text)) else {
+        let (Some(mut inputs), Some(mut signatures)) = (parse(&input_text), parse(&signature_text))
+        else {
             return wrong(Fault::Unparsable);
         };
-        let carries_ours = |label: &sfv::Key, entry: Option<&ListEntry>| label.as_str() == LABEL || entry.is_some_and(carries_our_tag);
+        let carries_ours = |label: &sfv::Key, entry: Option<&ListEntry>| {
+            label.as_str() == LABEL || entry.is_some_and(carries_our_tag)
+        };
         let mut labels: Vec<String> = Vec::new();
-        labels.extend(inputs.iter().filter(|(label, entry)| carries_ours(label, Some(entry))).map(|(label, _)| label.as_str().to_owned()));
+        labels.extend(
+            inputs
+                .iter()
+                .filter(|(label, entry)| carries_ours(label, Some(entry)))
+                .map(|(label, _)| label.as_str().to_owned()),
+        );
         if signatures.contains_key(LABEL) && !inputs.contains_key(LABEL) {
             labels.push(LABEL.to_owned());
         }
@@ -164,19 +184,33 @@ impl Signatures {
             signatures.retain(|label, _| !carries_ours(label, inputs.get(label.as_str())));
             inputs.retain(|label, entry| !carries_ours(label, Some(entry)));
             let ours = (!labels.is_empty()).then_some(Err(Fault::Several));
-            return Self { ours, signature_input: inputs.serialize(), signature: signatures.serialize() };
+            return Self {
+                ours,
+                signature_input: inputs.serialize(),
+                signature: signatures.serialize(),
+            };
         };
         // a dictionary keeps the last of equal keys (RFC 9651 4.2.2), and says nothing of the others
-        let twice = |text: &[u8]| members(text).filter(|member| key(member) == label.as_bytes()).count() > 1;
+        let twice = |text: &[u8]| {
+            members(text).filter(|member| key(member) == label.as_bytes()).count() > 1
+        };
         let one = if twice(&input_text) || twice(&signature_text) {
             Err(Fault::Several)
         } else {
             let bytes = signatures.get(label.as_str());
-            inputs.get(label.as_str()).zip(bytes).ok_or(Fault::Missing).and_then(|(input, bytes)| Signed::read(input, bytes))
+            inputs
+                .get(label.as_str())
+                .zip(bytes)
+                .ok_or(Fault::Missing)
+                .and_then(|(input, bytes)| Signed::read(input, bytes))
         };
         inputs.retain(|other, _| other.as_str() != label);
         signatures.retain(|other, _| other.as_str() != label);
-        Self { ours: Some(one), signature_input: inputs.serialize(), signature: signatures.serialize() }
+        Self {
+            ours: Some(one),
+            signature_input: inputs.serialize(),
+            signature: signatures.serialize(),
+        }
     }
 }
 
@@ -184,7 +218,11 @@ impl Signed {
     fn read(input: &ListEntry, signature: &ListEntry) -> Result<Self, Fault> {
         let ListEntry::InnerList(input) = input else { return Err(Fault::Unparsable) };
         let ListEntry::Item(signature) = signature else { return Err(Fault::Length) };
-        let bytes = signature.bare_item.as_byte_sequence().and_then(|bytes| bytes.try_into().ok()).ok_or(Fault::Length)?;
+        let bytes = signature
+            .bare_item
+            .as_byte_sequence()
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or(Fault::Length)?;
         Ok(Self { input: Input::read(input)?, signature: bytes })
     }
 
@@ -223,7 +261,9 @@ impl Input {
             return Err(Fault::Purpose);
         }
         let components = components(input)?;
-        if let Some(missing) = ALWAYS.iter().find(|name| !components.iter().any(|covered| covered == **name)) {
+        if let Some(missing) =
+            ALWAYS.iter().find(|name| !components.iter().any(|covered| covered == **name))
+        {
             return Err(Fault::Uncovered(missing));
         }
         Ok(Self {
@@ -301,7 +341,8 @@ pub fn sign(
     bound: bool,
     message: &Message<'_>,
 ) -> Option<(String, [u8; SIGNATURE_LENGTH])> {
-    const BOUND: [&str; 5] = ["@method", "@authority", "@path", "compliance-tag", "compliance-chain"];
+    const BOUND: [&str; 5] =
+        ["@method", "@authority", "@path", "compliance-tag", "compliance-chain"];
     let covered: &[&str] = if bound { &BOUND } else { &ALWAYS };
     let list = [r#"(""#, &covered.join(r#"" ""#), r#"")"#].concat();
     let (created, expires) = (created.0.to_string(), expires.0.to_string());
@@ -325,7 +366,11 @@ pub fn sign(
     Some((params, signature))
 }
 
-fn base_of<'c>(components: impl Iterator<Item = &'c str>, params: &str, message: &Message<'_>) -> Result<Vec<u8>, Fault> {
+fn base_of<'c>(
+    components: impl Iterator<Item = &'c str>,
+    params: &str,
+    message: &Message<'_>,
+) -> Result<Vec<u8>, Fault> {
     let mut base = Vec::with_capacity(1_024);
     for component in components {
         let value = message.value(component).ok_or_else(|| Fault::unseen(component))?;
@@ -347,9 +392,13 @@ impl<'a> Message<'a> {
         match component {
             "@method" => Some(self.method.into()),
             "@authority" => Some(self.authority.as_bytes().into()),
-            "@path" => Some(self.path.get(..question).filter(|path| !path.is_empty()).unwrap_or(b"/").into()),
+            "@path" => Some(
+                self.path.get(..question).filter(|path| !path.is_empty()).unwrap_or(b"/").into(),
+            ),
             // an absent query is signed as a lone question mark (2.2.7)
-            "@query" => Some(self.path.get(question..).filter(|query| !query.is_empty()).unwrap_or(b"?").into()),
+            "@query" => Some(
+                self.path.get(question..).filter(|query| !query.is_empty()).unwrap_or(b"?").into(),
+            ),
             "@request-target" => Some(self.path.into()),
             _ if component.starts_with('@') => None,
             name => self.field(name),
@@ -361,8 +410,11 @@ impl<'a> Message<'a> {
         if let Some((_, value)) = self.values.iter().find(|(other, _)| *other == name) {
             return Some((*value).into());
         }
-        let mut lines =
-            self.fields.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.trim_ascii());
+        let mut lines = self
+            .fields
+            .iter()
+            .filter(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value.trim_ascii());
         let first = lines.next()?;
         match lines.next() {
             None => Some(first.into()),
@@ -383,7 +435,10 @@ impl<'a> Message<'a> {
 #[must_use]
 pub fn authority(authority: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(authority).ok()?.to_ascii_lowercase();
-    let bare = [":443", ":80"].into_iter().find_map(|port| text.strip_suffix(port)).filter(|bare| !bare.is_empty() && !bare.ends_with(':'));
+    let bare = [":443", ":80"]
+        .into_iter()
+        .find_map(|port| text.strip_suffix(port))
+        .filter(|bare| !bare.is_empty() && !bare.ends_with(':'));
     Some(bare.map_or_else(|| text.clone(), ToOwned::to_owned))
 }
 
@@ -393,7 +448,9 @@ pub fn joined<'a>(lines: &[&'a [u8]]) -> Cow<'a, [u8]> {
     match lines {
         [] => Cow::Borrowed(b""),
         [line] => line.trim_ascii().into(),
-        lines => lines.iter().map(|line| line.trim_ascii()).collect::<Vec<_>>().join(&b", "[..]).into(),
+        lines => {
+            lines.iter().map(|line| line.trim_ascii()).collect::<Vec<_>>().join(&b", "[..]).into()
+        }
     }
 }
 
@@ -420,7 +477,8 @@ pub fn members(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The key of a dictionary's member.
 fn key(member: &[u8]) -> &[u8] {
-    let end = member.iter().position(|b| matches!(b, b'=' | b';' | b' ' | b'\t')).unwrap_or(member.len());
+    let end =
+        member.iter().position(|b| matches!(b, b'=' | b';' | b' ' | b'\t')).unwrap_or(member.len());
     member.get(..end).unwrap_or(member)
 }
 

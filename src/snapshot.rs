@@ -105,7 +105,12 @@ impl Snapshot {
     ///
     /// # Errors
     /// What breaks the format from one page to the next, or that pages are gone.
-    pub fn new(preamble: Preamble, head: Head, pages: Box<dyn Pages>, before: Option<Self>) -> Result<Self, Refused> {
+    pub fn new(
+        preamble: Preamble,
+        head: Head,
+        pages: Box<dyn Pages>,
+        before: Option<Self>,
+    ) -> Result<Self, Refused> {
         let before = before.map(|before| (before.addresses, before.head));
         let addresses = AddressTable::new(&head, before, |number| pages.page(number))?;
         let nodes = nodes::read(&head, |number| pages.page(number))?;
@@ -206,7 +211,10 @@ impl Snapshot {
     ///
     /// # Errors
     /// The first reason not to take it.
-    pub fn read(file: Vec<u8>, trusted: impl Fn(&crate::key::VerifyingKey) -> bool) -> Result<Self, Refused> {
+    pub fn read(
+        file: Vec<u8>,
+        trusted: impl Fn(&crate::key::VerifyingKey) -> bool,
+    ) -> Result<Self, Refused> {
         let preamble = Preamble::parse(&file, trusted)?;
         let size = u64::try_from(file.len()).unwrap_or(u64::MAX);
         if size < preamble.file_size {
@@ -215,7 +223,9 @@ impl Snapshot {
         if size > preamble.file_size {
             return Err(Refused::Head("something follows its last page".into()));
         }
-        let head = file.get(layout::PREAMBLE..layout::PREAMBLE.saturating_add(preamble.head_size)).ok_or(Refused::Truncated)?;
+        let head = file
+            .get(layout::PREAMBLE..layout::PREAMBLE.saturating_add(preamble.head_size))
+            .ok_or(Refused::Truncated)?;
         let head = Head::parse(&preamble, head)?;
         let mut places = Vec::with_capacity(head.pages.len());
         for (number, row) in head.pages.iter().enumerate() {
@@ -234,7 +244,8 @@ impl Snapshot {
 impl Snapshot {
     /// Every customer, as often as credentials and names lead to it.
     pub fn customers(&self) -> impl Iterator<Item = Rc<Customer>> {
-        let pages = self.head.of_kind(PageKind::Customers).filter_map(|number| self.pages.page(number));
+        let pages =
+            self.head.of_kind(PageKind::Customers).filter_map(|number| self.pages.page(number));
         pages.flat_map(|page| customers::all(&page))
     }
 }
@@ -253,7 +264,9 @@ impl Pages for FilePages {
     }
 
     fn bucket(&self, number: usize, bucket: usize) -> Option<Vec<u8>> {
-        customers::buckets(self.file.get(self.places.get(number)?.clone())?)?.get(bucket).map(|bucket| bucket.to_vec())
+        customers::buckets(self.file.get(self.places.get(number)?.clone())?)?
+            .get(bucket)
+            .map(|bucket| bucket.to_vec())
     }
 }
 
@@ -266,11 +279,18 @@ pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), Refuse
         return Err(Refused::Page(number, "there is no such page"));
     };
     let found = match kind {
-        PageKind::Facts | PageKind::V4 | PageKind::V6 | PageKind::V6Fine => table::check(kind, bytes, rows, &head.contents),
+        PageKind::Facts | PageKind::V4 | PageKind::V6 | PageKind::V6Fine => {
+            table::check(kind, bytes, rows, &head.contents)
+        }
         PageKind::Nodes => nodes::check(bytes, rows),
         PageKind::Customers => {
             let pages = head.of_kind(kind);
-            customers::check(bytes, rows, number.saturating_sub(pages.start), pages.len().trailing_zeros())
+            customers::check(
+                bytes,
+                rows,
+                number.saturating_sub(pages.start),
+                pages.len().trailing_zeros(),
+            )
         }
     };
     found.map_err(|why| Refused::Page(number, why))
@@ -292,7 +312,9 @@ impl Seen {
     /// Whether a key was looked up a while ago.
     fn again(&mut self, key: &Key) -> bool {
         let [.., a, b, c, d, e, f, _, _] = key.0;
-        let place = usize::from(u16::from_le_bytes([e, f])).checked_rem(ONCE).and_then(|place| self.once.get_mut(place));
+        let place = usize::from(u16::from_le_bytes([e, f]))
+            .checked_rem(ONCE)
+            .and_then(|place| self.once.get_mut(place));
         let part = u32::from_le_bytes([a, b, c, d]);
         place.is_some_and(|place| std::mem::replace(place, part) == part)
     }
@@ -306,7 +328,9 @@ impl Seen {
 
     fn get(&mut self, key: &Key, naming: Naming) -> Option<Rc<Customer>> {
         let set = self.set(key)?;
-        let is_it = |place: &Remembered| place.as_ref().is_some_and(|(known, kind, _)| known == key && *kind == naming);
+        let is_it = |place: &Remembered| {
+            place.as_ref().is_some_and(|(known, kind, _)| known == key && *kind == naming)
+        };
         let place = set.iter().position(is_it)?;
         set.get_mut(..=place)?.rotate_right(1);
         set.first()?.as_ref().map(|(_, _, customer)| Rc::clone(customer))

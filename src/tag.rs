@@ -49,7 +49,10 @@ pub fn tag(
     dict.bare_item(NODE, string(config.node.id.as_str())?);
     if let Some(customer) = customer {
         dict.bare_item(CUSTOMER, string(customer.id.as_str())?);
-        dict.bare_item(SCREENING, token(customer.screening_status().map_or("none", ScreeningStatus::as_str))?);
+        dict.bare_item(
+            SCREENING,
+            token(customer.screening_status().map_or("none", ScreeningStatus::as_str))?,
+        );
         if let Some(until) = customer.screening.as_ref().and_then(|screening| screening.until) {
             dict.bare_item(UNTIL, date(until)?);
         }
@@ -61,7 +64,9 @@ pub fn tag(
             drop(declared.finish());
         }
     }
-    for (key, place) in [(USER, &geography.user), (ORIGIN, &geography.origin), (VIA, &geography.via)] {
+    for (key, place) in
+        [(USER, &geography.user), (ORIGIN, &geography.origin), (VIA, &geography.via)]
+    {
         if let Some(place) = place {
             dict.bare_item(key, string(place.country.as_str())?);
         }

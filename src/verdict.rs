@@ -31,10 +31,21 @@ pub struct Verdict {
 
 /// Says for each finding what is to be done about it: the customer's override, else the policy.
 #[must_use]
-pub fn weigh(policy: &Policy, customer: Option<&Customer>, findings: Vec<Finding>, now: UnixSeconds) -> Vec<Weighed> {
-    let action =
-        |code| customer.and_then(|customer| customer.override_for(code, now)).map_or_else(|| policy.action(code), |entry| &entry.action);
-    findings.into_iter().map(|finding| Weighed { action: action(finding.code).clone(), finding }).collect()
+pub fn weigh(
+    policy: &Policy,
+    customer: Option<&Customer>,
+    findings: Vec<Finding>,
+    now: UnixSeconds,
+) -> Vec<Weighed> {
+    let action = |code| {
+        customer
+            .and_then(|customer| customer.override_for(code, now))
+            .map_or_else(|| policy.action(code), |entry| &entry.action)
+    };
+    findings
+        .into_iter()
+        .map(|finding| Weighed { action: action(finding.code).clone(), finding })
+        .collect()
 }
 
 /// The verdict on weighed findings, which stand in catalogue order. `chain_is_identity`: nothing but a signature
@@ -44,13 +55,16 @@ pub fn verdict(mode: Mode, chain_is_identity: bool, weighed: &[Weighed]) -> Verd
     let mut best: Option<(&Action, &Action, FindingCode)> = None;
     let mut strongest = &Action::Allow;
     for Weighed { finding, action } in weighed {
-        let guards = finding.code.guards_authentication() || (chain_is_identity && finding.code.is_of_chain());
+        let guards = finding.code.guards_authentication()
+            || (chain_is_identity && finding.code.is_of_chain());
         let effective = if guards { action } else { soften(mode, action) };
         if action.strength() > strongest.strength() {
             strongest = action;
         }
         // of equals the first stays; routes aren't compared by their names
-        if best.is_none_or(|(e, a, _)| (effective.strength(), action.strength()) > (e.strength(), a.strength())) {
+        if best.is_none_or(|(e, a, _)| {
+            (effective.strength(), action.strength()) > (e.strength(), a.strength())
+        }) {
             best = Some((effective, action, finding.code));
         }
     }

@@ -1,7 +1,12 @@
 //! Signatures and chains in the pure core: the RFC's vectors and this profile's, three nodes in a row, and what any
 //! altered byte makes of it.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
 
 use std::env::VarError;
 
@@ -28,7 +33,12 @@ type Headers = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn pairs(request: &Value) -> Headers {
     let text = |value: &Value| value.as_str().unwrap().as_bytes().to_vec();
-    request["headers"].as_array().unwrap().iter().map(|pair| (text(&pair[0]), text(&pair[1]))).collect()
+    request["headers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pair| (text(&pair[0]), text(&pair[1])))
+        .collect()
 }
 
 fn borrowed(headers: &Headers) -> Vec<(&[u8], &[u8])> {
@@ -36,7 +46,11 @@ fn borrowed(headers: &Headers) -> Vec<(&[u8], &[u8])> {
 }
 
 fn lines<'a>(headers: &[(&'a [u8], &'a [u8])], name: &str) -> Vec<&'a [u8]> {
-    headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| *value).collect()
+    headers
+        .iter()
+        .filter(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|(_, value)| *value)
+        .collect()
 }
 
 #[test]
@@ -53,14 +67,18 @@ fn the_rfcs_vectors_hold() {
         };
         let params = vector["signature_input"].as_str().unwrap().split_once('=').unwrap().1;
         let made = base(params, &message).unwrap();
-        assert_eq!(String::from_utf8(made.clone()).unwrap(), vector["signature_base"].as_str().unwrap());
+        assert_eq!(
+            String::from_utf8(made.clone()).unwrap(),
+            vector["signature_base"].as_str().unwrap()
+        );
         let signature = base64(vector["signature"].as_str().unwrap().split(':').nth(1).unwrap());
         if vector["alg"] == "ed25519" {
             let key = VerifyingKey::parse(vector["key"]["x"].as_str().unwrap()).unwrap();
             assert!(key.verify(&made, signature.as_slice().try_into().unwrap()));
         } else {
             // this profile has no HMAC, so the base alone is ours to check
-            let mut secret = base64(&vector["key"]["k"].as_str().unwrap().replace('-', "+").replace('_', "/"));
+            let mut secret =
+                base64(&vector["key"]["k"].as_str().unwrap().replace('-', "+").replace('_', "/"));
             assert_eq!(hmac_sha256(&mut secret, &made), signature);
         }
     }
@@ -87,7 +105,11 @@ fn the_profiles_vectors_hold() {
     for vector in cases {
         let id = &vector["id"];
         let accepted = accepted(&vectors["keys"], vector);
-        assert_eq!(accepted.is_ok(), vector["expect"]["accept"].as_bool().unwrap(), "{id}: {accepted:?}");
+        assert_eq!(
+            accepted.is_ok(),
+            vector["expect"]["accept"].as_bool().unwrap(),
+            "{id}: {accepted:?}"
+        );
     }
     assert_eq!(cases.len(), 25);
 }
@@ -109,30 +131,48 @@ fn accepted(keys: &Value, vector: &Value) -> Result<(), String> {
         fields: &fields,
     };
     assert_eq!(signed.input.unbound(), None);
-    signed.verify(&VerifyingKey::parse(key).unwrap(), &message).map_err(|fault| fault.to_string())?;
+    signed
+        .verify(&VerifyingKey::parse(key).unwrap(), &message)
+        .map_err(|fault| fault.to_string())?;
     if let Some(expected) = vector["signature_base"].as_str() {
-        assert_eq!(String::from_utf8(signed.input.base(&message).unwrap()).unwrap(), expected, "{}", vector["id"]);
+        assert_eq!(
+            String::from_utf8(signed.input.base(&message).unwrap()).unwrap(),
+            expected,
+            "{}",
+            vector["id"]
+        );
     }
     let mut replays = InMemory::default();
     let until = signed.input.expires;
     for nonce in vector["seen_nonces"].as_array().into_iter().flatten() {
-        enter(&mut replays, Remembered { signer: &signed.input.keyid, nonce: nonce.as_str().unwrap().as_bytes(), until }, now);
+        enter(
+            &mut replays,
+            Remembered {
+                signer: &signed.input.keyid,
+                nonce: nonce.as_str().unwrap().as_bytes(),
+                until,
+            },
+            now,
+        );
     }
-    let what = Remembered { signer: &signed.input.keyid, nonce: signed.input.nonce.as_bytes(), until };
+    let what =
+        Remembered { signer: &signed.input.keyid, nonce: signed.input.nonce.as_bytes(), until };
     if enter(&mut replays, what, now) == Entered::New { Ok(()) } else { Err("replayed".into()) }
 }
 
 #[test]
 fn a_signer_reproduces_the_vectors() {
     let vectors: Value = serde_json::from_str(VECTORS).unwrap();
-    let secret = base64(&vectors["private_key"]["d"].as_str().unwrap().replace('-', "+").replace('_', "/"));
+    let secret =
+        base64(&vectors["private_key"]["d"].as_str().unwrap().replace('-', "+").replace('_', "/"));
     let key = SigningKey::new(secret.as_slice().try_into().unwrap(), Window::default());
     for vector in vectors["vectors"].as_array().unwrap() {
         let id = vector["id"].as_str().unwrap();
         if ["g01-post", "g02-query", "g04-two-lines"].contains(&id) {
             let headers = pairs(&vector["request"]);
             let fields = borrowed(&headers);
-            let taken = Signatures::take(&lines(&fields, "signature-input"), &lines(&fields, "signature"));
+            let taken =
+                Signatures::take(&lines(&fields, "signature-input"), &lines(&fields, "signature"));
             let theirs = taken.ours.unwrap().unwrap();
             let request = &vector["request"];
             let message = Message {
@@ -143,9 +183,20 @@ fn a_signer_reproduces_the_vectors() {
                 fields: &fields,
             };
             let times = (theirs.input.created, theirs.input.expires);
-            let (params, signature) =
-                waybill::signature::sign(&key, "test-key-ed25519", times, &theirs.input.nonce, true, &message).unwrap();
-            assert_eq!((params.as_str(), signature), (theirs.input.params(), theirs.signature), "{id}");
+            let (params, signature) = waybill::signature::sign(
+                &key,
+                "test-key-ed25519",
+                times,
+                &theirs.input.nonce,
+                true,
+                &message,
+            )
+            .unwrap();
+            assert_eq!(
+                (params.as_str(), signature),
+                (theirs.input.params(), theirs.signature),
+                "{id}"
+            );
         }
     }
 }
@@ -189,19 +240,36 @@ fn node(id: &str, next: &str, seed: u8, binding: &str, customers: Value, nodes: 
         "provider": {"name": "anthropic"},
         "disclosure": {"contact": "compliance@acme.example", "appeal_url": "https://acme.example/appeal"},
     });
-    let screen = Screen::parse(&config.to_string()).map_err(|problems| problems.to_string()).unwrap();
+    let screen =
+        Screen::parse(&config.to_string()).map_err(|problems| problems.to_string()).unwrap();
     let variable = |_: &str| Ok::<_, VarError>(key(seed).to_private_jwk());
-    let keyring = Keyring::read(&screen.config().tag, &variable).map_err(|problems| problems.to_string()).unwrap();
+    let keyring = Keyring::read(&screen.config().tag, &variable)
+        .map_err(|problems| problems.to_string())
+        .unwrap();
     Node { config, screen, custody: Custody::new(keyring, Box::new(InMemory::default())) }
 }
 
 fn edge(binding: &str) -> Node {
-    node("b.example", "gateway.a.example", 1, binding, json!([customer("c-9", "customer")]), json!([]))
+    node(
+        "b.example",
+        "gateway.a.example",
+        1,
+        binding,
+        json!([customer("c-9", "customer")]),
+        json!([]),
+    )
 }
 
 fn transit(before: &str, binding: &str) -> Node {
     let nodes = json!([peer("b.example", "rb-77", 1, before)]);
-    node("a.example", "gateway.p.example", 2, binding, json!([customer("rb-77", "reseller")]), nodes)
+    node(
+        "a.example",
+        "gateway.p.example",
+        2,
+        binding,
+        json!([customer("rb-77", "reseller")]),
+        nodes,
+    )
 }
 
 fn ingress(first: &str, second: &str) -> Node {
@@ -235,7 +303,11 @@ impl Node {
         let verified = decision.received.verified();
         Passed {
             codes: decision.weighed.iter().map(|weighed| weighed.finding.code).collect(),
-            evidence: decision.weighed.iter().map(|weighed| weighed.finding.evidence.clone()).collect(),
+            evidence: decision
+                .weighed
+                .iter()
+                .map(|weighed| weighed.finding.evidence.clone())
+                .collect(),
             worth: verified.map(|verified| verified.worth),
             unproven: verified.map(|verified| verified.unproven.clone()).unwrap_or_default(),
             customer: decision.identity.customer().map(|customer| customer.id.to_string()),
@@ -272,7 +344,11 @@ fn set(headers: &mut Headers, name: &str, value: &[u8]) {
 }
 
 fn get(headers: &Headers, name: &str) -> Vec<u8> {
-    headers.iter().find(|(other, _)| other == name.as_bytes()).map(|(_, value)| value.clone()).unwrap_or_default()
+    headers
+        .iter()
+        .find(|(other, _)| other == name.as_bytes())
+        .map(|(_, value)| value.clone())
+        .unwrap_or_default()
 }
 
 /// A request as the provider gets it, through both nodes.
@@ -287,13 +363,21 @@ fn carried() -> Headers {
 fn a_screened_chain_passes_and_is_proven() {
     let headers = carried();
     let tag = String::from_utf8(get(&headers, "compliance-tag")).unwrap();
-    for part in [r#"node="a.example", customer="rb-77""#, r#"origin="SG", via="SG""#, "attest=partial, chain=full", "findings=()"] {
+    for part in [
+        r#"node="a.example", customer="rb-77""#,
+        r#"origin="SG", via="SG""#,
+        "attest=partial, chain=full",
+        "findings=()",
+    ] {
         assert!(tag.contains(part), "{part}: {tag}");
     }
     let chain = String::from_utf8(get(&headers, "compliance-chain")).unwrap();
     assert!(chain.starts_with(r#""b.example";customer="c-9";attest=full, "a.example";customer="rb-77";attest=partial;prev=:"#), "{chain}");
     let trail = String::from_utf8(get(&headers, "compliance-trail")).unwrap();
-    assert!(trail.contains(r#"authority="gateway.a.example";params="(\"@method\" \"@authority\""#), "{trail}");
+    assert!(
+        trail.contains(r#"authority="gateway.a.example";params="(\"@method\" \"@authority\""#),
+        "{trail}"
+    );
 
     let p = ingress("request", "request").pass(&headers, NOW + 1);
     assert_eq!((p.codes, p.worth, p.unproven), (vec![], Some(Attest::Full), vec![None]));
@@ -305,12 +389,22 @@ fn a_screened_chain_passes_and_is_proven() {
 /// A reseller that this node doesn't serve can't come in behind one that it serves.
 #[test]
 fn an_earlier_hops_customer_counts_too() {
-    for (member, value, why) in [("status", "suspended", "is suspended"), ("ownership", "restricted", "is owned from a restricted region")]
-    {
+    for (member, value, why) in [
+        ("status", "suspended", "is suspended"),
+        ("ownership", "restricted", "is owned from a restricted region"),
+    ] {
         let mut b = customer("b", "reseller");
         b[member] = json!(value);
-        let nodes = json!([peer("b.example", "b", 1, "request"), peer("a.example", "acme", 2, "request")]);
-        let mut p = node("p.example", "model.p.example", 3, "request", json!([customer("acme", "reseller"), b]), nodes);
+        let nodes =
+            json!([peer("b.example", "b", 1, "request"), peer("a.example", "acme", 2, "request")]);
+        let mut p = node(
+            "p.example",
+            "model.p.example",
+            3,
+            "request",
+            json!([customer("acme", "reseller"), b]),
+            nodes,
+        );
         let passed = p.pass(&carried(), NOW);
         assert_eq!(passed.codes, [FindingCode::ChainUnscreenedNode]);
         assert_eq!(passed.evidence, [format!("b.example: its customer b {why}")]);
@@ -328,8 +422,14 @@ fn the_same_request_passes_once() {
     assert!(again.headers.is_none());
     // past its time, give or take the tolerance
     assert_eq!(ingress("request", "request").pass(&headers, NOW + 64).codes, []);
-    assert_eq!(ingress("request", "request").pass(&headers, NOW + 65).codes, [FindingCode::ChainExpired]);
-    assert_eq!(ingress("request", "request").pass(&headers, NOW - 6).codes, [FindingCode::ChainInvalid]);
+    assert_eq!(
+        ingress("request", "request").pass(&headers, NOW + 65).codes,
+        [FindingCode::ChainExpired]
+    );
+    assert_eq!(
+        ingress("request", "request").pass(&headers, NOW - 6).codes,
+        [FindingCode::ChainInvalid]
+    );
 }
 
 #[test]
@@ -344,12 +444,19 @@ fn an_unscreened_customers_request_goes_no_further_and_a_label_doesnt_launder() 
     let mut request = first("sk-c-9");
     set(&mut request, "x-geo-country", b"CN");
     let passed = b.pass(&request, NOW);
-    let a = transit("request", "request").pass(&onward(passed.headers, "gateway.a.example", "SG"), NOW);
+    let a =
+        transit("request", "request").pass(&onward(passed.headers, "gateway.a.example", "SG"), NOW);
     assert!(a.headers.is_none());
-    for code in [FindingCode::CustomerUnscreened, FindingCode::GeoRestricted, FindingCode::ChainIncomplete] {
+    for code in
+        [FindingCode::CustomerUnscreened, FindingCode::GeoRestricted, FindingCode::ChainIncomplete]
+    {
         assert!(a.codes.contains(&code), "{code}: {:?}", a.codes);
     }
-    assert!(a.evidence.iter().any(|evidence| evidence.contains("origin CN (reported by b.example)")), "{:?}", a.evidence);
+    assert!(
+        a.evidence.iter().any(|evidence| evidence.contains("origin CN (reported by b.example)")),
+        "{:?}",
+        a.evidence
+    );
 }
 
 #[test]
@@ -369,8 +476,15 @@ fn an_invented_hop_is_told_from_a_proven_one() {
         fields: &[],
     };
     let times = (UnixSeconds(1_795_000_000), UnixSeconds(1_795_000_060));
-    let (params, signature) =
-        waybill::signature::sign(&key(1), &key(1).verifying_key().thumbprint(), times, "nonce", true, &message).unwrap();
+    let (params, signature) = waybill::signature::sign(
+        &key(1),
+        &key(1).verifying_key().thumbprint(),
+        times,
+        "nonce",
+        true,
+        &message,
+    )
+    .unwrap();
     use base64::Engine as _;
     let signature = base64::engine::general_purpose::STANDARD.encode(signature);
     for (name, value) in [
@@ -381,7 +495,8 @@ fn an_invented_hop_is_told_from_a_proven_one() {
     ] {
         headers.push((name.into(), value.into()));
     }
-    let nodes = json!([peer("b.example", "rb-77", 1, "request"), peer("z.example", "z", 9, "request")]);
+    let nodes =
+        json!([peer("b.example", "rb-77", 1, "request"), peer("z.example", "z", 9, "request")]);
     let customers = json!([customer("rb-77", "reseller"), customer("z", "reseller")]);
     let mut a = node("a.example", "gateway.p.example", 2, "request", customers, nodes);
     let passed = a.pass(&headers, NOW);
@@ -390,9 +505,13 @@ fn an_invented_hop_is_told_from_a_proven_one() {
     // what goes on says so to the next: the invented hop's place is empty, b's is proven
     let headers = onward(passed.headers, "gateway.p.example", "SG");
     assert!(get(&headers, "compliance-trail").starts_with(b"(), (:"));
-    let nodes =
-        json!([peer("a.example", "acme", 2, "request"), peer("b.example", "b", 1, "request"), peer("z.example", "z", 9, "request")]);
-    let customers = json!([customer("acme", "reseller"), customer("b", "reseller"), customer("z", "reseller")]);
+    let nodes = json!([
+        peer("a.example", "acme", 2, "request"),
+        peer("b.example", "b", 1, "request"),
+        peer("z.example", "z", 9, "request")
+    ]);
+    let customers =
+        json!([customer("acme", "reseller"), customer("b", "reseller"), customer("z", "reseller")]);
     let p = node("p.example", "m.example", 3, "request", customers, nodes).pass(&headers, NOW);
     assert_eq!(p.unproven, [Some("z.example: there is no trail of it".to_owned()), None]);
     assert!(p.codes.contains(&FindingCode::ChainUnproven));
@@ -400,7 +519,8 @@ fn an_invented_hop_is_told_from_a_proven_one() {
 
 #[test]
 fn a_customers_signature_is_used_again_and_stays_true() {
-    let (mut b, mut a, mut p) = (edge("customer"), transit("customer", "customer"), ingress("customer", "customer"));
+    let (mut b, mut a, mut p) =
+        (edge("customer"), transit("customer", "customer"), ingress("customer", "customer"));
     let mut seen = std::collections::BTreeSet::new();
     for second in NOW..NOW + 130 {
         let from_b = b.pass(&first("sk-c-9"), second);
@@ -414,7 +534,8 @@ fn a_customers_signature_is_used_again_and_stays_true() {
     assert!((3..=6).contains(&seen.len()), "{} signatures in 130 seconds", seen.len());
     // who doesn't say in the register that it binds so isn't believed
     let from_b = edge("customer").pass(&first("sk-c-9"), NOW);
-    let refused = transit("request", "request").pass(&onward(from_b.headers, "gateway.a.example", "SG"), NOW);
+    let refused =
+        transit("request", "request").pass(&onward(from_b.headers, "gateway.a.example", "SG"), NOW);
     assert_eq!(refused.codes, [FindingCode::ChainInvalid]);
 }
 
@@ -425,10 +546,18 @@ fn a_customers_signature_still_expires_and_the_registers_word_counts_each_time()
     let mut a = transit("customer", "request");
     assert_eq!(a.pass(&headers, NOW).codes, []);
     assert_eq!(a.pass(&headers, NOW + 30).codes, [], "bound to the customer it may come again");
-    assert_eq!(a.pass(&headers, NOW + 65).codes, [FindingCode::ChainExpired], "though it was opened before");
+    assert_eq!(
+        a.pass(&headers, NOW + 65).codes,
+        [FindingCode::ChainExpired],
+        "though it was opened before"
+    );
     let mut other = headers;
     set(&mut other, ":authority", b"gateway.c.example");
-    assert_eq!(a.pass(&other, NOW).codes, [FindingCode::ChainInvalid], "opened before, under another name");
+    assert_eq!(
+        a.pass(&other, NOW).codes,
+        [FindingCode::ChainInvalid],
+        "opened before, under another name"
+    );
 }
 
 /// A hop as a node may sign it that isn't this code: for whom it likes, and when it likes.
@@ -444,10 +573,13 @@ struct Hop<'a> {
 /// A request as the last of these hops sends it, with the trail of the others.
 fn carried_by(hops: &[Hop<'_>]) -> Headers {
     use sha2::Digest as _;
-    let (mut chain, mut members, mut before) = (String::new(), Vec::<String>::new(), None::<[u8; 64]>);
+    let (mut chain, mut members, mut before) =
+        (String::new(), Vec::<String>::new(), None::<[u8; 64]>);
     let mut headers = first("sk-nobody");
     for Hop { seed, node, customer, sent_to, times, nonce } in hops {
-        let tag = format!(r#"node="{node}", customer="{customer}", screening=passed, origin="SG", findings=()"#);
+        let tag = format!(
+            r#"node="{node}", customer="{customer}", screening=passed, origin="SG", findings=()"#
+        );
         chain = match before {
             None => format!(r#""{node}";customer="{customer}";attest=full"#),
             Some(before) => {
@@ -456,15 +588,29 @@ fn carried_by(hops: &[Hop<'_>]) -> Headers {
             }
         };
         let values = [("compliance-tag", tag.as_bytes()), ("compliance-chain", chain.as_bytes())];
-        let message = Message { method: b"POST", authority: sent_to, path: b"/v1/messages?beta=true", values: &values, fields: &[] };
-        let times = (UnixSeconds(times.0.try_into().unwrap()), UnixSeconds(times.1.try_into().unwrap()));
+        let message = Message {
+            method: b"POST",
+            authority: sent_to,
+            path: b"/v1/messages?beta=true",
+            values: &values,
+            fields: &[],
+        };
+        let times =
+            (UnixSeconds(times.0.try_into().unwrap()), UnixSeconds(times.1.try_into().unwrap()));
         let keyid = key(*seed).verifying_key().thumbprint();
-        let (params, signature) = waybill::signature::sign(&key(*seed), &keyid, times, nonce, true, &message).unwrap();
+        let (params, signature) =
+            waybill::signature::sign(&key(*seed), &keyid, times, nonce, true, &message).unwrap();
         before = Some(signature);
         let trail = members.join(", ");
         let escaped = params.replace('"', "\\\"");
-        members.push(format!(r#"({} {});authority="{sent_to}";params="{escaped}""#, encoded(tag.as_bytes()), encoded(&signature)));
-        headers.retain(|(name, _)| !name.starts_with(b"compliance-") && !name.starts_with(b"signature"));
+        members.push(format!(
+            r#"({} {});authority="{sent_to}";params="{escaped}""#,
+            encoded(tag.as_bytes()),
+            encoded(&signature)
+        ));
+        headers.retain(|(name, _)| {
+            !name.starts_with(b"compliance-") && !name.starts_with(b"signature")
+        });
         set(&mut headers, ":authority", sent_to.as_bytes());
         for (name, value) in [
             ("compliance-tag", tag),
@@ -485,9 +631,22 @@ fn encoded(bytes: &[u8]) -> String {
     format!(":{}:", base64::engine::general_purpose::STANDARD.encode(bytes))
 }
 
-const B: Hop<'_> = Hop { seed: 1, node: "b.example", customer: "c-9", sent_to: "gateway.a.example", times: (NOW, NOW + 60), nonce: "n-b" };
-const A: Hop<'_> =
-    Hop { seed: 2, node: "a.example", customer: "rb-77", sent_to: "gateway.p.example", times: (NOW, NOW + 60), nonce: "n-a" };
+const B: Hop<'_> = Hop {
+    seed: 1,
+    node: "b.example",
+    customer: "c-9",
+    sent_to: "gateway.a.example",
+    times: (NOW, NOW + 60),
+    nonce: "n-b",
+};
+const A: Hop<'_> = Hop {
+    seed: 2,
+    node: "a.example",
+    customer: "rb-77",
+    sent_to: "gateway.p.example",
+    times: (NOW, NOW + 60),
+    nonce: "n-a",
+};
 
 #[test]
 fn an_earlier_nodes_request_vouches_once_however_its_signer_dates_its_own() {
@@ -496,25 +655,45 @@ fn an_earlier_nodes_request_vouches_once_however_its_signer_dates_its_own() {
     for second in NOW + 1..=NOW + 368 {
         // as early as may be, and as long
         let created = second.saturating_sub(304).max(NOW);
-        let again = p.pass(&carried_by(&[B, Hop { times: (created, created + 300), nonce: &format!("{second}"), ..A }]), second);
+        let again = p.pass(
+            &carried_by(&[
+                B,
+                Hop { times: (created, created + 300), nonce: &format!("{second}"), ..A },
+            ]),
+            second,
+        );
         assert_eq!(again.codes, [FindingCode::ChainReplayed], "at {second}");
     }
     // from then on it is of no use to anybody: what it stands under would have to be older than is taken
-    let late = p.pass(&carried_by(&[B, Hop { times: (NOW + 65, NOW + 365), nonce: "late", ..A }]), NOW + 369);
+    let late = p.pass(
+        &carried_by(&[B, Hop { times: (NOW + 65, NOW + 365), nonce: "late", ..A }]),
+        NOW + 369,
+    );
     assert_eq!(late.evidence, ["b.example: it was signed at another time than what stands on it"]);
 }
 
 #[test]
 fn nodes_between_that_lie_make_an_earlier_nodes_request_last_no_longer() {
-    let customers = json!([customer("acme", "reseller"), customer("b", "reseller"), customer("c", "reseller")]);
-    let nodes =
-        json!([peer("a.example", "acme", 2, "request"), peer("b.example", "b", 1, "request"), peer("c.example", "c", 4, "request")]);
+    let customers =
+        json!([customer("acme", "reseller"), customer("b", "reseller"), customer("c", "reseller")]);
+    let nodes = json!([
+        peer("a.example", "acme", 2, "request"),
+        peer("b.example", "b", 1, "request"),
+        peer("c.example", "c", 4, "request")
+    ]);
     let mut p = node("p.example", "m.example", 3, "request", customers, nodes);
     let c = || Hop { seed: 4, node: "c.example", sent_to: "gateway.b.example", nonce: "n-c", ..B };
     assert_eq!(p.pass(&carried_by(&[c(), B, A]), NOW).codes, []);
     // each holds when the next one signs
     let (b, a) = ((NOW + 64, NOW + 364), (NOW + 368, NOW + 668));
-    let again = p.pass(&carried_by(&[c(), Hop { times: b, nonce: "n-b2", ..B }, Hop { times: a, nonce: "n-a2", ..A }]), NOW + 668);
+    let again = p.pass(
+        &carried_by(&[
+            c(),
+            Hop { times: b, nonce: "n-b2", ..B },
+            Hop { times: a, nonce: "n-a2", ..A },
+        ]),
+        NOW + 668,
+    );
     assert_eq!(again.evidence, ["c.example: it was signed at another time than what stands on it"]);
 }
 
@@ -525,7 +704,10 @@ fn what_was_sent_to_this_node_proves_no_earlier_hop() {
     assert_eq!(p.pass(&carried_by(&[direct()]), NOW).codes, []);
     // its nonce is remembered only until it has expired, and the next signer may date its own back
     for (second, times) in [(NOW + 1, (NOW, NOW + 60)), (NOW + 70, (NOW + 60, NOW + 120))] {
-        let passed = p.pass(&carried_by(&[direct(), Hop { times, nonce: &format!("{second}"), ..A }]), second);
+        let passed = p.pass(
+            &carried_by(&[direct(), Hop { times, nonce: &format!("{second}"), ..A }]),
+            second,
+        );
         assert_eq!(passed.evidence, ["b.example: it was sent to this node, not to the next hop"]);
     }
 }
@@ -537,7 +719,11 @@ fn a_replay_uses_up_no_other_nodes_request() {
     let other = carried_by(&[Hop { nonce: "n-other", ..B }, A]);
     assert_eq!(p.pass(&other, NOW).evidence, ["signed by a.example, and seen before"]);
     // the other earlier signature wasn't used up by it
-    assert_eq!(p.pass(&carried_by(&[Hop { nonce: "n-other", ..B }, Hop { nonce: "n-a2", ..A }]), NOW).codes, []);
+    assert_eq!(
+        p.pass(&carried_by(&[Hop { nonce: "n-other", ..B }, Hop { nonce: "n-a2", ..A }]), NOW)
+            .codes,
+        []
+    );
 }
 
 #[test]
@@ -547,9 +733,23 @@ fn what_was_opened_counts_only_for_the_node_that_has_the_key() {
     let mut a = transit("customer", "request");
     assert_eq!(a.pass(&headers, NOW).codes, []);
     // the register is changed: the key is another node's now
-    let nodes = json!([peer("b2.example", "rb-77", 1, "customer"), peer("b.example", "rb-77", 5, "customer")]);
-    a.screen = node("a.example", "gateway.p.example", 2, "request", json!([customer("rb-77", "reseller")]), nodes).screen;
-    assert_eq!(a.pass(&headers, NOW + 1).evidence, ["the last hop is b.example, signed by b2.example"]);
+    let nodes = json!([
+        peer("b2.example", "rb-77", 1, "customer"),
+        peer("b.example", "rb-77", 5, "customer")
+    ]);
+    a.screen = node(
+        "a.example",
+        "gateway.p.example",
+        2,
+        "request",
+        json!([customer("rb-77", "reseller")]),
+        nodes,
+    )
+    .screen;
+    assert_eq!(
+        a.pass(&headers, NOW + 1).evidence,
+        ["the last hop is b.example, signed by b2.example"]
+    );
 }
 
 #[test]
@@ -573,7 +773,10 @@ fn what_a_sender_calls_things_doesnt_fill_an_explanation() {
     let mut headers = first("sk-nobody");
     set(&mut headers, ":authority", b"gateway.p.example");
     headers.push((b"signature".to_vec(), encoded(&[0; 64]).replacen(':', "cmp=:", 1).into()));
-    headers.push((b"signature-input".to_vec(), format!(r#"cmp=("{long}";sf);alg="ed25519";tag="llm-reseller-compliance""#).into()));
+    headers.push((
+        b"signature-input".to_vec(),
+        format!(r#"cmp=("{long}";sf);alg="ed25519";tag="llm-reseller-compliance""#).into(),
+    ));
     let passed = ingress("request", "request").pass(&headers, NOW);
     assert_eq!(passed.codes, [FindingCode::ChainInvalid]);
     assert!(passed.evidence[0].len() < 100, "{}", passed.evidence[0].len());
@@ -597,7 +800,15 @@ fn a_display_string_hides_no_member() {
 // === properties ===
 
 /// What a signature covers, and the signature itself, by header; the path without its query.
-const COVERED: [&str; 7] = [":method", ":authority", ":path", "compliance-tag", "compliance-chain", "signature-input", "signature"];
+const COVERED: [&str; 7] = [
+    ":method",
+    ":authority",
+    ":path",
+    "compliance-tag",
+    "compliance-chain",
+    "signature-input",
+    "signature",
+];
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 700, failure_persistence: None, ..ProptestConfig::default() })]
@@ -663,7 +874,14 @@ fn what_doesnt_concern_a_caller_is_never_verified() {
     let mut headers = carried();
     headers.push((b"x-api-key".to_vec(), b"sk-plain".to_vec()));
     let nodes = json!([peer("a.example", "acme", 2, "request")]);
-    let mut p = node("p.example", "m.example", 3, "request", json!([customer("plain", "customer"), customer("acme", "reseller")]), nodes);
+    let mut p = node(
+        "p.example",
+        "m.example",
+        3,
+        "request",
+        json!([customer("plain", "customer"), customer("acme", "reseller")]),
+        nodes,
+    );
     let passed = p.pass(&headers, NOW);
     assert_eq!(passed.codes, [FindingCode::TagSpoofed]);
     assert_eq!(passed.customer.as_deref(), Some("plain"));
@@ -674,8 +892,13 @@ fn what_doesnt_concern_a_caller_is_never_verified() {
 // === the desk ===
 
 /// What `waybill verify-tag` says of a request at the provider: its exit code and both outputs.
-fn verified_at_the_desk(name: &str, headers: &Headers, more: &[&str]) -> (Option<i32>, String, String) {
-    let folder = std::env::temp_dir().join(format!("waybill-verify-tag-{name}-{}", std::process::id()));
+fn verified_at_the_desk(
+    name: &str,
+    headers: &Headers,
+    more: &[&str],
+) -> (Option<i32>, String, String) {
+    let folder =
+        std::env::temp_dir().join(format!("waybill-verify-tag-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (config, request) = (folder.join("config.json"), folder.join("request.json"));
     std::fs::write(&config, ingress("request", "request").config.to_string()).unwrap();
@@ -685,11 +908,18 @@ fn verified_at_the_desk(name: &str, headers: &Headers, more: &[&str]) -> (Option
         .filter(|(name, _)| !name.starts_with(b":"))
         .map(|(name, value)| json!([String::from_utf8_lossy(name), String::from_utf8_lossy(value)]))
         .collect();
-    let captured =
-        json!({"method": text(":method"), "authority": text(":authority"), "path": text(":path"), "headers": pairs, "time": NOW});
+    let captured = json!({"method": text(":method"), "authority": text(":authority"), "path": text(":path"), "headers": pairs, "time": NOW});
     std::fs::write(&request, captured.to_string()).unwrap();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_waybill"));
-    let output = command.arg("verify-tag").arg("--config").arg(&config).arg("--request").arg(&request).args(more).output().unwrap();
+    let output = command
+        .arg("verify-tag")
+        .arg("--config")
+        .arg(&config)
+        .arg("--request")
+        .arg(&request)
+        .args(more)
+        .output()
+        .unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
@@ -700,29 +930,45 @@ fn the_desk_says_what_holds_and_what_doesnt() {
     let headers = carried();
     let (code, out, errors) = verified_at_the_desk("whole", &headers, &[]);
     assert_eq!((code, errors.as_str()), (Some(0), ""), "{out}");
-    for part in
-        ["worth full", "1. b.example for c-9, full: proven", "2. a.example for rb-77, partial: signed this request", "findings: none"]
-    {
+    for part in [
+        "worth full",
+        "1. b.example for c-9, full: proven",
+        "2. a.example for rb-77, partial: signed this request",
+        "findings: none",
+    ] {
         assert!(out.contains(part), "{part}:\n{out}");
     }
     let (_, out, _) = verified_at_the_desk("json", &headers, &["--json"]);
     let json: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((&json["holds"], &json["worth"], &json["hops"][0]["proven"]), (&json!(true), &json!("full"), &json!(true)));
+    assert_eq!(
+        (&json["holds"], &json["worth"], &json["hops"][0]["proven"]),
+        (&json!(true), &json!("full"), &json!(true))
+    );
     assert_eq!(json["tag"]["origin"], "SG");
 
     let mut cut = headers.clone();
     cut.retain(|(name, _)| name != b"compliance-trail");
     let (code, out, errors) = verified_at_the_desk("cut", &cut, &[]);
     assert_eq!((code, errors.as_str()), (Some(1), "one part of it doesn't hold\n"));
-    assert!(out.contains("b.example for c-9, full: NOT PROVEN, only the next hop's word: there is no trail of it"), "{out}");
+    assert!(
+        out.contains(
+            "b.example for c-9, full: NOT PROVEN, only the next hop's word: there is no trail of it"
+        ),
+        "{out}"
+    );
 
     let mut altered = headers;
-    let tag = String::from_utf8(get(&altered, "compliance-tag")).unwrap().replace("partial", "full");
+    let tag =
+        String::from_utf8(get(&altered, "compliance-tag")).unwrap().replace("partial", "full");
     set(&mut altered, "compliance-tag", tag.as_bytes());
     let (code, out, errors) = verified_at_the_desk("altered", &altered, &[]);
     assert_eq!((code, errors.as_str()), (Some(1), "nothing is proven: chain.invalid\n"));
-    assert!(out.contains("doesn't hold: signed by a.example: the signature doesn't verify"), "{out}");
-    let (_, out, _) = verified_at_the_desk("late", &carried(), &["--time", "2026-11-18T11:10:00Z", "--json"]);
+    assert!(
+        out.contains("doesn't hold: signed by a.example: the signature doesn't verify"),
+        "{out}"
+    );
+    let (_, out, _) =
+        verified_at_the_desk("late", &carried(), &["--time", "2026-11-18T11:10:00Z", "--json"]);
     let json: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(json["against"][0]["code"], "chain.expired");
 }

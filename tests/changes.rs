@@ -1,6 +1,10 @@
 //! What a compliance officer takes back from a register: what ends, what changed, what a provider's enforcement changes.
 
-#![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -24,13 +28,22 @@ fn register(name: &str, files: &[(&str, Value)]) -> String {
 }
 
 fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_waybill")).args(arguments).env("SOURCE_DATE_EPOCH", "1795000000").output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_waybill"))
+        .args(arguments)
+        .env("SOURCE_DATE_EPOCH", "1795000000")
+        .output()
+        .unwrap()
 }
 
 /// What a verb that succeeds prints.
 fn printed(arguments: &[&str]) -> String {
     let done = run(arguments);
-    assert_eq!(done.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(
+        done.status.code(),
+        Some(0),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     String::from_utf8(done.stdout).unwrap()
 }
 
@@ -61,7 +74,9 @@ fn ending() -> String {
 #[test]
 fn what_ends_is_due_to_the_second() {
     let register = ending();
-    let ask = |time: &str, within: &str| answered(&["due", "--register", &register, "--time", time, "--within", within]);
+    let ask = |time: &str, within: &str| {
+        answered(&["due", "--register", &register, "--time", time, "--within", within])
+    };
     let of = |list: &Value| -> Vec<(String, String, i64)> {
         let entry = |entry: &Value| {
             let text = |name: &str| entry[name].as_str().unwrap().to_owned();
@@ -72,20 +87,41 @@ fn what_ends_is_due_to_the_second() {
     // exactly 30 days before: due, and a second earlier not yet
     let all = ask("2026-12-01T00:00:00Z", "30d");
     let whats: Vec<String> = of(&all["due"]).into_iter().map(|(_, what, _)| what).collect();
-    assert_eq!(whats, ["agreement", "credential", "credential", "override", "screening", "node-key", "node-screening"]);
-    assert!(of(&all["due"]).iter().all(|(customer, what, days)| *days == 30 && (customer == "rb") == what.starts_with("node")));
+    assert_eq!(
+        whats,
+        [
+            "agreement",
+            "credential",
+            "credential",
+            "override",
+            "screening",
+            "node-key",
+            "node-screening"
+        ]
+    );
+    assert!(of(&all["due"]).iter().all(
+        |(customer, what, days)| *days == 30 && (customer == "rb") == what.starts_with("node")
+    ));
     assert_eq!(all["due"][1]["label"], "laptop");
     assert_eq!(all["due"][2]["label"], "sha256:00000003");
     assert_eq!(all["due"][0]["until"], "2026-12-31T00:00:00Z");
     assert_eq!(ask("2026-11-30T23:59:59Z", "30d"), json!({"due": [], "ended": []}));
     // the same second by clocks elsewhere
-    for elsewhere in ["2026-12-01T08:00:00+08:00", "2026-11-30T16:00:00-08:00", "2026-12-01T05:30:00+05:30", "2026-12-01T00:00:00-00:00"] {
+    for elsewhere in [
+        "2026-12-01T08:00:00+08:00",
+        "2026-11-30T16:00:00-08:00",
+        "2026-12-01T05:30:00+05:30",
+        "2026-12-01T00:00:00-00:00",
+    ] {
         assert_eq!(ask(elsewhere, "30d"), all, "{elsewhere}");
     }
     assert_eq!(ask("2026-12-01T00:00:00+00:01", "30d")["due"], json!([]));
     // other spans, and the shortest
     assert_eq!(of(&ask("2026-12-03T00:00:00Z", "4w")["due"]).len(), 7);
-    assert_eq!(of(&ask("2026-12-30T23:00:00Z", "1h")["due"]), of(&ask("2026-12-30T23:00:00Z", "30d")["due"]));
+    assert_eq!(
+        of(&ask("2026-12-30T23:00:00Z", "1h")["due"]),
+        of(&ask("2026-12-30T23:00:00Z", "30d")["due"])
+    );
     assert_eq!(ask("2026-12-30T22:59:59Z", "1h")["due"], json!([]));
     // what ends now has ended; a second before it hasn't
     let ended = ask("2026-12-31T00:00:00Z", "30d");
@@ -98,10 +134,21 @@ fn what_ends_is_due_to_the_second() {
 #[test]
 fn what_is_due_is_printed_and_put_in_a_table() {
     let register = ending();
-    let ask = |more: &[&str]| printed(&[&["due", "--register", &register, "--time", "2026-12-01T00:00:00Z"], more].concat());
+    let ask = |more: &[&str]| {
+        printed(
+            &[&["due", "--register", &register, "--time", "2026-12-01T00:00:00Z"], more].concat(),
+        )
+    };
     let text = ask(&[]);
-    assert!(text.starts_with("due until 2026-12-31T00:00:00Z: 7\n") && text.contains("ended by 2026-12-01T00:00:00Z: nothing"), "{text}");
-    assert!(text.contains("  2026-12-31T00:00:00Z     30 days  ends Ends & Co: credential laptop\n"), "{text}");
+    assert!(
+        text.starts_with("due until 2026-12-31T00:00:00Z: 7\n")
+            && text.contains("ended by 2026-12-01T00:00:00Z: nothing"),
+        "{text}"
+    );
+    assert!(
+        text.contains("  2026-12-31T00:00:00Z     30 days  ends Ends & Co: credential laptop\n"),
+        "{text}"
+    );
     let table = ask(&["--csv"]);
     assert!(
         table.starts_with("state,customer,name,what,label,until,days\ndue,ends,Ends & Co,agreement,terms-3,2026-12-31T00:00:00Z,30\n"),
@@ -120,7 +167,11 @@ fn what_is_due_is_printed_and_put_in_a_table() {
 #[test]
 fn a_day_counts_until_its_end() {
     let folder = folder("changes-day");
-    std::fs::write(folder.join("customers.csv"), "id,ownership,screening_status,screening_until\nc,clear,passed,2027-01-31\n").unwrap();
+    std::fs::write(
+        folder.join("customers.csv"),
+        "id,ownership,screening_status,screening_until\nc,clear,passed,2027-01-31\n",
+    )
+    .unwrap();
     let ended = |time: &str| {
         let found = answered(&["due", "--register", folder.to_str().unwrap(), "--time", time]);
         (found["due"].as_array().unwrap().len(), found["ended"].as_array().unwrap().len())
@@ -140,13 +191,15 @@ fn behind_a_holding(name: &str, share: u32) -> String {
         "entities": [company("holding"), company("one"), company("two"), {"id": "cn", "jurisdiction": "CN", "type": "person"}, {"id": "sg", "jurisdiction": "SG", "type": "person"}],
         "holdings": [whole("one"), whole("two"), {"owner": "cn", "of": "holding", "basis_points": share}, {"owner": "sg", "of": "holding", "basis_points": 10_000 - share}]});
     let customer = |n: usize, entity: &str| json!({"id": format!("c-{n}"), "entity": entity, "credentials": [digest(n)], "screening": {"status": "passed"}});
-    let customers = json!({"customers": [customer(1, "one"), customer(2, "two"), customer(3, "sg")]});
+    let customers =
+        json!({"customers": [customer(1, "one"), customer(2, "two"), customer(3, "sg")]});
     register(name, &[("customers.json", customers), ("entities.json", entities)])
 }
 
 #[test]
 fn a_holding_shows_everybody_whom_it_flips() {
-    let (old, new) = (behind_a_holding("changes-old", 5_000), behind_a_holding("changes-new", 5_001));
+    let (old, new) =
+        (behind_a_holding("changes-old", 5_000), behind_a_holding("changes-new", 5_001));
     assert_eq!(answered(&["diff", &old, &old]), json!({"customers": []}));
     let found = answered(&["diff", &old, &new]);
     let flips: Vec<(&str, &str, &str, &str)> = found["customers"]
@@ -158,14 +211,22 @@ fn a_holding_shows_everybody_whom_it_flips() {
             (text("/id"), text("/change"), text("/before/ownership"), text("/after/ownership"))
         })
         .collect();
-    assert_eq!(flips, [("c-1", "changed", "clear", "restricted"), ("c-2", "changed", "clear", "restricted")]);
+    assert_eq!(
+        flips,
+        [("c-1", "changed", "clear", "restricted"), ("c-2", "changed", "clear", "restricted")]
+    );
     let text = printed(&["diff", &old, &new]);
     assert_eq!(
         text,
         "added 0, removed 0, changed 2\nc-1: changed\n  ownership: clear -> restricted\nc-2: changed\n  ownership: clear -> restricted\n"
     );
     let table = printed(&["diff", &old, &new, "--csv"]);
-    assert!(table.starts_with("customer,change,field,before,after\nc-1,changed,ownership,clear,restricted\n"), "{table}");
+    assert!(
+        table.starts_with(
+            "customer,change,field,before,after\nc-1,changed,ownership,clear,restricted\n"
+        ),
+        "{table}"
+    );
 }
 
 #[test]
@@ -175,9 +236,12 @@ fn a_snapshot_and_its_register_are_equal() {
     std::fs::write(&key, printed(&["keygen"])).unwrap();
     let (key, snapshot) = (key.to_str().unwrap(), snapshot.to_str().unwrap());
     let register = ending();
-    let compile = |register: &str| printed(&["compile", register, "-o", snapshot, "--sign-key", key]);
+    let compile =
+        |register: &str| printed(&["compile", register, "-o", snapshot, "--sign-key", key]);
     assert!(!compile(&register).contains("side"));
-    for (old, new) in [(register.as_str(), snapshot), (snapshot, register.as_str()), (snapshot, snapshot)] {
+    for (old, new) in
+        [(register.as_str(), snapshot), (snapshot, register.as_str()), (snapshot, snapshot)]
+    {
         assert_eq!(answered(&["diff", old, new]), json!({"customers": []}), "{old} {new}");
     }
     // compiled again over the file: nobody, and then those of another register
@@ -200,13 +264,22 @@ fn each_field_that_decides_is_told() {
         customer[name] = value;
         customer
     };
-    let old = register("changes-fields-old", &[("customers.json", json!({"customers": [base.clone()]}))]);
+    let old =
+        register("changes-fields-old", &[("customers.json", json!({"customers": [base.clone()]}))]);
     for (field, changed, said) in [
         ("status", with("status", json!("suspended")), "status: active -> suspended"),
-        ("screening", with("screening", json!({"status": "passed", "until": "2027-02-01T00:00:00Z"})), "until 2027-02-01T00:00:00Z"),
+        (
+            "screening",
+            with("screening", json!({"status": "passed", "until": "2027-02-01T00:00:00Z"})),
+            "until 2027-02-01T00:00:00Z",
+        ),
         ("ownership", with("ownership", json!("unresolved")), "ownership: clear -> unresolved"),
         ("declared", with("declared", json!(["SG"])), "declared: JP, SG -> SG"),
-        ("enforcement", with("providers", json!({"anthropic": {"enforcement": "banned"}})), "enforcement: none -> banned by anthropic"),
+        (
+            "enforcement",
+            with("providers", json!({"anthropic": {"enforcement": "banned"}})),
+            "enforcement: none -> banned by anthropic",
+        ),
         (
             "enforcement",
             with(
@@ -227,24 +300,39 @@ fn each_field_that_decides_is_told() {
         ),
         (
             "overrides",
-            with("overrides", json!([{"finding": "geo.undeclared", "action": "allow", "author": "Jo", "until": "2027-01-01T00:00:00Z"}])),
+            with(
+                "overrides",
+                json!([{"finding": "geo.undeclared", "action": "allow", "author": "Jo", "until": "2027-01-01T00:00:00Z"}]),
+            ),
             "overrides: none -> allow geo.undeclared by Jo until 2027-01-01T00:00:00Z",
         ),
     ] {
-        let new = register("changes-fields-new", &[("customers.json", json!({"customers": [changed]}))]);
+        let new =
+            register("changes-fields-new", &[("customers.json", json!({"customers": [changed]}))]);
         let found = &answered(&["diff", &old, &new])["customers"][0];
-        let differing: Vec<&String> =
-            found["before"].as_object().unwrap().keys().filter(|name| found["before"][*name] != found["after"][*name]).collect();
+        let differing: Vec<&String> = found["before"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|name| found["before"][*name] != found["after"][*name])
+            .collect();
         assert_eq!(differing, [field], "{found}");
         let text = printed(&["diff", &old, &new]);
         assert!(text.contains(said), "{text}");
     }
     // the order of countries is no difference, nor is a provider's profile without enforcement
-    let same = register("changes-fields-new", &[("customers.json", json!({"customers": [with("declared", json!(["JP", "SG"]))]}))]);
+    let same = register(
+        "changes-fields-new",
+        &[("customers.json", json!({"customers": [with("declared", json!(["JP", "SG"]))]}))],
+    );
     assert_eq!(answered(&["diff", &old, &same]), json!({"customers": []}));
     let ordered = |providers: [&str; 2]| {
-        let entries = providers.map(|provider| format!(r#""{provider}": {{"enforcement": "banned"}}"#)).join(", ");
-        let text = format!(r#"{{"customers": [{{"id": "c", "ownership": "clear", "providers": {{{entries}}}}}]}}"#);
+        let entries = providers
+            .map(|provider| format!(r#""{provider}": {{"enforcement": "banned"}}"#))
+            .join(", ");
+        let text = format!(
+            r#"{{"customers": [{{"id": "c", "ownership": "clear", "providers": {{{entries}}}}}]}}"#
+        );
         let folder = folder(&format!("changes-ordered-{}", providers.join("-")));
         std::fs::write(folder.join("customers.json"), text).unwrap();
         folder.to_str().unwrap().to_owned()
@@ -286,29 +374,47 @@ fn enforce(register: &str, answer: &Value, more: &[&str]) -> Output {
 fn a_providers_word_reaches_the_register() {
     let register = with_profiles("changes-enforcement");
     let both = [
-        action("restriction", "fraud_or_abuse", "2026-10-02T00:00:00Z", Some("2027-03-01T00:00:00.5Z")),
-        action("restriction", "unsupported_region", "2026-10-01T00:00:00Z", Some("2027-01-01T00:00:00Z")),
+        action(
+            "restriction",
+            "fraud_or_abuse",
+            "2026-10-02T00:00:00Z",
+            Some("2027-03-01T00:00:00.5Z"),
+        ),
+        action(
+            "restriction",
+            "unsupported_region",
+            "2026-10-01T00:00:00Z",
+            Some("2027-01-01T00:00:00Z"),
+        ),
     ];
-    let page =
-        json!({"data": [profile("uprof_1", "restricted", json!(both)), profile("uprof_2", "unrestricted", json!([]))], "has_more": false});
+    let page = json!({"data": [profile("uprof_1", "restricted", json!(both)), profile("uprof_2", "unrestricted", json!([]))], "has_more": false});
     // without --apply nothing is written
     let done = enforce(&register, &page, &[]);
     let text = String::from_utf8(done.stdout).unwrap();
     let first = "c-1: anthropic unrestricted -> restricted (fraud or abuse, unsupported region, since 2026-10-01T00:00:00Z, until 2027-03-01T00:00:01Z)\n";
-    assert_eq!(text, format!("{first}c-2: anthropic banned -> unrestricted\nnothing is written: add --apply\n"));
+    assert_eq!(
+        text,
+        format!("{first}c-2: anthropic banned -> unrestricted\nnothing is written: add --apply\n")
+    );
     assert!(!Path::new(&register).join("enforcement.json").exists());
     // with it, the register says so, whatever the customers' own entries say
     let before = with_profiles("changes-enforcement-before");
     let done = enforce(&register, &page, &["--apply", "--json"]);
     let said: Value = serde_json::from_slice(&done.stdout).unwrap();
-    assert_eq!((said["changes"].as_array().unwrap().len(), &said["unknown"], &said["applied"]), (2, &json!([]), &json!(true)));
+    assert_eq!(
+        (said["changes"].as_array().unwrap().len(), &said["unknown"], &said["applied"]),
+        (2, &json!([]), &json!(true))
+    );
     assert_eq!(run(&["check", &register]).status.code(), Some(0));
     let found = answered(&["diff", &before, &register]);
     let after = |i: usize| found["customers"][i]["after"]["enforcement"].clone();
     assert_eq!(after(0)["anthropic"]["expires"], "2027-03-01T00:00:01Z");
     assert_eq!((after(1), found["customers"].as_array().unwrap().len()), (json!({}), 2));
     // said twice changes nothing, and what is taken back is taken back
-    assert_eq!(String::from_utf8(enforce(&register, &page, &["--apply"]).stdout).unwrap(), "nothing changes\n");
+    assert_eq!(
+        String::from_utf8(enforce(&register, &page, &["--apply"]).stdout).unwrap(),
+        "nothing changes\n"
+    );
     let lifted = json!([profile("uprof_1", "unrestricted", json!([]))]);
     assert_eq!(enforce(&register, &lifted, &["--apply"]).status.code(), Some(0));
     let found = answered(&["diff", &before, &register]);
@@ -318,9 +424,18 @@ fn a_providers_word_reaches_the_register() {
 #[test]
 fn an_answer_may_come_by_a_pipe() {
     let register = with_profiles("changes-enforcement-pipe");
-    let script = format!("echo '{}' | $0 enforcement - --register $1", profile("uprof_1", "banned", json!([])));
-    let done = Command::new("bash").args(["-c", &script, env!("CARGO_BIN_EXE_waybill"), &register]).output().unwrap();
-    assert_eq!(String::from_utf8(done.stdout).unwrap(), "c-1: anthropic unrestricted -> banned\nnothing is written: add --apply\n");
+    let script = format!(
+        "echo '{}' | $0 enforcement - --register $1",
+        profile("uprof_1", "banned", json!([]))
+    );
+    let done = Command::new("bash")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_waybill"), &register])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(done.stdout).unwrap(),
+        "c-1: anthropic unrestricted -> banned\nnothing is written: add --apply\n"
+    );
 }
 
 #[test]
@@ -330,15 +445,28 @@ fn words_of_tomorrow_restrict() {
         let done = enforce(&register, &profile, &["--json"]);
         let said: Value = serde_json::from_slice(&done.stdout).unwrap();
         let after = said["changes"][0]["after"].clone();
-        after.as_str().map(str::to_owned).unwrap_or_else(|| after["status"].as_str().unwrap_or_default().to_owned())
+        after
+            .as_str()
+            .map(str::to_owned)
+            .unwrap_or_else(|| after["status"].as_str().unwrap_or_default().to_owned())
     };
     let opened = "2026-10-01T00:00:00Z";
     assert_eq!(status(profile("uprof_1", "quarantined", json!([]))), "restricted");
-    assert_eq!(status(profile("uprof_1", "pending", json!([action("restriction", "high_harm", opened, None)]))), "pending");
+    assert_eq!(
+        status(profile(
+            "uprof_1",
+            "pending",
+            json!([action("restriction", "high_harm", opened, None)])
+        )),
+        "pending"
+    );
     let mut silent = profile("uprof_1", "", json!([action("embargo", "new_reason", opened, None)]));
     silent.as_object_mut().unwrap().remove("enforcement_status");
     assert_eq!(status(silent.clone()), "restricted");
-    silent["enforcement_actions"] = json!([action("restriction", "high_harm", opened, None), action("ban", "high_harm", opened, None)]);
+    silent["enforcement_actions"] = json!([
+        action("restriction", "high_harm", opened, None),
+        action("ban", "high_harm", opened, None)
+    ]);
     assert_eq!(status(silent.clone()), "banned");
     // one action without an end: the whole has none
     let done = enforce(
@@ -346,12 +474,18 @@ fn words_of_tomorrow_restrict() {
         &profile(
             "uprof_1",
             "restricted",
-            json!([action("restriction", "a", opened, None), action("restriction", "b", opened, Some("2027-01-01T00:00:00Z"))]),
+            json!([
+                action("restriction", "a", opened, None),
+                action("restriction", "b", opened, Some("2027-01-01T00:00:00Z"))
+            ]),
         ),
         &["--json"],
     );
     let said: Value = serde_json::from_slice(&done.stdout).unwrap();
-    assert_eq!(said["changes"][0]["after"], json!({"status": "restricted", "reason": "a, b", "opened": opened}));
+    assert_eq!(
+        said["changes"][0]["after"],
+        json!({"status": "restricted", "reason": "a, b", "opened": opened})
+    );
 }
 
 #[test]
@@ -373,7 +507,13 @@ fn a_safety_case_lifts_nothing() {
         .collect();
     assert_eq!(after, [("c-4", "pending"), ("c-3", "banned")]);
     // a later warning doesn't lift the ban
-    assert_eq!(String::from_utf8(enforce(&register, &case("safe-3", "warning", 1_792_000_000), &[]).stdout).unwrap(), "nothing changes\n");
+    assert_eq!(
+        String::from_utf8(
+            enforce(&register, &case("safe-3", "warning", 1_792_000_000), &[]).stdout
+        )
+        .unwrap(),
+        "nothing changes\n"
+    );
 }
 
 #[test]
@@ -388,11 +528,18 @@ fn whom_nobody_knows_and_what_is_no_answer_is_told() {
     let done = enforce(&register, &mixed, &["--apply"]);
     let told = String::from_utf8(done.stderr).unwrap();
     assert_eq!(done.status.code(), Some(1));
-    assert!(told.contains("anthropic says `restricted` of `uprof_9`") && !told.contains("uprof_8"), "{told}");
-    assert!(Path::new(&register).join("enforcement.json").exists(), "who is known is written all the same");
+    assert!(
+        told.contains("anthropic says `restricted` of `uprof_9`") && !told.contains("uprof_8"),
+        "{told}"
+    );
+    assert!(
+        Path::new(&register).join("enforcement.json").exists(),
+        "who is known is written all the same"
+    );
     let bare = json!({"type": "user_profile", "id": "uprof_1"});
     let event = json!({"type": "event", "id": "wevt_1", "data": {"type": "user_profile.enforcement_action_opened", "id": "uprof_1", "enforcement_action_id": "enac_1"}});
-    let mut dated = profile("uprof_1", "restricted", json!([action("restriction", "a", "yesterday", None)]));
+    let mut dated =
+        profile("uprof_1", "restricted", json!([action("restriction", "a", "yesterday", None)]));
     for (answer, part) in [
         (json!({}), "neither one of Anthropic's user profiles"),
         (json!([1]), "neither one of Anthropic's user profiles"),
@@ -400,20 +547,33 @@ fn whom_nobody_knows_and_what_is_no_answer_is_told() {
         (bare, "it has neither `enforcement_status`"),
         (event, "ask for the profile"),
         (dated.clone(), "`opened_at`: `yesterday`"),
-        (json!({"object": "safety.case", "id": "x", "entity_identifier": "safe-3"}), "no `notice.type`"),
+        (
+            json!({"object": "safety.case", "id": "x", "entity_identifier": "safe-3"}),
+            "no `notice.type`",
+        ),
     ] {
         let done = enforce(&register, &answer, &[]);
         let told = String::from_utf8(done.stderr).unwrap();
         assert!(done.status.code() == Some(1) && told.contains(part), "{answer}: {told}");
     }
     dated["enforcement_actions"] = json!({});
-    assert!(String::from_utf8(enforce(&register, &dated, &[]).stderr).unwrap().contains("is no list"));
+    assert!(
+        String::from_utf8(enforce(&register, &dated, &[]).stderr).unwrap().contains("is no list")
+    );
     // a register's enforcement.json that contradicts itself, or names nobody
     let file = Path::new(&register).join("enforcement.json");
     let word = |customer: &str| json!({"customer": customer, "provider": "anthropic", "status": "banned", "opened": "2026-10-01T00:00:00Z", "expires": "2026-10-01T00:00:00Z"});
-    std::fs::write(&file, json!({"enforcement": [word("c-1"), word("c-1"), word("c-9")]}).to_string()).unwrap();
+    std::fs::write(
+        &file,
+        json!({"enforcement": [word("c-1"), word("c-1"), word("c-9")]}).to_string(),
+    )
+    .unwrap();
     let told = String::from_utf8(run(&["check", &register]).stderr).unwrap();
-    for part in ["says two things of `c-1`", "no customer `c-9` is in the register", "ends before it was opened"] {
+    for part in [
+        "says two things of `c-1`",
+        "no customer `c-9` is in the register",
+        "ends before it was opened",
+    ] {
         assert!(told.contains(part), "{told}");
     }
 }
@@ -438,8 +598,16 @@ fn screened(name: &str) -> String {
 fn every_customer_is_screened_by_name() {
     let register = screened("changes-screened");
     let all = answered(&["screen", "--all", "--register", &register]);
-    let of = |id: &str| all["customers"].as_array().unwrap().iter().find(|row| row["id"] == id).unwrap().clone();
-    let row = |id: &str| (of(id)["status"].clone(), of(id)["share_basis_points"].clone(), of(id)["share_basis_points_worst"].clone());
+    let of = |id: &str| {
+        all["customers"].as_array().unwrap().iter().find(|row| row["id"] == id).unwrap().clone()
+    };
+    let row = |id: &str| {
+        (
+            of(id)["status"].clone(),
+            of(id)["share_basis_points"].clone(),
+            of(id)["share_basis_points_worst"].clone(),
+        )
+    };
     assert_eq!(all["customers"].as_array().unwrap().len(), 8);
     assert_eq!(row("c-2"), (json!("restricted"), json!(6_250), json!(8_000)));
     assert_eq!(row("c-3"), (json!("unresolved"), json!(0), json!(8_000)));
@@ -448,12 +616,21 @@ fn every_customer_is_screened_by_name() {
     assert_eq!(of("c-4")["missing"], json!([]));
     assert_eq!(of("c-5")["missing"], json!(["who owns `bare`: no owner of it is on file"]));
     assert_eq!(of("c-6")["missing"], json!(["where `nowhere` is"]));
-    assert!(of("c-0")["status"] == "unresolved" && of("c-0")["missing"][0].as_str().unwrap().contains("no company is on file"));
-    assert_eq!((of("c-1")["status"].clone(), of("c-1")["missing"].clone()), (json!("clear"), json!([])));
+    assert!(
+        of("c-0")["status"] == "unresolved"
+            && of("c-0")["missing"][0].as_str().unwrap().contains("no company is on file")
+    );
+    assert_eq!(
+        (of("c-1")["status"].clone(), of("c-1")["missing"].clone()),
+        (json!("clear"), json!([]))
+    );
     assert_eq!(all["counts"], json!({"clear": 1, "restricted": 3, "unresolved": 5}));
     // what `compile` puts into the snapshot is what is said here
     let text = printed(&["screen", "--all", "--register", &register]);
-    assert!(text.starts_with("restricted  c-2: 62.5 % restricted, up to 80 % with what isn't known\n"), "{text}");
+    assert!(
+        text.starts_with("restricted  c-2: 62.5 % restricted, up to 80 % with what isn't known\n"),
+        "{text}"
+    );
     assert!(text.contains("8 customers: restricted 2, unresolved 4, clear 2\n"), "{text}");
     let table = printed(&["screen", "--all", "--csv", "--register", &register]);
     assert!(
@@ -466,12 +643,16 @@ fn every_customer_is_screened_by_name() {
 #[test]
 fn a_customers_id_leads_to_its_company() {
     let register = screened("changes-one");
-    let ask = |arguments: &[&str]| printed(&[&["screen", "--register", &register], arguments].concat());
+    let ask =
+        |arguments: &[&str]| printed(&[&["screen", "--register", &register], arguments].concat());
     assert!(ask(&["c-2"]).starts_with("Banyan (banyan, SG): counts as restricted"));
     assert!(ask(&["c-0"]).starts_with("c-0: unresolved: no company is on file for it"));
     assert!(ask(&["c-1"]).starts_with("c-1: clear: no company is on file for it"));
     // an entity and a customer of one name: which of them is answered, is said
-    assert!(ask(&["lim"]).ends_with("A customer has the same id, and its company is another: `banyan`\n"));
+    assert!(
+        ask(&["lim"])
+            .ends_with("A customer has the same id, and its company is another: `banyan`\n")
+    );
     assert!(!ask(&["banyan"]).contains("same id"));
     for (arguments, code, part) in [
         (&["nobody"][..], 1, "no entity `nobody`"),
@@ -491,18 +672,32 @@ fn the_tree_wraps_to_its_terminal() {
     let register = screened("changes-wrapped");
     let at = |columns: &str| {
         let arguments = ["screen", "banyan", "--register", &register];
-        let done = Command::new(env!("CARGO_BIN_EXE_waybill")).args(arguments).env("COLUMNS", columns).output().unwrap();
+        let done = Command::new(env!("CARGO_BIN_EXE_waybill"))
+            .args(arguments)
+            .env("COLUMNS", columns)
+            .output()
+            .unwrap();
         String::from_utf8(done.stdout).unwrap()
     };
     for columns in [40, 60, 80] {
         let text = at(&columns.to_string());
         // each of these characters takes two columns
-        let width = |line: &str| line.chars().map(|c| if ('\u{4e00}'..='\u{9fff}').contains(&c) { 2 } else { 1 }).sum::<usize>();
+        let width = |line: &str| {
+            line.chars()
+                .map(|c| if ('\u{4e00}'..='\u{9fff}').contains(&c) { 2 } else { 1 })
+                .sum::<usize>()
+        };
         assert!(text.lines().all(|line| width(line) <= columns), "{text}");
         assert!(text.contains("\n│  "), "{text}");
     }
     // a pipe gets whole lines, as does a width that is none
-    assert!(printed(&["screen", "banyan", "--register", &register]).lines().next().unwrap().ends_with("for 62.5 % of it is"));
+    assert!(
+        printed(&["screen", "banyan", "--register", &register])
+            .lines()
+            .next()
+            .unwrap()
+            .ends_with("for 62.5 % of it is")
+    );
     assert_eq!(at("wide"), printed(&["screen", "banyan", "--register", &register]));
 }
 
@@ -511,8 +706,19 @@ fn the_picture_is_inert_xml() {
     let register = screened("changes-picture");
     let picture = printed(&["screen", "banyan", "--format", "svg", "--register", &register]);
     assert!(picture.starts_with("<svg xmlns=") && picture.ends_with("</svg>\n"));
-    assert!(picture.contains("&lt;is&gt;") && picture.contains("&quot;any&quot; ") && picture.contains(" &amp; "), "{picture}");
+    assert!(
+        picture.contains("&lt;is&gt;")
+            && picture.contains("&quot;any&quot; ")
+            && picture.contains(" &amp; "),
+        "{picture}"
+    );
     assert_eq!(picture.matches("<circle").count(), 6);
-    assert_eq!((picture.matches("class=\"restricted\"").count(), picture.matches("class=\"unknown\"").count()), (3, 1));
+    assert_eq!(
+        (
+            picture.matches("class=\"restricted\"").count(),
+            picture.matches("class=\"unknown\"").count()
+        ),
+        (3, 1)
+    );
     assert!(!picture.contains("<script") && !picture.contains("<is>"));
 }

@@ -10,7 +10,9 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 #[test]
 fn shipped_files_are_fine() {
-    for file in ["demo", "edge", "snapshot", "chain", "transit", "ingress"].map(|name| format!("envoy/{name}.yaml")) {
+    for file in ["demo", "edge", "snapshot", "chain", "transit", "ingress"]
+        .map(|name| format!("envoy/{name}.yaml"))
+    {
         let (code, errors) = check(&read(&file), file.split('/').next_back().unwrap());
         assert_eq!(code, 0, "{file}: {errors}");
     }
@@ -24,12 +26,37 @@ fn what_undoes_a_promise_is_refused() {
     let cases = [
         ("no-direct", "object_key: direct", "object_key: indirect", "the filter state `direct`"),
         ("geo-kept", removed_geo, "mutations: {}", "a client's own `x-geo-country`"),
-        ("route-kept", "- remove: x-waybill-route", "- remove: x-other", "a client's own `x-waybill-route`"),
+        (
+            "route-kept",
+            "- remove: x-waybill-route",
+            "- remove: x-other",
+            "a client's own `x-waybill-route`",
+        ),
         ("no-overwrite", "overwrite: true", "overwrite: false", "`overwrite: true`"),
-        ("fail-open", "failure_policy: FAIL_RELOAD", "failure_policy: FAIL_OPEN", "every request pass unscreened"),
-        ("fail-open-camel", "failure_policy: FAIL_RELOAD", "failurePolicy: FAIL_OPEN", "every request pass unscreened"),
-        ("fail-open-lower", "failure_policy: FAIL_RELOAD", "failure_policy: fail_open", "every request pass unscreened"),
-        ("fail-open-number", "failure_policy: FAIL_RELOAD", "failure_policy: 2", "every request pass unscreened"),
+        (
+            "fail-open",
+            "failure_policy: FAIL_RELOAD",
+            "failure_policy: FAIL_OPEN",
+            "every request pass unscreened",
+        ),
+        (
+            "fail-open-camel",
+            "failure_policy: FAIL_RELOAD",
+            "failurePolicy: FAIL_OPEN",
+            "every request pass unscreened",
+        ),
+        (
+            "fail-open-lower",
+            "failure_policy: FAIL_RELOAD",
+            "failure_policy: fail_open",
+            "every request pass unscreened",
+        ),
+        (
+            "fail-open-number",
+            "failure_policy: FAIL_RELOAD",
+            "failure_policy: 2",
+            "every request pass unscreened",
+        ),
         (
             "twice",
             "failure_policy: FAIL_RELOAD",
@@ -37,19 +64,49 @@ fn what_undoes_a_promise_is_refused() {
             "stands twice",
         ),
         ("camel", removed_geo, "mutations: {}", "a client's own `x-geo-country`"),
-        ("direct-forged", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%", "%REQ(X-FORWARDED-FOR)%", "the filter state `direct`"),
+        (
+            "direct-forged",
+            "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
+            "%REQ(X-FORWARDED-FOR)%",
+            "the filter state `direct`",
+        ),
         (
             "direct-disabled",
             "- name: envoy.filters.http.set_filter_state",
             "- name: x\n                    disabled: true",
             "the filter state `direct`",
         ),
-        ("forwarded", "\"header\": \"x-forwarded-for\"", "\"header\": \"forwarded\"", "can't follow `Forwarded`"),
-        ("mtls", "{\"bearer\": true}", "{\"bearer\": true}, {\"mtls\": \"uri_san\"}", "certificates that nobody verified"),
+        (
+            "forwarded",
+            "\"header\": \"x-forwarded-for\"",
+            "\"header\": \"forwarded\"",
+            "can't follow `Forwarded`",
+        ),
+        (
+            "mtls",
+            "{\"bearer\": true}",
+            "{\"bearer\": true}, {\"mtls\": \"uri_san\"}",
+            "certificates that nobody verified",
+        ),
         ("config", "\"version\": 1", "\"version\": 1, \"polcy\": {}", "did you mean `policy`?"),
-        ("struct", "google.protobuf.StringValue", "google.protobuf.Struct", "isn't a google.protobuf.StringValue"),
-        ("rewrite", "\"version\": 1,", "\"version\": 1, \"tag\": {\"keys\": [{\"env\": \"K\"}]},", "rewritten after signing"),
-        ("retry", "\"version\": 1,", "\"version\": 1, \"tag\": {\"keys\": [{\"env\": \"K\"}]},", "a retry on `5xx`"),
+        (
+            "struct",
+            "google.protobuf.StringValue",
+            "google.protobuf.Struct",
+            "isn't a google.protobuf.StringValue",
+        ),
+        (
+            "rewrite",
+            "\"version\": 1,",
+            "\"version\": 1, \"tag\": {\"keys\": [{\"env\": \"K\"}]},",
+            "rewritten after signing",
+        ),
+        (
+            "retry",
+            "\"version\": 1,",
+            "\"version\": 1, \"tag\": {\"keys\": [{\"env\": \"K\"}]},",
+            "a retry on `5xx`",
+        ),
     ];
     let (demo, edge) = (read("envoy/demo.yaml"), read("envoy/edge.yaml"));
     for (name, from, to, expected) in cases {
@@ -57,11 +114,16 @@ fn what_undoes_a_promise_is_refused() {
         assert!(shipped.contains(from), "{name}: the shipped file has no {from:?} any more");
         let mut changed = shipped.replace(from, to);
         if name == "camel" {
-            changed = changed.replace("http_filters:", "httpFilters:").replace("typed_config:", "typedConfig:");
+            changed = changed
+                .replace("http_filters:", "httpFilters:")
+                .replace("typed_config:", "typedConfig:");
         }
         if name == "rewrite" || name == "retry" {
             let unsafe_route = "route: {prefix_rewrite: /v2, retry_policy: {retry_on: \"connect-failure,5xx\"}, cluster: anthropic";
-            assert!(changed.contains("route: {cluster: anthropic"), "{name}: the route has changed");
+            assert!(
+                changed.contains("route: {cluster: anthropic"),
+                "{name}: the route has changed"
+            );
             changed = changed.replace("route: {cluster: anthropic", unsafe_route);
         }
         let (code, errors) = check(&changed, &format!("{name}.yaml"));
@@ -81,9 +143,16 @@ fn what_breaks_a_signature_is_refused() {
         );
     let (code, told) = check(&edge, "signing.yaml");
     assert_eq!(code, 0, "{told}");
-    assert!(told.contains("note: $.static_resources") && told.contains("`WAYBILL_SIGNING_KEY` isn't set here"), "{told}");
+    assert!(
+        told.contains("note: $.static_resources")
+            && told.contains("`WAYBILL_SIGNING_KEY` isn't set here"),
+        "{told}"
+    );
 
-    let (literal, host) = ("host_rewrite_literal: api.anthropic.com, timeout: 0s", "host_rewrite_literal: api.anthropic.com");
+    let (literal, host) = (
+        "host_rewrite_literal: api.anthropic.com, timeout: 0s",
+        "host_rewrite_literal: api.anthropic.com",
+    );
     let retries = "&safe_retries {retry_on: \"connect-failure,refused-stream\", num_retries: 2}";
     let removed = "request_headers_to_remove: &private [";
     let upstream_authority = ", \"upstream_authority\": \"api.anthropic.com\"";
@@ -135,23 +204,44 @@ fn what_breaks_a_signature_is_refused() {
         assert!(told.contains(expected), "{name}: {told}");
     }
     let routes = "\"routes\": {\"fallback\": {\"authority\": \"api.another.example\"}}, \"policy\"";
-    let (code, told) =
-        check(&edge.replacen(routed, &format!("{to_fallback}{routed}"), 1).replacen("\"policy\"", routes, 1), "signing-reroute.yaml");
+    let (code, told) = check(
+        &edge.replacen(routed, &format!("{to_fallback}{routed}"), 1).replacen(
+            "\"policy\"",
+            routes,
+            1,
+        ),
+        "signing-reroute.yaml",
+    );
     assert_eq!(code, 1);
-    assert!(told.contains("signed for `api.another.example`, and the request goes on to `api.other.example`"), "{told}");
+    assert!(
+        told.contains(
+            "signed for `api.another.example`, and the request goes on to `api.other.example`"
+        ),
+        "{told}"
+    );
     // without keys nothing is signed, and none of this matters
-    let unsigned = read("envoy/edge.yaml").replacen(literal, &format!("{host}, prefix_rewrite: /v2"), 1);
+    let unsigned =
+        read("envoy/edge.yaml").replacen(literal, &format!("{host}, prefix_rewrite: /v2"), 1);
     assert_eq!(check(&unsigned, "unsigned.yaml").0, 0);
 }
 
 #[test]
 fn shared_state_is_told_once() {
     let edge = read("envoy/edge.yaml");
-    let told = |text: &str, name: &str| check(text, name).1.matches("`provider.shared-state` only reports").count();
+    let told = |text: &str, name: &str| {
+        check(text, name).1.matches("`provider.shared-state` only reports").count()
+    };
     assert_eq!(told(&edge, "shared-state.yaml"), 1, "two filters, one note");
-    let blocked = edge.replace("\"mode\": \"enforce\"", "\"mode\": \"enforce\", \"actions\": {\"provider.shared-state\": \"block\"}");
+    let blocked = edge.replace(
+        "\"mode\": \"enforce\"",
+        "\"mode\": \"enforce\", \"actions\": {\"provider.shared-state\": \"block\"}",
+    );
     assert_eq!(told(&blocked, "shared-state-blocked.yaml"), 0);
-    assert_eq!(told(&read("envoy/ingress.yaml"), "shared-state-ingress.yaml"), 0, "it has no account with anybody");
+    assert_eq!(
+        told(&read("envoy/ingress.yaml"), "shared-state-ingress.yaml"),
+        0,
+        "it has no account with anybody"
+    );
 }
 
 #[test]
@@ -159,20 +249,32 @@ fn keys_are_looked_at_where_they_are_set() {
     let config = r#"{"version": 1, "node": {"id": "a.example", "upstream_authority": "b.example"}, "register": {"customers": []},
         "identity": {"sources": [{"bearer": true}]}, "tag": {"keys": [{"env": "WAYBILL_TEST_KEY"}]}}"#;
     let run = |value: Option<&str>| {
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("keys-{}.json", value.map_or(0, str::len)));
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("keys-{}.json", value.map_or(0, str::len)));
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_waybill"));
         command.arg("check").arg(&file).env_remove("WAYBILL_TEST_KEY");
-        let done = value.iter().fold(&mut command, |command, value| command.env("WAYBILL_TEST_KEY", value)).output().unwrap();
+        let done = value
+            .iter()
+            .fold(&mut command, |command, value| command.env("WAYBILL_TEST_KEY", value))
+            .output()
+            .unwrap();
         (done.status.code().unwrap(), String::from_utf8(done.stderr).unwrap())
     };
     let keygen = |arguments: &[&str]| {
-        let made = Command::new(env!("CARGO_BIN_EXE_waybill")).arg("keygen").args(arguments).output().unwrap();
+        let made = Command::new(env!("CARGO_BIN_EXE_waybill"))
+            .arg("keygen")
+            .args(arguments)
+            .output()
+            .unwrap();
         String::from_utf8(made.stdout).unwrap()
     };
     let (code, told) = run(None);
     assert_eq!(code, 0);
-    assert!(told.contains("note: $.tag.keys[0].env: the variable `WAYBILL_TEST_KEY` isn't set here"), "{told}");
+    assert!(
+        told.contains("note: $.tag.keys[0].env: the variable `WAYBILL_TEST_KEY` isn't set here"),
+        "{told}"
+    );
     let (code, told) = run(Some(&keygen(&[])));
     assert_eq!(code, 0);
     assert!(!told.contains("$.tag"), "{told}");
@@ -181,7 +283,11 @@ fn keys_are_looked_at_where_they_are_set() {
     assert!(told.contains("note: $.tag.keys: no key counts now"), "{told}");
     let (code, told) = run(Some("very-secret"));
     assert_eq!(code, 1);
-    assert!(told.contains("$.tag.keys[0].env: this is no private Ed25519 key") && !told.contains("very-secret"), "{told}");
+    assert!(
+        told.contains("$.tag.keys[0].env: this is no private Ed25519 key")
+            && !told.contains("very-secret"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -208,12 +314,21 @@ fn a_configuration_that_is_no_text_is_told_by_every_verb() {
         assert!(demo.contains(from), "{name}");
         let file = format!("no-text-{name}.yaml");
         let (code, told) = check(&demo.replace(from, to), &file);
-        let told =
-            told.lines().find(|line| line.contains("isn't a google.protobuf.StringValue")).unwrap_or_else(|| panic!("{name}: {told}"));
+        let told = told
+            .lines()
+            .find(|line| line.contains("isn't a google.protobuf.StringValue"))
+            .unwrap_or_else(|| panic!("{name}: {told}"));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
         for verb in ["explain", "verify-tag"] {
             let mut command = Command::new(env!("CARGO_BIN_EXE_waybill"));
-            let done = command.arg(verb).arg("--config").arg(&path).arg("--request").arg(&request).output().unwrap();
+            let done = command
+                .arg(verb)
+                .arg("--config")
+                .arg(&path)
+                .arg("--request")
+                .arg(&request)
+                .output()
+                .unwrap();
             let errors = String::from_utf8(done.stderr).unwrap();
             assert_eq!((code, done.status.code()), (1, Some(1)), "{name} {verb}");
             assert!(errors.starts_with(told), "{name} {verb}: {errors}");
@@ -231,14 +346,34 @@ fn a_filter_is_known_by_its_configuration() {
         )
     };
     for (name, configuration, expected) in [
-        ("struct", r#"{"@type": type.googleapis.com/google.protobuf.Struct, value: {version: 1, node: {id: a}, identity: {}}}"#, true),
-        ("bytes", r#"{"@type": type.googleapis.com/google.protobuf.BytesValue, value: eyJub2RlIjogMSwgImlkZW50aXR5IjogMn0=}"#, true),
-        ("other-struct", r#"{"@type": type.googleapis.com/google.protobuf.Struct, value: {rules: [1]}}"#, false),
-        ("other-bytes", r#"{"@type": type.googleapis.com/google.protobuf.BytesValue, value: eyJydWxlcyI6IDF9}"#, false),
+        (
+            "struct",
+            r#"{"@type": type.googleapis.com/google.protobuf.Struct, value: {version: 1, node: {id: a}, identity: {}}}"#,
+            true,
+        ),
+        (
+            "bytes",
+            r#"{"@type": type.googleapis.com/google.protobuf.BytesValue, value: eyJub2RlIjogMSwgImlkZW50aXR5IjogMn0=}"#,
+            true,
+        ),
+        (
+            "other-struct",
+            r#"{"@type": type.googleapis.com/google.protobuf.Struct, value: {rules: [1]}}"#,
+            false,
+        ),
+        (
+            "other-bytes",
+            r#"{"@type": type.googleapis.com/google.protobuf.BytesValue, value: eyJydWxlcyI6IDF9}"#,
+            false,
+        ),
     ] {
         let (code, told) = check(&filter(configuration), &format!("known-{name}.yaml"));
         assert_eq!(code, 1, "{name}");
-        let said = if expected { "isn't a google.protobuf.StringValue" } else { "no Waybill filter is in this file" };
+        let said = if expected {
+            "isn't a google.protobuf.StringValue"
+        } else {
+            "no Waybill filter is in this file"
+        };
         assert!(told.contains(said), "{name}: {told}");
     }
 }
@@ -254,17 +389,22 @@ fn other_files_get_a_clear_answer() {
         assert_eq!(code, 1, "{name}");
         assert!(errors.contains(expected), "{name}: {errors}");
     }
-    let missing = Command::new(env!("CARGO_BIN_EXE_waybill")).args(["check", "no/such/file.yaml"]).output().unwrap();
+    let missing = Command::new(env!("CARGO_BIN_EXE_waybill"))
+        .args(["check", "no/such/file.yaml"])
+        .output()
+        .unwrap();
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8(missing.stderr).unwrap().contains("can't be read"));
-    let wrong_use = Command::new(env!("CARGO_BIN_EXE_waybill")).args(["check", "--wrong"]).output().unwrap();
+    let wrong_use =
+        Command::new(env!("CARGO_BIN_EXE_waybill")).args(["check", "--wrong"]).output().unwrap();
     assert_eq!(wrong_use.status.code(), Some(2));
 }
 
 fn check(text: &str, name: &str) -> (i32, String) {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&file, text).unwrap();
-    let done = Command::new(env!("CARGO_BIN_EXE_waybill")).arg("check").arg(&file).output().unwrap();
+    let done =
+        Command::new(env!("CARGO_BIN_EXE_waybill")).arg("check").arg(&file).output().unwrap();
     (done.status.code().unwrap(), String::from_utf8(done.stderr).unwrap())
 }
 

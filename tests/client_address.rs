@@ -23,9 +23,11 @@ fn every_case_holds() {
         }
         let owned = Captured::parse(&request.to_string()).unwrap().own(screen.config());
         let request = owned.request();
-        let address = screen.decide(&request, None, &mut Custody::default(), String::new()).evidence.address;
+        let address =
+            screen.decide(&request, None, &mut Custody::default(), String::new()).evidence.address;
         let claimed: Vec<Value> = address.claimed.iter().map(|claim| text_or_hex(claim)).collect();
-        let found = json!({"client": address.client, "claimed": claimed, "malformed": address.malformed});
+        let found =
+            json!({"client": address.client, "claimed": claimed, "malformed": address.malformed});
         assert_eq!(found, case["expect"], "{}: {}", case["id"], case["note"]);
     }
 }

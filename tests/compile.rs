@@ -29,7 +29,11 @@ fn folder(name: &str, files: &[(&str, &str)]) -> PathBuf {
 }
 
 fn waybill(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_waybill")).args(arguments).env("SOURCE_DATE_EPOCH", EPOCH).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_waybill"))
+        .args(arguments)
+        .env("SOURCE_DATE_EPOCH", EPOCH)
+        .output()
+        .unwrap()
 }
 
 fn text(bytes: Vec<u8>) -> String {
@@ -47,7 +51,14 @@ fn key(name: &str) -> PathBuf {
 fn compiled(register: &Path, key: &Path) -> (PathBuf, Output) {
     let snapshot = register.with_extension("snapshot");
     drop(std::fs::remove_file(&snapshot));
-    let output = waybill(&["compile", register.to_str().unwrap(), "-o", snapshot.to_str().unwrap(), "--sign-key", key.to_str().unwrap()]);
+    let output = waybill(&[
+        "compile",
+        register.to_str().unwrap(),
+        "-o",
+        snapshot.to_str().unwrap(),
+        "--sign-key",
+        key.to_str().unwrap(),
+    ]);
     (snapshot, output)
 }
 
@@ -77,26 +88,43 @@ fn a_request_finds_what_was_screened() {
     let entities = ["acme", "harbour", "redstar", "lion", "ada", "alone", "stated", "wang"];
     let mut customers = String::new();
     for (n, entity) in entities.iter().enumerate() {
-        writeln!(customers, r#"{{"id": "c-{n}", "credentials": ["{}"], "entity": "{entity}"}}"#, digest(n)).unwrap();
+        writeln!(
+            customers,
+            r#"{{"id": "c-{n}", "credentials": ["{}"], "entity": "{entity}"}}"#,
+            digest(n)
+        )
+        .unwrap();
     }
-    writeln!(customers, r#"{{"id": "c-90", "credentials": ["{}"], "ownership": "clear"}}"#, digest(90)).unwrap();
+    writeln!(
+        customers,
+        r#"{{"id": "c-90", "credentials": ["{}"], "ownership": "clear"}}"#,
+        digest(90)
+    )
+    .unwrap();
     writeln!(customers, r#"{{"id": "c-91", "credentials": ["{}"]}}"#, digest(91)).unwrap();
     let strict = r#"{"schema": 1, "ownership": {"method": "cascade", "comparison": "ge", "threshold_basis_points": 6500}}"#;
     for (name, settings) in [("screened", r#"{"schema": 1}"#), ("screened-strict", strict)] {
-        let files = [("register.json", settings), ("customers.jsonl", &customers), ("entities.json", ENTITIES), ("bods/stated.json", BODS)];
+        let files = [
+            ("register.json", settings),
+            ("customers.jsonl", &customers),
+            ("entities.json", ENTITIES),
+            ("bods/stated.json", BODS),
+        ];
         let register = folder(name, &files);
         let (snapshot, output) = compiled(&register, &key(name));
         assert!(output.status.success(), "{}", text(output.stderr));
         let snapshot = Snapshot::read(std::fs::read(snapshot).unwrap(), |_| true).unwrap();
         let found = |n: usize| {
-            let (customer, _) = snapshot.by_credential(&CredentialDigest::parse(&digest(n)).unwrap()).unwrap();
+            let (customer, _) =
+                snapshot.by_credential(&CredentialDigest::parse(&digest(n)).unwrap()).unwrap();
             assert_eq!(customer.id.as_str(), format!("c-{n}"));
             customer.ownership()
         };
         let mut counts = [0, 0, 0];
         for (n, entity) in entities.iter().enumerate() {
             let screened = |id: &str| {
-                let screened = waybill(&["screen", id, "--json", "--register", register.to_str().unwrap()]);
+                let screened =
+                    waybill(&["screen", id, "--json", "--register", register.to_str().unwrap()]);
                 serde_json::from_slice::<serde_json::Value>(&screened.stdout).unwrap()
             };
             assert_eq!(screened(entity)["status"], found(n).as_str(), "{name}: {entity}");
@@ -106,7 +134,11 @@ fn a_request_finds_what_was_screened() {
         }
         assert_eq!((found(90), found(91)), (Ownership::Clear, Ownership::Unresolved));
         let [clear, restricted, unresolved] = counts;
-        let summary = format!("customers 10 (ownership clear {}, restricted {restricted}, unresolved {})", clear + 1, unresolved + 1);
+        let summary = format!(
+            "customers 10 (ownership clear {}, restricted {restricted}, unresolved {})",
+            clear + 1,
+            unresolved + 1
+        );
         assert!(text(output.stdout).contains(&summary), "{summary}");
         assert_eq!(counts, if name == "screened" { [2, 5, 1] } else { [3, 3, 2] });
     }
@@ -116,9 +148,17 @@ fn a_request_finds_what_was_screened() {
 fn the_same_files_give_the_same_bytes() {
     let full = Path::new(ROOT).join("tests/corpus/register/valid/full");
     let key = key("same");
-    let names = ["register.json", "customers.json", "entities.json", "nodes.json", "networks/country.csv", "networks/lists/tor.txt"];
+    let names = [
+        "register.json",
+        "customers.json",
+        "entities.json",
+        "nodes.json",
+        "networks/country.csv",
+        "networks/lists/tor.txt",
+    ];
     let texts = names.map(|name| std::fs::read_to_string(full.join(name)).unwrap());
-    let files: Vec<(&str, &str)> = names.iter().zip(&texts).map(|(name, text)| (*name, text.as_str())).collect();
+    let files: Vec<(&str, &str)> =
+        names.iter().zip(&texts).map(|(name, text)| (*name, text.as_str())).collect();
     let bytes = |name: &str, files: &[(&str, &str)]| {
         let (snapshot, output) = compiled(&folder(name, files), &key);
         assert!(output.status.success(), "{}", text(output.stderr));
@@ -126,7 +166,10 @@ fn the_same_files_give_the_same_bytes() {
     };
     let once = bytes("same-1", &files);
     let reversed: Vec<_> = files.iter().rev().copied().collect();
-    assert!(once == bytes("same-2", &reversed), "the order of a directory, its name or the hour get into the bytes");
+    assert!(
+        once == bytes("same-2", &reversed),
+        "the order of a directory, its name or the hour get into the bytes"
+    );
     let mut changed = files.clone();
     let text = changed[4].1.replace("198.51.100.7", "198.51.100.8");
     changed[4].1 = &text;
@@ -138,7 +181,9 @@ fn the_same_files_give_the_same_bytes() {
 fn nothing_is_compiled_that_check_refuses() {
     let key = key("refused");
     for kind in ["invalid", "contradictory", "valid"] {
-        for entry in std::fs::read_dir(Path::new(ROOT).join("tests/corpus/register").join(kind)).unwrap() {
+        for entry in
+            std::fs::read_dir(Path::new(ROOT).join("tests/corpus/register").join(kind)).unwrap()
+        {
             let register = entry.unwrap().path();
             if !register.is_dir() {
                 continue;
@@ -146,13 +191,26 @@ fn nothing_is_compiled_that_check_refuses() {
             let snapshot = Path::new(env!("CARGO_TARGET_TMPDIR")).join("refused.snapshot");
             drop(std::fs::remove_file(&snapshot));
             let [register, output] = [&register, &snapshot].map(|path| path.to_str().unwrap());
-            let compiled = waybill(&["compile", register, "-o", output, "--sign-key", key.to_str().unwrap()]);
-            assert_eq!((compiled.status.success(), snapshot.exists()), (kind == "valid", kind == "valid"), "{register}");
+            let compiled =
+                waybill(&["compile", register, "-o", output, "--sign-key", key.to_str().unwrap()]);
+            assert_eq!(
+                (compiled.status.success(), snapshot.exists()),
+                (kind == "valid", kind == "valid"),
+                "{register}"
+            );
             let checked = text(waybill(&["check", register]).stderr);
             let errors: String = checked.split(": note: ").next().unwrap().to_owned();
             let said = text(compiled.stderr);
-            let without_last = |text: &str| text.trim_end().rsplit_once('\n').map(|(before, _)| before.to_owned()).unwrap_or_default();
-            assert!(kind == "valid" || errors.starts_with(&without_last(&said)), "{errors}\n\n{said}");
+            let without_last = |text: &str| {
+                text.trim_end()
+                    .rsplit_once('\n')
+                    .map(|(before, _)| before.to_owned())
+                    .unwrap_or_default()
+            };
+            assert!(
+                kind == "valid" || errors.starts_with(&without_last(&said)),
+                "{errors}\n\n{said}"
+            );
         }
     }
 }
@@ -166,7 +224,10 @@ fn everything_in_a_snapshot_can_be_looked_up() {
     assert!(waybill(&["compile", register, "-o", file, "--sign-key", key]).status.success());
     let looked = |what: &str, name: &str| {
         let output = waybill(&["inspect", file, "--json", what, name]);
-        (output.status.code(), serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_default())
+        (
+            output.status.code(),
+            serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_default(),
+        )
     };
     let node = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
     let credential = format!("sha256:{}", "02".repeat(32));
@@ -180,15 +241,28 @@ fn everything_in_a_snapshot_can_be_looked_up() {
         ("--address", "198.51.100.7", "/address/places/0/place", "UA-43"),
     ] {
         let (code, answer) = looked(what, name);
-        assert_eq!((code, answer.pointer(path)), (Some(0), Some(&found.into())), "{what} {name}: {answer}");
+        assert_eq!(
+            (code, answer.pointer(path)),
+            (Some(0), Some(&found.into())),
+            "{what} {name}: {answer}"
+        );
     }
     // a name of another kind leads nowhere
-    for (what, name) in [("--customer", "nobody"), ("--certificate", "sub-1042"), ("--claim", "c-1042"), ("--node", "reseller-b.example")] {
+    for (what, name) in [
+        ("--customer", "nobody"),
+        ("--certificate", "sub-1042"),
+        ("--claim", "c-1042"),
+        ("--node", "reseller-b.example"),
+    ] {
         assert_ne!(looked(what, name).0, Some(0), "{what} {name}");
     }
     let own = text(waybill(&["keygen", "--trusted-key", key]).stdout);
-    let other = text(waybill(&["keygen", "--trusted-key", self::key("looked-up-other").to_str().unwrap()]).stdout);
-    let trusting = |key: &str| waybill(&["inspect", file, "--trusted-key", key.trim()]).status.code();
+    let other = text(
+        waybill(&["keygen", "--trusted-key", self::key("looked-up-other").to_str().unwrap()])
+            .stdout,
+    );
+    let trusting =
+        |key: &str| waybill(&["inspect", file, "--trusted-key", key.trim()]).status.code();
     assert_eq!((trusting(&own), trusting(&other)), (Some(0), Some(1)));
 }
 
@@ -197,11 +271,21 @@ fn one_credential_among_many_is_found() {
     const MANY: usize = 100_000;
     let mut customers = String::with_capacity(MANY * 150);
     for n in 0..MANY {
-        writeln!(customers, r#"{{"id": "c-{n}", "credentials": ["{}"], "ownership": "clear", "declared": ["SG"]}}"#, digest(n)).unwrap();
+        writeln!(
+            customers,
+            r#"{{"id": "c-{n}", "credentials": ["{}"], "ownership": "clear", "declared": ["SG"]}}"#,
+            digest(n)
+        )
+        .unwrap();
     }
-    let (snapshot, output) = compiled(&folder("many-customers", &[("customers.jsonl", &customers)]), &key("many-customers"));
+    let (snapshot, output) = compiled(
+        &folder("many-customers", &[("customers.jsonl", &customers)]),
+        &key("many-customers"),
+    );
     assert!(output.status.success(), "{}", text(output.stderr));
-    let inspect = |n: usize| waybill(&["inspect", snapshot.to_str().unwrap(), "--json", "--credential", &digest(n)]);
+    let inspect = |n: usize| {
+        waybill(&["inspect", snapshot.to_str().unwrap(), "--json", "--credential", &digest(n)])
+    };
     for n in [0, 1, 50_000, MANY - 1] {
         let found: serde_json::Value = serde_json::from_slice(&inspect(n).stdout).unwrap();
         assert_eq!(found["customer"]["id"], format!("c-{n}"));

@@ -24,7 +24,8 @@ fn valid_configurations_parse() {
 #[test]
 fn mistakes_are_all_named() {
     for path in corpus("invalid").into_iter().chain(corpus("contradictory")) {
-        let problems = Config::parse(&std::fs::read_to_string(&path).unwrap()).expect_err(&format!("{} is wrong", path.display()));
+        let problems = Config::parse(&std::fs::read_to_string(&path).unwrap())
+            .expect_err(&format!("{} is wrong", path.display()));
         same_as_file(&path.with_extension("txt"), &format!("{problems}\n"));
     }
 }
@@ -39,13 +40,18 @@ fn no_error_repeats_a_secret() {
     for path in corpus("invalid") {
         let text = std::fs::read_to_string(&path).unwrap();
         let problems = Config::parse(&text).unwrap_err().to_string();
-        assert!(!problems.contains("very-secret") && !problems.contains("kty"), "{}", path.display());
+        assert!(
+            !problems.contains("very-secret") && !problems.contains("kty"),
+            "{}",
+            path.display()
+        );
     }
 }
 
 fn corpus(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new(ROOT).join("tests/corpus/config").join(kind);
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     assert!(!files.is_empty(), "the corpus of {kind} configurations is empty");
     files.sort();
@@ -57,5 +63,10 @@ fn same_as_file(path: &Path, text: &str) {
         std::fs::write(path, text).unwrap();
     }
     let expected = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(expected, text, "{} differs; UPDATE_CORPUS=1 cargo test writes it anew", path.display());
+    assert_eq!(
+        expected,
+        text,
+        "{} differs; UPDATE_CORPUS=1 cargo test writes it anew",
+        path.display()
+    );
 }

@@ -4,7 +4,11 @@
 //! Memory is counted by the allocator, exactly. Time is compared with itself in one run: a grammar that costs its square is
 //! 256 times as slow where a linear one is 16 times, and what else runs can only add, so the least of a few counts.
 
-#![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -72,7 +76,8 @@ const PIECES: &str = r#"25|%25|%2|%|25|/|\.\./|\.|;|\?|&|=|key=a&|k%65y=|,|, |"|
 /// another in another.
 fn headers(place: &str, (first, piece): (&str, &str), length: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
     let text = first.to_owned() + &piece.repeat(length.div_ceil(piece.len()));
-    let mut headers: Vec<(Vec<u8>, Vec<u8>)> = vec![(b":method".into(), b"POST".into()), (b":authority".into(), b"a.example".into())];
+    let mut headers: Vec<(Vec<u8>, Vec<u8>)> =
+        vec![(b":method".into(), b"POST".into()), (b":authority".into(), b"a.example".into())];
     let path = match place {
         ":path" => format!("/{text}"),
         ":query" => format!("/v1/messages?{text}"),
@@ -84,15 +89,19 @@ fn headers(place: &str, (first, piece): (&str, &str), length: usize) -> Vec<(Vec
     match place {
         ":path" | ":query" => {}
         // many headers: names of the node's own, and lines of one name
-        ":names" => headers.extend((0..length / 20).map(|i| (format!("x-waybill-{i}").into(), piece.into()))),
-        ":lines" => headers.extend((0..length / 20).map(|_| (b"x-user-country".to_vec(), b"CN".to_vec()))),
+        ":names" => headers
+            .extend((0..length / 20).map(|i| (format!("x-waybill-{i}").into(), piece.into()))),
+        ":lines" => {
+            headers.extend((0..length / 20).map(|_| (b"x-user-country".to_vec(), b"CN".to_vec())))
+        }
         _ => headers.push((place.into(), text.into())),
     }
     headers
 }
 
 fn pieces(count: std::ops::Range<usize>) -> impl Strategy<Value = String> {
-    proptest::string::string_regex(&format!("({PIECES}){{{},{}}}", count.start, count.end - 1)).unwrap()
+    proptest::string::string_regex(&format!("({PIECES}){{{},{}}}", count.start, count.end - 1))
+        .unwrap()
 }
 
 /// Decides it; gives the bytes that it asked for and the time that it took.

@@ -31,8 +31,7 @@ fn nothing_printed_commands_a_terminal() {
     let hostile = "\u{1b}]0;title\u{7}\u{9b}31m\u{202e}\u{7f}";
     let json = serde_json::json!({"method": "GET", "path": format!("/{hostile}"), "headers": [[format!("x-{hostile}"), hostile]],
         "direct_peer": "127.0.0.1"});
-    let forwarded =
-        serde_json::json!({"method": "GET", "path": "/", "headers": [["x-forwarded-for", hostile]], "direct_peer": "127.0.0.1"});
+    let forwarded = serde_json::json!({"method": "GET", "path": "/", "headers": [["x-forwarded-for", hostile]], "direct_peer": "127.0.0.1"});
     for text in [
         format!("GET /{hostile}"),
         format!("GET / HTTP/1.1\n{hostile}\n\n"),
@@ -44,7 +43,13 @@ fn nothing_printed_commands_a_terminal() {
     ] {
         std::fs::write(&request, &text).unwrap();
         for more in [&[][..], &["--json"]] {
-            let arguments = ["explain", "--config", config.to_str().unwrap(), "--request", request.to_str().unwrap()];
+            let arguments = [
+                "explain",
+                "--config",
+                config.to_str().unwrap(),
+                "--request",
+                request.to_str().unwrap(),
+            ];
             let printed = printed(&[&arguments, more].concat());
             assert!(!printed.is_empty(), "{text:?}");
             let obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
@@ -63,7 +68,12 @@ fn a_huge_file_is_refused_at_once() {
         std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
         let start = Instant::now();
         let told = printed(&["check", folder.to_str().unwrap()]);
-        assert!(told.contains(&format!("{name}: this file has 1,074 MB, and a file of a register may have 512 MB at most")), "{told}");
+        assert!(
+            told.contains(&format!(
+                "{name}: this file has 1,074 MB, and a file of a register may have 512 MB at most"
+            )),
+            "{told}"
+        );
         assert!(start.elapsed() < Duration::from_secs(5));
         std::fs::remove_file(path).unwrap();
     }
@@ -77,7 +87,8 @@ fn no_verb_reads_a_huge_file() {
     std::fs::File::create(&huge).unwrap().set_len(1 << 30).unwrap();
     std::fs::write(&small, CONFIG).unwrap();
     std::fs::write(folder.join("customers.json"), r#"{"customers": []}"#).unwrap();
-    let (huge, small, register) = (huge.to_str().unwrap(), small.to_str().unwrap(), folder.to_str().unwrap());
+    let (huge, small, register) =
+        (huge.to_str().unwrap(), small.to_str().unwrap(), folder.to_str().unwrap());
     for arguments in [
         &["explain", "--config", huge, "--request", small][..],
         &["explain", "--config", small, "--request", huge],
@@ -88,18 +99,28 @@ fn no_verb_reads_a_huge_file() {
         &["enforcement", huge, "--register", register],
     ] {
         let (code, told) = at_once(arguments);
-        assert!(code == Some(1) && told.contains("this has more than 512 MB"), "{arguments:?}: {told}");
+        assert!(
+            code == Some(1) && told.contains("this has more than 512 MB"),
+            "{arguments:?}: {told}"
+        );
     }
 }
 
 /// What a person mistyped is repeated to them.
 #[test]
 fn nor_does_what_is_wrong_with_the_command() {
-    for arguments in [&["schema", "\u{1b}[31m\u{9b}31m"][..], &["\u{1b}[31m"], &["keygen", "--expires", "\u{202e}\u{7}"]] {
+    for arguments in [
+        &["schema", "\u{1b}[31m\u{9b}31m"][..],
+        &["\u{1b}[31m"],
+        &["keygen", "--expires", "\u{202e}\u{7}"],
+    ] {
         let done = Command::new(env!("CARGO_BIN_EXE_waybill")).args(arguments).output().unwrap();
         let told = String::from_utf8(done.stderr).unwrap();
         assert_eq!(done.status.code(), Some(2), "{told}");
-        assert!(told.starts_with("error:") && !told.contains(|c: char| c.is_control() && c != '\n'), "{told:?}");
+        assert!(
+            told.starts_with("error:") && !told.contains(|c: char| c.is_control() && c != '\n'),
+            "{told:?}"
+        );
     }
 }
 
@@ -108,8 +129,13 @@ fn nor_does_what_is_wrong_with_the_command() {
 fn only_files_are_read() {
     let folder = folder("desk-files");
     let place = |name: &str| folder.join(name).to_str().unwrap().to_owned();
-    let (config, request, pipe, zero, tty) =
-        (place("config.json"), place("request.json"), place("pipe"), place("zero"), place("pipe-link"));
+    let (config, request, pipe, zero, tty) = (
+        place("config.json"),
+        place("request.json"),
+        place("pipe"),
+        place("zero"),
+        place("pipe-link"),
+    );
     std::fs::write(&config, CONFIG).unwrap();
     std::fs::write(&request, r#"{"method": "GET", "path": "/"}"#).unwrap();
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -140,7 +166,10 @@ fn only_files_are_read() {
             assert_eq!(code, Some(1), "{arguments:?}: {told}");
             let first = told.lines().next().unwrap_or_default();
             assert!(first.contains(wrong.as_str()), "{arguments:?}: {told}");
-            assert!(["not a regular file", "this is a directory"].iter().any(|why| first.contains(why)), "{arguments:?}: {told}");
+            assert!(
+                ["not a regular file", "this is a directory"].iter().any(|why| first.contains(why)),
+                "{arguments:?}: {told}"
+            );
         }
     }
     // a snapshot is looked at once the configuration asks for one
@@ -150,8 +179,13 @@ fn only_files_are_read() {
     );
     std::fs::write(&config, asks).unwrap();
     for wrong in [&pipe, &zero, &directory] {
-        let (code, told) = at_once(&["explain", "--config", &config, "--request", &request, "--snapshot", wrong]);
-        assert!(code == Some(1) && (told.contains("not a regular file") || told.contains("this is a directory")), "{told}");
+        let (code, told) =
+            at_once(&["explain", "--config", &config, "--request", &request, "--snapshot", wrong]);
+        assert!(
+            code == Some(1)
+                && (told.contains("not a regular file") || told.contains("this is a directory")),
+            "{told}"
+        );
     }
 }
 
@@ -168,21 +202,34 @@ fn pipes_of_a_shell_are_read() {
         "cat config.json | $0 check /dev/stdin",
         "cat request.json | $0 explain --config config.json --request /proc/self/fd/0",
     ] {
-        let done = Command::new("bash").current_dir(&folder).args(["-c", script, env!("CARGO_BIN_EXE_waybill")]).output().unwrap();
+        let done = Command::new("bash")
+            .current_dir(&folder)
+            .args(["-c", script, env!("CARGO_BIN_EXE_waybill")])
+            .output()
+            .unwrap();
         assert!(done.stderr.iter().chain(&done.stdout).count() > 0);
         let told = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
-        assert!(done.status.success() && (told.contains("Verdict") || told.contains(": ok")), "{script}: {told}");
+        assert!(
+            done.status.success() && (told.contains("Verdict") || told.contains(": ok")),
+            "{script}: {told}"
+        );
     }
-    let endless = Command::new("bash").args(["-c", "$0 check /dev/stdin < /dev/zero", env!("CARGO_BIN_EXE_waybill")]).output().unwrap();
+    let endless = Command::new("bash")
+        .args(["-c", "$0 check /dev/stdin < /dev/zero", env!("CARGO_BIN_EXE_waybill")])
+        .output()
+        .unwrap();
     assert!(String::from_utf8(endless.stderr).unwrap().contains("not a regular file"));
 }
 
 /// Nobody may ever write to a pipe that lies where a register's file should be, and a device has no end.
 #[test]
 fn a_register_is_read_from_files() {
-    for (name, device) in
-        [("customers.json", None), ("customers.csv", Some("/dev/zero")), ("networks/feed.csv", Some("/dev/zero")), ("bods/a.json", None)]
-    {
+    for (name, device) in [
+        ("customers.json", None),
+        ("customers.csv", Some("/dev/zero")),
+        ("networks/feed.csv", Some("/dev/zero")),
+        ("bods/a.json", None),
+    ] {
         let folder = folder("desk-register");
         let file = folder.join(name);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -207,7 +254,13 @@ fn a_register_is_read_from_files() {
 fn at_once(arguments: &[&str]) -> (Option<i32>, String) {
     let start = Instant::now();
     let mut command = Command::new(env!("CARGO_BIN_EXE_waybill"));
-    let mut child = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     while child.try_wait().unwrap().is_none() {
         if start.elapsed() > Duration::from_secs(20) {
             child.kill().unwrap(); // so that there is no exit code

@@ -60,11 +60,20 @@ fn the_published_schemas_are_the_types() {
         (Document::Nodes, "register.nodes"),
         (Document::Enforcement, "register.enforcement"),
     ] {
-        let printed = Command::new(env!("CARGO_BIN_EXE_waybill")).args(["schema", document.as_str()]).output().unwrap();
-        same_as_file(&Path::new(ROOT).join(format!("docs/{name}.schema.json")), &String::from_utf8(printed.stdout).unwrap());
+        let printed = Command::new(env!("CARGO_BIN_EXE_waybill"))
+            .args(["schema", document.as_str()])
+            .output()
+            .unwrap();
+        same_as_file(
+            &Path::new(ROOT).join(format!("docs/{name}.schema.json")),
+            &String::from_utf8(printed.stdout).unwrap(),
+        );
     }
     let alone = Command::new(env!("CARGO_BIN_EXE_waybill")).arg("schema").output().unwrap();
-    assert_eq!(alone.stdout, std::fs::read(Path::new(ROOT).join("docs/config.schema.json")).unwrap());
+    assert_eq!(
+        alone.stdout,
+        std::fs::read(Path::new(ROOT).join("docs/config.schema.json")).unwrap()
+    );
 }
 
 /// One reader judges all three forms: the same customers come out of each.
@@ -82,7 +91,10 @@ fn the_three_forms_say_the_same() {
     ]
     .map(|(name, text)| {
         let (directory, remarks) = read(one(name, text.replace("DIGEST", &digest)), NOW);
-        format!("{:?}", directory.unwrap_or_else(|| panic!("{name}: {}", told(&remarks.errors))).customers)
+        format!(
+            "{:?}",
+            directory.unwrap_or_else(|| panic!("{name}: {}", told(&remarks.errors))).customers
+        )
     });
     assert_eq!(table, whole);
     assert_eq!(lines, whole);
@@ -92,7 +104,10 @@ fn the_three_forms_say_the_same() {
 fn a_customer_has_its_place() {
     let text = "\n{\"id\": \"c-1\", \"ownership\": \"clear\"}\n\n{\"id\": \"c-2\", \"ownership\": \"clear\"}";
     let directory = read(one("customers.jsonl", text.into()), NOW).0.unwrap();
-    assert_eq!([directory.place(0), directory.place(1)], [("customers.jsonl", 2), ("customers.jsonl", 4)]);
+    assert_eq!(
+        [directory.place(0), directory.place(1)],
+        [("customers.jsonl", 2), ("customers.jsonl", 4)]
+    );
 }
 
 #[test]
@@ -112,7 +127,10 @@ fn check_says_what_is_there() {
     let folder = Path::new(ROOT).join("tests/corpus/register/valid/full");
     let output = waybill(&["check"], &folder);
     assert_eq!(output.status.code(), Some(0));
-    let expected = format!("{}: ok: 2 customers, 3 credentials, 2 entities, 1 holding, 1 node, 2 network sources\n", folder.display());
+    let expected = format!(
+        "{}: ok: 2 customers, 3 credentials, 2 entities, 1 holding, 1 node, 2 network sources\n",
+        folder.display()
+    );
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 }
 
@@ -127,34 +145,54 @@ fn the_documented_register_is_one() {
         .filter_map(|(head, text)| Some((head.split_once(' ')?.1.to_owned(), format!("{text}\n"))))
         .collect();
     let forms = ["customers.json", "customers.jsonl", "customers.csv"];
-    let expected: Vec<&str> = forms.into_iter().chain(["register.json", "entities.json", "nodes.json"]).collect();
-    assert!(expected.iter().all(|name| examples.contains_key(*name)) && examples.len() == expected.len(), "{:?}", examples.keys());
+    let expected: Vec<&str> =
+        forms.into_iter().chain(["register.json", "entities.json", "nodes.json"]).collect();
+    assert!(
+        expected.iter().all(|name| examples.contains_key(*name))
+            && examples.len() == expected.len(),
+        "{:?}",
+        examples.keys()
+    );
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("acme-register");
     drop(std::fs::remove_dir_all(&folder));
     std::fs::create_dir_all(folder.join("networks")).unwrap();
-    std::fs::copy(Path::new(ROOT).join("tests/data/mmdb/GeoLite2-Country-Test.mmdb"), folder.join("networks/country.mmdb")).unwrap();
+    std::fs::copy(
+        Path::new(ROOT).join("tests/data/mmdb/GeoLite2-Country-Test.mmdb"),
+        folder.join("networks/country.mmdb"),
+    )
+    .unwrap();
     std::fs::write(folder.join("networks/tor.txt"), "192.0.2.1\n").unwrap();
     for (name, text) in examples.iter().filter(|(name, _)| !forms.contains(&name.as_str())) {
         std::fs::write(folder.join(name), text).unwrap();
     }
     let check = || {
         let mut waybill = Command::new(env!("CARGO_BIN_EXE_waybill"));
-        let output = waybill.current_dir(folder.parent().unwrap()).args(["check", "acme-register"]).output().unwrap();
+        let output = waybill
+            .current_dir(folder.parent().unwrap())
+            .args(["check", "acme-register"])
+            .output()
+            .unwrap();
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    let indented = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let indented =
+        |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
     for form in forms {
         std::fs::write(folder.join(form), &examples[form]).unwrap();
         let (out, errors) = check();
         assert!(!out.is_empty() && document.contains(&indented(&out)), "{form}: {out}{errors}");
         std::fs::remove_file(folder.join(form)).unwrap();
     }
-    let wrong = examples["customers.json"].replace("\"JP\"", "\"UK\"").replace("\"rb-77\"", "\"c-1042\"");
+    let wrong =
+        examples["customers.json"].replace("\"JP\"", "\"UK\"").replace("\"rb-77\"", "\"c-1042\"");
     std::fs::write(folder.join("customers.json"), wrong).unwrap();
     let errors = check().1;
     let last = errors.lines().last().unwrap();
-    let errors: String =
-        errors.lines().take_while(|line| !line.contains(": note: ")).chain([last]).map(|line| format!("{line}\n")).collect();
+    let errors: String = errors
+        .lines()
+        .take_while(|line| !line.contains(": note: "))
+        .chain([last])
+        .map(|line| format!("{line}\n"))
+        .collect();
     assert!(document.contains(&indented(&errors)), "{errors}");
 }
 
@@ -166,13 +204,15 @@ fn numbers_that_nobody_announces_are_noted() {
         {"name": "asn", "file": "networks/asn.mmdb", "gives": "asn", "date": "2026-01-01T00:00:00Z"},
         {"name": "vpn", "file": "networks/vpn.txt", "class": "vpn", "date": "2026-01-01T00:00:00Z"}]}"#;
     files.documents.insert("register.json".into(), settings.into());
-    files
-        .documents
-        .insert("networks/asn.mmdb".into(), std::fs::read(Path::new(ROOT).join("tests/data/mmdb/GeoLite2-ASN-Test.mmdb")).unwrap());
+    files.documents.insert(
+        "networks/asn.mmdb".into(),
+        std::fs::read(Path::new(ROOT).join("tests/data/mmdb/GeoLite2-ASN-Test.mmdb")).unwrap(),
+    );
     files.documents.insert("networks/vpn.txt".into(), "AS1221\nAS64500\nAS64501\n".into());
     let (directory, remarks) = read(files, NOW);
     assert!(
-        told(&remarks.notices).contains("networks/vpn.txt: no source knows networks of AS64500 AS64501\n"),
+        told(&remarks.notices)
+            .contains("networks/vpn.txt: no source knows networks of AS64500 AS64501\n"),
         "{}",
         told(&remarks.notices)
     );
@@ -183,11 +223,17 @@ fn numbers_that_nobody_announces_are_noted() {
 fn machines_get_file_and_line() {
     let folder = Path::new(ROOT).join("tests/corpus/register/contradictory/duplicates-lines");
     let output = waybill(&["check", "--json"], &folder);
-    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(1), "2 errors\n"));
+    assert_eq!(
+        (output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()),
+        (Some(1), "2 errors\n")
+    );
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["ok"], false);
     let error = &report["files"][0]["errors"][0];
-    assert_eq!((&error["file"], &error["line"], &error["path"]), (&"customers.jsonl".into(), &3.into(), &"$.id".into()));
+    assert_eq!(
+        (&error["file"], &error["line"], &error["path"]),
+        (&"customers.jsonl".into(), &3.into(), &"$.id".into())
+    );
 }
 
 /// Whichever file it is, and with a mark at its start or without: the encoding is named, and nothing else said of it.
@@ -205,14 +251,23 @@ fn other_encodings_are_named() {
     for (name, text) in documents {
         for (mark, little) in [(true, true), (true, false), (false, true), (false, false)] {
             let units = mark.then_some(0xfeff).into_iter().chain(text.encode_utf16());
-            let bytes = units.flat_map(|unit| if little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect();
-            let mut files =
-                if name.starts_with("customers") { Files::default() } else { one("customers.json", "{\"customers\": []}".into()) };
+            let bytes = units
+                .flat_map(|unit| if little { unit.to_le_bytes() } else { unit.to_be_bytes() })
+                .collect();
+            let mut files = if name.starts_with("customers") {
+                Files::default()
+            } else {
+                one("customers.json", "{\"customers\": []}".into())
+            };
             files.documents.insert(name.into(), bytes);
             let (directory, remarks) = read(files, NOW);
             let told = told(&remarks.errors);
             assert!(directory.is_none() && remarks.errors.len() == 1, "{told}");
-            assert!(told.starts_with(&format!("{name}: this file is UTF-16")) && told.contains("save as UTF-8"), "{told}");
+            assert!(
+                told.starts_with(&format!("{name}: this file is UTF-16"))
+                    && told.contains("save as UTF-8"),
+                "{told}"
+            );
         }
     }
 }
@@ -288,8 +343,12 @@ proptest! {
 /// `3, 7, 12-14` as numbers.
 fn expanded(ranges: &str) -> Vec<usize> {
     let number = |text: &str| text.parse::<usize>().unwrap();
-    let ends =
-        |range: &str| range.split_once('-').map_or_else(|| (number(range), number(range)), |(first, last)| (number(first), number(last)));
+    let ends = |range: &str| {
+        range.split_once('-').map_or_else(
+            || (number(range), number(range)),
+            |(first, last)| (number(first), number(last)),
+        )
+    };
     ranges.split(", ").map(ends).flat_map(|(first, last)| first..=last).collect()
 }
 
@@ -303,7 +362,8 @@ fn told(remarks: &[Remark]) -> String {
 
 fn corpus(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new(ROOT).join("tests/corpus/register").join(kind);
-    let mut folders: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut folders: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.retain(|path| path.is_dir());
     assert!(!folders.is_empty(), "the corpus of {kind} registers is empty");
     folders.sort();
@@ -338,5 +398,10 @@ fn same_as_file(path: &Path, text: &str) {
         std::fs::write(path, text).unwrap();
     }
     let expected = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(expected, text, "{} differs; UPDATE_CORPUS=1 cargo test writes it anew", path.display());
+    assert_eq!(
+        expected,
+        text,
+        "{} differs; UPDATE_CORPUS=1 cargo test writes it anew",
+        path.display()
+    );
 }

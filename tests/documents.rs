@@ -20,7 +20,8 @@ const NOT_YET: &str = "*Not yet fired in this version.*";
 #[test]
 fn every_finding_has_its_section() {
     let document = read("docs/findings.md");
-    let sections: Vec<(&str, &str)> = document.split("\n### ").skip(1).map(|section| section.split_once('\n').unwrap()).collect();
+    let sections: Vec<(&str, &str)> =
+        document.split("\n### ").skip(1).map(|section| section.split_once('\n').unwrap()).collect();
     let headings: Vec<&str> = sections.iter().map(|(heading, _)| heading.trim()).collect();
     let codes: Vec<&str> = FindingCode::ALL.iter().map(|code| code.as_str()).collect();
     assert_eq!(headings, codes, "sections stand in catalogue order, one for each code");
@@ -29,10 +30,18 @@ fn every_finding_has_its_section() {
         for part in ["**When**", "**Why**", "**To clear it**"] {
             assert!(text.contains(part), "{code} lacks {part}");
         }
-        assert!(!code.fires() || text.contains("**If you are refused**"), "{code} doesn't tell a refused customer what to do");
-        let row = document.lines().find(|line| line.starts_with(&format!("| [`{code}`](#{}) ", code.anchor())));
+        assert!(
+            !code.fires() || text.contains("**If you are refused**"),
+            "{code} doesn't tell a refused customer what to do"
+        );
+        let row = document
+            .lines()
+            .find(|line| line.starts_with(&format!("| [`{code}`](#{}) ", code.anchor())));
         let row = row.unwrap_or_else(|| panic!("the table of contents lacks {code}"));
-        assert!(row.contains(code.default_action().as_str()), "{code}: the table says another default action: {row}");
+        assert!(
+            row.contains(code.default_action().as_str()),
+            "{code}: the table says another default action: {row}"
+        );
     }
 }
 
@@ -41,15 +50,25 @@ fn every_finding_has_its_section() {
 fn scenarios_of_findings_are_there() {
     let folder = Path::new(ROOT).join("tests/scenarios");
     let names = |stem: &str| -> BTreeSet<String> {
-        let table: Value = serde_json::from_str(&read(&format!("tests/scenarios/{stem}.json"))).unwrap();
-        table["cases"].as_array().unwrap().iter().map(|case| case["name"].as_str().unwrap().to_owned()).collect()
+        let table: Value =
+            serde_json::from_str(&read(&format!("tests/scenarios/{stem}.json"))).unwrap();
+        table["cases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|case| case["name"].as_str().unwrap().to_owned())
+            .collect()
     };
     let document = read("docs/findings.md");
     let named = document.split('`').skip(1).step_by(2).filter_map(|word| word.split_once('/'));
-    let named: Vec<(&str, &str)> = named.filter(|(stem, _)| folder.join(stem).with_extension("json").exists()).collect();
+    let named: Vec<(&str, &str)> =
+        named.filter(|(stem, _)| folder.join(stem).with_extension("json").exists()).collect();
     assert!(named.len() > 30, "the document wasn't read");
     for (stem, name) in named {
-        assert!(names(stem).contains(name), "docs/findings.md names `{stem}/{name}`, which tests/scenarios doesn't have");
+        assert!(
+            names(stem).contains(name),
+            "docs/findings.md names `{stem}/{name}`, which tests/scenarios doesn't have"
+        );
     }
 }
 
@@ -61,23 +80,48 @@ fn what_is_read_is_published() {
     let published: BTreeSet<String> = document
         .lines()
         .filter(|line| line.starts_with("| "))
-        .flat_map(|line| line.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|line| {
+            line.split('|')
+                .nth(1)
+                .unwrap_or_default()
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
         .collect();
     // two tables are published as files
     let tables = relay::marks().into_iter().map(|mark| mark.header);
-    let tables: BTreeSet<String> = tables.chain(Places::known().headers.into_iter().map(|(header, _)| header)).collect();
+    let tables: BTreeSet<String> =
+        tables.chain(Places::known().headers.into_iter().map(|(header, _)| header)).collect();
     for file in ["relay-marks", "credential-headers"] {
-        assert!(document.contains(&format!("(../data/{file}.json)")), "docs/privacy.md doesn't name data/{file}.json");
+        assert!(
+            document.contains(&format!("(../data/{file}.json)")),
+            "docs/privacy.md doesn't name data/{file}.json"
+        );
     }
-    let read: BTreeSet<String> = Watch::new(&config).names().filter(|name| !tables.contains(name)).collect();
+    let read: BTreeSet<String> =
+        Watch::new(&config).names().filter(|name| !tables.contains(name)).collect();
     for name in &read {
-        assert!(published.contains(name), "the node reads the header `{name}`, which docs/privacy.md doesn't publish");
+        assert!(
+            published.contains(name),
+            "the node reads the header `{name}`, which docs/privacy.md doesn't publish"
+        );
     }
     // what the host hands over beside headers: the fields of `Request`, read off the source
     let source = std::fs::read_to_string(Path::new(ROOT).join("src/request.rs")).unwrap();
-    let body = source.split("pub struct Request<'a> {").nth(1).unwrap().split("\n}").next().unwrap();
-    let fields: Vec<&str> = body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next()).collect();
-    assert_eq!(fields, ["headers", "direct_peer", "envoy_client", "tls", "claims", "time"], "a new signal is published first");
+    let body =
+        source.split("pub struct Request<'a> {").nth(1).unwrap().split("\n}").next().unwrap();
+    let fields: Vec<&str> = body
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next())
+        .collect();
+    assert_eq!(
+        fields,
+        ["headers", "direct_peer", "envoy_client", "tls", "claims", "time"],
+        "a new signal is published first"
+    );
 }
 
 /// A node tells anybody who asks what it reads: the same list that the code reads by.
@@ -86,16 +130,23 @@ fn what_is_read_is_disclosed() {
     let config = Config::parse(&read("tests/corpus/config/valid/full.json")).unwrap();
     let watch = Watch::new(&config);
     let document: Value = serde_json::from_str(&disclosure(&config, &watch)).unwrap();
-    let words =
-        |value: &Value| -> BTreeSet<String> { value.as_array().unwrap().iter().map(|word| word.as_str().unwrap().into()).collect() };
+    let words = |value: &Value| -> BTreeSet<String> {
+        value.as_array().unwrap().iter().map(|word| word.as_str().unwrap().into()).collect()
+    };
     let pseudo = [":authority", ":method", ":path"].map(str::to_owned);
     assert_eq!(words(&document["reads"]["headers"]), watch.names().chain(pseudo).collect());
     // every property that the filter asks for, read off its source, with the claims that this configuration names
     let mut asked = BTreeSet::from(["clock".to_owned()]);
     let source = read("src/filter/http.rs");
-    for path in source.split('"').filter(|text| text.contains("\\0") && *text != "\\0").map(|path| path.replace("\\0", ".")) {
+    for path in source
+        .split('"')
+        .filter(|text| text.contains("\\0") && *text != "\\0")
+        .map(|path| path.replace("\\0", "."))
+    {
         if path.starts_with("metadata.") {
-            asked.extend(config.claims().map(|claim| format!("{path}.{}.{}", claim.provider, claim.claim)));
+            asked.extend(
+                config.claims().map(|claim| format!("{path}.{}.{}", claim.provider, claim.claim)),
+            );
         } else {
             asked.insert(path);
         }
@@ -106,23 +157,44 @@ fn what_is_read_is_disclosed() {
     let members: BTreeSet<String> = document.as_object().unwrap().keys().cloned().collect();
     assert_eq!(members, words(&schema["required"]));
     assert_eq!(members, schema["properties"].as_object().unwrap().keys().cloned().collect());
-    assert_eq!((document["schema"].as_u64(), &document["policy"]), (Some(1), &Value::from(config.policy.revision.as_str())));
+    assert_eq!(
+        (document["schema"].as_u64(), &document["policy"]),
+        (Some(1), &Value::from(config.policy.revision.as_str()))
+    );
     // what the operator leaves out is null
     let minimal = Config::parse(&read("tests/corpus/config/valid/minimal.json")).unwrap();
-    let document: Value = serde_json::from_str(&disclosure(&minimal, &Watch::new(&minimal))).unwrap();
-    assert!(["operator", "contact", "appeal_url", "policy_url", "retention"].iter().all(|name| document[name].is_null()), "{document}");
-    assert_eq!(document["reads"]["beside_headers"], serde_json::json!(["clock", "filter_state.direct"]));
+    let document: Value =
+        serde_json::from_str(&disclosure(&minimal, &Watch::new(&minimal))).unwrap();
+    assert!(
+        ["operator", "contact", "appeal_url", "policy_url", "retention"]
+            .iter()
+            .all(|name| document[name].is_null()),
+        "{document}"
+    );
+    assert_eq!(
+        document["reads"]["beside_headers"],
+        serde_json::json!(["clock", "filter_state.direct"])
+    );
 }
 
 /// The host offers far more than a node reads. Whoever asks it for more has to publish that first.
 #[test]
 fn the_filter_asks_the_host_for_nothing_else() {
     let files = std::fs::read_dir(Path::new(ROOT).join("src/filter")).unwrap();
-    let source: String = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let source: String =
+        files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
     let after = |mark: &str, end: char| -> BTreeSet<String> {
-        source.split(mark).skip(1).map(|rest| rest.split(end).next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+        source
+            .split(mark)
+            .skip(1)
+            .map(|rest| {
+                rest.split(end).next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+            })
+            .collect()
     };
-    let words = |words: &[&str]| -> BTreeSet<String> { words.iter().map(|word| (*word).to_owned()).collect() };
+    let words = |words: &[&str]| -> BTreeSet<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    };
     assert_eq!(
         after("host::property(", ')'),
         words(&[
@@ -133,10 +205,19 @@ fn the_filter_asks_the_host_for_nothing_else() {
             "&[filter, claim.provider.as_str(",
         ])
     );
-    assert_eq!(after("let filter = ", ';'), words(&[r#""metadata\0filter_metadata\0envoy.filters.http.jwt_authn""#]));
+    assert_eq!(
+        after("let filter = ", ';'),
+        words(&[r#""metadata\0filter_metadata\0envoy.filters.http.jwt_authn""#])
+    );
     assert_eq!(
         after("fn on_", '('),
-        words(&["configure", "http_call_response", "http_request_headers", "http_request_trailers", "tick"]),
+        words(&[
+            "configure",
+            "http_call_response",
+            "http_request_headers",
+            "http_request_trailers",
+            "tick"
+        ]),
         "neither bodies nor responses of requests; a call's response is the snapshot server's"
     );
     assert_eq!(after("BufferType::", ','), words(&["HttpCallResponseBody", "PluginConfiguration"]));
@@ -167,7 +248,11 @@ fn the_filter_asks_the_host_for_nothing_else() {
         ]),
         "straight from the host"
     );
-    assert_eq!(source.matches("{ proxy_get_property(").count(), 1, "one way to a property, which is looked at above");
+    assert_eq!(
+        source.matches("{ proxy_get_property(").count(),
+        1,
+        "one way to a property, which is looked at above"
+    );
 }
 
 #[test]
@@ -176,7 +261,10 @@ fn every_setting_is_described() {
     let mut names = BTreeSet::new();
     collect_names(&schema(), &mut names);
     for name in names {
-        assert!(document.contains(&format!("`{name}`")) || document.contains(&format!("\"{name}\"")), "docs/configuration.md lacks {name}");
+        assert!(
+            document.contains(&format!("`{name}`")) || document.contains(&format!("\"{name}\"")),
+            "docs/configuration.md lacks {name}"
+        );
     }
 }
 
@@ -185,12 +273,20 @@ fn every_setting_is_described() {
 fn every_field_of_a_register_is_described() {
     let document = ["docs/register.md", "docs/configuration.md"].map(read).concat();
     let mut names = BTreeSet::new();
-    for file in ["register", "register.customers", "register.entities", "register.owners", "register.nodes"] {
-        collect_names(&serde_json::from_str(&read(&format!("docs/{file}.schema.json"))).unwrap(), &mut names);
+    for file in
+        ["register", "register.customers", "register.entities", "register.owners", "register.nodes"]
+    {
+        collect_names(
+            &serde_json::from_str(&read(&format!("docs/{file}.schema.json"))).unwrap(),
+            &mut names,
+        );
     }
     assert!(names.len() > 30, "the schemas weren't read");
     for name in names {
-        assert!(document.contains(&format!("`{name}`")) || document.contains(&format!("\"{name}\"")), "docs/register.md lacks {name}");
+        assert!(
+            document.contains(&format!("`{name}`")) || document.contains(&format!("\"{name}\"")),
+            "docs/register.md lacks {name}"
+        );
     }
 }
 
@@ -208,7 +304,12 @@ fn collect_names(schema: &Value, names: &mut BTreeSet<String>) {
 #[test]
 fn the_event_schema_knows_every_code() {
     let published: Value = serde_json::from_str(&read("docs/event.schema.json")).unwrap();
-    let codes: Vec<&str> = published["$defs"]["code"]["enum"].as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect();
+    let codes: Vec<&str> = published["$defs"]["code"]["enum"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|code| code.as_str().unwrap())
+        .collect();
     assert_eq!(codes, FindingCode::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>());
 }
 
@@ -223,7 +324,11 @@ fn every_mark_has_a_source() {
     for row in table["marks"].as_array().unwrap() {
         assert!(row["source"].as_str().unwrap().starts_with("https://"), "{row}");
     }
-    assert_eq!(table["marks"].as_array().unwrap().len(), relay::marks().len(), "a row of the table can't be read");
+    assert_eq!(
+        table["marks"].as_array().unwrap().len(),
+        relay::marks().len(),
+        "a row of the table can't be read"
+    );
 }
 
 #[test]
@@ -237,10 +342,20 @@ fn every_known_place_has_a_source() {
         assert_eq!(name, name.to_ascii_lowercase().replace('_', "-"));
     }
     let known = Places::known();
-    assert_eq!((rows("headers").len(), rows("subprotocols").len()), (known.headers.len(), known.subprotocols.len()));
+    assert_eq!(
+        (rows("headers").len(), rows("subprotocols").len()),
+        (known.headers.len(), known.subprotocols.len())
+    );
     // those that the contract names
-    for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "openai-project", "x-goog-user-project"]
-    {
+    for name in [
+        "authorization",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+        "proxy-authorization",
+        "openai-project",
+        "x-goog-user-project",
+    ] {
         assert!(known.headers.iter().any(|(header, _)| header == name), "{name}");
     }
 }
@@ -284,11 +399,15 @@ fn links_lead_somewhere() {
             if link.starts_with("http") || link.starts_with("mailto:") {
                 continue;
             }
-            let target = if path.is_empty() { Path::new(ROOT).join(file) } else { folder.join(path) };
+            let target =
+                if path.is_empty() { Path::new(ROOT).join(file) } else { folder.join(path) };
             assert!(target.exists(), "{file}: {link}");
             if !anchor.is_empty() {
                 let headings = std::fs::read_to_string(&target).unwrap();
-                let found = headings.lines().filter(|line| line.starts_with('#')).any(|line| slug(line) == anchor);
+                let found = headings
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .any(|line| slug(line) == anchor);
                 assert!(found, "{file}: {link}");
             }
         }
@@ -298,9 +417,13 @@ fn links_lead_somewhere() {
 /// A heading's anchor, as GitHub makes it.
 fn slug(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
-    text.chars().filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_' || *c == ' ').map(|c| if c == ' ' { '-' } else { c }).collect()
+    text.chars()
+        .filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_' || *c == ' ')
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
 }
 
 fn read(path: &str) -> String {
-    std::fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    std::fs::read_to_string(Path::new(ROOT).join(path))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
 }

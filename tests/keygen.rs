@@ -12,7 +12,8 @@ use waybill::shape::Word as _;
 
 #[test]
 fn a_key_has_its_window_and_its_public_forms() {
-    let made = keygen(&["--not-before", "2026-01-01T00:00:00Z", "--expires", "2027-01-01T00:00:00Z"], "");
+    let made =
+        keygen(&["--not-before", "2026-01-01T00:00:00Z", "--expires", "2027-01-01T00:00:00Z"], "");
     let private = text(&made.stdout);
     assert_eq!(private.lines().count(), 1);
     let key = SigningKey::from_jwk(&private).unwrap();
@@ -30,7 +31,8 @@ fn a_key_has_its_window_and_its_public_forms() {
 
 #[test]
 fn keygen_alone_makes_a_nodes_key_and_never_the_same() {
-    let [one, other] = [keygen(&[], ""), keygen(&["node"], "")].map(|made| SigningKey::from_jwk(&text(&made.stdout)).unwrap());
+    let [one, other] = [keygen(&[], ""), keygen(&["node"], "")]
+        .map(|made| SigningKey::from_jwk(&text(&made.stdout)).unwrap());
     assert_ne!(one.verifying_key(), other.verifying_key());
     assert_eq!(one.window(), Window::default());
 }
@@ -63,22 +65,38 @@ fn a_secret_goes_to_a_new_file_that_only_its_owner_reads() {
     ] {
         // even where files are for everybody
         let mut command = Command::new("sh");
-        command.args(["-c", "umask 000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_waybill"), "keygen"]);
+        command.args([
+            "-c",
+            "umask 000; exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_waybill"),
+            "keygen",
+        ]);
         let made = command.args(arguments).output().unwrap();
         assert!(made.status.success(), "{made:?}");
         let secret = std::fs::read_to_string(path).unwrap();
         assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o7777, 0o600, "{path}");
         assert_eq!(secret.lines().count(), 1);
         let told = text(&made.stdout) + &text(&made.stderr);
-        assert!(told.contains(path) && !told.contains(secret.trim()) && !told.contains("\"d\""), "{told}");
+        assert!(
+            told.contains(path) && !told.contains(secret.trim()) && !told.contains("\"d\""),
+            "{told}"
+        );
 
         let again = keygen(arguments, "");
         assert_eq!((again.status.code(), again.stdout.len()), (Some(1), 0));
-        assert!(text(&again.stderr).contains(&format!("{path}: already exists, and nothing is overwritten")), "{again:?}");
+        assert!(
+            text(&again.stderr)
+                .contains(&format!("{path}: already exists, and nothing is overwritten")),
+            "{again:?}"
+        );
         assert_eq!(std::fs::read_to_string(path).unwrap(), secret);
     }
     let private = std::fs::read_to_string(&key).unwrap();
-    assert_eq!(text(&keygen(&["--public", &key], "").stdout).trim(), SigningKey::from_jwk(&private).unwrap().to_public_jwk());
+    assert_eq!(
+        text(&keygen(&["--public", &key], "").stdout).trim(),
+        SigningKey::from_jwk(&private).unwrap().to_public_jwk()
+    );
     let secret = std::fs::read_to_string(&credential).unwrap();
     assert!(secret.starts_with("wb_") && secret.trim().len() == 46);
 
@@ -87,10 +105,16 @@ fn a_secret_goes_to_a_new_file_that_only_its_owner_reads() {
     std::os::unix::fs::symlink(&target, place("link")).unwrap();
     for there in [place("link"), place("."), "/dev/null".into()] {
         let refused = keygen(&["-o", &there], "");
-        assert!(text(&refused.stderr).contains("already exists") && refused.status.code() == Some(1), "{there}: {refused:?}");
+        assert!(
+            text(&refused.stderr).contains("already exists") && refused.status.code() == Some(1),
+            "{there}: {refused:?}"
+        );
     }
     assert!(!Path::new(&target).exists());
-    assert!(text(&keygen(&["-o", &place("no/such/folder")], "").stderr).contains("no/such/folder: can't be written"));
+    assert!(
+        text(&keygen(&["-o", &place("no/such/folder")], "").stderr)
+            .contains("no/such/folder: can't be written")
+    );
     assert_eq!(keygen(&["--public", &key, "-o", &place("other")], "").status.code(), Some(2));
 }
 
@@ -98,7 +122,10 @@ fn a_secret_goes_to_a_new_file_that_only_its_owner_reads() {
 fn what_is_wrong_is_said_without_the_secret() {
     let refused = keygen(&["--public", "-"], r#"{"kty":"OKP","crv":"Ed25519","d":"very-secret"}"#);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains("`d` isn't 32 bytes") && !text(&refused.stderr).contains("very-secret"));
+    assert!(
+        text(&refused.stderr).contains("`d` isn't 32 bytes")
+            && !text(&refused.stderr).contains("very-secret")
+    );
     for wrong in [
         &["--expires", "2027-01-01"][..],
         &["--public", "-", "--trusted-key", "-"],
@@ -107,13 +134,19 @@ fn what_is_wrong_is_said_without_the_secret() {
     ] {
         assert_eq!(keygen(wrong, "").status.code(), Some(2), "{wrong:?}");
     }
-    let backwards = keygen(&["--not-before", "2027-01-01T00:00:00Z", "--expires", "2026-01-01T00:00:00Z"], "");
+    let backwards =
+        keygen(&["--not-before", "2027-01-01T00:00:00Z", "--expires", "2026-01-01T00:00:00Z"], "");
     assert_eq!((backwards.status.code(), backwards.stdout.len()), (Some(1), 0));
 }
 
 fn keygen(arguments: &[&str], stdin: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_waybill"));
-    command.arg("keygen").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .arg("keygen")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // a command that was refused may have closed it already
     drop(child.stdin.take().unwrap().write_all(stdin.as_bytes()));

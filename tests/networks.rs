@@ -28,17 +28,31 @@ const ASN_DB: &[u8] = include_bytes!("data/mmdb/GeoLite2-ASN-Test.mmdb");
 
 /// Sources by the members of their JSON beyond name, file and date, and the bytes of their files.
 fn merged(sources: &[(&str, &[u8])]) -> Result<Networks, String> {
-    let name = |i: usize, says: &str| if says == TEXT { format!("networks/{i}.txt") } else { format!("networks/{i}") };
+    let name = |i: usize, says: &str| {
+        if says == TEXT { format!("networks/{i}.txt") } else { format!("networks/{i}") }
+    };
     let entries: Vec<String> = sources
         .iter()
         .enumerate()
-        .map(|(i, (says, _))| format!(r#"{{"name": "s{i}", "file": "{}", "date": "2026-01-01T00:00:00Z"{says}}}"#, name(i, says)))
+        .map(|(i, (says, _))| {
+            format!(
+                r#"{{"name": "s{i}", "file": "{}", "date": "2026-01-01T00:00:00Z"{says}}}"#,
+                name(i, says)
+            )
+        })
         .collect();
-    let files = sources.iter().enumerate().map(|(i, (says, bytes))| (name(i, says), bytes.to_vec())).collect();
+    let files = sources
+        .iter()
+        .enumerate()
+        .map(|(i, (says, bytes))| (name(i, says), bytes.to_vec()))
+        .collect();
     merged_from(&settings(&entries.join(", ")), &files)
 }
 
-fn merged_from(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>) -> Result<Networks, String> {
+fn merged_from(
+    sources: &[NetworkSource],
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Result<Networks, String> {
     let mut remarks = Remarks::default();
     let merged = merge(sources, files, &mut remarks);
     assert_eq!(merged.is_none(), remarks.count() > 0);
@@ -47,7 +61,10 @@ fn merged_from(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>) -> 
 
 fn settings(networks: &str) -> Vec<NetworkSource> {
     let mut problems = Problems::default();
-    let read = read_document::<Settings>(&format!(r#"{{"schema": 1, "networks": [{networks}]}}"#), &mut problems);
+    let read = read_document::<Settings>(
+        &format!(r#"{{"schema": 1, "networks": [{networks}]}}"#),
+        &mut problems,
+    );
     assert!(problems.is_empty(), "{problems}");
     read.unwrap().0.networks
 }
@@ -77,7 +94,12 @@ fn official_databases_say_what_they_say_elsewhere() {
     // 1.128.0.0/11 is AS 1221 there
     assert_eq!(table.look_up("1.128.0.1".parse().unwrap()).unwrap().asn, Some(1221));
     // one address by all its spellings: as it is, mapped, 6to4, behind Teredo
-    for address in ["81.2.69.142", "::ffff:81.2.69.142", "2002:5102:458e::1", "2001:0:102:304:8000:1:aefd:ba71"] {
+    for address in [
+        "81.2.69.142",
+        "::ffff:81.2.69.142",
+        "2002:5102:458e::1",
+        "2001:0:102:304:8000:1:aefd:ba71",
+    ] {
         assert_eq!(place(table, 0, address).as_deref(), Some("GB"), "{address}");
     }
     assert_eq!(networks.sources.iter().map(|source| source.unannounced.len()).sum::<usize>(), 0);
@@ -90,8 +112,14 @@ fn leaves_above_the_halves_of_a_tree() {
     tree.insert(0, 64, &mmdb::country("SG"));
     tree.insert(0x2000 << 112, 3, &mmdb::nested_country("JP"));
     let table = merged(&[(COUNTRIES, &tree.file())]).unwrap().table;
-    let expected =
-        [("0.0.0.0", "SG"), ("255.255.255.255", "SG"), ("2002:102:304::", "SG"), ("2000::", "JP"), ("2001:1::", "JP"), ("3fff::", "JP")];
+    let expected = [
+        ("0.0.0.0", "SG"),
+        ("255.255.255.255", "SG"),
+        ("2002:102:304::", "SG"),
+        ("2000::", "JP"),
+        ("2001:1::", "JP"),
+        ("3fff::", "JP"),
+    ];
     for (address, country) in expected {
         assert_eq!(place(&table, 0, address).as_deref(), Some(country), "{address}");
     }
@@ -100,14 +128,21 @@ fn leaves_above_the_halves_of_a_tree() {
 
     let half = mmdb::file(4, &[[1, 1 + 16]], &mmdb::country("SG"));
     let table = merged(&[(COUNTRIES, &half)]).unwrap().table;
-    assert_eq!((place(&table, 0, "127.255.255.255"), place(&table, 0, "128.0.0.0").as_deref()), (None, Some("SG")));
+    assert_eq!(
+        (place(&table, 0, "127.255.255.255"), place(&table, 0, "128.0.0.0").as_deref()),
+        (None, Some("SG"))
+    );
     assert_eq!(place(&table, 0, "8000::"), None);
 }
 
 #[test]
 fn codes_that_are_not_in_use_say_nothing() {
     for code in ["EU", "AP", "XX", "T1", "AN", "", "SGP", "SG-"] {
-        assert!(refused(&[(COUNTRIES, &mmdb::file(4, &[[1, 17]], &mmdb::country(code)))]).contains("gives no country"), "{code}");
+        assert!(
+            refused(&[(COUNTRIES, &mmdb::file(4, &[[1, 17]], &mmdb::country(code)))])
+                .contains("gives no country"),
+            "{code}"
+        );
     }
     // `country` is a name in some files of the flat layout
     let record = b"\xe2\x47country\x49Singapore\x4ccountry_code\x42SG";
@@ -122,7 +157,10 @@ fn said(record: &serde_json::Value) -> Option<String> {
         Ok(networks) => place(&networks.table, 0, "128.0.0.0"),
         Err(refused) => {
             assert!(refused.contains("networks/0: this MMDB file gives no country"), "{refused}");
-            assert!(refused.contains("its records need `country.iso_code` or `country_code`"), "{refused}");
+            assert!(
+                refused.contains("its records need `country.iso_code` or `country_code`"),
+                "{refused}"
+            );
             None
         }
     }
@@ -186,7 +224,10 @@ fn parts_by_name_or_code_in_any_layout() {
         (json!({"country_code": "UA", "region": "43"}), "UA-43"),
         (json!({"country_code": "UA", "region": "Luhansk Oblast"}), "UA-09"),
         (json!({"country": "UA", "region": "Donetsk"}), "UA-14"),
-        (json!({"country_code": "UA", "state1": "Donetsk Oblast", "state2": "Mariupol Raion"}), "UA-14"),
+        (
+            json!({"country_code": "UA", "state1": "Donetsk Oblast", "state2": "Mariupol Raion"}),
+            "UA-14",
+        ),
         (json!({"country_code": "UA", "subdivisions": [{"names": {"en": "Sevastopol"}}]}), "UA-40"),
         (json!({"country_code": "UA", "subdivisions": ["Sevastopol"]}), "UA-40"),
         (json!({"country_code": "UA", "region": "Lviv", "region_code": ""}), "UA"),
@@ -209,9 +250,19 @@ fn as_numbers_in_any_layout() {
     assert_eq!(asn(json!({"autonomous_system_number": 64500})), Ok(Some(64500)));
     assert_eq!(asn(json!({"asn": "AS64500", "as_name": "Example"})), Ok(Some(64500)));
     assert_eq!(asn(json!({"asn": 64500})), Ok(Some(64500)));
-    for none in [json!({"autonomous_system_number": "no number"}), json!({"asn": "AS0"}), json!({"asn": {}}), json!("AS64500")] {
+    for none in [
+        json!({"autonomous_system_number": "no number"}),
+        json!({"asn": "AS0"}),
+        json!({"asn": {}}),
+        json!("AS64500"),
+    ] {
         let refused = asn(none).unwrap_err();
-        assert!(refused.contains("gives no AS number\n  help: its records need `autonomous_system_number`"), "{refused}");
+        assert!(
+            refused.contains(
+                "gives no AS number\n  help: its records need `autonomous_system_number`"
+            ),
+            "{refused}"
+        );
     }
 }
 
@@ -219,17 +270,27 @@ fn as_numbers_in_any_layout() {
 fn which_countries_a_source_divides() {
     let undivided = |sources: &[(&str, &[u8])]| -> Vec<Vec<String>> {
         let networks = merged(sources).unwrap();
-        networks.sources.iter().map(|source| source.undivided.iter().map(ToString::to_string).collect()).collect()
+        networks
+            .sources
+            .iter()
+            .map(|source| source.undivided.iter().map(ToString::to_string).collect())
+            .collect()
     };
     let mut tree = mmdb::Tree::default();
-    for (i, record) in
-        [json!({"country_code": "UA"}), json!({"country_code": "UA", "region": "Lviv Oblast"}), json!({"country_code": "JP"})]
-            .iter()
-            .enumerate()
+    for (i, record) in [
+        json!({"country_code": "UA"}),
+        json!({"country_code": "UA", "region": "Lviv Oblast"}),
+        json!({"country_code": "JP"}),
+    ]
+    .iter()
+    .enumerate()
     {
         tree.insert(V6 + ((i as u128) << 64), 64, &mmdb::record(record));
     }
-    assert_eq!(undivided(&[(COUNTRIES, &tree.file()), (TOR, b"192.0.2.1\n")]), [vec!["JP"], vec![]]);
+    assert_eq!(
+        undivided(&[(COUNTRIES, &tree.file()), (TOR, b"192.0.2.1\n")]),
+        [vec!["JP"], vec![]]
+    );
     assert_eq!(undivided(&[(TEXT, b"192.0.2.0/24 UA\n198.51.100.0/24 JP\n")]), [["JP", "UA"]]);
     assert_eq!(undivided(&[(TEXT, b"192.0.2.0/24 UA\n198.51.100.0/24 UA-46\n")]), [[""; 0]]);
     assert_eq!(undivided(&[(TEXT, b"192.0.2.0/24,UA,,,\n198.51.100.0/24,JP,Tokyo,,\n")]), [["UA"]]);
@@ -278,13 +339,20 @@ fn feeds_are_texts_of_countries() {
     ] {
         assert!(wrong.contains(expected), "{expected} in {wrong}");
     }
-    assert!(refused(&[(TEXT, b"10.0.0.0/8,,,,\n11.0.0.0/8\n")]).contains("0.txt: no line of this text gives a country"));
-    assert!(refused(&[(TEXT, b"10.0.0.0/8 SG # a, b, c\n11.0.0.0/8\n")]).contains("0.txt:2: `11.0.0.0/8` isn't a network and a country"));
+    assert!(
+        refused(&[(TEXT, b"10.0.0.0/8,,,,\n11.0.0.0/8\n")])
+            .contains("0.txt: no line of this text gives a country")
+    );
+    assert!(
+        refused(&[(TEXT, b"10.0.0.0/8 SG # a, b, c\n11.0.0.0/8\n")])
+            .contains("0.txt:2: `11.0.0.0/8` isn't a network and a country")
+    );
 }
 
 #[test]
 fn the_first_source_of_as_numbers_that_knows_one_counts() {
-    let (low, high) = (mmdb::file(4, &[[17, 1]], &mmdb::asn(1)), mmdb::file(4, &[[17, 17]], &mmdb::asn(2)));
+    let (low, high) =
+        (mmdb::file(4, &[[17, 1]], &mmdb::asn(1)), mmdb::file(4, &[[17, 17]], &mmdb::asn(2)));
     let table = merged(&[(ASN, &low), (ASN, &high)]).unwrap().table;
     let asn = |address: &str| table.look_up(address.parse().unwrap()).unwrap().asn;
     assert_eq!((asn("127.0.0.1"), asn("128.0.0.1")), (Some(1), Some(2)));
@@ -292,7 +360,8 @@ fn the_first_source_of_as_numbers_that_knows_one_counts() {
 
 #[test]
 fn addresses_that_embed_others() {
-    let embedded = |text: &str| embedded_v4(text.parse().unwrap()).map(|address| address.to_string());
+    let embedded =
+        |text: &str| embedded_v4(text.parse().unwrap()).map(|address| address.to_string());
     assert_eq!(embedded("::192.0.2.1").as_deref(), Some("192.0.2.1"));
     assert_eq!(embedded("2001:0:4136:e378:8000:63bf:3fff:fdd2").as_deref(), Some("192.0.2.45")); // RFC 4380's own form
     assert_eq!(embedded("2001:1::1"), None);
@@ -302,7 +371,13 @@ fn addresses_that_embed_others() {
     assert_eq!(embedded("::ffff:0:192.0.2.1").as_deref(), Some("192.0.2.1"));
     assert_eq!(embedded("2002:c000:201::1").as_deref(), Some("192.0.2.1"));
     // beside each
-    for other in ["64:ff9b:1::192.0.2.1", "64:ff9b::1:0:192.0.2.1", "::fffe:0:192.0.2.1", "::1:ffff:0:192.0.2.1", "2001:db8::192.0.2.1"] {
+    for other in [
+        "64:ff9b:1::192.0.2.1",
+        "64:ff9b::1:0:192.0.2.1",
+        "::fffe:0:192.0.2.1",
+        "::1:ffff:0:192.0.2.1",
+        "2001:db8::192.0.2.1",
+    ] {
         assert_eq!(embedded(other), None, "{other}");
     }
 }
@@ -311,8 +386,16 @@ fn addresses_that_embed_others() {
 fn a_list_takes_networks_addresses_and_as_numbers() {
     let list = b"\xef\xbb\xbf# head\r\n203.0.113.0/24 # all\r\n\r\n203.0.113.7\r\n2001:db8::/32\r\n::ffff:198.51.100.0/120\r\nAS1221\r\nas64500\r\n";
     let networks = merged(&[(TOR, list), (ASN, ASN_DB)]).unwrap();
-    let listed = |address: &str| networks.table.look_up(address.parse().unwrap()).unwrap().lists == 1;
-    for address in ["203.0.113.0", "203.0.113.255", "2001:db8::1", "198.51.100.200", "1.128.0.0", "1.159.255.255"] {
+    let listed =
+        |address: &str| networks.table.look_up(address.parse().unwrap()).unwrap().lists == 1;
+    for address in [
+        "203.0.113.0",
+        "203.0.113.255",
+        "2001:db8::1",
+        "198.51.100.200",
+        "1.128.0.0",
+        "1.159.255.255",
+    ] {
         assert!(listed(address), "{address}");
     }
     for address in ["203.0.112.255", "203.0.114.0", "1.127.255.255", "1.160.0.0", "2001:db9::"] {
@@ -374,29 +457,43 @@ fn mistakes_are_named_all_at_once() {
         assert!(problems.contains(expected), "{expected}\n in \n{problems}");
     }
     assert!(!problems.contains("can't be resolved"), "a source of AS numbers is there: {problems}");
-    assert!(refused(&[(TOR, b"1.2.3.4\nAS64500\n")]).contains("networks/0:2: `AS64500` can't be resolved: no source gives AS numbers"));
+    assert!(
+        refused(&[(TOR, b"1.2.3.4\nAS64500\n")])
+            .contains("networks/0:2: `AS64500` can't be resolved: no source gives AS numbers")
+    );
     let wrong = refused(&[(TOR, "x\n".repeat(1000).as_bytes())]);
     assert!(wrong.contains("980 more lines are wrong") && wrong.lines().count() < 50, "{wrong}");
 }
 
 #[test]
 fn settings_that_contradict_are_named() {
-    let source =
-        |name: &str, file: &str| format!(r#"{{"name": "{name}", "file": "{file}", "class": "vpn", "date": "2026-01-01T00:00:00Z"}}"#);
+    let source = |name: &str, file: &str| {
+        format!(
+            r#"{{"name": "{name}", "file": "{file}", "class": "vpn", "date": "2026-01-01T00:00:00Z"}}"#
+        )
+    };
     let files = BTreeMap::from([("a".to_owned(), b"1.2.3.4\n".to_vec())]);
     let twice = settings(&[source("x", "a"), source("x", "b")].join(","));
     let problems = merged_from(&twice, &files).unwrap_err();
     assert!(problems.contains("register.json: $.networks[1].name: `x` stands twice"), "{problems}");
-    assert!(problems.contains("register.json: $.networks[1].file: no file `b` is in the register"), "{problems}");
+    assert!(
+        problems.contains("register.json: $.networks[1].file: no file `b` is in the register"),
+        "{problems}"
+    );
 
-    let one = |i: usize| if i < MAX_LISTS + 1 { (TOR, b"1.2.3.4".as_slice()) } else { (COUNTRIES, COUNTRY_DB) };
+    let one = |i: usize| {
+        if i < MAX_LISTS + 1 { (TOR, b"1.2.3.4".as_slice()) } else { (COUNTRIES, COUNTRY_DB) }
+    };
     let most: Vec<_> = (1..MAX_LISTS + 1 + MAX_COUNTRY_SOURCES).map(one).collect();
     let table = merged(&most).unwrap().table;
     assert_eq!(table.look_up("1.2.3.4".parse().unwrap()).unwrap().lists, u64::MAX);
     let more: Vec<_> = (0..MAX_LISTS + 2 + MAX_COUNTRY_SOURCES).map(one).collect();
     let problems = refused(&more);
     assert!(problems.contains("$.networks[64].name: more than 64 lists"), "{problems}");
-    assert!(problems.contains("$.networks[81].name: more than 16 sources give countries"), "{problems}");
+    assert!(
+        problems.contains("$.networks[81].name: more than 16 sources give countries"),
+        "{problems}"
+    );
 }
 
 #[test]
@@ -404,10 +501,15 @@ fn a_damaged_file_is_refused_or_read() {
     for length in 0..COUNTRY_DB.len() {
         assert!(merged(&[(COUNTRIES, &COUNTRY_DB[..length])]).is_err(), "{length} bytes");
     }
-    for path in std::fs::read_dir("tests/data/mmdb/bad").unwrap().map(|entry| entry.unwrap().path()) {
+    for path in std::fs::read_dir("tests/data/mmdb/bad").unwrap().map(|entry| entry.unwrap().path())
+    {
         let bytes = std::fs::read(&path).unwrap();
         // none has a country or an AS number that could be read
-        assert!(merged(&[(COUNTRIES, &bytes)]).is_err() && merged(&[(ASN, &bytes)]).is_err(), "{}", path.display());
+        assert!(
+            merged(&[(COUNTRIES, &bytes)]).is_err() && merged(&[(ASN, &bytes)]).is_err(),
+            "{}",
+            path.display()
+        );
     }
 }
 
@@ -415,10 +517,18 @@ fn a_damaged_file_is_refused_or_read() {
 #[test]
 fn trees_that_never_end_are_refused() {
     let same: Vec<[u32; 2]> = (1..=96).map(|next| [next, next]).collect();
-    for (last, what) in [([0, 0], "a loop"), ([96, 96], "its own child"), ([97, 97], "empty"), ([97 + 16, 97 + 16], "data")] {
+    for (last, what) in [
+        ([0, 0], "a loop"),
+        ([96, 96], "its own child"),
+        ([97, 97], "empty"),
+        ([97 + 16, 97 + 16], "data"),
+    ] {
         let mut nodes = same.clone();
         nodes.push(last);
-        assert!(merged(&[(COUNTRIES, &mmdb::file(6, &nodes, &mmdb::country("SG")))]).is_err(), "{what}");
+        assert!(
+            merged(&[(COUNTRIES, &mmdb::file(6, &nodes, &mmdb::country("SG")))]).is_err(),
+            "{what}"
+        );
     }
 }
 
@@ -472,7 +582,9 @@ fn sound(table: &AddressTable) {
     runs(&table.v6, table.facts.len());
     assert!(table.facts.windows(2).all(|pair| pair[0] < pair[1]));
     let nothing = &table.facts[0];
-    assert!(nothing.places.iter().all(Option::is_none) && nothing.asn.is_none() && nothing.lists == 0);
+    assert!(
+        nothing.places.iter().all(Option::is_none) && nothing.asn.is_none() && nothing.lists == 0
+    );
 }
 
 // A world of 256 addresses in each family, so that networks meet often.
@@ -502,8 +614,13 @@ fn sources() -> impl Strategy<Value = Vec<Source>> {
 fn source() -> impl Strategy<Value = Source> {
     let network = (any::<bool>(), any::<u8>(), 0..=8_u8, 0..CODES.len());
     let kind = prop::sample::select(vec!["country", "text", "asn", "list"]);
-    (kind, any::<bool>(), prop::collection::vec(network, 1..8), prop::collection::vec(1..4_u32, 0..2)).prop_map(
-        |(kind, nested, drawn, asns)| {
+    (
+        kind,
+        any::<bool>(),
+        prop::collection::vec(network, 1..8),
+        prop::collection::vec(1..4_u32, 0..2),
+    )
+        .prop_map(|(kind, nested, drawn, asns)| {
             let mut networks: Vec<(bool, u8, u8, usize)> = Vec::new();
             for (v6, low, length, value) in drawn {
                 let low = if length == 0 { 0 } else { low & (0xff << (8 - length)) };
@@ -511,15 +628,15 @@ fn source() -> impl Strategy<Value = Source> {
                     let shorter = length.min(other.2);
                     other.0 == v6 && (shorter == 0 || (low ^ other.1) >> (8 - shorter) == 0)
                 };
-                let twice = networks.iter().any(|other| (other.0, other.1, other.2) == (v6, low, length));
+                let twice =
+                    networks.iter().any(|other| (other.0, other.1, other.2) == (v6, low, length));
                 // a tree has one value for an address; a text may have networks in each other, a list may say things twice
                 if kind == "list" || (kind == "text" && !twice) || !networks.iter().any(meets) {
                     networks.push((v6, low, length, value));
                 }
             }
             Source { kind, nested, networks, asns }
-        },
-    )
+        })
 }
 
 impl Source {
@@ -544,7 +661,11 @@ impl Source {
         let tree = || {
             let mut tree = mmdb::Tree::default();
             for (v6, low, length, value) in &self.networks {
-                let (bits, before) = if *v6 { (V6 | u128::from(*low), 120) } else { (u128::from(V4 | u32::from(*low)), 120) };
+                let (bits, before) = if *v6 {
+                    (V6 | u128::from(*low), 120)
+                } else {
+                    (u128::from(V4 | u32::from(*low)), 120)
+                };
                 tree.insert(bits, before + length, &record(*value));
             }
             tree.file()
@@ -555,13 +676,28 @@ impl Source {
             kind => {
                 let network = |(v6, low, length, value): &(bool, u8, u8, usize)| {
                     let network = match v6 {
-                        false => format!("{}/{}", Ipv4Addr::from_bits(V4 | u32::from(*low)), 24 + length),
-                        true => format!("{}/{}", Ipv6Addr::from_bits(V6 | u128::from(*low)), 120 + length),
+                        false => {
+                            format!("{}/{}", Ipv4Addr::from_bits(V4 | u32::from(*low)), 24 + length)
+                        }
+                        true => format!(
+                            "{}/{}",
+                            Ipv6Addr::from_bits(V6 | u128::from(*low)),
+                            120 + length
+                        ),
                     };
                     let separator = if self.nested { "," } else { " \t" };
-                    if kind == "text" { format!("{network}{separator}{}\n", CODES[*value]) } else { network + "\n" }
+                    if kind == "text" {
+                        format!("{network}{separator}{}\n", CODES[*value])
+                    } else {
+                        network + "\n"
+                    }
                 };
-                let asns: String = self.asns.iter().filter(|_| kind == "list").map(|asn| format!("AS{asn}\n")).collect();
+                let asns: String = self
+                    .asns
+                    .iter()
+                    .filter(|_| kind == "list")
+                    .map(|asn| format!("AS{asn}\n"))
+                    .collect();
                 let says = if kind == "text" { TEXT } else { TOR };
                 (says, (self.networks.iter().map(network).collect::<String>() + &asns).into_bytes())
             }

@@ -1,6 +1,11 @@
 //! Ownership screening against cases worked out by hand, a second computation, real BODS files and size.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +13,9 @@ use std::process::Command;
 use proptest::prelude::*;
 use waybill::compile::bods::{Declared, Statements};
 use waybill::compile::directory::{Directory, EntitiesFile, Files, read};
-use waybill::compile::ownership::{self, Entity, EntityType, Graph, GraphError, Holding, Indirect, Screening, Share, basis_points};
+use waybill::compile::ownership::{
+    self, Entity, EntityType, Graph, GraphError, Holding, Indirect, Screening, Share, basis_points,
+};
 use waybill::compile::remarks::Remarks;
 use waybill::compile::settings::{Comparison, Method, OwnershipSettings};
 use waybill::names::{Text, UnixSeconds};
@@ -63,14 +70,23 @@ fn statuses(text: &str) -> Vec<Ownership> {
 
 #[test]
 fn all_cases_hold() {
-    let cases: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(format!("{DATA}/ownership-cases.json")).unwrap()).unwrap();
+    let cases: serde_json::Value = serde_json::from_str(
+        &std::fs::read_to_string(format!("{DATA}/ownership-cases.json")).unwrap(),
+    )
+    .unwrap();
     let cases = cases["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 48);
     for case in cases {
         let (id, expect) = (&case["id"], &case["expect"]);
-        let text = serde_json::json!({"entities": case["entities"], "holdings": case["holdings"]}).to_string();
+        let text = serde_json::json!({"entities": case["entities"], "holdings": case["holdings"]})
+            .to_string();
         let subject = case["subject"].as_str().unwrap();
-        let restricted: Vec<&str> = case["restricted"].as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect();
+        let restricted: Vec<&str> = case["restricted"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|code| code.as_str().unwrap())
+            .collect();
         if let Some(error) = expect.get("error") {
             let found = match graph(&text) {
                 Err(errors) => (errors[0].code().to_owned(), errors[0].entity().to_owned()),
@@ -80,20 +96,38 @@ fn all_cases_hold() {
                     ("unknown_entity".to_owned(), subject.to_owned())
                 }
             };
-            assert_eq!(found, (error.as_str().unwrap().to_owned(), expect["entity"].as_str().unwrap().to_owned()), "{id}");
+            assert_eq!(
+                found,
+                (error.as_str().unwrap().to_owned(), expect["entity"].as_str().unwrap().to_owned()),
+                "{id}"
+            );
             continue;
         }
         let graph = graph(&text).unwrap();
         let index = graph.find(subject).unwrap();
-        for (name, comparison) in [("cascade_ge_50", Comparison::Ge), ("cascade_gt_50", Comparison::Gt)] {
+        for (name, comparison) in
+            [("cascade_ge_50", Comparison::Ge), ("cascade_gt_50", Comparison::Gt)]
+        {
             for method in [Method::Cascade, Method::Multiplicative, Method::Either] {
                 let settings = settings(method, comparison, 5_000);
-                let screening = graph.screen(&settings, |place| restricted.contains(&place.country.as_str()));
+                let screening =
+                    graph.screen(&settings, |place| restricted.contains(&place.country.as_str()));
                 let judgement = screening.judge(index);
                 assert_eq!(judgement.cascade.restricted, expect[name], "{id} {name}");
-                assert_eq!(judgement.cascade.restricted_worst, expect["worst"][name], "{id} {name}, worst");
-                assert_eq!(basis_points(judgement.multiplicative.share), expect["multiplicative_bp"], "{id}");
-                assert_eq!(basis_points(judgement.multiplicative.share_worst), expect["worst"]["multiplicative_bp"], "{id}, worst");
+                assert_eq!(
+                    judgement.cascade.restricted_worst, expect["worst"][name],
+                    "{id} {name}, worst"
+                );
+                assert_eq!(
+                    basis_points(judgement.multiplicative.share),
+                    expect["multiplicative_bp"],
+                    "{id}"
+                );
+                assert_eq!(
+                    basis_points(judgement.multiplicative.share_worst),
+                    expect["worst"]["multiplicative_bp"],
+                    "{id}, worst"
+                );
                 // and the result follows from these, but for a company without owners on file
                 let beyond = |bp: &serde_json::Value| match comparison {
                     Comparison::Gt => bp.as_u64().unwrap() > 5_000,
@@ -116,11 +150,22 @@ fn all_cases_hold() {
                 let chains = screening.chains(index, 1_000);
                 if !chains.rings {
                     let sum = |restricted| -> f64 {
-                        chains.chains.iter().filter(|chain| chain.restricted == restricted).filter_map(|chain| chain.share).sum()
+                        chains
+                            .chains
+                            .iter()
+                            .filter(|chain| chain.restricted == restricted)
+                            .filter_map(|chain| chain.share)
+                            .sum()
                     };
                     let (plain, worst) = (sum(true), sum(true) + sum(false));
-                    assert!((plain - judgement.multiplicative.share).abs() < 1e-9, "{id}: chains come to {plain}");
-                    assert!((worst - judgement.multiplicative.share_worst).abs() < 1e-9, "{id}: chains come to {worst}");
+                    assert!(
+                        (plain - judgement.multiplicative.share).abs() < 1e-9,
+                        "{id}: chains come to {plain}"
+                    );
+                    assert!(
+                        (worst - judgement.multiplicative.share_worst).abs() < 1e-9,
+                        "{id}: chains come to {worst}"
+                    );
                 }
             }
         }
@@ -165,7 +210,11 @@ fn every_place_of_an_entity_counts() {
         {"id": "lives-there", "jurisdiction": "CA", "headquarters": "CN", "type": "person"},
         {"id": "its-company", "jurisdiction": "CA"}],
         "holdings": [{"owner": "lives-there", "of": "its-company", "basis_points": 5001}]}"#;
-    assert!(statuses(text).iter().all(|status| *status == Ownership::Restricted), "{:?}", statuses(text));
+    assert!(
+        statuses(text).iter().all(|status| *status == Ownership::Restricted),
+        "{:?}",
+        statuses(text)
+    );
 }
 
 #[test]
@@ -207,7 +256,10 @@ fn all_mistakes_are_named_at_once() {
                      {"owner": "holding", "of": "A", "basis_points": 6000}, {"owner": "A", "of": "A", "basis_points": 4001}]}"#,
     )
     .unwrap_err();
-    let found: Vec<String> = errors.iter().map(|error| format!("{}: {error} / {}", error.code(), error.help().unwrap())).collect();
+    let found: Vec<String> = errors
+        .iter()
+        .map(|error| format!("{}: {error} / {}", error.code(), error.help().unwrap()))
+        .collect();
     assert_eq!(
         found,
         [
@@ -223,7 +275,10 @@ fn all_mistakes_are_named_at_once() {
 // === a second computation ===
 
 /// A random graph: places, holdings (owner, of, share), made so that no sum is over the whole.
-fn graphs(entities: usize, holdings: usize) -> impl Strategy<Value = (Vec<u8>, Vec<(usize, usize, u64)>)> {
+fn graphs(
+    entities: usize,
+    holdings: usize,
+) -> impl Strategy<Value = (Vec<u8>, Vec<(usize, usize, u64)>)> {
     let places = proptest::collection::vec(0_u8..4, entities);
     let edges = proptest::collection::vec((0..entities, 0..entities, 1_u64..=10_000), holdings);
     (places, edges).prop_map(move |(places, edges)| {
@@ -244,8 +299,11 @@ fn written(places: &[u8], holdings: &[(usize, usize, u64)]) -> String {
         1 => serde_json::Value::Null,
         _ => serde_json::json!("SG"),
     };
-    let entities: Vec<_> =
-        places.iter().enumerate().map(|(i, at)| serde_json::json!({"id": i.to_string(), "jurisdiction": place(*at)})).collect();
+    let entities: Vec<_> = places
+        .iter()
+        .enumerate()
+        .map(|(i, at)| serde_json::json!({"id": i.to_string(), "jurisdiction": place(*at)}))
+        .collect();
     let holdings: Vec<_> = holdings
         .iter()
         .map(|(owner, of, share)| serde_json::json!({"owner": owner.to_string(), "of": of.to_string(), "basis_points": share}))
@@ -277,7 +335,11 @@ fn iterated(places: &[u8], holdings: &[(usize, usize, u64)], unknown: f64) -> Op
                 *share = 1.0;
             }
         }
-        let change = next.iter().zip(&shares).map(|(after, before): (&f64, &f64)| (after - before).abs()).fold(0.0, f64::max);
+        let change = next
+            .iter()
+            .zip(&shares)
+            .map(|(after, before): (&f64, &f64)| (after - before).abs())
+            .fold(0.0, f64::max);
         shares = next;
         if change < 1e-12 {
             return Some(shares);
@@ -355,7 +417,11 @@ impl Mixed {
             proptest::collection::vec((0_usize..7, 0_usize..7, share()), 0..9),
             proptest::collection::vec((0_usize..8, 0_usize..7, share(), share()), 0..4),
         )
-            .prop_map(|(entities, holdings, indirect)| Self { entities, holdings, indirect })
+            .prop_map(|(entities, holdings, indirect)| Self {
+                entities,
+                holdings,
+                indirect,
+            })
     }
 
     fn graph(&self) -> Graph {
@@ -384,7 +450,11 @@ impl Mixed {
         let holdings: Vec<Holding> = self
             .holdings
             .iter()
-            .map(|(owner, of, share)| Holding { owner: id(*owner), of: id(*of), basis_points: Share(known(*share).map(Into::into)) })
+            .map(|(owner, of, share)| Holding {
+                owner: id(*owner),
+                of: id(*of),
+                basis_points: Share(known(*share).map(Into::into)),
+            })
             .collect();
         let indirect = self.indirect.iter().map(|(owner, of, one, other)| Indirect {
             owner: (*owner < self.entities.len()).then(|| id(*owner)),
@@ -393,7 +463,8 @@ impl Mixed {
             most: (*one).max(*other).min(10_000),
             direct: *owner >= self.entities.len() && one % 2 == 0,
         });
-        let said = ownership::Statements { after: 0, indirect: indirect.collect(), readings: Vec::new() };
+        let said =
+            ownership::Statements { after: 0, indirect: indirect.collect(), readings: Vec::new() };
         Graph::with(entities.collect(), &holdings, &said).unwrap()
     }
 
@@ -404,7 +475,10 @@ impl Mixed {
         let restricted = self.entities.iter().position(|(at, _)| *at == 0);
         let newcomer = |more: &mut Self| {
             // whom nobody knows keeps the number behind all
-            more.indirect.iter_mut().filter(|held| held.0 == more.entities.len()).for_each(|held| held.0 += 1);
+            more.indirect
+                .iter_mut()
+                .filter(|held| held.0 == more.entities.len())
+                .for_each(|held| held.0 += 1);
             more.entities.push((0, 1));
             more.entities.len() - 1
         };
@@ -437,9 +511,17 @@ fn additions() -> impl Strategy<Value = Addition> {
     let share = || prop_oneof![4 => 1_u32..=10_000, 1 => Just(UNKNOWN)];
     prop_oneof![
         (0_usize..7, share()).prop_map(|(of, share)| Addition::Holder { of, share }),
-        (0_usize..7, share(), share()).prop_map(|(of, least, most)| Addition::Behind { of, least, most }),
+        (0_usize..7, share(), share()).prop_map(|(of, least, most)| Addition::Behind {
+            of,
+            least,
+            most
+        }),
         (0_usize..7).prop_map(Addition::Place),
-        (0_usize..7, share(), any::<bool>()).prop_map(|(of, share, through)| Addition::Interest { of, share, through }),
+        (0_usize..7, share(), any::<bool>()).prop_map(|(of, share, through)| Addition::Interest {
+            of,
+            share,
+            through
+        }),
     ]
 }
 
@@ -493,12 +575,20 @@ fn agrees(places: &[u8], holdings: &[(usize, usize, u64)]) -> Result<(), TestCas
     let graph = graph(&written(places, holdings)).unwrap();
     let screening = graph.screen(&OwnershipSettings::default(), in_china);
     // rings that keep nearly all to themselves don't settle in any time; `a_ring_that_hardly_leaks_is_exact` has one
-    let (Some(plain), Some(worst)) = (iterated(places, holdings, 0.0), iterated(places, holdings, 1.0)) else { return Ok(()) };
+    let (Some(plain), Some(worst)) =
+        (iterated(places, holdings, 0.0), iterated(places, holdings, 1.0))
+    else {
+        return Ok(());
+    };
     for (i, (plain, worst)) in plain.into_iter().zip(worst).enumerate() {
         let judgement = screening.judge(graph.find(&i.to_string()).unwrap());
         let found = judgement.multiplicative;
         prop_assert!((found.share - plain).abs() < 1e-6, "{i}: {} is not {plain}", found.share);
-        prop_assert!((found.share_worst - worst).abs() < 1e-6, "{i}: {} is not {worst} in the worst case", found.share_worst);
+        prop_assert!(
+            (found.share_worst - worst).abs() < 1e-6,
+            "{i}: {} is not {worst} in the worst case",
+            found.share_worst
+        );
         prop_assert!(judgement.cascade.basis_points <= judgement.cascade.basis_points_worst);
     }
     Ok(())
@@ -542,15 +632,26 @@ fn many_entities_in_one_ring() {
     let mut numbers = Numbers(1);
     let places: Vec<u8> = (0..MANY).map(|_| if numbers.below(15) == 0 { 0 } else { 2 }).collect();
     let number = |n: u64| usize::try_from(n).unwrap();
-    let holdings: Vec<(usize, usize, u64)> =
-        (0..3 * MANY).map(|i| (number(numbers.below(100_000)), i % MANY, 3_000 + numbers.below(334))).collect();
+    let holdings: Vec<(usize, usize, u64)> = (0..3 * MANY)
+        .map(|i| (number(numbers.below(100_000)), i % MANY, 3_000 + numbers.below(334)))
+        .collect();
     let graph = graph(&written(&places, &holdings)).unwrap();
     let settings = OwnershipSettings::default();
     let screening = graph.screen(&settings, in_china);
-    let count = |status| graph.entities().filter(|(index, _)| screening.judge(*index).status == status).count();
+    let count = |status| {
+        graph.entities().filter(|(index, _)| screening.judge(*index).status == status).count()
+    };
     let in_china = places.iter().filter(|place| **place == 0).count();
-    assert!(count(Ownership::Restricted) > 2 * in_china, "{} of {in_china}", count(Ownership::Restricted));
-    assert!(count(Ownership::Unresolved) > MANY / 10 && count(Ownership::Clear) == 0, "{}", count(Ownership::Unresolved));
+    assert!(
+        count(Ownership::Restricted) > 2 * in_china,
+        "{} of {in_china}",
+        count(Ownership::Restricted)
+    );
+    assert!(
+        count(Ownership::Unresolved) > MANY / 10 && count(Ownership::Clear) == 0,
+        "{}",
+        count(Ownership::Unresolved)
+    );
     // whatever the numbers are, they are a distribution
     for (index, _) in graph.entities() {
         let found = screening.judge(index).multiplicative;
@@ -573,12 +674,20 @@ fn long_chains_and_rings() {
     let judgement = screening.judge(graph_of_chain.find(&last).unwrap());
     assert!(judgement.cascade.restricted);
     assert_eq!(basis_points(judgement.multiplicative.share), 10_000);
-    assert!(screening.chains(graph_of_chain.find(&last).unwrap(), 20).more, "too long to be looked at");
+    assert!(
+        screening.chains(graph_of_chain.find(&last).unwrap(), 20).more,
+        "too long to be looked at"
+    );
 
     // the same bent to a ring: 60 % of each is held by the one before, 1 % of the second by a restricted person
     let places = vec![2; MANY + 1];
-    let places: Vec<u8> = places.into_iter().enumerate().map(|(i, place)| if i == MANY { 0 } else { place }).collect();
-    let ring: Vec<(usize, usize, u64)> = (0..MANY).map(|i| (i, (i + 1) % MANY, 6_000)).chain([(MANY, 1, 100)]).collect();
+    let places: Vec<u8> = places
+        .into_iter()
+        .enumerate()
+        .map(|(i, place)| if i == MANY { 0 } else { place })
+        .collect();
+    let ring: Vec<(usize, usize, u64)> =
+        (0..MANY).map(|i| (i, (i + 1) % MANY, 6_000)).chain([(MANY, 1, 100)]).collect();
     let graph_of_ring = graph(&written(&places, &ring)).unwrap();
     let screening = graph_of_ring.screen(&settings, in_china);
     let judge = |id: &str| screening.judge(graph_of_ring.find(id).unwrap());
@@ -606,12 +715,22 @@ fn declared(files: &[&str], today: &str) -> Declared {
 /// Holdings as `owner > of: share`, and those through others as `owner ~> of: share`.
 fn holdings(declared: &Declared) -> Vec<String> {
     let share = |share: Option<i64>| share.map_or("?".into(), |share| share.to_string());
-    let direct =
-        declared.holdings.iter().map(|(holding, _)| format!("{} > {}: {}", holding.owner, holding.of, share(holding.basis_points.0)));
+    let direct = declared.holdings.iter().map(|(holding, _)| {
+        format!("{} > {}: {}", holding.owner, holding.of, share(holding.basis_points.0))
+    });
     let through = declared.indirect.iter().map(|(holding, _)| {
         let owner = holding.owner.as_ref().map_or("?", |owner| owner.as_str());
-        let most = if holding.most > holding.least { format!(" to {}", holding.most) } else { String::new() };
-        format!("{owner} {}> {}: {}{most}", if holding.direct { "" } else { "~" }, holding.of, holding.least)
+        let most = if holding.most > holding.least {
+            format!(" to {}", holding.most)
+        } else {
+            String::new()
+        };
+        format!(
+            "{owner} {}> {}: {}{most}",
+            if holding.direct { "" } else { "~" },
+            holding.of,
+            holding.least
+        )
     });
     direct.chain(through).collect()
 }
@@ -621,7 +740,8 @@ fn put_together(declared: Declared) -> Graph {
     let holdings: Vec<_> = declared.holdings.into_iter().map(|(holding, _)| holding).collect();
     let indirect = declared.indirect.into_iter().map(|(holding, _)| holding).collect();
     let said = ownership::Statements { after: 0, indirect, readings: declared.readings };
-    Graph::with(declared.entities.into_iter().map(|(entity, _)| entity).collect(), &holdings, &said).unwrap()
+    Graph::with(declared.entities.into_iter().map(|(entity, _)| entity).collect(), &holdings, &said)
+        .unwrap()
 }
 
 fn screened(declared: Declared, subject: &str, restricted: &str) -> Ownership {
@@ -639,7 +759,12 @@ fn tecido() {
     let declared = bods("tecido.json", "2026-01-01");
     let ids: Vec<&str> = declared.entities.iter().map(|(entity, _)| entity.id.as_str()).collect();
     assert_eq!(ids, ["01B68D7633", "033E84672B"]);
-    let places: Vec<String> = declared.entities.iter().flat_map(|(entity, _)| entity.places()).map(|place| place.to_string()).collect();
+    let places: Vec<String> = declared
+        .entities
+        .iter()
+        .flat_map(|(entity, _)| entity.places())
+        .map(|place| place.to_string())
+        .collect();
     assert_eq!(places, ["US-DE", "US-DE"]);
     assert_eq!(holdings(&declared), ["033E84672B > 01B68D7633: 8000"]);
     assert_eq!(declared.holdings[0].1.path, "$[10]", "the last statement on it");
@@ -659,9 +784,9 @@ fn finnish_state_owned_company() {
     assert_eq!(
         holdings(&declared),
         [
-            "7ff95ba3682c > 0199c515a699: 10000",  // the ministry > Kaasuverkko
-            "0199c515a699 > 19f1c5afe9d7: 7650",   // Kaasuverkko > Gasgrid
-            "7ff95ba3682c > 19f1c5afe9d7: 2350",   // the ministry > Gasgrid
+            "7ff95ba3682c > 0199c515a699: 10000", // the ministry > Kaasuverkko
+            "0199c515a699 > 19f1c5afe9d7: 7650",  // Kaasuverkko > Gasgrid
+            "7ff95ba3682c > 19f1c5afe9d7: 2350",  // the ministry > Gasgrid
             "05ce06ec97b1 ~> 19f1c5afe9d7: 10000", // the state, as what the others come to
         ]
     );
@@ -696,31 +821,58 @@ fn interests_become_shares() {
     let one = |interests: &str| read_relationships(&[(r#""X""#, interests)]);
     for (interests, expected) in [
         // one stake said twice
-        (r#"[{"type": "shareholding", "share": {"exact": 40}}, {"type": "votingRights", "share": {"exact": 60}}]"#, &["X > C: 6000"][..]),
+        (
+            r#"[{"type": "shareholding", "share": {"exact": 40}}, {"type": "votingRights", "share": {"exact": 60}}]"#,
+            &["X > C: 6000"][..],
+        ),
         // fractions, rounded down
         (r#"[{"type": "shareholding", "share": {"exact": 76.5}}]"#, &["X > C: 7650"]),
         (r#"[{"type": "shareholding", "share": {"exact": 1.15}}]"#, &["X > C: 115"]),
         (r#"[{"type": "shareholding", "share": {"exact": 33.3399}}]"#, &["X > C: 3333"]),
         // ranges: the minimum is known, what is between isn't
-        (r#"[{"type": "shareholding", "share": {"minimum": 25, "maximum": 50}}]"#, &["X > C: 2500", "X > C: ?"]),
-        (r#"[{"type": "shareholding", "share": {"exclusiveMinimum": 50, "exclusiveMaximum": 75}}]"#, &["X > C: 5001", "X > C: ?"]),
-        (r#"[{"type": "shareholding", "share": {"minimum": 50, "maximum": 75, "exclusiveMinimum": true}}]"#, &["X > C: 5001", "X > C: ?"]),
-        (r#"[{"type": "shareholding", "share": {"minimum": 50, "maximum": 75, "exclusiveMinimum": false}}]"#, &["X > C: 5000", "X > C: ?"]),
+        (
+            r#"[{"type": "shareholding", "share": {"minimum": 25, "maximum": 50}}]"#,
+            &["X > C: 2500", "X > C: ?"],
+        ),
+        (
+            r#"[{"type": "shareholding", "share": {"exclusiveMinimum": 50, "exclusiveMaximum": 75}}]"#,
+            &["X > C: 5001", "X > C: ?"],
+        ),
+        (
+            r#"[{"type": "shareholding", "share": {"minimum": 50, "maximum": 75, "exclusiveMinimum": true}}]"#,
+            &["X > C: 5001", "X > C: ?"],
+        ),
+        (
+            r#"[{"type": "shareholding", "share": {"minimum": 50, "maximum": 75, "exclusiveMinimum": false}}]"#,
+            &["X > C: 5000", "X > C: ?"],
+        ),
         (r#"[{"type": "shareholding", "share": {"maximum": 5}}]"#, &["X > C: ?"]),
         // a holder without a share, an interest without a name, no interest at all
         (r#"[{"type": "shareholding"}]"#, &["X > C: ?"]),
         (r#"[{"type": "unknownInterest", "share": {"exact": 60}}]"#, &["X > C: ?"]),
         ("[]", &["X > C: ?"]),
         // control is no ownership
-        (r#"[{"type": "otherInfluenceOrControl"}, {"type": "boardChair", "share": {"exact": 30}}]"#, &[]),
+        (
+            r#"[{"type": "otherInfluenceOrControl"}, {"type": "boardChair", "share": {"exact": 30}}]"#,
+            &[],
+        ),
         // what a partnership has
-        (r#"[{"type": "rightsToSurplusAssetsOnDissolution", "share": {"exact": 75}}]"#, &["X > C: 7500"]),
+        (
+            r#"[{"type": "rightsToSurplusAssetsOnDissolution", "share": {"exact": 75}}]"#,
+            &["X > C: 7500"],
+        ),
         // dates
         (r#"[{"type": "shareholding", "share": {"exact": 40}, "endDate": "2026-01-01"}]"#, &[]),
-        (r#"[{"type": "shareholding", "share": {"exact": 40}, "endDate": "2026-01-02"}]"#, &["X > C: 4000"]),
+        (
+            r#"[{"type": "shareholding", "share": {"exact": 40}, "endDate": "2026-01-02"}]"#,
+            &["X > C: 4000"],
+        ),
         (r#"[{"type": "shareholding", "share": {"exact": 40}, "startDate": "2026-01-02"}]"#, &[]),
         // all that is known of C is indirect
-        (r#"[{"type": "shareholding", "directOrIndirect": "indirect", "share": {"exact": 60}}]"#, &["X ~> C: 6000"]),
+        (
+            r#"[{"type": "shareholding", "directOrIndirect": "indirect", "share": {"exact": 60}}]"#,
+            &["X ~> C: 6000"],
+        ),
         (
             r#"[{"type": "shareholding", "directOrIndirect": "indirect", "share": {"minimum": 25, "maximum": 50}}]"#,
             &["X ~> C: 2500 to 5000"],
@@ -746,7 +898,10 @@ fn votes_without_shares_are_not_more_than_the_whole() {
     assert_eq!(screened(found.clone(), "C", "CN"), Ownership::Unresolved);
     assert_eq!(screened(found, "C", "FR"), Ownership::Clear);
     // more than all of the shares is no reading
-    let found = declared(&[&relationships(&[(r#""X""#, &mixed(60, 60)), (r#""O""#, &mixed(60, 40))])], "2026-01-01");
+    let found = declared(
+        &[&relationships(&[(r#""X""#, &mixed(60, 60)), (r#""O""#, &mixed(60, 40))])],
+        "2026-01-01",
+    );
     assert_eq!(found.readings.iter().map(|reading| reading.shares.len()).collect::<Vec<_>>(), [2]);
     let graph = put_together(found);
     assert_eq!(graph.over().map(|(_, sum)| sum).collect::<Vec<_>>(), [12_000]);
@@ -754,26 +909,43 @@ fn votes_without_shares_are_not_more_than_the_whole() {
 
 #[test]
 fn indirect_sums_are_not_added() {
-    let direct = r#"[{"type": "shareholding", "directOrIndirect": "direct", "share": {"exact": 60}}]"#;
-    let indirect = r#"[{"type": "shareholding", "directOrIndirect": "indirect", "share": {"exact": 60}}]"#;
-    assert_eq!(read_relationships(&[(r#""O""#, direct), (r#""X""#, indirect)]), ["O > C: 6000", "X ~> C: 6000"]);
+    let direct =
+        r#"[{"type": "shareholding", "directOrIndirect": "direct", "share": {"exact": 60}}]"#;
+    let indirect =
+        r#"[{"type": "shareholding", "directOrIndirect": "indirect", "share": {"exact": 60}}]"#;
+    assert_eq!(
+        read_relationships(&[(r#""O""#, direct), (r#""X""#, indirect)]),
+        ["O > C: 6000", "X ~> C: 6000"]
+    );
     // where no direct one is on file, they stand in its place
     let alone = declared(&[&relationships(&[(r#""O""#, indirect)])], "2026-01-01");
     let graph = put_together(alone);
-    let holders = graph.screen(&OwnershipSettings::default(), in_china).holders(graph.find("C").unwrap());
-    assert_eq!(holders.iter().map(|holder| (holder.basis_points, holder.through)).collect::<Vec<_>>(), [(6_000, false), (4_000, false)]);
+    let holders =
+        graph.screen(&OwnershipSettings::default(), in_china).holders(graph.find("C").unwrap());
+    assert_eq!(
+        holders.iter().map(|holder| (holder.basis_points, holder.through)).collect::<Vec<_>>(),
+        [(6_000, false), (4_000, false)]
+    );
 }
 
 /// The register of one customer, `c-1`, whose company is `mill`.
 fn mill(file: &str, text: &str) -> (Option<Directory>, Remarks) {
     let customers = b"id,entity,screening_status\nc-1,mill,passed\n".to_vec();
-    let documents = [("customers.csv".to_owned(), customers), (file.to_owned(), text.as_bytes().to_vec())].into_iter().collect();
-    read(Files { documents, ..Files::default() }, UnixSeconds::parse("2026-11-27T12:00:00Z").unwrap())
+    let documents =
+        [("customers.csv".to_owned(), customers), (file.to_owned(), text.as_bytes().to_vec())]
+            .into_iter()
+            .collect();
+    read(
+        Files { documents, ..Files::default() },
+        UnixSeconds::parse("2026-11-27T12:00:00Z").unwrap(),
+    )
 }
 
 fn mill_is(file: &str, text: &str) -> (Ownership, String) {
     let (directory, remarks) = mill(file, text);
-    let told = |list: &[waybill::compile::remarks::Remark]| list.iter().map(|remark| format!("{remark}\n")).collect::<String>();
+    let told = |list: &[waybill::compile::remarks::Remark]| {
+        list.iter().map(|remark| format!("{remark}\n")).collect::<String>()
+    };
     assert!(directory.is_some(), "{text}:\n{}", told(&remarks.errors));
     let owners = &directory.unwrap().owners;
     (status(&owners.screen(), "mill"), told(&remarks.notices))
@@ -781,23 +953,38 @@ fn mill_is(file: &str, text: &str) -> (Ownership, String) {
 
 #[test]
 fn what_statements_say_is_judged_by_the_rules() {
-    let cases: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(format!("{DATA}/bods-cases.json")).unwrap()).unwrap();
+    let cases: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(format!("{DATA}/bods-cases.json")).unwrap())
+            .unwrap();
     let cases = cases["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 53);
     for case in cases {
         let name = &case["name"];
         let (found, notes) = mill_is("bods/register.json", &case["statements"].to_string());
         assert_eq!(found.to_string(), case["expect"], "{name}\n{notes}");
-        let about_bods: Vec<&str> = notes.lines().filter(|line| line.starts_with("bods/")).collect();
+        let about_bods: Vec<&str> =
+            notes.lines().filter(|line| line.starts_with("bods/")).collect();
         match case["note"].as_str() {
-            Some(note) => assert!(about_bods.iter().any(|line| line.contains(&format!("`{note}`"))), "{name}: {notes}"),
+            Some(note) => assert!(
+                about_bods.iter().any(|line| line.contains(&format!("`{note}`"))),
+                "{name}: {notes}"
+            ),
             None => assert!(about_bods.is_empty(), "{name}: {notes}"),
         }
         // a statement a line says the same, whatever the file is called
-        let lines: String = case["statements"].as_array().unwrap().iter().map(|statement| format!("{statement}\r\n\n")).collect();
+        let lines: String = case["statements"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|statement| format!("{statement}\r\n\n"))
+            .collect();
         for file in ["bods/register.json", "bods/register.jsonl"] {
             let (by_line, notes_by_line) = mill_is(file, &lines);
-            assert_eq!((by_line, notes_by_line.lines().count()), (found, notes.lines().count()), "{name}");
+            assert_eq!(
+                (by_line, notes_by_line.lines().count()),
+                (found, notes.lines().count()),
+                "{name}"
+            );
         }
     }
 }
@@ -805,7 +992,9 @@ fn what_statements_say_is_judged_by_the_rules() {
 /// One statement after the other, each written over several lines.
 #[test]
 fn statements_in_a_row_are_read() {
-    let text = relationships(&[(r#""O""#, r#"[{"type": "shareholding", "share": {"exact": 100}}]"#)]).replace("\"C\"", "\"mill\"");
+    let text =
+        relationships(&[(r#""O""#, r#"[{"type": "shareholding", "share": {"exact": 100}}]"#)])
+            .replace("\"C\"", "\"mill\"");
     let statements: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
     let mut row: String = statements.iter().map(|statement| format!("{statement:#}\n")).collect();
     assert_eq!(mill_is("bods/a.json", &row).0, Ownership::Clear);
@@ -813,7 +1002,10 @@ fn statements_in_a_row_are_read() {
     let (_, remarks) = mill("bods/a.json", &row);
     assert_eq!(remarks.errors[0].line, Some(row.lines().count() - 1));
     let (_, remarks) = mill("bods/a.json", &row.replace("7}", "7"));
-    assert_eq!(remarks.errors.last().unwrap().problem.message, "this is not JSON from column 0 on: EOF while parsing an object");
+    assert_eq!(
+        remarks.errors.last().unwrap().problem.message,
+        "this is not JSON from column 0 on: EOF while parsing an object"
+    );
 }
 
 #[test]
@@ -821,8 +1013,11 @@ fn mistakes_in_lines_have_their_line() {
     let text = "{\"recordId\": \"mill\", \"recordType\": \"entity\", \"recordDetails\": {\"entityType\": {\"type\": \"state\"}, \"jurisdiction\": {\"code\": \"QQ\"}}}\n\n{\"recordId\": 7}\n{]\n";
     let (directory, remarks) = mill("bods/register.json", text);
     assert!(directory.is_none());
-    let found: Vec<String> =
-        remarks.errors.iter().map(|remark| format!("{}:{:?}: {}", remark.file, remark.line, remark.problem.message)).collect();
+    let found: Vec<String> = remarks
+        .errors
+        .iter()
+        .map(|remark| format!("{}:{:?}: {}", remark.file, remark.line, remark.problem.message))
+        .collect();
     assert_eq!(
         found,
         [
@@ -837,7 +1032,8 @@ fn mistakes_in_lines_have_their_line() {
 #[test]
 fn dates_are_times() {
     let holds = |interval: &str| {
-        let interests = format!(r#"[{{"type": "shareholding", "share": {{"exact": 40}}, {interval}}}]"#);
+        let interests =
+            format!(r#"[{{"type": "shareholding", "share": {{"exact": 40}}, {interval}}}]"#);
         !read_relationships(&[(r#""X""#, &interests)]).is_empty()
     };
     // it is 2026-01-01T12:00:00Z
@@ -855,15 +1051,25 @@ fn dates_are_times() {
     ] {
         assert_eq!(holds(interval), expected, "{interval}");
     }
-    for date in
-        ["2027-99-99", "2027-02-29", "1900-02-29", "0000-00-00", "2027-01-31T25:00:00Z", "2027-01-31T12:00:00+99:00", "2027-01", "soon", ""]
-    {
+    for date in [
+        "2027-99-99",
+        "2027-02-29",
+        "1900-02-29",
+        "0000-00-00",
+        "2027-01-31T25:00:00Z",
+        "2027-01-31T12:00:00+99:00",
+        "2027-01",
+        "soon",
+        "",
+    ] {
         let interests = format!(r#"[{{"type": "shareholding", "endDate": "{date}"}}]"#);
         let text = relationships(&[(r#""X""#, &interests)]).replace("\"C\"", "\"mill\"");
         let (_, remarks) = mill("bods/register.json", &text);
         let found: Vec<String> = remarks.errors.iter().map(ToString::to_string).collect();
         assert!(
-            found[0].starts_with(&format!("bods/register.json:1: $[3].recordDetails.interests[0].endDate: `{date}` is no date")),
+            found[0].starts_with(&format!(
+                "bods/register.json:1: $[3].recordDetails.interests[0].endDate: `{date}` is no date"
+            )),
             "{found:?}"
         );
     }
@@ -877,20 +1083,25 @@ fn statements_come_in_the_order_of_their_times() {
             r#"{{"recordId": "r", "recordType": "relationship", "statementDate": "{date}", "recordDetails": {{"subject": "C", "interestedParty": "X", "interests": [{{"type": "shareholding", "share": {{"exact": {share}}}}}]}}}}"#
         )
     };
-    let text = format!("[{}, {}]", of("2025-12-31T23:30:00-05:00", 20), of("2026-01-01T02:00:00Z", 10));
+    let text =
+        format!("[{}, {}]", of("2025-12-31T23:30:00-05:00", 20), of("2026-01-01T02:00:00Z", 10));
     assert_eq!(holdings(&declared(&[&text], "2026-06-01")), ["X > C: 2000"]);
 }
 
 #[test]
 fn who_is_not_specified_is_unknown() {
     let whole = r#"[{"type": "shareholding", "share": {"exact": 100}}]"#;
-    let nobody = relationships(&[(r#"{"reason": "subjectUnableToConfirmOrIdentifyBeneficialOwner"}"#, whole)]);
+    let nobody = relationships(&[(
+        r#"{"reason": "subjectUnableToConfirmOrIdentifyBeneficialOwner"}"#,
+        whole,
+    )]);
     assert_eq!(screened(declared(&[&nobody], "2026-01-01"), "C", "CN"), Ownership::Unresolved);
     let known = relationships(&[(r#""O""#, whole)]);
     assert_eq!(screened(declared(&[&known], "2026-01-01"), "C", "CN"), Ownership::Clear);
     let anonymous = known.replace("knownPerson", "anonymousPerson");
     assert_eq!(screened(declared(&[&anonymous], "2026-01-01"), "C", "CN"), Ownership::Unresolved);
-    let closed = known.replace(r#""recordId": "O","#, r#""recordId": "O", "recordStatus": "closed","#);
+    let closed =
+        known.replace(r#""recordId": "O","#, r#""recordId": "O", "recordStatus": "closed","#);
     assert_eq!(screened(declared(&[&closed], "2026-01-01"), "C", "CN"), Ownership::Unresolved);
 }
 
@@ -923,7 +1134,8 @@ fn mistakes_in_bods_are_all_named() {
         7]"#;
     let mut problems = Problems::default();
     Statements::default().read(&serde_json::from_str(file).unwrap(), &mut problems);
-    let found: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
+    let found: Vec<String> =
+        problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
     assert_eq!(
         found,
         [
@@ -943,13 +1155,20 @@ fn nothing_in_a_file_is_trusted() {
     fn pointers(value: &serde_json::Value, at: &str, all: &mut Vec<String>) {
         all.push(at.to_owned());
         match value {
-            serde_json::Value::Object(members) => members.iter().for_each(|(name, value)| pointers(value, &format!("{at}/{name}"), all)),
-            serde_json::Value::Array(items) => items.iter().enumerate().for_each(|(i, value)| pointers(value, &format!("{at}/{i}"), all)),
+            serde_json::Value::Object(members) => members
+                .iter()
+                .for_each(|(name, value)| pointers(value, &format!("{at}/{name}"), all)),
+            serde_json::Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .for_each(|(i, value)| pointers(value, &format!("{at}/{i}"), all)),
             _ => {}
         }
     }
-    let file: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(format!("{DATA}/bods/bods-package-fi-soe.json")).unwrap()).unwrap();
+    let file: serde_json::Value = serde_json::from_str(
+        &std::fs::read_to_string(format!("{DATA}/bods/bods-package-fi-soe.json")).unwrap(),
+    )
+    .unwrap();
     let mut all = Vec::new();
     pointers(&file, "", &mut all);
     assert!(all.len() > 200);
@@ -971,10 +1190,17 @@ fn nothing_in_a_file_is_trusted() {
             refused += usize::from(!problems.is_empty());
             let declared = statements.declared(UnixSeconds(0));
             let lines: Vec<_> = declared.holdings.into_iter().map(|(holding, _)| holding).collect();
-            if let Ok(graph) = Graph::new(declared.entities.into_iter().map(|(entity, _)| entity).collect(), &lines) {
+            if let Ok(graph) = Graph::new(
+                declared.entities.into_iter().map(|(entity, _)| entity).collect(),
+                &lines,
+            ) {
                 let settings = OwnershipSettings::default();
                 let screening = graph.screen(&settings, in_china);
-                assert!(graph.entities().all(|(index, _)| screening.judge(index).multiplicative.share <= 1.0));
+                assert!(
+                    graph
+                        .entities()
+                        .all(|(index, _)| screening.judge(index).multiplicative.share <= 1.0)
+                );
             }
         }
     }
@@ -997,8 +1223,13 @@ fn register(name: &str, files: &[(&str, &str)]) -> PathBuf {
 }
 
 fn screen(register: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_waybill")).arg("screen").arg("--register").arg(register).args(arguments).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_waybill"))
+        .arg("screen")
+        .arg("--register")
+        .arg(register)
+        .args(arguments)
+        .output()
+        .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
@@ -1020,9 +1251,14 @@ fn a_person_sees_who_is_behind() {
     let directory = register("screen-acme", &[("entities.json", ACME)]);
     let (code, out, err) = screen(&directory, &["acme"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ownership.md")).unwrap();
+    let documented =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ownership.md")).unwrap();
     assert!(documented.contains(&out), "docs/ownership.md doesn't show what is printed:\n{out}");
-    assert!(documented.contains(ACME.trim()) || documented.replace("    ", "").contains(&ACME.replace("    ", "")), "nor what is read");
+    assert!(
+        documented.contains(ACME.trim())
+            || documented.replace("    ", "").contains(&ACME.replace("    ", "")),
+        "nor what is read"
+    );
 }
 
 #[test]
@@ -1057,7 +1293,10 @@ fn a_machine_gets_it_as_json() {
     let status = |arguments: &[&str]| {
         let (code, out, err) = screen(&directory, &[&["acme", "--json"], arguments].concat());
         assert_eq!(code, 0, "{err}");
-        serde_json::from_str::<serde_json::Value>(&out).unwrap()["status"].as_str().unwrap().to_owned()
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()["status"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     assert_eq!(status(&["--method", "multiplicative"]), "unresolved");
     assert_eq!(status(&["--method", "multiplicative", "--comparison", "ge"]), "restricted");
@@ -1069,12 +1308,11 @@ fn a_machine_gets_it_as_json() {
 #[test]
 fn settings_of_the_register_count() {
     let settings = r#"{"schema": 1, "regions": {"set": "anthropic-api-179", "restricted": ["VG"]}, "ownership": {"method": "cascade", "threshold_basis_points": 9000}}"#;
-    let directory = register("screen-settings", &[("entities.json", ACME), ("register.json", settings)]);
-    assert!(
-        screen(&directory, &["acme"])
-            .1
-            .contains("clear: even with what isn't known at most 80 % (cascade) is restricted, not more than 90 %")
-    );
+    let directory =
+        register("screen-settings", &[("entities.json", ACME), ("register.json", settings)]);
+    assert!(screen(&directory, &["acme"]).1.contains(
+        "clear: even with what isn't known at most 80 % (cascade) is restricted, not more than 90 %"
+    ));
     assert!(screen(&directory, &["harbour"]).1.contains("restricted: it is itself in VG"));
     assert_eq!(screen(&directory, &["--all"]).1, "clear: 2\nrestricted: 2\nunresolved: 0\n");
 }
@@ -1091,13 +1329,24 @@ fn what_a_reader_should_know_is_noted() {
     )
     .unwrap();
     for i in 0..100 {
-        text["entities"].as_array_mut().unwrap().push(serde_json::json!({"id": format!("p{i}"), "jurisdiction": "CN", "type": "person"}));
-        text["holdings"].as_array_mut().unwrap().push(serde_json::json!({"owner": format!("p{i}"), "of": "many", "basis_points": 50}));
+        text["entities"].as_array_mut().unwrap().push(
+            serde_json::json!({"id": format!("p{i}"), "jurisdiction": "CN", "type": "person"}),
+        );
+        text["holdings"]
+            .as_array_mut()
+            .unwrap()
+            .push(serde_json::json!({"owner": format!("p{i}"), "of": "many", "basis_points": 50}));
     }
     let directory = register("screen-notes", &[("entities.json", &text.to_string())]);
     let (_, out, _) = screen(&directory, &["sub"]);
-    assert!(out.contains("note: `A`, `B` hold all of each other: nobody is on file behind them\n"), "{out}");
-    assert!(out.contains("note: `O` has no owner on file and is taken by its place alone"), "{out}");
+    assert!(
+        out.contains("note: `A`, `B` hold all of each other: nobody is on file behind them\n"),
+        "{out}"
+    );
+    assert!(
+        out.contains("note: `O` has no owner on file and is taken by its place alone"),
+        "{out}"
+    );
     assert!(out.contains("A (SG) (see above)"), "{out}");
     let (_, out, _) = screen(&directory, &["many"]);
     assert!(out.contains("\n└─ 42 more\n"), "the rest, for a drawing has 60 lines: {out}");
@@ -1111,11 +1360,20 @@ fn bods_files_are_read_beside_the_short_form() {
     let tecido = std::fs::read_to_string(format!("{DATA}/bods/tecido.json")).unwrap();
     let soe = std::fs::read_to_string(format!("{DATA}/bods/bods-package-fi-soe.json")).unwrap();
     let more = r#"{"entities": [{"id": "sub", "jurisdiction": "SG"}], "holdings": [{"owner": "19f1c5afe9d7", "of": "sub", "basis_points": 10000}]}"#;
-    let directory = register("screen-bods", &[("entities.json", more), ("bods/tecido.json", &tecido), ("bods/soe.json", &soe)]);
+    let directory = register(
+        "screen-bods",
+        &[("entities.json", more), ("bods/tecido.json", &tecido), ("bods/soe.json", &soe)],
+    );
     let (_, out, _) = screen(&directory, &["sub", "--restricted", "FI"]);
-    assert!(out.contains("└─ 100 %  Gasgrid Finland Oy (19f1c5afe9d7, FI): restricted, in FI"), "{out}");
+    assert!(
+        out.contains("└─ 100 %  Gasgrid Finland Oy (19f1c5afe9d7, FI): restricted, in FI"),
+        "{out}"
+    );
     let (_, out, _) = screen(&directory, &["01B68D7633", "--restricted", "CN"]);
-    assert!(out.contains("├─ 80 %  Shear Trust (033E84672B, US-DE): not known who is behind"), "{out}");
+    assert!(
+        out.contains("├─ 80 %  Shear Trust (033E84672B, US-DE): not known who is behind"),
+        "{out}"
+    );
     assert!(out.contains("└─ 20 %  not known"), "{out}");
 }
 
@@ -1135,7 +1393,10 @@ fn mistakes_in_the_register_have_their_place() {
     );
     let directory = register("screen-acme-2", &[("entities.json", ACME)]);
     let (code, _, err) = screen(&directory, &["acmee"]);
-    assert_eq!((code, err.as_str()), (1, "no entity `acmee` is in the register\n  help: did you mean `acme`?\n"));
+    assert_eq!(
+        (code, err.as_str()),
+        (1, "no entity `acmee` is in the register\n  help: did you mean `acme`?\n")
+    );
     assert_eq!(screen(&directory, &["acme", "--method", "casc"]).0, 2);
     assert_eq!(screen(&directory, &[]).0, 2);
 }

@@ -51,13 +51,19 @@ fn pairs() -> impl Strategy<Value = Vec<(&'static str, Vec<u8>)>> {
         proptest::collection::vec(any::<u8>(), 0..60),
         "[ -~]{0,60}".prop_map(String::into_bytes),
         "(for=)?\"?\\[?[0-9a-f:.,; =]{0,40}\\]?\"?".prop_map(String::into_bytes),
-        "cmp=:[A-Za-z]{0,9}=*:|sig1=\\(\"@path\"\\);tag=\"[a-z-]{0,30}\"|Bearer [a-z]{0,4}".prop_map(String::into_bytes),
+        "cmp=:[A-Za-z]{0,9}=*:|sig1=\\(\"@path\"\\);tag=\"[a-z-]{0,30}\"|Bearer [a-z]{0,4}"
+            .prop_map(String::into_bytes),
     ];
     proptest::collection::vec((proptest::sample::select(NAMES), value), 0..12)
 }
 
-fn request<'a>(path: &'a [u8], headers: &'a [(&'static str, Vec<u8>)], peer: &'a [u8]) -> Request<'a> {
-    let mut pairs: Vec<(&[u8], &[u8])> = vec![(b":method", b"POST"), (b":authority", b"gateway.acme.example"), (b":path", path)];
+fn request<'a>(
+    path: &'a [u8],
+    headers: &'a [(&'static str, Vec<u8>)],
+    peer: &'a [u8],
+) -> Request<'a> {
+    let mut pairs: Vec<(&[u8], &[u8])> =
+        vec![(b":method", b"POST"), (b":authority", b"gateway.acme.example"), (b":path", path)];
     pairs.extend(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())));
     Request {
         headers: pairs,
@@ -194,8 +200,16 @@ proptest! {
 
 #[test]
 fn a_country_is_what_the_dated_list_says() {
-    let data: serde_json::Value = serde_json::from_str(include_str!("../data/regions.json")).unwrap();
-    let listed: Vec<&str> = data.get("iso3166_1_alpha2").unwrap().as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect();
+    let data: serde_json::Value =
+        serde_json::from_str(include_str!("../data/regions.json")).unwrap();
+    let listed: Vec<&str> = data
+        .get("iso3166_1_alpha2")
+        .unwrap()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|code| code.as_str().unwrap())
+        .collect();
     for first in b'A'..=b'Z' {
         for second in b'A'..=b'Z' {
             let code = String::from_utf8(vec![first, second]).unwrap();

@@ -55,13 +55,19 @@ fn the_core_decides_as_the_table_says() {
         }
         // the same customers and regions out of a snapshot decide the same
         if config.get("register").is_some()
-            && let Err(why) = compiled(&config).and_then(|(config, snapshot)| play(&case, &config, Some(&snapshot)))
+            && let Err(why) = compiled(&config)
+                .and_then(|(config, snapshot)| play(&case, &config, Some(&snapshot)))
         {
             failures.push(format!("{name} by snapshot: {why}"));
         }
     }
     assert!(played > 100, "only {played} scenarios were found");
-    assert!(failures.is_empty(), "{} of {played} scenarios fail:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {played} scenarios fail:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }
 
 #[test]
@@ -76,10 +82,14 @@ fn every_finding_that_fires_has_a_scenario_and_no_other_has() {
 }
 
 fn cases() -> impl Iterator<Item = (String, Value, Value)> {
-    let mut files: Vec<_> = std::fs::read_dir(format!("{ROOT}/tests/scenarios")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(format!("{ROOT}/tests/scenarios"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     files.into_iter().flat_map(|path| {
-        let file: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).expect("a scenario file is JSON");
+        let file: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap())
+            .expect("a scenario file is JSON");
         let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
         file["cases"].as_array().unwrap().clone().into_iter().map(move |mut case| {
             let mut config = file["config"].clone();
@@ -125,31 +135,46 @@ fn compiled(config: &Value) -> Result<(Value, Snapshot), String> {
         files: &[],
     };
     let file = write(&material, &key).map_err(|error| error.to_string())?;
-    let snapshot = Snapshot::read(file, |signer| *signer == key.verifying_key()).map_err(|refused| refused.to_string())?;
+    let snapshot = Snapshot::read(file, |signer| *signer == key.verifying_key())
+        .map_err(|refused| refused.to_string())?;
     let mut config = config.clone();
     let members = config.as_object_mut().ok_or("no object")?;
     members.remove("register");
     members.remove("regions");
     let key = key.verifying_key().to_base64();
-    members.insert("snapshot".into(), json!({"cluster": "c", "authority": "a", "path": "/s", "trusted_keys": [key]}));
+    members.insert(
+        "snapshot".into(),
+        json!({"cluster": "c", "authority": "a", "path": "/s", "trusted_keys": [key]}),
+    );
     Ok((config, snapshot))
 }
 
 /// The nodes of an inline register.
 fn nodes(register: &Value) -> Vec<Node> {
     let text = register.get("nodes").map_or_else(|| "[]".to_owned(), Value::to_string);
-    Vec::read(&serde_json::from_str::<Json>(&text).unwrap(), &Path::Root, &mut Problems::default()).unwrap()
+    Vec::read(&serde_json::from_str::<Json>(&text).unwrap(), &Path::Root, &mut Problems::default())
+        .unwrap()
 }
 
 /// A register of files as a snapshot, and the configuration that trusts its key.
 fn from_files(config: &Value, files: &Value, made: i64) -> Result<(Value, Snapshot), String> {
-    let bytes = |content: &Value| content.as_str().map_or_else(|| content.to_string(), ToOwned::to_owned).into_bytes();
-    let documents = files.as_object().unwrap().iter().map(|(name, content)| (name.clone(), bytes(content))).collect();
-    let (register, remarks) = directory::read(Files { documents, others: BTreeSet::new() }, UnixSeconds(made));
+    let bytes = |content: &Value| {
+        content.as_str().map_or_else(|| content.to_string(), ToOwned::to_owned).into_bytes()
+    };
+    let documents = files
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, content)| (name.clone(), bytes(content)))
+        .collect();
+    let (register, remarks) =
+        directory::read(Files { documents, others: BTreeSet::new() }, UnixSeconds(made));
     let register = register.ok_or_else(|| format!("{:?}", remarks.errors))?;
     let key = SigningKey::new(&[7; 32], Window::default());
-    let compiled = compile(register, &Order { sequence: 1, created: UnixSeconds(made), key: &key }).map_err(|error| error.to_string())?;
-    let snapshot = Snapshot::read(compiled.file, |signer| *signer == key.verifying_key()).map_err(|refused| refused.to_string())?;
+    let compiled = compile(register, &Order { sequence: 1, created: UnixSeconds(made), key: &key })
+        .map_err(|error| error.to_string())?;
+    let snapshot = Snapshot::read(compiled.file, |signer| *signer == key.verifying_key())
+        .map_err(|refused| refused.to_string())?;
     let mut config = config.clone();
     config["snapshot"]["trusted_keys"] = json!([key.verifying_key().to_base64()]);
     Ok((config, snapshot))
@@ -157,16 +182,27 @@ fn from_files(config: &Value, files: &Value, made: i64) -> Result<(Value, Snapsh
 
 fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(), String> {
     let screen = Screen::parse(&config.to_string()).map_err(|problems| problems.to_string())?;
-    let captured = |request: &Value| Captured::parse(&request.to_string()).map_err(|problems| problems.to_string());
+    let captured = |request: &Value| {
+        Captured::parse(&request.to_string()).map_err(|problems| problems.to_string())
+    };
     let secret = case.get("signs").map(|name| key(case, name.as_str().unwrap()).to_private_jwk());
-    let keyring = Keyring::read(&screen.config().tag, &|_| secret.clone().ok_or(std::env::VarError::NotPresent));
-    let mut custody = Custody::new(keyring.map_err(|problems| problems.to_string())?, Box::new(InMemory::default()));
+    let keyring = Keyring::read(&screen.config().tag, &|_| {
+        secret.clone().ok_or(std::env::VarError::NotPresent)
+    });
+    let mut custody = Custody::new(
+        keyring.map_err(|problems| problems.to_string())?,
+        Box::new(InMemory::default()),
+    );
     // signed again, what has a nonce of its own in the table stays the same, byte by byte
-    let signed = |time: usize| case.get("carried").map(|hops| carried(case, hops.as_array().unwrap(), time));
+    let signed =
+        |time: usize| case.get("carried").map(|hops| carried(case, hops.as_array().unwrap(), time));
     let carried = signed(0);
     let with = |carried: &Option<Carried>, request: &Value| {
         let mut request = request.clone();
-        request["headers"].as_array_mut().unwrap().extend(carried.iter().flat_map(|carried| carried.headers.clone()));
+        request["headers"]
+            .as_array_mut()
+            .unwrap()
+            .extend(carried.iter().flat_map(|carried| carried.headers.clone()));
         captured(&request)
     };
     for (i, patch) in case["before"].as_array().into_iter().flatten().enumerate() {
@@ -183,12 +219,14 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
     let decision = screen.decide(&request, snapshot, &mut custody, "test".to_owned());
     let expect = &case["expect"];
     let verdict = &decision.verdict;
-    let codes: Vec<&str> = decision.weighed.iter().map(|weighed| weighed.finding.code.as_str()).collect();
+    let codes: Vec<&str> =
+        decision.weighed.iter().map(|weighed| weighed.finding.code.as_str()).collect();
     same("findings", &expect["findings"], &codes.into())?;
     same("verdict", &expect["verdict"], &verdict.action.as_str().into())?;
     same("reason", &expect["reason"], &verdict.reason.map(|code| code.as_str()).into())?;
     same("status", &expect["status"], &decision.status().into())?;
-    let place = |place: Option<waybill::region::Place>| place.map(|place| place.country.to_string());
+    let place =
+        |place: Option<waybill::region::Place>| place.map(|place| place.country.to_string());
     for (name, found) in [
         ("would_be", verdict.would_be.as_ref().map(|action| action.as_str().to_owned())),
         ("customer", decision.customer().map(ToOwned::to_owned)),
@@ -201,8 +239,16 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
         }
     }
     for (code, part) in expect["because"].as_object().into_iter().flatten() {
-        let why = decision.weighed.iter().find(|weighed| weighed.finding.code.as_str() == code).map(|weighed| &weighed.finding.evidence);
-        contained(code, &json!({"contains": [part]}), &why.ok_or("it didn't fire")?.as_str().into())?;
+        let why = decision
+            .weighed
+            .iter()
+            .find(|weighed| weighed.finding.code.as_str() == code)
+            .map(|weighed| &weighed.finding.evidence);
+        contained(
+            code,
+            &json!({"contains": [part]}),
+            &why.ok_or("it didn't fire")?.as_str().into(),
+        )?;
     }
     let verified = decision.received.verified();
     if let Some(worth) = expect.get("chain") {
@@ -211,22 +257,31 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
     if let (Some(hops), Some(verified)) = (expect.get("hops"), verified) {
         let proven = |i: usize| verified.unproven.get(i).is_none_or(Option::is_none);
         let found = verified.opened.hops.iter().enumerate();
-        let found: Vec<Value> = found.map(|(i, hop)| json!([hop.node, hop.customer, hop.attest.as_str(), proven(i)])).collect();
+        let found: Vec<Value> = found
+            .map(|(i, hop)| json!([hop.node, hop.customer, hop.attest.as_str(), proven(i)]))
+            .collect();
         same("hops", hops, &found.into())?;
     }
     match &decision.outcome {
         Outcome::Forward(edits) => {
             let headers = apply(&request, edits);
             if case.get("signs").is_some() && expect.get("unsigned").is_none() {
-                let authority = decision.route().map_or("api.provider.example", |_| "api.fallback.example");
-                let before = verified.map(|verified| (verified, carried.as_ref().unwrap().signature));
+                let authority =
+                    decision.route().map_or("api.provider.example", |_| "api.fallback.example");
+                let before =
+                    verified.map(|verified| (verified, carried.as_ref().unwrap().signature));
                 onward(case, &headers, authority, before)?;
             }
             forwarded(expect, &headers)
         }
         Outcome::Answer(refusal) => {
-            let body: Value = serde_json::from_str(&refusal.body).map_err(|error| error.to_string())?;
-            let headers: Vec<(String, String)> = refusal.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+            let body: Value =
+                serde_json::from_str(&refusal.body).map_err(|error| error.to_string())?;
+            let headers: Vec<(String, String)> = refusal
+                .headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect();
             let response = &expect["response"];
             check_headers(&response["headers"], &headers)?;
             contained("body", &response["body"], &body)
@@ -237,15 +292,23 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
 fn forwarded(expect: &Value, headers: &[(Vec<u8>, Vec<u8>)]) -> Result<(), String> {
     let headers: Vec<(String, String)> = headers
         .iter()
-        .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(value).into_owned()))
+        .map(|(name, value)| {
+            (
+                String::from_utf8_lossy(name).into_owned(),
+                String::from_utf8_lossy(value).into_owned(),
+            )
+        })
         .collect();
     if let Some(path) = expect.get("path") {
-        let found = headers.iter().find(|(name, _)| name == ":path").map(|(_, value)| value.as_str());
+        let found =
+            headers.iter().find(|(name, _)| name == ":path").map(|(_, value)| value.as_str());
         same("path", path, &found.into())?;
     }
     for name in expect["absent"].as_array().into_iter().flatten() {
         let spelled = |name: &str| name.to_ascii_lowercase().replace('_', "-");
-        if let Some((name, value)) = headers.iter().find(|(other, _)| spelled(other) == spelled(name.as_str().unwrap())) {
+        if let Some((name, value)) =
+            headers.iter().find(|(other, _)| spelled(other) == spelled(name.as_str().unwrap()))
+        {
             return Err(format!("{name}: {value} goes on"));
         }
     }
@@ -254,7 +317,11 @@ fn forwarded(expect: &Value, headers: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Strin
 
 fn check_headers(wanted: &Value, headers: &[(String, String)]) -> Result<(), String> {
     for (name, wanted) in wanted.as_object().into_iter().flatten() {
-        let values: Vec<&str> = headers.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str()).collect();
+        let values: Vec<&str> = headers
+            .iter()
+            .filter(|(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
+            .collect();
         let [value] = values[..] else { return Err(format!("{name}: {values:?}")) };
         contained(name, wanted, &value.into())?;
     }
@@ -265,11 +332,18 @@ fn check_headers(wanted: &Value, headers: &[(String, String)]) -> Result<(), Str
 fn contained(at: &str, wanted: &Value, found: &Value) -> Result<(), String> {
     match wanted {
         Value::Object(members) => {
-            if let (Some(Value::Array(parts)), Value::String(text)) = (members.get("contains"), found) {
-                let missing = parts.iter().map(|part| part.as_str().unwrap()).find(|part| !text.contains(part));
+            if let (Some(Value::Array(parts)), Value::String(text)) =
+                (members.get("contains"), found)
+            {
+                let missing = parts
+                    .iter()
+                    .map(|part| part.as_str().unwrap())
+                    .find(|part| !text.contains(part));
                 return missing.map_or(Ok(()), |part| Err(format!("{at} lacks {part:?}: {text}")));
             }
-            members.iter().try_for_each(|(name, value)| contained(&format!("{at}.{name}"), value, &found[name]))
+            members.iter().try_for_each(|(name, value)| {
+                contained(&format!("{at}.{name}"), value, &found[name])
+            })
         }
         Value::Null if found.is_object() => Ok(()),
         _ => same(at, wanted, found),
@@ -313,28 +387,54 @@ fn carried(case: &Value, hops: &[Value], time: usize) -> Carried {
         let node = text(hop, "node", case["keys"][by]["node"].as_str().unwrap()).unwrap();
         let customer = text(hop, "customer", "c-9");
         let attest = text(hop, "attest", if i == 0 { "full" } else { "partial" }).unwrap();
-        let named = customer.as_ref().map(|customer| format!(";customer=\"{customer}\"")).unwrap_or_default();
-        let prev = text(hop, "prev", &previous.as_ref().map(digest).unwrap_or_default()).filter(|prev| !prev.is_empty());
+        let named = customer
+            .as_ref()
+            .map(|customer| format!(";customer=\"{customer}\""))
+            .unwrap_or_default();
+        let prev = text(hop, "prev", &previous.as_ref().map(digest).unwrap_or_default())
+            .filter(|prev| !prev.is_empty());
         let prev = prev.map(|prev| format!(";prev=:{prev}:")).unwrap_or_default();
         let member = format!("\"{node}\"{named};attest={attest}{prev}");
-        chain = text(hop, "chain", &if i == 0 { member.clone() } else { format!("{chain}, {member}") }).unwrap();
+        chain =
+            text(hop, "chain", &if i == 0 { member.clone() } else { format!("{chain}, {member}") })
+                .unwrap();
         let created = now + hop["created"].as_i64().unwrap_or(0);
         let says = text(hop, "says", r#"screening=passed, user="SG", origin="SG""#).unwrap();
-        let customer = customer.map(|customer| format!("customer=\"{customer}\", ")).unwrap_or_default();
-        last.0 = text(hop, "tag", &format!("node=\"{node}\", {customer}{says}, attest={attest}, at=@{created}")).unwrap();
-        last.1 = params(case, hop, &signer, created, now + hop["expires"].as_i64().unwrap_or(60), &format!("nonce-{i}-{time}"));
-        let next = hops.get(i + 1).map(|next| case["keys"][next["by"].as_str().unwrap()]["node"].as_str().unwrap());
-        let authority = text(hop, "authority", next.unwrap_or(request["authority"].as_str().unwrap())).unwrap();
+        let customer =
+            customer.map(|customer| format!("customer=\"{customer}\", ")).unwrap_or_default();
+        last.0 = text(
+            hop,
+            "tag",
+            &format!("node=\"{node}\", {customer}{says}, attest={attest}, at=@{created}"),
+        )
+        .unwrap();
+        last.1 = params(
+            case,
+            hop,
+            &signer,
+            created,
+            now + hop["expires"].as_i64().unwrap_or(60),
+            &format!("nonce-{i}-{time}"),
+        );
+        let next = hops
+            .get(i + 1)
+            .map(|next| case["keys"][next["by"].as_str().unwrap()]["node"].as_str().unwrap());
+        let authority =
+            text(hop, "authority", next.unwrap_or(request["authority"].as_str().unwrap())).unwrap();
         let mut seen = request.clone();
         merge(&mut seen, &hop["of"]);
-        let signature = signer.sign(&base(&last.1, &seen, &authority, last.0.as_bytes(), chain.as_bytes()));
+        let signature =
+            signer.sign(&base(&last.1, &seen, &authority, last.0.as_bytes(), chain.as_bytes()));
         if next.is_some() {
             let shown = match hop["shows"].as_object() {
-                Some(change) => last.0.replace(change["from"].as_str().unwrap(), change["to"].as_str().unwrap()),
+                Some(change) => {
+                    last.0.replace(change["from"].as_str().unwrap(), change["to"].as_str().unwrap())
+                }
                 None => last.0.clone(),
             };
             let pair = format!("(:{}: :{}:)", STANDARD.encode(shown), STANDARD.encode(signature));
-            let member = format!("{pair};authority={};params={}", quoted(&authority), quoted(&last.1));
+            let member =
+                format!("{pair};authority={};params={}", quoted(&authority), quoted(&last.1));
             trail.push(if hop["shown"] == json!(false) { "()".to_owned() } else { member });
         }
         previous = Some(signature);
@@ -345,21 +445,33 @@ fn carried(case: &Value, hops: &[Value], time: usize) -> Carried {
     headers.extend((!trail.is_empty()).then(|| ("compliance-trail", trail.join(", "))));
     headers.push(("signature-input", format!("{label}={}", last.1)));
     headers.push(("signature", format!("{label}=:{}:", STANDARD.encode(signature))));
-    let mut headers: Vec<Value> = headers.into_iter().map(|(name, value)| json!([name, value])).collect();
+    let mut headers: Vec<Value> =
+        headers.into_iter().map(|(name, value)| json!([name, value])).collect();
     for change in case["altered"].as_array().into_iter().flatten() {
         let found = headers.iter().any(|header| header[0] == change["header"]);
         assert!(found, "{change} isn't there to be altered");
         headers = headers
             .into_iter()
-            .flat_map(|header| if header[0] == change["header"] { altered(&header, change) } else { vec![header] })
+            .flat_map(|header| {
+                if header[0] == change["header"] { altered(&header, change) } else { vec![header] }
+            })
             .collect();
     }
     Carried { headers, signature }
 }
 
 /// `@signature-params`, in the order of the design unless the hop says another.
-fn params(case: &Value, hop: &Value, signer: &SigningKey, created: i64, expires: i64, nonce: &str) -> String {
-    let named = hop["keyid"].as_str().map_or_else(|| signer.verifying_key(), |name| key(case, name).verifying_key());
+fn params(
+    case: &Value,
+    hop: &Value,
+    signer: &SigningKey,
+    created: i64,
+    expires: i64,
+    nonce: &str,
+) -> String {
+    let named = hop["keyid"]
+        .as_str()
+        .map_or_else(|| signer.verifying_key(), |name| key(case, name).verifying_key());
     let nonce = hop["nonce"].as_str().unwrap_or(nonce);
     let given = [
         ("created", json!(created)),
@@ -374,7 +486,10 @@ fn params(case: &Value, hop: &Value, signer: &SigningKey, created: i64, expires:
         None => or.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(),
     };
     let covered = words("covers", if hop["binding"] == "customer" { &ALWAYS } else { &REQUEST });
-    let mut text = format!("({})", covered.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" "));
+    let mut text = format!(
+        "({})",
+        covered.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" ")
+    );
     for name in words("order", &given.each_ref().map(|(name, _)| *name)) {
         let (_, value) = given.iter().find(|(known, _)| *known == name).unwrap();
         match hop["params"].get(&name).unwrap_or(value) {
@@ -414,11 +529,19 @@ fn altered(header: &Value, change: &Value) -> Vec<Value> {
 /// The signature base of a request (RFC 9421, 2.5), as far as the table covers any.
 fn base(params: &str, request: &Value, authority: &str, tag: &[u8], chain: &[u8]) -> Vec<u8> {
     let target = request["path"].as_str().unwrap();
-    let (path, query) = target.split_once('?').map_or((target, "?".to_owned()), |(path, query)| (path, format!("?{query}")));
+    let (path, query) = target
+        .split_once('?')
+        .map_or((target, "?".to_owned()), |(path, query)| (path, format!("?{query}")));
     let mut base = Vec::new();
     for name in params[1..params.find(')').unwrap()].split(' ').map(|name| name.trim_matches('"')) {
-        let field =
-            || request["headers"].as_array().unwrap().iter().find(|header| header[0] == name).map(|header| header[1].as_str().unwrap());
+        let field = || {
+            request["headers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|header| header[0] == name)
+                .map(|header| header[1].as_str().unwrap())
+        };
         let value: Cow<'_, [u8]> = match name {
             "@method" => request["method"].as_str().unwrap().as_bytes().into(),
             "@authority" => authority.as_bytes().into(),
@@ -446,23 +569,40 @@ fn onward(
         found.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
     };
     let needed = |name: &str| value(name).ok_or(format!("no {name} goes on"));
-    let (tag, chain, input, signature) =
-        (needed("compliance-tag")?, needed("compliance-chain")?, needed("signature-input")?, needed("signature")?);
+    let (tag, chain, input, signature) = (
+        needed("compliance-tag")?,
+        needed("compliance-chain")?,
+        needed("signature-input")?,
+        needed("signature")?,
+    );
     let input = &input[input.find("cmp=(").ok_or("no label cmp")? + 4..];
-    let signature = &signature[signature.find("cmp=:").ok_or("no label cmp")? + 5..].trim_end_matches(':');
-    let mut keys: Vec<(String, VerifyingKey)> = vec![("acme.example".into(), key(case, case["signs"].as_str().unwrap()).verifying_key())];
+    let signature =
+        &signature[signature.find("cmp=:").ok_or("no label cmp")? + 5..].trim_end_matches(':');
+    let mut keys: Vec<(String, VerifyingKey)> =
+        vec![("acme.example".into(), key(case, case["signs"].as_str().unwrap()).verifying_key())];
     for node in case["nodes"].as_array().into_iter().flatten() {
-        let known = node["keys"].as_array().unwrap().iter().map(|key| VerifyingKey::parse(key["x"].as_str().unwrap()).unwrap());
+        let known = node["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| VerifyingKey::parse(key["x"].as_str().unwrap()).unwrap());
         keys.extend(known.map(|key| (node["id"].as_str().unwrap().to_owned(), key)));
     }
-    let holds = |params: &str, authority: &str, tag: &[u8], chain: &str, signature: &str, hop: &str| {
-        let signed = base(params, &case["request"], authority, tag, chain.as_bytes());
-        let signature: [u8; 64] = STANDARD.decode(signature).unwrap().try_into().unwrap();
-        let named = |key: &VerifyingKey| params.contains(&format!("keyid=\"{}\"", key.thumbprint()));
-        let holds = keys.iter().any(|(node, key)| named(key) && hop.starts_with(&format!("\"{node}\"")) && key.verify(&signed, &signature));
-        if holds { Ok(()) } else { Err(format!("what goes on doesn't verify: {hop}")) }
-    };
-    let hops: Vec<&str> = members(chain.as_bytes()).map(|hop| std::str::from_utf8(hop).unwrap()).collect();
+    let holds =
+        |params: &str, authority: &str, tag: &[u8], chain: &str, signature: &str, hop: &str| {
+            let signed = base(params, &case["request"], authority, tag, chain.as_bytes());
+            let signature: [u8; 64] = STANDARD.decode(signature).unwrap().try_into().unwrap();
+            let named =
+                |key: &VerifyingKey| params.contains(&format!("keyid=\"{}\"", key.thumbprint()));
+            let holds = keys.iter().any(|(node, key)| {
+                named(key)
+                    && hop.starts_with(&format!("\"{node}\""))
+                    && key.verify(&signed, &signature)
+            });
+            if holds { Ok(()) } else { Err(format!("what goes on doesn't verify: {hop}")) }
+        };
+    let hops: Vec<&str> =
+        members(chain.as_bytes()).map(|hop| std::str::from_utf8(hop).unwrap()).collect();
     let own = hops.last().unwrap();
     holds(input, authority, tag.as_bytes(), &chain, signature, own)?;
     let Some((verified, previous)) = before else {
@@ -476,7 +616,8 @@ fn onward(
         return Err(format!("`prev` isn't the digest of what came: {own}"));
     }
     let trail = needed("compliance-trail")?;
-    let shown: Vec<&str> = members(trail.as_bytes()).map(|member| std::str::from_utf8(member).unwrap()).collect();
+    let shown: Vec<&str> =
+        members(trail.as_bytes()).map(|member| std::str::from_utf8(member).unwrap()).collect();
     same("members of the trail", &(hops.len() - 1).into(), &shown.len().into())?;
     for (i, member) in shown.iter().enumerate() {
         let is_proven = verified.unproven.get(i).is_none_or(Option::is_none);
@@ -489,7 +630,14 @@ fn onward(
         let (tag, signature) = pair.trim_matches(['(', ')']).split_once(' ').ok_or("no pair")?;
         let tag = STANDARD.decode(tag.trim_matches(':')).unwrap();
         let params = params.strip_suffix('"').ok_or("no end of params")?.replace("\\\"", "\"");
-        holds(&params, authority, &tag, &hops[..=i].join(", "), signature.trim_matches(':'), hops[i])?;
+        holds(
+            &params,
+            authority,
+            &tag,
+            &hops[..=i].join(", "),
+            signature.trim_matches(':'),
+            hops[i],
+        )?;
     }
     Ok(())
 }

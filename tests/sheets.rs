@@ -25,22 +25,40 @@ fn a_workbook_and_its_exports_compile_to_the_same_bytes() {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let key = scratch.join("sheets.jwk");
     let waybill = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_waybill")).args(arguments).env("SOURCE_DATE_EPOCH", "1795219200").output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_waybill"))
+            .args(arguments)
+            .env("SOURCE_DATE_EPOCH", "1795219200")
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     };
     std::fs::write(&key, waybill(&["keygen"])).unwrap();
-    let folders = ["xlsx", "commas", "semicolons"].map(|name| Path::new(ROOT).join("tests/data/sheets").join(name));
+    let folders = ["xlsx", "commas", "semicolons"]
+        .map(|name| Path::new(ROOT).join("tests/data/sheets").join(name));
     let snapshots = folders.each_ref().map(|folder| {
         let snapshot = scratch.join("sheets.snapshot");
-        waybill(&["compile", folder.to_str().unwrap(), "-o", snapshot.to_str().unwrap(), "--sign-key", key.to_str().unwrap()]);
+        waybill(&[
+            "compile",
+            folder.to_str().unwrap(),
+            "-o",
+            snapshot.to_str().unwrap(),
+            "--sign-key",
+            key.to_str().unwrap(),
+        ]);
         std::fs::read(snapshot).unwrap()
     });
     assert!(snapshots.iter().all(|snapshot| *snapshot == snapshots[0]));
     for folder in folders {
         let said = String::from_utf8(waybill(&["check", folder.to_str().unwrap()])).unwrap();
         assert!(said.ends_with(": ok: 60 customers, 65 credentials, 60 entities, 40 holdings, 0 nodes, 0 network sources\n"), "{said}");
-        let screened = String::from_utf8(waybill(&["screen", "c-1000", "--register", folder.to_str().unwrap()])).unwrap();
+        let screened = String::from_utf8(waybill(&[
+            "screen",
+            "c-1000",
+            "--register",
+            folder.to_str().unwrap(),
+        ]))
+        .unwrap();
         assert!(screened.contains("clear"), "{screened}");
     }
 }
@@ -48,7 +66,10 @@ fn a_workbook_and_its_exports_compile_to_the_same_bytes() {
 /// Names and notes are for the desk: a snapshot is the same with them and without.
 #[test]
 fn names_and_notes_stay_at_the_desk() {
-    let with = text("customers.csv", "id,name,notes,ownership\nc-1,Larkspur GmbH,\"asked twice,\nthen wrote\",clear\n");
+    let with = text(
+        "customers.csv",
+        "id,name,notes,ownership\nc-1,Larkspur GmbH,\"asked twice,\nthen wrote\",clear\n",
+    );
     let without = text("customers.csv", "id,ownership\nc-1,clear\n");
     let [with, without] = [with, without].map(valid);
     assert_eq!(with.digests, without.digests);
@@ -64,8 +85,16 @@ fn tables_are_taken_however_they_were_saved() {
     let table = "ID,Ownership,Screening_Status,Screening Until,Vouches_For_Users,Declared\n\
                  c-1,clear,passed,2028-01-31,TRUE,\"SG, JP\"\n,,,,,\n\nc-2,clear,passed,2028-01-31 00:00,False,SG;JP\n";
     let expected = format!("{:?}", valid(text("customers.csv", table)).customers);
-    assert!(expected.contains("vouches_for_users: true") && expected.contains("vouches_for_users: false"), "{expected}");
-    let semicolons = table.replace("\"SG, JP\"", "SG JP").replace("SG;JP", "\"SG;JP\"").replace(',', ";").replace("SG JP", "\"SG; JP\"");
+    assert!(
+        expected.contains("vouches_for_users: true")
+            && expected.contains("vouches_for_users: false"),
+        "{expected}"
+    );
+    let semicolons = table
+        .replace("\"SG, JP\"", "SG JP")
+        .replace("SG;JP", "\"SG;JP\"")
+        .replace(',', ";")
+        .replace("SG JP", "\"SG; JP\"");
     let tabs = table.replace("\"SG, JP\"", "SG JP").replace(',', "\t");
     for saved in [
         table.to_owned(),
@@ -80,7 +109,10 @@ fn tables_are_taken_however_they_were_saved() {
         format!("sep=\t\n{tabs}"),
         semicolons,
         tabs,
-        table.replace("Declared\n", "Declared,,\n").replace("SG, JP\"\n", "SG, JP\",,\n").replace("SG;JP\n", "SG;JP,,,\n"),
+        table
+            .replace("Declared\n", "Declared,,\n")
+            .replace("SG, JP\"\n", "SG, JP\",,\n")
+            .replace("SG;JP\n", "SG;JP,,,\n"),
         table.replace("ID,", "ID,,").replace("c-1,", "c-1,,").replace("c-2,", "c-2, ,"),
         table.replace("passed,2028", "passed , 2028").replace("c-1", "\u{a0}c-1\u{a0}"),
         table.replace("TRUE", "\"true\" "),
@@ -95,7 +127,10 @@ fn mistakes_in_tables_are_named() {
     let digest = format!("sha256:{}", "ab".repeat(32));
     for (table, expected) in [
         // a quote left open: never closed; closed by the next one; closed at the end of another row's cell
-        ("id,ownership,jwt\nc-1,clear,\"x\nc-2,clear,y\n", &["customers.csv:2: a quote opens here and is never closed"][..]),
+        (
+            "id,ownership,jwt\nc-1,clear,\"x\nc-2,clear,y\n",
+            &["customers.csv:2: a quote opens here and is never closed"][..],
+        ),
         (
             "id,ownership,jwt\nc-1,clear,\"x\nc-2,claer,y\nc-3,clear,\"z\"\n",
             &[
@@ -103,15 +138,30 @@ fn mistakes_in_tables_are_named() {
                 "customers.csv:3: ownership: unknown word `claer`",
             ],
         ),
-        ("id,ownership,jwt\nc-1,clear,\"x\nc-2,clear,y\"\n", &["customers.csv:2: a quote opens here, and a row stands within its cell"]),
+        (
+            "id,ownership,jwt\nc-1,clear,\"x\nc-2,clear,y\"\n",
+            &["customers.csv:2: a quote opens here, and a row stands within its cell"],
+        ),
         (
             "id,ownership,jwt\nc-1,clear,\"x\nc-2,clear,y\nc-3,clear,z\"\n",
             &["customers.csv:2: a quote opens here, and a row stands within its cell"],
         ),
-        ("id;ownership;jwt\nc-1;clear;\"x\nc-2;clear;y\n", &["customers.csv:2: a quote opens here and is never closed"]),
-        ("id,ownership,\"jwt\nc-1,clear,x\n", &["customers.csv:1: a quote opens here and is never closed"]),
-        ("id,ownership,jwt\n\n\"c-1,clear,x\n", &["customers.csv:3: a quote opens here and is never closed"]),
-        ("id,ownership,mtls,jwt\nc-1,clear,\"a\nb\",\"x\n", &["customers.csv:3: a quote opens here and is never closed"]),
+        (
+            "id;ownership;jwt\nc-1;clear;\"x\nc-2;clear;y\n",
+            &["customers.csv:2: a quote opens here and is never closed"],
+        ),
+        (
+            "id,ownership,\"jwt\nc-1,clear,x\n",
+            &["customers.csv:1: a quote opens here and is never closed"],
+        ),
+        (
+            "id,ownership,jwt\n\n\"c-1,clear,x\n",
+            &["customers.csv:3: a quote opens here and is never closed"],
+        ),
+        (
+            "id,ownership,mtls,jwt\nc-1,clear,\"a\nb\",\"x\n",
+            &["customers.csv:3: a quote opens here and is never closed"],
+        ),
         // days
         (
             "id,ownership,screening_status,screening_until\nc-1,clear,passed,31/01/2027\nc-2,clear,passed,2027-01-31\nc-3,clear,passed,01/31/2027\nc-4,clear,passed,31.1.27\n",
@@ -122,7 +172,10 @@ fn mistakes_in_tables_are_named() {
         ),
         (
             "id,ownership,agreement_id,agreement_accepted\nc-1,clear,t,46053\n",
-            &["agreement_accepted: invalid date: cell `D2` has `46053`", "give the cell the format of a date"],
+            &[
+                "agreement_accepted: invalid date: cell `D2` has `46053`",
+                "give the cell the format of a date",
+            ],
         ),
         (
             "id,ownership,screening_status,screening_until\nc-1,clear,passed,########\n",
@@ -135,7 +188,10 @@ fn mistakes_in_tables_are_named() {
         // words, columns, cells
         (
             "id,ownership,entity\n2027-03-01,,=A1\n",
-            &["id: a date or a rounded number in place of a name: cell `A2` has `2027-03-01`", "entity: no value: cell `C2` has `=A1`"],
+            &[
+                "id: a date or a rounded number in place of a name: cell `A2` has `2027-03-01`",
+                "entity: no value: cell `C2` has `=A1`",
+            ],
         ),
         (
             "id,ownership,vouches_for_users\nc-1,clear,1\nc-2,clear,yes\n",
@@ -145,7 +201,10 @@ fn mistakes_in_tables_are_named() {
             "id,,ownership\nc-1,x,clear\nc-2,,clear\nc-3,y,clear\n",
             &["customers.csv:2: B: rows 2, 4: a value stands in this column, which has no name"],
         ),
-        ("id,ownership\nc-1,clear,x\n", &["customers.csv:2: this row has 3 cells, and the header has 2"]),
+        (
+            "id,ownership\nc-1,clear,x\n",
+            &["customers.csv:2: this row has 3 cells, and the header has 2"],
+        ),
         (
             "id;ownership\nc-1,clear\n",
             &[
@@ -153,11 +212,17 @@ fn mistakes_in_tables_are_named() {
                 "it has commas between its cells, and the header has semicolons",
             ],
         ),
-        ("id|ownership\nc-1|clear\n", &["customers.csv:1: the first line names no column `id`", "no `|`"]),
+        (
+            "id|ownership\nc-1|clear\n",
+            &["customers.csv:1: the first line names no column `id`", "no `|`"],
+        ),
         ("id,ID,ownership\nc-1,c-1,clear\n", &["customers.csv:1: the column `id` stands twice"]),
         (
             "id,ownership\n1.23457E+14,clear\n",
-            &["id: a date or a rounded number in place of a name: cell `A2` has `1.23457E+14`", "rounds long numbers"],
+            &[
+                "id: a date or a rounded number in place of a name: cell `A2` has `1.23457E+14`",
+                "rounds long numbers",
+            ],
         ),
         ("id,ownership,entity\nc-1,,#REF!\n", &["entity: no value: cell `C2` has `#REF!`"]),
         (
@@ -167,7 +232,10 @@ fn mistakes_in_tables_are_named() {
                 "row 3: the first is customers.csv:2; row 5: the first is customers.csv:4",
             ],
         ),
-        ("id,ownership,declared\nc-1,clear,UK XY\n", &["customers.csv:2: declared: unknown country code `UK` (also `XY`)"]),
+        (
+            "id,ownership,declared\nc-1,clear,UK XY\n",
+            &["customers.csv:2: declared: unknown country code `UK` (also `XY`)"],
+        ),
         ("PK\u{3}\u{4}", &["customers.csv: this is a workbook, not text"]),
     ] {
         let told = wrong(text("customers.csv", table));
@@ -187,8 +255,12 @@ fn mistakes_in_tables_are_named() {
 /// 60,000 rows with one mistake each are one error.
 #[test]
 fn one_mistake_in_all_rows_is_one_error() {
-    let rows: String = (0..60_000).map(|n| format!("c-{n},clear,passed,{:02}/01/2027\n", n % 28 + 1)).collect();
-    let (_, remarks) = read(text("customers.csv", &format!("id,ownership,screening_status,screening_until\n{rows}")), NOW);
+    let rows: String =
+        (0..60_000).map(|n| format!("c-{n},clear,passed,{:02}/01/2027\n", n % 28 + 1)).collect();
+    let (_, remarks) = read(
+        text("customers.csv", &format!("id,ownership,screening_status,screening_until\n{rows}")),
+        NOW,
+    );
     let told = told(&remarks.errors);
     assert_eq!((remarks.errors.len(), remarks.more), (1, 0), "{told}");
     assert!(told.starts_with("customers.csv:2: screening_until: rows 2-60001: invalid date: cell `D2` has `01/01/2027` (also"), "{told}");
@@ -199,10 +271,12 @@ fn one_mistake_in_all_rows_is_one_error() {
 #[test]
 fn lines_end_in_three_ways() {
     for end in ["\n", "\r\n", "\r"] {
-        let table = "id,notes,ownership\n\nc-1,\"a\nb\",clear\nc-2,,claer\n\nc-3,\"x\nc-4,,clear\n".replace('\n', end);
+        let table = "id,notes,ownership\n\nc-1,\"a\nb\",clear\nc-2,,claer\n\nc-3,\"x\nc-4,,clear\n"
+            .replace('\n', end);
         let told = wrong(text("customers.csv", &table));
         assert!(
-            told.contains("customers.csv:5: ownership: unknown word `claer`") && told.contains("customers.csv:7: a quote opens here"),
+            told.contains("customers.csv:5: ownership: unknown word `claer`")
+                && told.contains("customers.csv:7: a quote opens here"),
             "{told}"
         );
     }
@@ -241,7 +315,8 @@ fn keys_and_overrides_stand_in_tables_of_their_own() {
         digests[0], digests[1]
     );
     let expected = format!("{:?}", valid(text("customers.json", &json)).customers);
-    let with = |names: [&str; 3]| files(names.into_iter().zip([table.as_str(), keys.as_str(), overrides]));
+    let with =
+        |names: [&str; 3]| files(names.into_iter().zip([table.as_str(), keys.as_str(), overrides]));
     for names in [
         ["customers.csv", "customers-keys.csv", "customers-overrides.csv"],
         ["customers.csv", "customers.keys.csv", "customers.overrides.csv"],
@@ -249,11 +324,18 @@ fn keys_and_overrides_stand_in_tables_of_their_own() {
     ] {
         assert_eq!(format!("{:?}", valid(with(names)).customers), expected);
     }
-    let sheet = |text: &str| text.lines().map(|line| line.split([';', ',']).map(str::to_owned).collect()).collect::<Vec<Vec<String>>>();
-    let overrides_sheet = sheet(&overrides.replace("\"Officer, Jo\"", "Officer")).into_iter().map(|mut row| {
-        row.iter_mut().filter(|cell| *cell == "Officer").for_each(|cell| *cell = "Officer, Jo".into());
-        row
-    });
+    let sheet = |text: &str| {
+        text.lines()
+            .map(|line| line.split([';', ',']).map(str::to_owned).collect())
+            .collect::<Vec<Vec<String>>>()
+    };
+    let overrides_sheet =
+        sheet(&overrides.replace("\"Officer, Jo\"", "Officer")).into_iter().map(|mut row| {
+            row.iter_mut()
+                .filter(|cell| *cell == "Officer")
+                .for_each(|cell| *cell = "Officer, Jo".into());
+            row
+        });
     let book = workbook(&[
         ("Overrides", overrides_sheet.collect()),
         ("KEYS", sheet(&keys)),
@@ -268,9 +350,16 @@ fn keys_and_overrides_stand_in_tables_of_their_own() {
 fn mistakes_beside_are_named_where_they_stand() {
     let digest = format!("sha256:{}", "ab".repeat(32));
     let table = format!("id,credentials,ownership\nc-1,,clear\nc-2,{digest},clear\n");
-    let keys = format!("customer,digest,label,expires\nc-1,{digest},,\nc-3,sha256:{},,\nc-1,very-secret,,1/2/2027\n", "cd".repeat(32));
+    let keys = format!(
+        "customer,digest,label,expires\nc-1,{digest},,\nc-3,sha256:{},,\nc-1,very-secret,,1/2/2027\n",
+        "cd".repeat(32)
+    );
     let overrides = "customer,finding,action,author,until\nc-1,identity.missing,allow,Jo,2028-06-30\n,geo.undeclared,alow,Jo,2028-06-30\n";
-    let told = wrong(files([("customers.csv", table.as_str()), ("customers-keys.csv", &keys), ("customers-overrides.csv", overrides)]));
+    let told = wrong(files([
+        ("customers.csv", table.as_str()),
+        ("customers-keys.csv", &keys),
+        ("customers-overrides.csv", overrides),
+    ]));
     for expected in [
         "customers.csv:3: credentials: this credential leads to two customers",
         "customers-keys.csv:3: customer: no customer `c-3` is in the register\n  help: did you mean `c-2`?",
@@ -284,9 +373,19 @@ fn mistakes_beside_are_named_where_they_stand() {
     }
     assert!(!told.contains("very-secret"), "{told}");
     // in a workbook the sheet comes before the column
-    let sheet = |text: &str| text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect::<Vec<Vec<String>>>();
-    let told =
-        wrong(bytes("customers.xlsx", workbook(&[("customers", sheet(&table)), ("keys", sheet(&keys)), ("overrides", sheet(overrides))])));
+    let sheet = |text: &str| {
+        text.lines()
+            .map(|line| line.split(',').map(str::to_owned).collect())
+            .collect::<Vec<Vec<String>>>()
+    };
+    let told = wrong(bytes(
+        "customers.xlsx",
+        workbook(&[
+            ("customers", sheet(&table)),
+            ("keys", sheet(&keys)),
+            ("overrides", sheet(overrides)),
+        ]),
+    ));
     for expected in [
         "customers.xlsx:3: keys!customer: no customer `c-3` is in the register",
         "customers.xlsx:4: keys!expires: invalid date: cell `D4` has `1/2/2027`",
@@ -296,8 +395,12 @@ fn mistakes_beside_are_named_where_they_stand() {
     }
     // and a table beside what has its own place for it
     let json = r#"{"customers": [{"id": "c-1", "ownership": "clear"}]}"#;
-    let told = wrong(files([("customers.json", json), ("customers-keys.csv", "customer,digest\n")]));
-    assert!(told.contains("customers-keys.csv: the keys of `customers.json` don't stand in a table"), "{told}");
+    let told =
+        wrong(files([("customers.json", json), ("customers-keys.csv", "customer,digest\n")]));
+    assert!(
+        told.contains("customers-keys.csv: the keys of `customers.json` don't stand in a table"),
+        "{told}"
+    );
 }
 
 // === workbooks ===
@@ -317,11 +420,25 @@ fn typed_cells_are_what_they_show() {
         .iter()
         .map(|customer| {
             let screening = customer.screening.as_ref().unwrap();
-            let time = |time: Option<UnixSeconds>| time.map_or_else(|| "-".into(), |time| time.to_string());
-            format!("{} {} {} {}", customer.id, time(screening.at), time(screening.until), customer.vouches_for_users)
+            let time = |time: Option<UnixSeconds>| {
+                time.map_or_else(|| "-".into(), |time| time.to_string())
+            };
+            format!(
+                "{} {} {} {}",
+                customer.id,
+                time(screening.at),
+                time(screening.until),
+                customer.vouches_for_users
+            )
         })
         .collect();
-    assert_eq!(told, ["1042 2026-01-31T00:00:00Z 2027-02-01T00:00:00Z true", "1043 - 2027-01-31T12:00:00Z false"]);
+    assert_eq!(
+        told,
+        [
+            "1042 2026-01-31T00:00:00Z 2027-02-01T00:00:00Z true",
+            "1043 - 2027-01-31T12:00:00Z false"
+        ]
+    );
     assert_eq!(directory.place(1), ("customers.xlsx", 1_048_576));
 }
 
@@ -331,9 +448,15 @@ fn mistakes_in_workbooks_are_named() {
     let customers = vec![row(&["id", "ownership"]), row(&["c-1", "clear"])];
     for (book, expected) in [
         (b"id,ownership\nc-1,clear\n".to_vec(), "this is no workbook"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec(), "protected by a password, or of an older kind"),
+        (
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec(),
+            "protected by a password, or of an older kind",
+        ),
         (b"PK\x03\x04".to_vec(), "this workbook is damaged"),
-        (zipped(&[("mimetype", "application/vnd.oasis.opendocument.spreadsheet")]), "this workbook can't be read"),
+        (
+            zipped(&[("mimetype", "application/vnd.oasis.opendocument.spreadsheet")]),
+            "this workbook can't be read",
+        ),
         (
             workbook(&[("customers", customers.clone()), ("overides", customers.clone())]),
             "unknown sheet `overides`\n  help: did you mean `overrides`?",
@@ -360,10 +483,16 @@ fn mistakes_in_workbooks_are_named() {
             )]),
             "ownership: no value: cell `B2` has `=A1`",
         ),
-        (zipped(&[("xl/sharedStrings.xml", r#"<sst uniqueCount="99999999999999999"></sst>"#)]), "more texts than it can hold"),
+        (
+            zipped(&[("xl/sharedStrings.xml", r#"<sst uniqueCount="99999999999999999"></sst>"#)]),
+            "more texts than it can hold",
+        ),
     ] {
         let told = wrong(bytes("customers.xlsx", book));
-        assert!(told.starts_with("customers.xlsx:") && told.contains(expected), "{expected}: {told}");
+        assert!(
+            told.starts_with("customers.xlsx:") && told.contains(expected),
+            "{expected}: {told}"
+        );
     }
 }
 
@@ -384,8 +513,14 @@ fn what_unpacks_without_end_is_refused() {
 
 #[test]
 fn owners_are_entities_and_holdings() {
-    let customers = ("customers.json", r#"{"customers": [{"id": "c-1", "entity": "lion"}, {"id": "c-2", "entity": "harbour"}]}"#);
-    let entities = ("entities.json", r#"{"entities": [{"id": "ada", "jurisdiction": "SG", "type": "person"}], "holdings": []}"#);
+    let customers = (
+        "customers.json",
+        r#"{"customers": [{"id": "c-1", "entity": "lion"}, {"id": "c-2", "entity": "harbour"}]}"#,
+    );
+    let entities = (
+        "entities.json",
+        r#"{"entities": [{"id": "ada", "jurisdiction": "SG", "type": "person"}], "holdings": []}"#,
+    );
     let table = "Owner;Of;Share;Name;Country;Kind\nada;lion;60;;;\nwang;lion;39,5 %;Wang;CN;person\nwang;harbour;50.01%;;;\nlion;;;Lion Pte. Ltd.;SG;company\n;;;;;\nharbour;;;;SG;\nfloat;harbour;;;;widely-held\n";
     let rows = r#"{"owner": "ada", "of": "lion", "share": 60}
         {"owner": "wang", "of": "lion", "share": "39,5 %", "name": "Wang", "country": "CN", "kind": "person"}
@@ -396,12 +531,21 @@ fn owners_are_entities_and_holdings() {
     let lines: String = rows.lines().map(|line| format!("{}\n", line.trim())).collect();
     let json = format!(r#"{{"owners": [{}]}}"#, rows.lines().collect::<Vec<_>>().join(","));
     let percent = |row: usize, owner: &str, of: &str, share: &str, rest: &str| {
-        let cell = |column: &str, text: &str| format!(r#"<c r="{column}{row}" t="inlineStr"><is><t>{text}</t></is></c>"#);
-        let more: String = rest.split(',').zip(["D", "E", "F"]).map(|(text, column)| cell(column, text)).collect();
+        let cell = |column: &str, text: &str| {
+            format!(r#"<c r="{column}{row}" t="inlineStr"><is><t>{text}</t></is></c>"#)
+        };
+        let more: String =
+            rest.split(',').zip(["D", "E", "F"]).map(|(text, column)| cell(column, text)).collect();
         format!(r#"<row r="{row}">{}{}{share}{more}</row>"#, cell("A", owner), cell("B", of))
     };
     let book = [
-        percent(1, "Owner", "Of", r#"<c r="C1" t="inlineStr"><is><t>Share</t></is></c>"#, "Name,Country,Kind"),
+        percent(
+            1,
+            "Owner",
+            "Of",
+            r#"<c r="C1" t="inlineStr"><is><t>Share</t></is></c>"#,
+            "Name,Country,Kind",
+        ),
         percent(2, "ada", "lion", r#"<c r="C2"><v>60</v></c>"#, ""),
         percent(3, "wang", "lion", r#"<c r="C3" s="3"><v>0.395</v></c>"#, "Wang,CN,person"),
         percent(4, "wang", "harbour", r#"<c r="C4" s="4"><v>0.50009999999999999</v></c>"#, ""),
@@ -422,15 +566,33 @@ fn owners_are_entities_and_holdings() {
         let directory = valid(register);
         let graph = &directory.owners.graph;
         let screening = directory.owners.screen();
-        let status = |id: &str| format!("{id} {:?}", screening.judge(graph.get(id).unwrap()).status);
+        let status =
+            |id: &str| format!("{id} {:?}", screening.judge(graph.get(id).unwrap()).status);
         let shares = |id: &str| {
-            format!("{:?}", screening.holders(graph.get(id).unwrap()).iter().map(|holder| holder.basis_points).collect::<Vec<_>>())
+            format!(
+                "{:?}",
+                screening
+                    .holders(graph.get(id).unwrap())
+                    .iter()
+                    .map(|holder| holder.basis_points)
+                    .collect::<Vec<_>>()
+            )
         };
         told.insert(
-            [status("lion"), status("harbour"), shares("lion"), shares("harbour"), graph.entities().count().to_string()].join(", "),
+            [
+                status("lion"),
+                status("harbour"),
+                shares("lion"),
+                shares("harbour"),
+                graph.entities().count().to_string(),
+            ]
+            .join(", "),
         );
     }
-    assert_eq!(told.into_iter().collect::<Vec<_>>(), ["lion Clear, harbour Restricted, [6000, 3950, 50], [5001, 0, 4999], 5"]);
+    assert_eq!(
+        told.into_iter().collect::<Vec<_>>(),
+        ["lion Clear, harbour Restricted, [6000, 3950, 50], [5001, 0, 4999], 5"]
+    );
 }
 
 #[test]
@@ -438,20 +600,35 @@ fn mistakes_of_owners_are_named() {
     let customers = ("customers.json", r#"{"customers": []}"#);
     let entities = ("entities.json", r#"{"entities": [{"id": "ada", "jurisdiction": "SG"}]}"#);
     for (table, expected) in [
-        ("owner,of,share\na,c,60\nb,c,40,5\n", "owners.csv:3: this row has 4 cells, and the header has 3"),
-        ("owner,of,share\na,c,60\nb,d,100\nb,c,\"40,5 %\"\n", "owners.csv:4: share: the shares of `c` come to 100.5 %: owners.csv:2, 4"),
+        (
+            "owner,of,share\na,c,60\nb,c,40,5\n",
+            "owners.csv:3: this row has 4 cells, and the header has 3",
+        ),
+        (
+            "owner,of,share\na,c,60\nb,d,100\nb,c,\"40,5 %\"\n",
+            "owners.csv:4: share: the shares of `c` come to 100.5 %: owners.csv:2, 4",
+        ),
         (
             "owner,of,share\na,c,0.333333\nb,c,1/3\nx,c,-1\ny,c,100.01\n",
             "owners.csv:2: share: the share `0.333333` is finer than a hundredth of a per cent",
         ),
-        ("owner,of,share\na,c,0.333333\nb,c,1/3\nx,c,-1\ny,c,100.01\n", "owners.csv:3: share: rows 3-4: `1/3` is no share (also `-1`)"),
-        ("owner,of,share\na,c,0.333333\nb,c,1/3\nx,c,-1\ny,c,100.01\n", "owners.csv:5: share: the share `100.01` is more than the whole"),
+        (
+            "owner,of,share\na,c,0.333333\nb,c,1/3\nx,c,-1\ny,c,100.01\n",
+            "owners.csv:3: share: rows 3-4: `1/3` is no share (also `-1`)",
+        ),
+        (
+            "owner,of,share\na,c,0.333333\nb,c,1/3\nx,c,-1\ny,c,100.01\n",
+            "owners.csv:5: share: the share `100.01` is more than the whole",
+        ),
         ("owner,of,share\na,,60\n", "owners.csv:2: of: a share of nothing"),
         (
             "owner,of,country\na,c,SG\na,d,JP\n",
             "owners.csv:3: country: `a` has two that differ: country\n  help: the other is owners.csv:2",
         ),
-        ("owner,of,country\nada,c,SG\n", "owners.csv:2: country: who `ada` is stands in entities.json or bods/ already"),
+        (
+            "owner,of,country\nada,c,SG\n",
+            "owners.csv:2: country: who `ada` is stands in entities.json or bods/ already",
+        ),
         ("owner,of,country\na,c,Atlantis\n", "owners.csv:2: country: "),
         ("owner,of,kind\na,c,trust\n", "owners.csv:2: kind: unknown word `trust`"),
         ("of,share\nc,60\n", "owners.csv:1: the first line names no column `owner`"),
@@ -460,9 +637,16 @@ fn mistakes_of_owners_are_named() {
         let told = wrong(files([customers, entities, ("owners.csv", table)]));
         assert!(told.contains(expected), "{expected}: {told}");
     }
-    let told = wrong(files([customers, ("owners.csv", "owner\na\n"), ("owners.json", r#"{"owners": []}"#)]));
+    let told = wrong(files([
+        customers,
+        ("owners.csv", "owner\na\n"),
+        ("owners.json", r#"{"owners": []}"#),
+    ]));
     assert!(told.contains("owners.csv: the owners stand in `owners.json` already"), "{told}");
-    let told = wrong(files([customers, ("owners.json", "{\"owners\": [\n{\"owner\": \"a\", \"of\": \"b\", \"share\": \"x\"}]}")]));
+    let told = wrong(files([
+        customers,
+        ("owners.json", "{\"owners\": [\n{\"owner\": \"a\", \"of\": \"b\", \"share\": \"x\"}]}"),
+    ]));
     assert!(told.contains("owners.json:2: $.owners[0].share: `x` is no share"), "{told}");
 }
 
@@ -470,9 +654,24 @@ fn mistakes_of_owners_are_named() {
 #[test]
 fn an_owners_country_may_be_a_name() {
     let customers = ("customers.json", r#"{"customers": []}"#);
-    for (said, place) in [("China", "CN"), ("united kingdom", "GB"), ("UK", "GB"), ("Russian Federation", "RU"), ("SG", "SG")] {
-        let register = valid(files([customers, ("owners.csv", &format!("owner,of,share,country\na,c,100,{said}\n"))]));
-        let entity = register.owners.graph.entities().map(|(_, entity)| entity).find(|entity| entity.id.as_str() == "a").unwrap();
+    for (said, place) in [
+        ("China", "CN"),
+        ("united kingdom", "GB"),
+        ("UK", "GB"),
+        ("Russian Federation", "RU"),
+        ("SG", "SG"),
+    ] {
+        let register = valid(files([
+            customers,
+            ("owners.csv", &format!("owner,of,share,country\na,c,100,{said}\n")),
+        ]));
+        let entity = register
+            .owners
+            .graph
+            .entities()
+            .map(|(_, entity)| entity)
+            .find(|entity| entity.id.as_str() == "a")
+            .unwrap();
         assert_eq!(entity.jurisdiction.unwrap().to_string(), place, "{said}");
     }
 }
@@ -483,13 +682,26 @@ fn other_spreadsheets_are_told_how_to_come_in() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("other-sheets");
     drop(std::fs::remove_dir_all(&folder));
     std::fs::create_dir_all(&folder).unwrap();
-    for name in ["customers.csv", "~$customers.xlsx", ".~lock.customers.csv#", "customers.xls", "Owners.ods", "customers-keys.tsv"] {
+    for name in [
+        "customers.csv",
+        "~$customers.xlsx",
+        ".~lock.customers.csv#",
+        "customers.xls",
+        "Owners.ods",
+        "customers-keys.tsv",
+    ] {
         std::fs::write(folder.join(name), "id,ownership\nc-1,clear\n").unwrap();
     }
-    let output = Command::new(env!("CARGO_BIN_EXE_waybill")).arg("check").arg(&folder).output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_waybill")).arg("check").arg(&folder).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.ends_with("3 errors\n"), "{told}");
-    assert_eq!(told.matches("help: a spreadsheet is read as `.xlsx`, or as text that is saved as `.csv`").count(), 3, "{told}");
+    assert_eq!(
+        told.matches("help: a spreadsheet is read as `.xlsx`, or as text that is saved as `.csv`")
+            .count(),
+        3,
+        "{told}"
+    );
 }
 
 proptest! {
@@ -531,8 +743,10 @@ proptest! {
 // === helpers ===
 
 fn files<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) -> Files {
-    let documents: BTreeMap<String, Vec<u8>> =
-        documents.into_iter().map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).collect();
+    let documents: BTreeMap<String, Vec<u8>> = documents
+        .into_iter()
+        .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
+        .collect();
     assert!(documents.keys().all(|name| is_document(name)));
     Files { documents, others: BTreeSet::new() }
 }
@@ -569,10 +783,12 @@ fn workbook(sheets: &[(&str, Vec<Vec<String>>)]) -> Vec<u8> {
             let place = char::from(b'A'.strict_add(column));
             format!(r#"<c r="{place}{number}" t="inlineStr"><is><t>{}</t></is></c>"#, escaped(text))
         };
-        let cells: String = (0..).zip(cells).filter(|(_, text)| !text.is_empty()).map(cell).collect();
+        let cells: String =
+            (0..).zip(cells).filter(|(_, text)| !text.is_empty()).map(cell).collect();
         format!(r#"<row r="{number}">{cells}</row>"#)
     };
-    let sheets: Vec<(&str, String)> = sheets.iter().map(|(name, rows)| (*name, (1..).zip(rows).map(row).collect())).collect();
+    let sheets: Vec<(&str, String)> =
+        sheets.iter().map(|(name, rows)| (*name, (1..).zip(rows).map(row).collect())).collect();
     workbook_of(&sheets.iter().map(|(name, cells)| (*name, cells.as_str())).collect::<Vec<_>>())
 }
 
@@ -587,7 +803,9 @@ fn parts(sheets: &[(&str, &str)]) -> Vec<(String, String)> {
     const OFFICE: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
     const PACKAGE: &str = "http://schemas.openxmlformats.org/package/2006/relationships";
     let numbered = || sheets.iter().zip(1..);
-    let named: String = numbered().map(|((name, _), n)| format!(r#"<sheet name="{name}" sheetId="{n}" r:id="rId{n}"/>"#)).collect();
+    let named: String = numbered()
+        .map(|((name, _), n)| format!(r#"<sheet name="{name}" sheetId="{n}" r:id="rId{n}"/>"#))
+        .collect();
     let related: String = numbered()
         .map(|(_, n)| format!(r#"<Relationship Id="rId{n}" Type="{OFFICE}/worksheet" Target="worksheets/sheet{n}.xml"/>"#))
         .collect();
@@ -598,8 +816,16 @@ fn parts(sheets: &[(&str, &str)]) -> Vec<(String, String)> {
                 r#"<Relationships xmlns="{PACKAGE}"><Relationship Id="rId1" Type="{OFFICE}/officeDocument" Target="xl/workbook.xml"/></Relationships>"#
             ),
         ),
-        ("xl/workbook.xml".to_owned(), format!(r#"<workbook xmlns="{MAIN}" xmlns:r="{OFFICE}"><sheets>{named}</sheets></workbook>"#)),
-        ("xl/_rels/workbook.xml.rels".to_owned(), format!(r#"<Relationships xmlns="{PACKAGE}">{related}</Relationships>"#)),
+        (
+            "xl/workbook.xml".to_owned(),
+            format!(
+                r#"<workbook xmlns="{MAIN}" xmlns:r="{OFFICE}"><sheets>{named}</sheets></workbook>"#
+            ),
+        ),
+        (
+            "xl/_rels/workbook.xml.rels".to_owned(),
+            format!(r#"<Relationships xmlns="{PACKAGE}">{related}</Relationships>"#),
+        ),
         (
             "xl/styles.xml".to_owned(),
             format!(
@@ -626,7 +852,10 @@ fn stored(parts: &[(String, String)]) -> Vec<u8> {
     packed(parts.iter().map(|(name, text)| (name.as_str(), text.as_str())), options)
 }
 
-fn packed<'a>(parts: impl Iterator<Item = (&'a str, &'a str)>, options: SimpleFileOptions) -> Vec<u8> {
+fn packed<'a>(
+    parts: impl Iterator<Item = (&'a str, &'a str)>,
+    options: SimpleFileOptions,
+) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, text) in parts {
         zip.start_file(name, options).unwrap();

@@ -26,15 +26,18 @@ use waybill::key::{SigningKey, VerifyingKey, Window};
 use waybill::names::{CredentialDigest, LAST_SECOND, Network, UnixSeconds};
 use waybill::region::{CountryCode, Place, Regions, Residency};
 use waybill::register::{
-    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Node, Override, Ownership, ProviderEntry,
-    Screening, ScreeningStatus, Status,
+    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Node,
+    Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
 };
 use waybill::shape::{Json, Path, Problems, Shape as _, Table, Whole, Word};
 use waybill::snapshot::customers::{self, Key, Naming, Record};
 use waybill::snapshot::fetch::{
-    Answer, Ask, Current, Failure, Fetcher, MAX_WHOLE, PART, Progress, Rules, SharedPage, Store, cell, mark, unmarked,
+    Answer, Ask, Current, Failure, Fetcher, MAX_WHOLE, PART, Progress, Rules, SharedPage, Store,
+    cell, mark, unmarked,
 };
-use waybill::snapshot::layout::{MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, Refused, SIGNED, SourceContents};
+use waybill::snapshot::layout::{
+    MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, Refused, SIGNED, SourceContents,
+};
 use waybill::snapshot::table::{DIVIDED, facts_width};
 use waybill::snapshot::{Facts, NetworkClass, Pages, Snapshot};
 
@@ -42,7 +45,8 @@ use waybill::snapshot::{Facts, NetworkClass, Pages, Snapshot};
 
 /// The countries of two sources, and three lists.
 const COUNTRY_SOURCES: [&str; 2] = ["first", "second"];
-const LISTS: [(&str, NetworkClass); 3] = [("cloud", NetworkClass::Hosting), ("hidden", NetworkClass::Vpn), ("onion", NetworkClass::Tor)];
+const LISTS: [(&str, NetworkClass); 3] =
+    [("cloud", NetworkClass::Hosting), ("hidden", NetworkClass::Vpn), ("onion", NetworkClass::Tor)];
 
 /// What goes into a file, owned.
 #[derive(Debug, Clone, Default)]
@@ -95,7 +99,16 @@ impl World {
         let (regions, sources) = (regions(), sources());
         let created = UnixSeconds(1_795_000_000);
         write(
-            &Material { sequence: *sequence, created, regions: &regions, sources: &sources, addresses, customers, nodes, files: &[] },
+            &Material {
+                sequence: *sequence,
+                created,
+                regions: &regions,
+                sources: &sources,
+                addresses,
+                customers,
+                nodes,
+                files: &[],
+            },
             key,
         )
         .unwrap()
@@ -103,10 +116,16 @@ impl World {
 
     /// So many plain customers, in a table of so many runs of IPv4 addresses.
     fn plain(sequence: u64, customers: usize, runs: u32) -> Self {
-        let facts: Vec<Facts> = (0..2).map(|n| facts(&[None, None], (n > 0).then_some(n), 0)).collect();
+        let facts: Vec<Facts> =
+            (0..2).map(|n| facts(&[None, None], (n > 0).then_some(n), 0)).collect();
         let v4 = (0..runs).map(|n| (n * 256, n % 2)).collect();
         let addresses = AddressTable { v4, v6: vec![(0, 0)], facts };
-        Self { sequence, customers: (0..customers).map(plain_customer).collect(), nodes: Vec::new(), addresses }
+        Self {
+            sequence,
+            customers: (0..customers).map(plain_customer).collect(),
+            nodes: Vec::new(),
+            addresses,
+        }
     }
 }
 
@@ -115,13 +134,19 @@ fn facts(places: &[Option<Place>], asn: Option<u32>, lists: u64) -> Facts {
 }
 
 fn plain_customer(number: usize) -> Customer {
-    let text = format!(r#"{{"id": "c-{number}", "credentials": ["{}"]}}"#, CredentialDigest::of(format!("sk-{number}").as_bytes()));
+    let text = format!(
+        r#"{{"id": "c-{number}", "credentials": ["{}"]}}"#,
+        CredentialDigest::of(format!("sk-{number}").as_bytes())
+    );
     let json: Json = serde_json::from_str(&text).unwrap();
     Customer::read(&json, &Path::Root, &mut Problems::default()).unwrap()
 }
 
 fn node(customer: &str, key: &SigningKey) -> Node {
-    let text = format!(r#"{{"id": "node.{customer}.example", "customer": "{customer}", "keys": [{}]}}"#, key.to_public_jwk());
+    let text = format!(
+        r#"{{"id": "node.{customer}.example", "customer": "{customer}", "keys": [{}]}}"#,
+        key.to_public_jwk()
+    );
     let json: Json = serde_json::from_str(&text).unwrap();
     let mut problems = Problems::default();
     Node::read(&json, &Path::Root, &mut problems).unwrap_or_else(|| panic!("{problems}"))
@@ -145,20 +170,29 @@ fn common_texts_are_written_once() {
     let mut both: Vec<(Key, Record<'_>)> = Vec::new();
     for customer in &customers {
         let credential = &customer.credentials[0];
-        both.push((Key::of_credential(&credential.digest), Record { naming: Naming::Credential, entry: Some(credential), customer }));
+        both.push((
+            Key::of_credential(&credential.digest),
+            Record { naming: Naming::Credential, entry: Some(credential), customer },
+        ));
     }
     both.sort_by_key(|(key, _)| *key);
     let bucket = customers::bucket(&both);
     assert_eq!(bucket.windows(label.len()).filter(|bytes| *bytes == label.as_bytes()).count(), 1);
-    let found = |bucket: &[u8], number: usize| customers::find(bucket, &both[number].0, Naming::Credential);
+    let found =
+        |bucket: &[u8], number: usize| customers::find(bucket, &both[number].0, Naming::Credential);
     for (number, (_, record)) in both.iter().enumerate() {
         let found = found(&bucket, number).unwrap();
-        assert_eq!((found.id.clone(), found.credentials[0].label.as_ref()), (record.customer.id.clone(), Some(&parsed(label))));
+        assert_eq!(
+            (found.id.clone(), found.credentials[0].label.as_ref()),
+            (record.customer.id.clone(), Some(&parsed(label)))
+        );
     }
     // the second record: kind of name, flags of the credential, then where its label stands
     let second = bucket.len() - both[1].1.size() + label.len() + 2;
     let place = second + 2;
-    for (pointer, is_one) in [(usize::from(bucket[place]) / 2, true), (place, false), (place + 2, false), (0, false)] {
+    for (pointer, is_one) in
+        [(usize::from(bucket[place]) / 2, true), (place, false), (place + 2, false), (0, false)]
+    {
         let mut changed = bucket.clone();
         changed[place] = (2 * pointer + 1) as u8;
         assert_eq!(found(&changed, 1).is_some(), is_one, "{pointer}");
@@ -174,7 +208,8 @@ fn of<T: Clone + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy<
 }
 
 fn time() -> impl Strategy<Value = UnixSeconds> {
-    prop_oneof![Just(0), Just(127), Just(128), 0..=LAST_SECOND].prop_map(|second| UnixSeconds(second as i64))
+    prop_oneof![Just(0), Just(127), Just(128), 0..=LAST_SECOND]
+        .prop_map(|second| UnixSeconds(second as i64))
 }
 
 fn maybe<S: Strategy>(strategy: S) -> impl Strategy<Value = Option<S::Value>> {
@@ -186,10 +221,12 @@ fn country() -> impl Strategy<Value = CountryCode> {
 }
 
 fn network() -> impl Strategy<Value = Network> {
-    let v4 = (any::<u32>(), 0..=32_u8)
-        .prop_map(|(bits, prefix)| format!("{}/{prefix}", Ipv4Addr::from_bits(bits & !low(u128::from(prefix) + 96) as u32)));
-    let v6 =
-        (any::<u128>(), 0..=128_u8).prop_map(|(bits, prefix)| format!("{}/{prefix}", Ipv6Addr::from_bits(bits & !low(u128::from(prefix)))));
+    let v4 = (any::<u32>(), 0..=32_u8).prop_map(|(bits, prefix)| {
+        format!("{}/{prefix}", Ipv4Addr::from_bits(bits & !low(u128::from(prefix) + 96) as u32))
+    });
+    let v6 = (any::<u128>(), 0..=128_u8).prop_map(|(bits, prefix)| {
+        format!("{}/{prefix}", Ipv6Addr::from_bits(bits & !low(u128::from(prefix))))
+    });
     prop_oneof![v4, v6].prop_map(|text| parsed(&text))
 }
 
@@ -199,31 +236,58 @@ fn low(prefix: u128) -> u128 {
 }
 
 fn credential() -> impl Strategy<Value = Credential> {
-    (any::<[u8; 16]>(), maybe(words("[a-zé -]{1,200}")), maybe(time()), prop::collection::vec(network(), 0..4)).prop_map(
-        |(secret, label, expires, networks)| {
-            Credential::from(CredentialEntry { digest: CredentialDigest::of(&secret), label, expires, networks })
-        },
+    (
+        any::<[u8; 16]>(),
+        maybe(words("[a-zé -]{1,200}")),
+        maybe(time()),
+        prop::collection::vec(network(), 0..4),
     )
+        .prop_map(|(secret, label, expires, networks)| {
+            Credential::from(CredentialEntry {
+                digest: CredentialDigest::of(&secret),
+                label,
+                expires,
+                networks,
+            })
+        })
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    prop_oneof![Just(Action::Allow), Just(Action::Report), Just(Action::Block), words("[a-z0-9_-]{1,64}").prop_map(Action::Reroute),]
+    prop_oneof![
+        Just(Action::Allow),
+        Just(Action::Report),
+        Just(Action::Block),
+        words("[a-z0-9_-]{1,64}").prop_map(Action::Reroute),
+    ]
 }
 
 fn customer() -> impl Strategy<Value = Customer> {
-    let screening = (of(ScreeningStatus::ALL), maybe(time()), maybe(time()), maybe(words("[ -~]{1,300}")))
-        .prop_map(|(status, at, until, by)| Screening { status, at, until, by });
-    let agreement = (words("[a-z]{1,9}"), time(), maybe(time())).prop_map(|(id, accepted, until)| Agreement { id, accepted, until });
-    let enforcement = (of(Enforcement::ALL), maybe(words("[a-z_]{1,40}")), maybe(time()), maybe(time()))
-        .prop_map(|(status, reason, opened, expires)| EnforcementEntry { status, reason, opened, expires }.into());
+    let screening =
+        (of(ScreeningStatus::ALL), maybe(time()), maybe(time()), maybe(words("[ -~]{1,300}")))
+            .prop_map(|(status, at, until, by)| Screening { status, at, until, by });
+    let agreement = (words("[a-z]{1,9}"), time(), maybe(time()))
+        .prop_map(|(id, accepted, until)| Agreement { id, accepted, until });
+    let enforcement =
+        (of(Enforcement::ALL), maybe(words("[a-z_]{1,40}")), maybe(time()), maybe(time()))
+            .prop_map(|(status, reason, opened, expires)| {
+                EnforcementEntry { status, reason, opened, expires }.into()
+            });
     let provider = (words("[a-z]{1,9}"), maybe(words("[!-~]{1,100}")), enforcement)
         .prop_map(|(name, profile, enforcement)| (name, ProviderEntry { profile, enforcement }));
     let overriding = (of(FindingCode::ALL), action(), words("[a-zü ]{1,20}"), time())
         .prop_map(|(finding, action, author, until)| Override { finding, action, author, until });
-    let residency = prop_oneof![Just(Residency::EuropeanUnion), country().prop_map(Residency::Country)];
+    let residency =
+        prop_oneof![Just(Residency::EuropeanUnion), country().prop_map(Residency::Country)];
     let names = || prop::collection::vec(words("[a-z:/.]{1,12}[0-9]{18}"), 0..3);
-    let who = (of(Kind::ALL), of(Status::ALL), prop::collection::vec(credential(), 0..4), names(), names());
-    let what = (maybe(screening), maybe(agreement), maybe(of(Ownership::ALL)), maybe(words("[a-z]{1,9}")));
+    let who = (
+        of(Kind::ALL),
+        of(Status::ALL),
+        prop::collection::vec(credential(), 0..4),
+        names(),
+        names(),
+    );
+    let what =
+        (maybe(screening), maybe(agreement), maybe(of(Ownership::ALL)), maybe(words("[a-z]{1,9}")));
     let more = (prop::collection::vec(country(), 0..5), any::<bool>(), maybe(residency));
     let lists = (prop::collection::vec(provider, 0..4), prop::collection::vec(overriding, 0..4));
     (who, what, more, lists).prop_map(|(who, what, more, lists)| {
@@ -340,11 +404,21 @@ fn a_credential_names_nobody_by_certificate_claim_or_id() {
     for naming in [Naming::Certificate, Naming::Claim, Naming::Id] {
         let mut customer = plain_customer(0);
         let digest = imitation(naming, "spiffe://acme.example/c-1");
-        customer.credentials = vec![Credential::from(CredentialEntry { digest, label: None, expires: None, networks: Vec::new() })];
-        let snapshot = read(World { customers: vec![customer], ..World::default() }.file()).unwrap();
+        customer.credentials = vec![Credential::from(CredentialEntry {
+            digest,
+            label: None,
+            expires: None,
+            networks: Vec::new(),
+        })];
+        let snapshot =
+            read(World { customers: vec![customer], ..World::default() }.file()).unwrap();
         assert!(snapshot.by_credential(&digest).is_some());
         let name = "spiffe://acme.example/c-1";
-        assert!(snapshot.by_certificate(name).is_none() && snapshot.by_claim(name).is_none() && snapshot.by_id(name).is_none());
+        assert!(
+            snapshot.by_certificate(name).is_none()
+                && snapshot.by_claim(name).is_none()
+                && snapshot.by_id(name).is_none()
+        );
     }
 }
 
@@ -353,14 +427,26 @@ fn an_empty_register_knows_nobody() {
     let snapshot = read(World::default().file()).unwrap();
     assert!(snapshot.by_credential(&CredentialDigest::of(b"")).is_none());
     assert!(snapshot.by_claim("").is_none() && snapshot.nodes().by_thumbprint("").is_none());
-    assert!(snapshot.address("192.0.2.1".parse().unwrap()).is_none() && snapshot.address("2001:db8::".parse().unwrap()).is_none());
+    assert!(
+        snapshot.address("192.0.2.1".parse().unwrap()).is_none()
+            && snapshot.address("2001:db8::".parse().unwrap()).is_none()
+    );
 }
 
 // === the table of addresses ===
 
 /// Addresses that meet often: few first halves, few second halves.
 fn v6() -> impl Strategy<Value = u128> {
-    const HALVES: [u64; 8] = [0, 1, 2, 0x2001_0db8_0000_0000, 0x2001_0db8_0000_0001, 0x2001_0db8_0000_0002, u64::MAX - 1, u64::MAX];
+    const HALVES: [u64; 8] = [
+        0,
+        1,
+        2,
+        0x2001_0db8_0000_0000,
+        0x2001_0db8_0000_0001,
+        0x2001_0db8_0000_0002,
+        u64::MAX - 1,
+        u64::MAX,
+    ];
     const ENDS: [u64; 5] = [0, 0, 1, 1 << 63, u64::MAX];
     let any = |some: &'static [u64]| prop_oneof![4 => select(some), 1 => any::<u64>()];
     (any(&HALVES), any(&ENDS)).prop_map(|(half, end)| u128::from(half) << 64 | u128::from(end))
@@ -372,7 +458,8 @@ fn v4() -> impl Strategy<Value = u32> {
 
 fn table() -> impl Strategy<Value = AddressTable> {
     let place = || maybe(select(vec!["SG", "CN", "UA-43", "US-CA"]).prop_map(parsed::<Place>));
-    let facts = (place(), place(), maybe(1..4_u32), 0..8_u64).prop_map(|(one, other, asn, lists)| facts(&[one, other], asn, lists));
+    let facts = (place(), place(), maybe(1..4_u32), 0..8_u64)
+        .prop_map(|(one, other, asn, lists)| facts(&[one, other], asn, lists));
     let runs4 = prop::collection::btree_map(v4(), any::<Index>(), 0..30);
     let runs6 = prop::collection::btree_map(v6(), any::<Index>(), 0..60);
     (prop::collection::btree_set(facts, 1..12), runs4, runs6).prop_map(|(mut known, v4, v6)| {
@@ -425,7 +512,10 @@ proptest! {
 fn a_table_of_several_pages() {
     let count = 3 * ROWS as u32 + 5;
     let snapshot = read(World::plain(1, 0, count).file()).unwrap();
-    for n in (0..count).step_by(997).chain((1..4).flat_map(|page| [page * ROWS as u32 - 1, page * ROWS as u32])) {
+    for n in (0..count)
+        .step_by(997)
+        .chain((1..4).flat_map(|page| [page * ROWS as u32 - 1, page * ROWS as u32]))
+    {
         for low in [0, 255] {
             let found = snapshot.address(Ipv4Addr::from_bits(n * 256 + low).into()).unwrap();
             assert_eq!(found.asn(), (n % 2 == 1).then_some(1), "{n}");
@@ -442,7 +532,10 @@ fn realistic() -> Vec<u8> {
     world.nodes = vec![node("c-1", &SigningKey::new(&[9; 32], Window::default()))];
     let file = world.file();
     let snapshot = read(file.clone()).unwrap();
-    assert!(PageKind::ALL.iter().all(|kind| !snapshot.head().of_kind(*kind).is_empty()), "a kind of page is missing");
+    assert!(
+        PageKind::ALL.iter().all(|kind| !snapshot.head().of_kind(*kind).is_empty()),
+        "a kind of page is missing"
+    );
     file
 }
 
@@ -450,7 +543,8 @@ fn realistic() -> Vec<u8> {
 fn dice(seed: u64) -> impl FnMut(usize) -> usize {
     let mut state = seed;
     move |below| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
     }
 }
@@ -461,7 +555,9 @@ fn any_flipped_bit_is_refused() {
     let mut dice = dice(20_261_121);
     // every bit of the preamble, since each of its fields is read by itself
     let preamble = (0..PREAMBLE * 8).map(|bit| (bit / 8, bit % 8)).collect::<Vec<_>>();
-    let sampled: Vec<_> = (0..10_000 - preamble.len()).map(|_| (PREAMBLE + dice(file.len() - PREAMBLE), dice(8))).collect();
+    let sampled: Vec<_> = (0..10_000 - preamble.len())
+        .map(|_| (PREAMBLE + dice(file.len() - PREAMBLE), dice(8)))
+        .collect();
     for (at, bit) in preamble.into_iter().chain(sampled) {
         let mut altered = file.clone();
         altered[at] ^= 1 << bit;
@@ -494,7 +590,10 @@ fn each_reason_has_its_name() {
     assert_eq!(altered(24, &1_u64.to_le_bytes()), Refused::Signature);
     assert_eq!(altered(SIGNED, &[0; 64]), Refused::Signature);
     assert_eq!(altered(PREAMBLE + 6, b"#"), Refused::HeadDigest);
-    assert_eq!(altered(file.len() - 1, b"#"), Refused::PageDigest(read(file.clone()).unwrap().head().pages.len() - 1));
+    assert_eq!(
+        altered(file.len() - 1, b"#"),
+        Refused::PageDigest(read(file.clone()).unwrap().head().pages.len() - 1)
+    );
     let other = SigningKey::new(&[8; 32], Window::default());
     let name = other.verifying_key().to_base64();
     assert_eq!(read(World::plain(5, 3, 3).signed_by(&other)).err(), Some(Refused::Key(name)));
@@ -518,7 +617,11 @@ impl Parts {
         let snapshot = read(file.to_vec()).unwrap();
         let size = u32::from_le_bytes(*file[PREAMBLE..].first_chunk().unwrap()) as usize;
         let page = |row: &waybill::snapshot::layout::PageRow| {
-            (row.kind as u8, row.rows, file[row.offset as usize..row.offset as usize + row.size].to_vec())
+            (
+                row.kind as u8,
+                row.rows,
+                file[row.offset as usize..row.offset as usize + row.size].to_vec(),
+            )
         };
         Self {
             preamble: file[..SIGNED].to_vec(),
@@ -577,7 +680,11 @@ fn use_it(snapshot: &Snapshot) {
         }
     }
     for bits in [1 << 64, 0x2001_0db8 << 96, (0x2001_0db8 << 96) + 7, u128::MAX] {
-        assert!(snapshot.address(Ipv6Addr::from_bits(bits).into()).is_none_or(|found| found.asn() != Some(0)));
+        assert!(
+            snapshot
+                .address(Ipv6Addr::from_bits(bits).into())
+                .is_none_or(|found| found.asn() != Some(0))
+        );
     }
     assert!(snapshot.customers().count() < 10_000);
     assert!(snapshot.nodes().by_thumbprint("nobody").is_none());
@@ -591,40 +698,65 @@ fn signed_files_that_break_the_format_are_refused() {
     let parts = Parts::of(&large());
     let cases: &[(&str, Change)] = &[
         ("pages of addresses out of order", |parts| {
-            let (first, second) = (parts.page(PageKind::V4, 0).clone(), parts.page(PageKind::V4, 1).clone());
+            let (first, second) =
+                (parts.page(PageKind::V4, 0).clone(), parts.page(PageKind::V4, 1).clone());
             (*parts.page(PageKind::V4, 0), *parts.page(PageKind::V4, 1)) = (second, first);
         }),
-        ("a page of addresses twice", |parts| *parts.page(PageKind::V4, 1) = parts.page(PageKind::V4, 0).clone()),
+        ("a page of addresses twice", |parts| {
+            *parts.page(PageKind::V4, 1) = parts.page(PageKind::V4, 0).clone()
+        }),
         ("pages of addresses that meet", |parts| {
             let last = parts.page(PageKind::V4, 0).2.len() - 7;
             let last = parts.page(PageKind::V4, 0).2[last..].to_vec();
             parts.page(PageKind::V4, 1).2[..7].copy_from_slice(&last);
         }),
-        ("a row of addresses out of order", |parts| parts.page(PageKind::V4, 0).2[7 * 3..7 * 3 + 4].fill(0)),
-        ("a row of IPv6 addresses out of order", |parts| parts.page(PageKind::V6, 0).2[11..19].fill(0)),
-        ("a row of divided addresses out of order", |parts| parts.page(PageKind::V6Fine, 0).2[19..35].fill(0)),
+        ("a row of addresses out of order", |parts| {
+            parts.page(PageKind::V4, 0).2[7 * 3..7 * 3 + 4].fill(0)
+        }),
+        ("a row of IPv6 addresses out of order", |parts| {
+            parts.page(PageKind::V6, 0).2[11..19].fill(0)
+        }),
+        ("a row of divided addresses out of order", |parts| {
+            parts.page(PageKind::V6Fine, 0).2[19..35].fill(0)
+        }),
         ("fewer addresses than it says", |parts| parts.page(PageKind::V4, 0).1 += 1),
         ("more addresses than it says", |parts| parts.page(PageKind::V4, 0).1 -= 1),
         ("a page of addresses beyond the largest", |parts| {
             let page = parts.page(PageKind::V4, 1);
-            page.2 = (0..=ROWS_A_PAGE as u32).flat_map(|n| [&(n + 9_000 * 256).to_le_bytes()[..], &[0; 3]].concat()).collect();
+            page.2 = (0..=ROWS_A_PAGE as u32)
+                .flat_map(|n| [&(n + 9_000 * 256).to_le_bytes()[..], &[0; 3]].concat())
+                .collect();
             page.1 = ROWS_A_PAGE + 1;
         }),
-        ("an empty page of addresses", |parts| (parts.page(PageKind::V4, 1).1, parts.page(PageKind::V4, 1).2) = (0, Vec::new())),
-        ("no page of addresses where rows are said to be", |parts| parts.page(PageKind::V4, 1).2.clear()),
+        ("an empty page of addresses", |parts| {
+            (parts.page(PageKind::V4, 1).1, parts.page(PageKind::V4, 1).2) = (0, Vec::new())
+        }),
+        ("no page of addresses where rows are said to be", |parts| {
+            parts.page(PageKind::V4, 1).2.clear()
+        }),
         ("an empty page of facts", |parts| parts.page(PageKind::Facts, 0).2.clear()),
         ("a fact of another size", |parts| parts.page(PageKind::Facts, 0).2.truncate(9)),
-        ("a fact that points beyond the places", |parts| parts.page(PageKind::Facts, 0).2[6..8].fill(0xff)),
-        ("a fact that points beyond the lists", |parts| parts.page(PageKind::Facts, 0).2[4..6].fill(0xff)),
+        ("a fact that points beyond the places", |parts| {
+            parts.page(PageKind::Facts, 0).2[6..8].fill(0xff)
+        }),
+        ("a fact that points beyond the lists", |parts| {
+            parts.page(PageKind::Facts, 0).2[4..6].fill(0xff)
+        }),
         ("nodes that are no JSON", |parts| parts.page(PageKind::Nodes, 0).2[0] = b'!'),
         ("fewer nodes than it says", |parts| parts.page(PageKind::Nodes, 0).1 += 1),
         ("no nodes where some are said to be", |parts| parts.page(PageKind::Nodes, 0).2.clear()),
         ("keys in the wrong buckets", |parts| {
-            let (first, second) = (parts.page(PageKind::Customers, 0).clone(), parts.page(PageKind::Customers, 1).clone());
-            (*parts.page(PageKind::Customers, 0), *parts.page(PageKind::Customers, 1)) = (second, first);
+            let (first, second) = (
+                parts.page(PageKind::Customers, 0).clone(),
+                parts.page(PageKind::Customers, 1).clone(),
+            );
+            (*parts.page(PageKind::Customers, 0), *parts.page(PageKind::Customers, 1)) =
+                (second, first);
         }),
         ("buckets that are no power of two", |parts| drop(parts.pages.pop())),
-        ("no bucket at all", |parts| parts.pages.retain(|page| page.0 != PageKind::Customers as u8)),
+        ("no bucket at all", |parts| {
+            parts.pages.retain(|page| page.0 != PageKind::Customers as u8)
+        }),
         ("keys out of order", |parts| parts.bucket()[4 + 20..4 + 36].fill(0)),
         ("more customers than there are", |parts| parts.page(PageKind::Customers, 0).1 += 1),
         ("customers without bytes", |parts| parts.page(PageKind::Customers, 0).2.clear()),
@@ -642,16 +774,24 @@ fn signed_files_that_break_the_format_are_refused() {
         ("keys in the wrong bucket of their page", |parts| {
             let page = &mut parts.page(PageKind::Customers, 0).2;
             let [first, second, rest @ ..] = customers::buckets(page).unwrap();
-            let sizes = [second, first].into_iter().chain(rest).flat_map(|bucket| (bucket.len() as u32).to_le_bytes()).collect::<Vec<u8>>();
+            let sizes = [second, first]
+                .into_iter()
+                .chain(rest)
+                .flat_map(|bucket| (bucket.len() as u32).to_le_bytes())
+                .collect::<Vec<u8>>();
             *page = [&sizes, second, first, &rest.concat()].concat();
         }),
         ("pages of unknown kind", |parts| parts.pages[0].0 = 99),
         ("pages of kinds out of order", |parts| parts.pages.swap(0, 1)),
-        ("a page beyond the largest", |parts| parts.page(PageKind::Customers, 0).2.resize(MAX_PAGE + 1, 0)),
+        ("a page beyond the largest", |parts| {
+            parts.page(PageKind::Customers, 0).2.resize(MAX_PAGE + 1, 0)
+        }),
         ("a head that is no JSON", |parts| parts.json[0] = b'!'),
         ("a head that isn't UTF-8", |parts| parts.json[2] = 0xff),
         ("a list that is no number of a source", |parts| {
-            let json = String::from_utf8(parts.json.clone()).unwrap().replace("\"list_sets\":[]", "\"list_sets\":[[4096]]");
+            let json = String::from_utf8(parts.json.clone())
+                .unwrap()
+                .replace("\"list_sets\":[]", "\"list_sets\":[[4096]]");
             parts.json = json.into_bytes();
         }),
     ];
@@ -671,7 +811,9 @@ fn signed_files_that_break_the_format_are_refused() {
         let before = desk.shelf.current.clone();
         desk.server.file = file;
         let progress = desk.poll();
-        if !matches!(progress, Progress::Failed(Failure::Refused(_))) || desk.shelf.current != before {
+        if !matches!(progress, Progress::Failed(Failure::Refused(_)))
+            || desk.shelf.current != before
+        {
             wrong.push(format!("{name}: {progress:?}"));
         }
     }
@@ -683,14 +825,24 @@ fn signed_files_that_break_the_format_are_refused() {
 fn signed_files_that_lie_do_no_harm() {
     let parts = Parts::of(&large());
     let cases: &[(&str, Change)] = &[
-        ("pointers beyond the facts", |parts| parts.page(PageKind::V4, 0).2.chunks_mut(7).for_each(|row| row[4..].fill(0xfe))),
-        ("IPv4 addresses that are divided", |parts| parts.page(PageKind::V4, 0).2.chunks_mut(7).for_each(|row| row[4..].fill(0xff))),
-        ("divided networks without finer rows", |parts| parts.pages.retain(|page| page.0 != PageKind::V6Fine as u8)),
-        ("finer rows that are divided", |parts| parts.page(PageKind::V6Fine, 0).2.chunks_mut(19).for_each(|row| row[16..].fill(0xff))),
+        ("pointers beyond the facts", |parts| {
+            parts.page(PageKind::V4, 0).2.chunks_mut(7).for_each(|row| row[4..].fill(0xfe))
+        }),
+        ("IPv4 addresses that are divided", |parts| {
+            parts.page(PageKind::V4, 0).2.chunks_mut(7).for_each(|row| row[4..].fill(0xff))
+        }),
+        ("divided networks without finer rows", |parts| {
+            parts.pages.retain(|page| page.0 != PageKind::V6Fine as u8)
+        }),
+        ("finer rows that are divided", |parts| {
+            parts.page(PageKind::V6Fine, 0).2.chunks_mut(19).for_each(|row| row[16..].fill(0xff))
+        }),
         ("no facts at all", |parts| parts.pages.retain(|page| page.0 != PageKind::Facts as u8)),
         ("a table that doesn't begin at zero", |parts| parts.page(PageKind::V4, 0).2[0] = 1),
         ("other numbers of customers", |parts| {
-            let json = String::from_utf8(parts.json.clone()).unwrap().replace("\"customers\":2000", "\"customers\":4294967295");
+            let json = String::from_utf8(parts.json.clone())
+                .unwrap()
+                .replace("\"customers\":2000", "\"customers\":4294967295");
             parts.json = json.into_bytes();
         }),
     ];
@@ -716,9 +868,15 @@ fn sizes_beyond_reason_are_refused() {
             if at == 40 && size < 1 << 63 {
                 continue; // a time in the far future is a time
             }
-            assert!(matches!(refused, Some(Refused::Head(_) | Refused::Truncated)), "{name} {size}: {refused:?}");
+            assert!(
+                matches!(refused, Some(Refused::Head(_) | Refused::Truncated)),
+                "{name} {size}: {refused:?}"
+            );
             let mut desk = Desk::new(altered);
-            assert!(matches!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Head(_)))), "{name} {size}");
+            assert!(
+                matches!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Head(_)))),
+                "{name} {size}"
+            );
             assert!(desk.server.sent < PREAMBLE + (8 << 20), "{name} {size}");
         }
     }
@@ -728,7 +886,10 @@ fn sizes_beyond_reason_are_refused() {
         assert!(matches!(read(signed(&file, &altered, &[])), Err(Refused::Head(_))), "{size}");
     }
     for head in [&[][..], &[0; 3], &[0; 4], &[0; 4 + PAGE_ROW]] {
-        assert!(matches!(read(signed(&file, head, &[])), Err(Refused::Head(_) | Refused::Truncated)));
+        assert!(matches!(
+            read(signed(&file, head, &[])),
+            Err(Refused::Head(_) | Refused::Truncated)
+        ));
     }
 }
 
@@ -805,7 +966,8 @@ impl Server {
         if etag.is_some() && ask.etag == etag {
             return (Some(304), etag, Vec::new());
         }
-        let range = (ask.range.start as usize).min(self.file.len())..(ask.range.end as usize).min(self.file.len());
+        let range = (ask.range.start as usize).min(self.file.len())
+            ..(ask.range.end as usize).min(self.file.len());
         let (status, mut body) = match (self.no_ranges, range.is_empty()) {
             (true, _) => (200, self.file.clone()),
             (false, true) => (416, Vec::new()),
@@ -851,7 +1013,10 @@ impl Store for Shelf {
 
     fn clear(&mut self, number: u32) {
         assert!(!self.cells().contains(&number), "cell {number} is the current snapshot's");
-        assert!(self.pages.insert(number, Vec::new()).is_some_and(|page| !page.is_empty()), "nothing is in cell {number}");
+        assert!(
+            self.pages.insert(number, Vec::new()).is_some_and(|page| !page.is_empty()),
+            "nothing is in cell {number}"
+        );
     }
 
     fn get(&self, cell: u32) -> Option<Vec<u8>> {
@@ -877,16 +1042,26 @@ impl Shelf {
 
     /// The cells of the current snapshot's pages.
     fn cells(&self) -> BTreeSet<u32> {
-        let pages = self.parsed().into_iter().flat_map(|current| current.head.pages.into_iter().zip(current.slots));
-        pages.filter(|(page, _)| page.size > 0).flat_map(|(page, slot)| (0..buckets(&page)).map(move |bucket| cell(slot, bucket))).collect()
+        let pages = self
+            .parsed()
+            .into_iter()
+            .flat_map(|current| current.head.pages.into_iter().zip(current.slots));
+        pages
+            .filter(|(page, _)| page.size > 0)
+            .flat_map(|(page, slot)| (0..buckets(&page)).map(move |bucket| cell(slot, bucket)))
+            .collect()
     }
 
     /// A page as workers would read it.
     fn page(&self, page: &PageRow, slot: u32) -> Option<Vec<u8>> {
-        let stored = |bucket| unmarked(self.pages.get(&cell(slot, bucket))?.clone(), mark(&page.digest));
+        let stored =
+            |bucket| unmarked(self.pages.get(&cell(slot, bucket))?.clone(), mark(&page.digest));
         let parts = (0..buckets(page)).map(stored).collect::<Option<Vec<_>>>()?;
-        let sizes =
-            if page.kind == PageKind::Customers { parts.iter().map(|part| (part.len() as u32).to_le_bytes()).collect() } else { vec![] };
+        let sizes = if page.kind == PageKind::Customers {
+            parts.iter().map(|part| (part.len() as u32).to_le_bytes()).collect()
+        } else {
+            vec![]
+        };
         Some([sizes.concat(), parts.concat()].concat())
     }
 
@@ -895,7 +1070,9 @@ impl Shelf {
         let current = self.parsed()?;
         let stored = self.current.as_ref()?;
         let mut file = stored[..PREAMBLE + current.preamble.head_size].to_vec();
-        for (page, slot) in current.head.pages.iter().zip(&current.slots).filter(|(page, _)| page.size > 0) {
+        for (page, slot) in
+            current.head.pages.iter().zip(&current.slots).filter(|(page, _)| page.size > 0)
+        {
             file.extend(self.page(page, *slot).unwrap());
         }
         Some(file)
@@ -904,7 +1081,12 @@ impl Shelf {
     /// The current snapshot as a worker has it, which held another before.
     fn snapshot(&self, before: Option<Snapshot>) -> Snapshot {
         let current = self.parsed().unwrap();
-        let pages = current.head.pages.iter().zip(&current.slots).map(|(page, slot)| self.page(page, *slot));
+        let pages = current
+            .head
+            .pages
+            .iter()
+            .zip(&current.slots)
+            .map(|(page, slot)| self.page(page, *slot));
         let pages = Box::new(Memory(pages.collect()));
         Snapshot::new(current.preamble, current.head, pages, before).unwrap()
     }
@@ -943,17 +1125,33 @@ const POLL: u64 = 30;
 impl Desk {
     fn new(file: Vec<u8>) -> Self {
         let server = Server { file, ..Server::default() };
-        Self { fetcher: Fetcher::default(), server, shelf: Shelf::default(), now: SECOND, min_sequence: 0, chance: 0 }
+        Self {
+            fetcher: Fetcher::default(),
+            server,
+            shelf: Shelf::default(),
+            now: SECOND,
+            min_sequence: 0,
+            chance: 0,
+        }
     }
 
     /// One question and its answer, if it is time for one.
     fn step(&mut self) -> Option<Progress> {
         let ask = self.fetcher.ask(self.now)?;
-        self.shelf.refuses = matches!(&self.server.fault, Some((at, Fault::Store)) if *at == self.server.asks.len());
+        self.shelf.refuses =
+            matches!(&self.server.fault, Some((at, Fault::Store)) if *at == self.server.asks.len());
         let (status, etag, body) = self.server.serve(&ask);
-        let read = |begin: usize, most: usize| body.get(begin..).map(|rest| rest[..most.min(rest.len())].to_vec()).unwrap_or_default();
+        let read = |begin: usize, most: usize| {
+            body.get(begin..).map(|rest| rest[..most.min(rest.len())].to_vec()).unwrap_or_default()
+        };
         let answer = Answer { status, etag: etag.as_deref(), size: body.len(), body: &read };
-        let rules = Rules { trusted: &trusted, min_sequence: self.min_sequence, poll_seconds: POLL, now: self.now, chance: self.chance };
+        let rules = Rules {
+            trusted: &trusted,
+            min_sequence: self.min_sequence,
+            poll_seconds: POLL,
+            now: self.now,
+            chance: self.chance,
+        };
         Some(self.fetcher.answer(answer, &ask, rules, &mut self.shelf))
     }
 
@@ -1009,7 +1207,10 @@ fn one_customer_of_many_costs_little() {
     assert_eq!(desk.shelf.file().unwrap(), desk.server.file);
     let worker = desk.shelf.snapshot(Some(worker));
     assert_eq!(worker.by_credential(&credential).unwrap().0.status, Status::Suspended);
-    assert_eq!(worker.by_credential(&CredentialDigest::of(b"sk-69999")).unwrap().0.status, Status::Active);
+    assert_eq!(
+        worker.by_credential(&CredentialDigest::of(b"sk-69999")).unwrap().0.status,
+        Status::Active
+    );
     assert_eq!(worker.address("0.0.1.7".parse().unwrap()).unwrap().asn(), Some(1));
 }
 
@@ -1040,10 +1241,13 @@ fn whatever_fails_the_last_good_one_stays() {
         let mut desk = Desk::new(old.clone());
         assert_eq!(desk.poll(), Progress::Published(1));
         let current = desk.shelf.current.clone();
-        desk.server = Server { file: new.clone(), fault: Some((at, fault.clone())), ..Server::default() };
+        desk.server =
+            Server { file: new.clone(), fault: Some((at, fault.clone())), ..Server::default() };
         let progress = desk.poll();
         match (&progress, fault) {
-            (Progress::Failed(Failure::Status(status)), Fault::Status(expected)) => assert_eq!(status, expected),
+            (Progress::Failed(Failure::Status(status)), Fault::Status(expected)) => {
+                assert_eq!(status, expected)
+            }
             (Progress::Failed(Failure::BrokeOff), Fault::BreaksOff) => {}
             (Progress::Failed(Failure::Refused(Refused::Truncated)), Fault::Short) => {}
             (Progress::Failed(Failure::Refused(_)), Fault::Altered) => {}
@@ -1062,8 +1266,15 @@ fn whatever_fails_the_last_good_one_stays() {
         assert_eq!(desk.poll(), Progress::Published(expected), "{fault:?} at {at}");
         assert_eq!(desk.shelf.file().unwrap(), desk.server.file, "{fault:?} at {at}");
         if expected == 2 {
-            let again = desk.server.asks[2..].iter().filter(|ask| came.iter().any(|came| came.start < ask.end && ask.start < came.end));
-            assert_eq!(again.count(), 0, "{fault:?} at {at}: {came:?}, then {:?}", desk.server.asks);
+            let again = desk.server.asks[2..]
+                .iter()
+                .filter(|ask| came.iter().any(|came| came.start < ask.end && ask.start < came.end));
+            assert_eq!(
+                again.count(),
+                0,
+                "{fault:?} at {at}: {came:?}, then {:?}",
+                desk.server.asks
+            );
         }
     }
 }
@@ -1072,7 +1283,10 @@ fn whatever_fails_the_last_good_one_stays() {
 fn changed(sequence: u64) -> World {
     let mut world = World::plain(sequence, 500, 100_000);
     world.addresses.v4.iter_mut().skip(1).for_each(|run| run.0 += sequence as u32);
-    world.customers.iter_mut().for_each(|customer| customer.vouches_for_users = sequence.is_multiple_of(2));
+    world
+        .customers
+        .iter_mut()
+        .for_each(|customer| customer.vouches_for_users = sequence.is_multiple_of(2));
     world
 }
 
@@ -1113,7 +1327,11 @@ fn servers_without_ranges() {
     assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Truncated)));
     for size in [1, 7, 8, 255] {
         desk.server.file = file[..size].to_vec();
-        assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Truncated)), "{size} bytes");
+        assert_eq!(
+            desk.poll(),
+            Progress::Failed(Failure::Refused(Refused::Truncated)),
+            "{size} bytes"
+        );
     }
     desk.server.file = b"<html>not found</html>".to_vec();
     assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::NotASnapshot)));
@@ -1133,7 +1351,10 @@ fn nothing_older_and_nothing_else_is_taken() {
     assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::SameSequence(5))));
     let other = SigningKey::new(&[8; 32], Window::default());
     desk.server.file = World::plain(6, 3, 3).signed_by(&other);
-    assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Key(other.verifying_key().to_base64()))));
+    assert_eq!(
+        desk.poll(),
+        Progress::Failed(Failure::Refused(Refused::Key(other.verifying_key().to_base64())))
+    );
     desk.server.file = World::plain(5, 3, 3).file();
     assert_eq!(desk.poll(), Progress::Unchanged);
 }
@@ -1142,7 +1363,8 @@ fn nothing_older_and_nothing_else_is_taken() {
 #[test]
 fn a_current_snapshot_by_another_key_counts_for_nothing() {
     let mut desk = Desk::new(World::plain(1, 300, 20_000).file());
-    desk.shelf.current = Some(World::plain(9, 3, 3).signed_by(&SigningKey::new(&[8; 32], Window::default())));
+    desk.shelf.current =
+        Some(World::plain(9, 3, 3).signed_by(&SigningKey::new(&[8; 32], Window::default())));
     assert_eq!(desk.poll(), Progress::Published(1));
     assert_eq!(desk.shelf.file().unwrap(), desk.server.file);
 }
@@ -1153,7 +1375,8 @@ fn a_second_snapshot_needs_no_new_slot() {
     let mut world = World::plain(1, 300, 30_000);
     let mut desk = Desk::new(world.file());
     assert_eq!(desk.poll(), Progress::Published(1));
-    let known: BTreeSet<u32> = desk.shelf.pages.keys().chain(&desk.shelf.reserved).copied().collect();
+    let known: BTreeSet<u32> =
+        desk.shelf.pages.keys().chain(&desk.shelf.reserved).copied().collect();
     world = World::plain(2, 300, 30_000);
     world.addresses.v4.iter_mut().skip(1).for_each(|run| run.0 += 1);
     desk.server.file = world.file();
@@ -1168,7 +1391,12 @@ fn pages_without_bytes_have_no_slot() {
         let until = r#""until": "2027-01-01T00:00:00Z""#;
         let overrides: Vec<String> = FindingCode::ALL
             .iter()
-            .map(|code| format!(r#"{{"finding": "{code}", "action": "report", "author": "{code}{}", {until}}}"#, author.repeat(990)))
+            .map(|code| {
+                format!(
+                    r#"{{"finding": "{code}", "action": "report", "author": "{code}{}", {until}}}"#,
+                    author.repeat(990)
+                )
+            })
             .collect();
         let customers = [1, 2, 3].map(|number: u8| {
             let text = format!(
@@ -1176,14 +1404,27 @@ fn pages_without_bytes_have_no_slot() {
                 CredentialDigest::of(&[number]),
                 overrides.join(",")
             );
-            Customer::read(&serde_json::from_str(&text).unwrap(), &Path::Root, &mut Problems::default()).unwrap()
+            Customer::read(
+                &serde_json::from_str(&text).unwrap(),
+                &Path::Root,
+                &mut Problems::default(),
+            )
+            .unwrap()
         });
-        World { sequence, customers: customers.into(), nodes: Vec::new(), addresses: AddressTable::default() }
+        World {
+            sequence,
+            customers: customers.into(),
+            nodes: Vec::new(),
+            addresses: AddressTable::default(),
+        }
     };
     let mut desk = Desk::new(world(1, "x").file());
     assert_eq!(desk.poll(), Progress::Published(1));
     let current = desk.shelf.parsed().unwrap();
-    assert!(current.head.pages.iter().any(|page| page.size == 0) && current.head.pages.iter().any(|page| page.size > 0));
+    assert!(
+        current.head.pages.iter().any(|page| page.size == 0)
+            && current.head.pages.iter().any(|page| page.size > 0)
+    );
     desk.server.file = world(2, "y").file();
     assert_eq!(desk.poll(), Progress::Published(2));
     desk.server.file = World::plain(3, 0, 10).file();
@@ -1202,8 +1443,14 @@ fn what_only_the_snapshot_before_had_is_given_back() {
     world.addresses.v4.iter_mut().skip(1).for_each(|run| run.0 += 1);
     desk.server.file = world.file();
     assert_eq!(desk.poll(), Progress::Published(2));
-    let filled =
-        |desk: &Desk| desk.shelf.pages.iter().filter(|(_, page)| !page.is_empty()).map(|(cell, _)| *cell).collect::<BTreeSet<u32>>();
+    let filled = |desk: &Desk| {
+        desk.shelf
+            .pages
+            .iter()
+            .filter(|(_, page)| !page.is_empty())
+            .map(|(cell, _)| *cell)
+            .collect::<BTreeSet<u32>>()
+    };
     let both = filled(&desk);
     desk.fetcher.sweep(desk.now + 4 * SECOND, &mut desk.shelf);
     assert_eq!(filled(&desk), both, "workers had no time to move on");
@@ -1239,7 +1486,8 @@ fn slots_are_bounded() {
         world.addresses.v4.iter_mut().skip(1).for_each(|run| run.0 += dice(256) as u32);
         desk.server = Server { file: world.file(), ..Server::default() };
         if dice(2) == 0 {
-            let fault = [Fault::Short, Fault::Altered, Fault::Status(500), Fault::Store][dice(4)].clone();
+            let fault =
+                [Fault::Short, Fault::Altered, Fault::Status(500), Fault::Store][dice(4)].clone();
             desk.server.fault = Some((dice(6), fault));
         }
         // without a second try, what came is the next file's to use or to give up
@@ -1273,7 +1521,10 @@ fn waits_grow_up_to_a_poll_and_differ() {
         let expected = [1, 2, 4, 8, 16, 30, 30, 30, 30, 30];
         for (wait, seconds) in waits.iter().zip(expected) {
             let most = seconds * SECOND;
-            assert!(*wait <= most && *wait > most / 4 * 3 - 1 && (shorter == 1 || *wait == most), "{waits:?}");
+            assert!(
+                *wait <= most && *wait > most / 4 * 3 - 1 && (shorter == 1 || *wait == most),
+                "{waits:?}"
+            );
         }
         // a good answer ends it
         assert!(matches!(desk.poll(), Progress::Published(1) | Progress::Unchanged));

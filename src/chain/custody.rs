@@ -90,11 +90,18 @@ impl Custody {
     }
 
     /// Enters a nonce.
-    pub(super) fn enter(&mut self, signer: &str, nonce: &str, until: UnixSeconds, now: UnixSeconds) -> Entered {
+    pub(super) fn enter(
+        &mut self,
+        signer: &str,
+        nonce: &str,
+        until: UnixSeconds,
+        now: UnixSeconds,
+    ) -> Entered {
         if self.entered.iter().any(|(by, known)| by == signer && known == nonce) {
             return Entered::New;
         }
-        let entered = enter(&mut *self.replays, Remembered { signer, nonce: nonce.as_bytes(), until }, now);
+        let entered =
+            enter(&mut *self.replays, Remembered { signer, nonce: nonce.as_bytes(), until }, now);
         if matches!(entered, Entered::New | Entered::Forgotten) {
             self.entered.push((signer.to_owned(), nonce.to_owned()));
             self.forgot |= entered == Entered::Forgotten;
@@ -103,7 +110,11 @@ impl Custody {
     }
 
     /// What was opened before of the very same lines.
-    pub(super) fn opened(&self, lines: &Lines<'_>, request: &Request<'_>) -> Option<(Rc<Signatures>, Rc<Opened>)> {
+    pub(super) fn opened(
+        &self,
+        lines: &Lines<'_>,
+        request: &Request<'_>,
+    ) -> Option<(Rc<Signatures>, Rc<Opened>)> {
         if self.opened.is_empty() {
             return None;
         }
@@ -113,10 +124,19 @@ impl Custody {
     }
 
     /// Keeps what may come again: a signature that covers nothing of its request, on a trail that doesn't either.
-    pub(super) fn keep(&mut self, lines: &Lines<'_>, request: &Request<'_>, signatures: &Rc<Signatures>, opened: &Rc<Opened>) {
+    pub(super) fn keep(
+        &mut self,
+        lines: &Lines<'_>,
+        request: &Request<'_>,
+        signatures: &Rc<Signatures>,
+        opened: &Rc<Opened>,
+    ) {
         if opened.is_of_any_request() {
             let authority = request.first(":authority").unwrap_or_default().to_vec();
-            self.opened.put(flat(lines), Kept { authority, signatures: Rc::clone(signatures), opened: Rc::clone(opened) });
+            self.opened.put(
+                flat(lines),
+                Kept { authority, signatures: Rc::clone(signatures), opened: Rc::clone(opened) },
+            );
         }
     }
 
@@ -141,7 +161,8 @@ impl Custody {
         let mut place = Vec::new();
         if reused {
             let steady = tag.rsplit_once(", at=").map_or(tag, |(steady, _)| steady);
-            place = [steady.as_bytes(), b"\n", message.authority.as_bytes(), b"\n", before].concat();
+            place =
+                [steady.as_bytes(), b"\n", message.authority.as_bytes(), b"\n", before].concat();
             let left = lifetime.checked_div(4).unwrap_or(0);
             let fresh = |known: &&Rc<Outgoing>| {
                 known.keyid == signer.keyid
@@ -156,7 +177,8 @@ impl Custody {
         let expires = UnixSeconds(now.0.saturating_add(lifetime));
         let values = [("compliance-tag", tag.as_bytes()), ("compliance-chain", chain.as_bytes())];
         let message = Message { values: &values, fields: &[], ..message };
-        let (params, signature) = sign(&signer.key, &signer.keyid, (now, expires), &nonce, !reused, &message)?;
+        let (params, signature) =
+            sign(&signer.key, &signer.keyid, (now, expires), &nonce, !reused, &message)?;
         let outgoing = Rc::new(Outgoing {
             signature_input: [LABEL, "=", &params].concat(),
             signature: [LABEL, "=:", &STANDARD.encode(signature), ":"].concat(),
@@ -259,7 +281,11 @@ impl<V> Slots<V> {
 fn place(key: &[u8]) -> usize {
     let mut hash = 0_u64;
     let (words, rest) = key.as_chunks::<8>();
-    for word in words.iter().map(|word| u64::from_le_bytes(*word)).chain(rest.iter().map(|byte| u64::from(*byte))) {
+    for word in words
+        .iter()
+        .map(|word| u64::from_le_bytes(*word))
+        .chain(rest.iter().map(|byte| u64::from(*byte)))
+    {
         hash = (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
     usize::try_from(hash >> 40).unwrap_or(0) % SLOTS

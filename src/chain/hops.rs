@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use sfv::{BareItem, Dictionary, KeyRef, ListEntry, ListSerializer, Parser, RefBareItem, StringRef, TokenRef, key_ref};
+use sfv::{
+    BareItem, Dictionary, KeyRef, ListEntry, ListSerializer, Parser, RefBareItem, StringRef,
+    TokenRef, key_ref,
+};
 use sha2::Digest as _;
 
 use super::Attest;
@@ -74,7 +77,9 @@ pub fn prev_of(signature: &[u8]) -> Prev {
 pub fn parse(text: &[u8], most: usize) -> Result<Vec<Hop>, Cow<'static, str>> {
     let list: sfv::List = Parser::new(text).parse().map_err(|_| "the chain is no list of hops")?;
     if list.len() >= most {
-        return Err(format!("{} hops, and with this node at most {most} are taken", list.len()).into());
+        return Err(
+            format!("{} hops, and with this node at most {most} are taken", list.len()).into()
+        );
     }
     Ok(read(&list)?)
 }
@@ -84,11 +89,17 @@ fn read(list: &sfv::List) -> Result<Vec<Hop>, &'static str> {
     for member in list {
         let ListEntry::Item(item) = member else { return Err("the chain is no list of hops") };
         let node = item.bare_item.as_string().ok_or("a hop has no name")?.as_str();
-        let attest = item.params.get(ATTEST).and_then(BareItem::as_token).and_then(|word| Attest::parse(word.as_str()).ok());
+        let attest = item
+            .params
+            .get(ATTEST)
+            .and_then(BareItem::as_token)
+            .and_then(|word| Attest::parse(word.as_str()).ok());
         let attest = attest.ok_or("a hop doesn't say how far it vouches")?;
         let customer = match item.params.get(CUSTOMER) {
             None => None,
-            Some(customer) => Some(customer.as_string().ok_or("a hop's customer is no string")?.as_str().to_owned()),
+            Some(customer) => Some(
+                customer.as_string().ok_or("a hop's customer is no string")?.as_str().to_owned(),
+            ),
         };
         let prev = match item.params.get(PREV) {
             None => None,
@@ -106,7 +117,11 @@ fn read(list: &sfv::List) -> Result<Vec<Hop>, &'static str> {
         if customer.is_none() && attest != Attest::Gateway {
             return Err("a hop vouches for nobody");
         }
-        if [Some(node), customer.as_deref()].into_iter().flatten().any(|name| name.len() > NAME_AT_MOST) {
+        if [Some(node), customer.as_deref()]
+            .into_iter()
+            .flatten()
+            .any(|name| name.len() > NAME_AT_MOST)
+        {
             return Err("a name in the chain is too long");
         }
         if hops.iter().any(|earlier| earlier.node == node) {
@@ -123,7 +138,8 @@ impl Claims {
     /// # Errors
     /// That it is no dictionary, or doesn't say who speaks.
     pub fn parse(text: &[u8]) -> Result<Self, &'static str> {
-        let dictionary: Dictionary = Parser::new(text).parse().map_err(|_| "the tag is no dictionary")?;
+        let dictionary: Dictionary =
+            Parser::new(text).parse().map_err(|_| "the tag is no dictionary")?;
         let item = |name: &str| match dictionary.get(name) {
             Some(ListEntry::Item(item)) => Some(&item.bare_item),
             Some(ListEntry::InnerList(_)) | None => None,
@@ -140,8 +156,12 @@ impl Claims {
         Ok(Self {
             node: text("node").ok_or("the tag doesn't say whose it is")?.to_owned(),
             customer: text("customer").map(ToOwned::to_owned),
-            screening: word("screening").filter(|word| *word == "none" || ScreeningStatus::parse(word).is_ok()).map(ToOwned::to_owned),
-            until: item("until").and_then(BareItem::as_date).map(|date| UnixSeconds(i64::from(date.unix_seconds()))),
+            screening: word("screening")
+                .filter(|word| *word == "none" || ScreeningStatus::parse(word).is_ok())
+                .map(ToOwned::to_owned),
+            until: item("until")
+                .and_then(BareItem::as_date)
+                .map(|date| UnixSeconds(i64::from(date.unix_seconds()))),
             user: text("user").and_then(|text| Place::from_bytes(text.as_bytes())),
             origin: text("origin").and_then(|text| Place::from_bytes(text.as_bytes())),
             chain: word("chain").and_then(|word| Attest::parse(word).ok()),
@@ -159,7 +179,12 @@ impl Claims {
 /// A chain with one more hop, whose `prev` is the digest of the signature before. What came stays as it is, byte by
 /// byte: it is what earlier nodes signed.
 #[must_use]
-pub fn append(before: Option<(&[u8], Prev)>, node: &str, customer: Option<&str>, attest: Attest) -> Option<String> {
+pub fn append(
+    before: Option<(&[u8], Prev)>,
+    node: &str,
+    customer: Option<&str>,
+    attest: Attest,
+) -> Option<String> {
     let mut own = String::new();
     let mut list = ListSerializer::with_buffer(&mut own);
     {

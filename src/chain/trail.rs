@@ -88,7 +88,9 @@ pub(super) fn read(
     if trail.is_empty() {
         return all(|| Shown::Nothing);
     }
-    let Ok(list) = Parser::new(trail).parse::<sfv::List>() else { return all(|| Shown::Wrong("the trail is no list")) };
+    let Ok(list) = Parser::new(trail).parse::<sfv::List>() else {
+        return all(|| Shown::Wrong("the trail is no list"));
+    };
     let texts: Vec<&[u8]> = signature::members(trail).collect();
     if list.len() != earlier || texts.len() != earlier {
         return all(|| Shown::Wrong("the trail has another number of hops than the chain"));
@@ -96,9 +98,15 @@ pub(super) fn read(
     let cuts = cuts(chain);
     let mut shown = Vec::with_capacity(earlier);
     for (i, (member, text)) in list.iter().zip(texts).enumerate() {
-        let (Some(hop), Some(next), Some(cut)) = (hops.get(i), hops.get(i.saturating_add(1)), cuts.get(i)) else { break };
+        let (Some(hop), Some(next), Some(cut)) =
+            (hops.get(i), hops.get(i.saturating_add(1)), cuts.get(i))
+        else {
+            break;
+        };
         let chain = chain.get(..*cut).unwrap_or(chain);
-        shown.push(show(member, text, chain, (hop, next), message, &fits).unwrap_or_else(Shown::Wrong));
+        shown.push(
+            show(member, text, chain, (hop, next), message, &fits).unwrap_or_else(Shown::Wrong),
+        );
     }
     shown
 }
@@ -106,7 +114,9 @@ pub(super) fn read(
 /// Where each member of a chain ends.
 fn cuts(chain: &[u8]) -> Vec<usize> {
     let begin = chain.as_ptr().addr();
-    signature::members(chain).map(|member| member.as_ptr().addr().saturating_sub(begin).saturating_add(member.len())).collect()
+    signature::members(chain)
+        .map(|member| member.as_ptr().addr().saturating_sub(begin).saturating_add(member.len()))
+        .collect()
 }
 
 fn show(
@@ -120,16 +130,25 @@ fn show(
     let ListEntry::InnerList(list) = member else { return Err("a member of the trail is no list") };
     let (tag, signature) = match list.items.as_slice() {
         [] => return Ok(Shown::Nothing),
-        [tag, signature] => (tag.bare_item.as_byte_sequence(), signature.bare_item.as_byte_sequence()),
+        [tag, signature] => {
+            (tag.bare_item.as_byte_sequence(), signature.bare_item.as_byte_sequence())
+        }
         _ => return Err("a member of the trail isn't a tag and a signature"),
     };
-    let signature: Option<[u8; SIGNATURE_LENGTH]> = signature.and_then(|bytes| bytes.try_into().ok());
-    let (Some(tag), Some(signature)) = (tag, signature) else { return Err("a member of the trail isn't a tag and a signature") };
+    let signature: Option<[u8; SIGNATURE_LENGTH]> =
+        signature.and_then(|bytes| bytes.try_into().ok());
+    let (Some(tag), Some(signature)) = (tag, signature) else {
+        return Err("a member of the trail isn't a tag and a signature");
+    };
     if next.prev != Some(prev_of(&signature)) {
         return Err("it isn't the signature that the next hop names");
     }
-    let word = |name: &KeyRef| list.params.get(name).and_then(BareItem::as_string).map(|text| text.as_str());
-    let (Some(authority), Some(params)) = (word(AUTHORITY), word(PARAMS)) else { return Err("a member of the trail lacks parameters") };
+    let word = |name: &KeyRef| {
+        list.params.get(name).and_then(BareItem::as_string).map(|text| text.as_str())
+    };
+    let (Some(authority), Some(params)) = (word(AUTHORITY), word(PARAMS)) else {
+        return Err("a member of the trail lacks parameters");
+    };
     let input = Input::parse(params).map_err(|_| "its parameters aren't this profile's")?;
     fits(authority, &input)?;
     let claims = Claims::parse(tag)?;
@@ -137,7 +156,9 @@ fn show(
         return Err("its tag is another hop's");
     }
     let values = [("compliance-tag", tag), ("compliance-chain", chain)];
-    let base = input.base(&Message { authority, values: &values, ..*message }).map_err(|_| "it covers what isn't there")?;
+    let base = input
+        .base(&Message { authority, values: &values, ..*message })
+        .map_err(|_| "it covers what isn't there")?;
     Ok(Shown::Signature(Box::new(Member {
         signed: Signed { input, signature },
         base,
@@ -148,7 +169,10 @@ fn show(
 }
 
 /// For each earlier hop why it isn't proven, by the keys of the register.
-pub(super) fn judge<'n>(opened: &Opened, key: impl Fn(&str) -> Option<(&'n Node, &'n NodeKey)>) -> Vec<Option<String>> {
+pub(super) fn judge<'n>(
+    opened: &Opened,
+    key: impl Fn(&str) -> Option<(&'n Node, &'n NodeKey)>,
+) -> Vec<Option<String>> {
     let why = |(hop, shown): (&Hop, &Shown)| match shown {
         Shown::Nothing => Some("there is no trail of it"),
         Shown::Wrong(why) => Some(*why),
@@ -156,12 +180,23 @@ pub(super) fn judge<'n>(opened: &Opened, key: impl Fn(&str) -> Option<(&'n Node,
             let Signed { input, signature } = &member.signed;
             let created = u64::try_from(input.created.0).unwrap_or(0);
             match key(&input.keyid) {
-                Some((node, _)) if node.id.as_str() != hop.node => Some("its key is another node's"),
+                Some((node, _)) if node.id.as_str() != hop.node => {
+                    Some("its key is another node's")
+                }
                 // its nonce is remembered for no longer than this
-                Some((_, key)) if !key.window().contains(created) => Some("its key didn't count then"),
-                Some((node, _)) if node.binding != Binding::Customer && input.unbound().is_some() => Some("it isn't bound to the request"),
+                Some((_, key)) if !key.window().contains(created) => {
+                    Some("its key didn't count then")
+                }
+                Some((node, _))
+                    if node.binding != Binding::Customer && input.unbound().is_some() =>
+                {
+                    Some("it isn't bound to the request")
+                }
                 Some((_, key)) => {
-                    let verifies = member.verifies.get().unwrap_or_else(|| key.x.verify(&member.base, signature));
+                    let verifies = member
+                        .verifies
+                        .get()
+                        .unwrap_or_else(|| key.x.verify(&member.base, signature));
                     member.verifies.set(Some(verifies));
                     (!verifies).then_some("its signature doesn't verify")
                 }
@@ -169,7 +204,12 @@ pub(super) fn judge<'n>(opened: &Opened, key: impl Fn(&str) -> Option<(&'n Node,
             }
         }
     };
-    opened.hops.iter().zip(&opened.shown).map(|pair| why(pair).map(|why| [pair.0.node.as_str(), ": ", why].concat())).collect()
+    opened
+        .hops
+        .iter()
+        .zip(&opened.shown)
+        .map(|pair| why(pair).map(|why| [pair.0.node.as_str(), ": ", why].concat()))
+        .collect()
 }
 
 /// The trail as it goes on: what was proven as received, `()` for what wasn't, and the signer's own.
@@ -178,7 +218,9 @@ pub fn onward(opened: &Opened, unproven: &[Option<String>]) -> Option<String> {
     let mut trail = String::new();
     for (shown, unproven) in opened.shown.iter().zip(unproven) {
         match (shown, unproven) {
-            (Shown::Signature(member), None) => trail.push_str(std::str::from_utf8(&member.text).ok()?),
+            (Shown::Signature(member), None) => {
+                trail.push_str(std::str::from_utf8(&member.text).ok()?)
+            }
             _ => trail.push_str("()"),
         }
         trail.push_str(", ");
@@ -189,7 +231,8 @@ pub fn onward(opened: &Opened, unproven: &[Option<String>]) -> Option<String> {
         let mut pair = list.inner_list();
         pair.bare_item(RefBareItem::ByteSequence(&opened.tag));
         pair.bare_item(RefBareItem::ByteSequence(&opened.signed.signature));
-        let member = pair.finish().parameter(AUTHORITY, StringRef::from_str(&opened.authority).ok()?);
+        let member =
+            pair.finish().parameter(AUTHORITY, StringRef::from_str(&opened.authority).ok()?);
         member.parameter(PARAMS, StringRef::from_str(opened.signed.input.params()).ok()?);
     }
     list.finish()?;

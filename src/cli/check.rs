@@ -24,7 +24,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut report = Vec::new();
     for path in &arguments.files {
         let name = path.display().to_string();
-        let checked = if path.is_dir() { Checked::register(path) } else { Checked::configuration(path) };
+        let checked =
+            if path.is_dir() { Checked::register(path) } else { Checked::configuration(path) };
         wrong = wrong.saturating_add(checked.errors.len()).saturating_add(checked.more);
         if arguments.json {
             report.push(checked.json(&name));
@@ -54,16 +55,32 @@ struct Checked {
 
 impl Checked {
     fn configuration(path: &Path) -> Self {
-        let found =
-            read(path).map_or_else(|Failure(message)| Found { errors: vec![unread(message)], notices: Vec::new() }, |text| check(&text));
-        let remarks =
-            |problems: Vec<Problem>| problems.into_iter().map(|problem| Remark { file: String::new(), line: None, problem }).collect();
-        Self { errors: remarks(found.errors), more: 0, notices: remarks(found.notices), summary: None }
+        let found = read(path).map_or_else(
+            |Failure(message)| Found { errors: vec![unread(message)], notices: Vec::new() },
+            |text| check(&text),
+        );
+        let remarks = |problems: Vec<Problem>| {
+            problems
+                .into_iter()
+                .map(|problem| Remark { file: String::new(), line: None, problem })
+                .collect()
+        };
+        Self {
+            errors: remarks(found.errors),
+            more: 0,
+            notices: remarks(found.notices),
+            summary: None,
+        }
     }
 
     fn register(path: &Path) -> Self {
         match register::check(path) {
-            Ok((summary, remarks)) => Self { errors: remarks.errors, more: remarks.more, notices: remarks.notices, summary },
+            Ok((summary, remarks)) => Self {
+                errors: remarks.errors,
+                more: remarks.more,
+                notices: remarks.notices,
+                summary,
+            },
             Err(Failure(message)) => {
                 let unread = Remark { file: String::new(), line: None, problem: unread(message) };
                 Self { errors: vec![unread], more: 0, notices: Vec::new(), summary: None }
@@ -96,7 +113,8 @@ impl Checked {
 
     fn json(&self, name: &str) -> serde_json::Value {
         let list = |remarks: &[Remark]| remarks.iter().map(object).collect::<Vec<_>>();
-        let mut report = json!({"file": name, "errors": list(&self.errors), "notices": list(&self.notices)});
+        let mut report =
+            json!({"file": name, "errors": list(&self.errors), "notices": list(&self.notices)});
         if let (Some(members), true) = (report.as_object_mut(), self.more > 0) {
             members.insert("more".into(), self.more.into());
         }
@@ -110,7 +128,8 @@ fn unread(message: String) -> Problem {
 
 /// One thing found, for machines; `file` and `line` only in a register's directory.
 fn object(Remark { file, line, problem }: &Remark) -> serde_json::Value {
-    let mut object = json!({"path": problem.path, "message": problem.message, "help": problem.help});
+    let mut object =
+        json!({"path": problem.path, "message": problem.message, "help": problem.help});
     if let (Some(members), false) = (object.as_object_mut(), file.is_empty()) {
         members.insert("file".into(), file.as_str().into());
         members.insert("line".into(), (*line).into());
@@ -130,17 +149,28 @@ pub(super) fn configuration(text: &str, number: Option<usize>) -> Result<String,
     match (count, number) {
         (0, _) => Err(Failure("no Waybill filter is in this file".into())),
         (1, None) => all.swap_remove(0).map_err(Failure::new),
-        (_, Some(number)) if (1..=count).contains(&number) => all.swap_remove(number.saturating_sub(1)).map_err(Failure::new),
-        _ => Err(Failure(format!("{count} Waybill filters are in this file; choose one with --filter 1 to --filter {count}"))),
+        (_, Some(number)) if (1..=count).contains(&number) => {
+            all.swap_remove(number.saturating_sub(1)).map_err(Failure::new)
+        }
+        _ => Err(Failure(format!(
+            "{count} Waybill filters are in this file; choose one with --filter 1 to --filter {count}"
+        ))),
     }
 }
 
 /// Whether a file is the filter's own JSON rather than Envoy's. Broken JSON counts as what it looks like.
 fn is_bare(text: &str) -> bool {
     match serde_json::from_str::<Json>(text) {
-        Ok(json) => !["static_resources", "staticResources", "dynamic_resources", "dynamicResources", "resources", "@type"]
-            .iter()
-            .any(|name| json.get(name).is_some()),
+        Ok(json) => ![
+            "static_resources",
+            "staticResources",
+            "dynamic_resources",
+            "dynamicResources",
+            "resources",
+            "@type",
+        ]
+        .iter()
+        .any(|name| json.get(name).is_some()),
         Err(_) => text.trim().is_empty() || text.trim_start().starts_with('{'),
     }
 }

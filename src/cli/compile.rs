@@ -37,24 +37,33 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     let jwk = read(sign_key).map_err(|Failure(message)| at(sign_key, message))?;
-    let key = SigningKey::from_jwk(jwk.trim()).map_err(|mismatch| at(sign_key, mismatch.message))?;
+    let key =
+        SigningKey::from_jwk(jwk.trim()).map_err(|mismatch| at(sign_key, mismatch.message))?;
     let created = created()?;
     let second = u64::try_from(created.0).unwrap_or(0);
     if !key.window().contains(second) {
-        return Err(at(sign_key, format!("this key doesn't count {created}: see its `nbf` and `exp`")));
+        return Err(at(
+            sign_key,
+            format!("this key doesn't count {created}: see its `nbf` and `exp`"),
+        ));
     }
 
     let read = register::open(folder, created, "nothing is compiled")?;
     let order = Order { sequence: sequence.unwrap_or(second), created, key: &key };
-    let compiled = compile(read, &order).map_err(|error| at(folder, format!("nothing is compiled: {error}")))?;
+    let compiled = compile(read, &order)
+        .map_err(|error| at(folder, format!("nothing is compiled: {error}")))?;
     let before = output.exists().then(|| inspect::open(output, |_| true));
-    replace(output, &compiled.file).map_err(|error| at(output, format!("can't be written: {error}")))?;
+    replace(output, &compiled.file)
+        .map_err(|error| at(output, format!("can't be written: {error}")))?;
     print(&summary(output, &compiled, &order));
     print(&match before {
         None => String::new(),
-        Some(Err(Failure(message))) => format!("  who changed side can't be told from the file before: {message}\n"),
+        Some(Err(Failure(message))) => {
+            format!("  who changed side can't be told from the file before: {message}\n")
+        }
         Some(Ok(before)) => {
-            let after = Snapshot::read(compiled.file, |_| true).map_err(|refused| at(output, refused.to_string()))?;
+            let after = Snapshot::read(compiled.file, |_| true)
+                .map_err(|refused| at(output, refused.to_string()))?;
             changed_side(&before, &after)
         }
     });
@@ -67,7 +76,9 @@ fn created() -> Result<UnixSeconds, Failure> {
         Err(_) => Ok(register::now()),
         Ok(text) => {
             let second = text.parse::<u32>().map(|second| UnixSeconds(second.into()));
-            second.map_err(|_| Failure("SOURCE_DATE_EPOCH isn't a number of seconds since 1970".into()))
+            second.map_err(|_| {
+                Failure("SOURCE_DATE_EPOCH isn't a number of seconds since 1970".into())
+            })
         }
     }
 }
@@ -79,12 +90,19 @@ fn changed_side(before: &Snapshot, after: &Snapshot) -> String {
     if changed.is_empty() {
         return format!("  nobody changed side since sequence {}\n", before.sequence());
     }
-    let mut out = format!("  changed side since sequence {}: {}\n", before.sequence(), grouped(changed.len()));
+    let mut out = format!(
+        "  changed side since sequence {}: {}\n",
+        before.sequence(),
+        grouped(changed.len())
+    );
     for change in changed.iter().take(MOST_SHOWN) {
         diff::describe(change).lines().for_each(|line| out.push_str(&format!("    {line}\n")));
     }
     if let Some(more) = changed.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {
-        out.push_str(&format!("    and {} more: keep the file before, and see `waybill diff`\n", grouped(more)));
+        out.push_str(&format!(
+            "    and {} more: keep the file before, and see `waybill diff`\n",
+            grouped(more)
+        ));
     }
     out
 }
@@ -93,7 +111,8 @@ fn changed_side(before: &Snapshot, after: &Snapshot) -> String {
 const MOST_SHOWN: usize = 50;
 
 fn summary(path: &Path, compiled: &Compiled, order: &Order<'_>) -> String {
-    let count = |ownership| grouped(compiled.ownership.get(&ownership).copied().unwrap_or_default());
+    let count =
+        |ownership| grouped(compiled.ownership.get(&ownership).copied().unwrap_or_default());
     format!(
         "{}: sequence {}, made {}, {} bytes\n  customers {} (ownership clear {}, restricted {}, unresolved {}), runs of addresses {}\n  to be trusted: {}\n",
         path.display(),

@@ -34,7 +34,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (old, new) = (Opened::of(old, time)?, Opened::of(new, time)?);
     let changes = changes(&old.side(), &new.side());
     print(&match (json, csv) {
-        (true, _) => format!("{:#}\n", json!({"customers": changes.iter().map(Change::as_json).collect::<Vec<_>>()})),
+        (true, _) => format!(
+            "{:#}\n",
+            json!({"customers": changes.iter().map(Change::as_json).collect::<Vec<_>>()})
+        ),
         (_, true) => as_table(&changes)?,
         _ => as_text(&changes),
     });
@@ -51,9 +54,11 @@ impl Opened {
     fn of(path: &Path, time: UnixSeconds) -> Result<Self, Failure> {
         if !path.is_dir() {
             // nothing is believed of it, it is only compared
-            return inspect::open(path, |_| true).map(|snapshot| Self::Snapshot(Box::new(snapshot)));
+            return inspect::open(path, |_| true)
+                .map(|snapshot| Self::Snapshot(Box::new(snapshot)));
         }
-        register::open(path, time, "nothing is compared").map(|register| Self::Files(Box::new(register)))
+        register::open(path, time, "nothing is compared")
+            .map(|register| Self::Files(Box::new(register)))
     }
 
     fn side(&self) -> Side<'_> {
@@ -70,7 +75,12 @@ pub(super) fn as_text(changes: &[Change]) -> String {
         return "no customer is added, removed or changed\n".into();
     }
     let count = |what: &str| grouped(changes.iter().filter(|change| change.what() == what).count());
-    let mut out = format!("added {}, removed {}, changed {}\n", count("added"), count("removed"), count("changed"));
+    let mut out = format!(
+        "added {}, removed {}, changed {}\n",
+        count("added"),
+        count("removed"),
+        count("changed")
+    );
     for change in changes {
         out.push_str(&describe(change));
     }
@@ -92,7 +102,9 @@ pub(super) fn describe(change: &Change) -> String {
 
 fn as_table(changes: &[Change]) -> Result<String, Failure> {
     let rows = changes.iter().flat_map(|change| {
-        let row = |(name, before, after): (&str, String, String)| vec![change.id.clone(), change.what().into(), name.into(), before, after];
+        let row = |(name, before, after): (&str, String, String)| {
+            vec![change.id.clone(), change.what().into(), name.into(), before, after]
+        };
         change.fields().into_iter().map(row)
     });
     table(&["customer", "change", "field", "before", "after"], rows)

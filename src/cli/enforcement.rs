@@ -51,38 +51,57 @@ struct Change<'a> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { file, register: folder, apply, json } = arguments;
-    let said = parse(&text(file)?).map_err(|Failure(message)| Failure(format!("{}: {message}", file.display())))?;
+    let said = parse(&text(file)?)
+        .map_err(|Failure(message)| Failure(format!("{}: {message}", file.display())))?;
     let now = register::now();
     let register = register::open(folder, now, "nothing is changed")?;
     let (changes, unknown) = compare(&register, &said, now);
     if *apply && !changes.is_empty() {
         let path = folder.join(ENFORCEMENT);
-        let failed = |error: std::io::Error| Failure(format!("{}: can't be written: {error}", path.display()));
+        let failed = |error: std::io::Error| {
+            Failure(format!("{}: can't be written: {error}", path.display()))
+        };
         replace(&path, document(&path, &changes)?.as_bytes()).map_err(failed)?;
     }
     if *json {
         let change = |change: &Change<'_>| json!({"customer": change.customer.id, "provider": change.provider, "before": change.before, "after": change.after});
         let unknown: Vec<Value> =
             unknown.iter().map(|said| json!({"provider": said.provider, "name": said.name, "status": said.entry.status})).collect();
-        print(&format!("{:#}\n", json!({"changes": changes.iter().map(change).collect::<Vec<_>>(), "unknown": unknown, "applied": apply})));
+        print(&format!(
+            "{:#}\n",
+            json!({"changes": changes.iter().map(change).collect::<Vec<_>>(), "unknown": unknown, "applied": apply})
+        ));
     } else {
         for Change { customer, provider, before, after } in &changes {
-            print(&format!("{}: {provider} {} -> {}\n", customer.id, in_words(before), in_words(after)));
+            print(&format!(
+                "{}: {provider} {} -> {}\n",
+                customer.id,
+                in_words(before),
+                in_words(after)
+            ));
         }
         print(match (changes.is_empty(), apply) {
             (true, _) => "nothing changes\n",
-            (false, true) => "written to enforcement.json; nodes follow it from the next snapshot on\n",
+            (false, true) => {
+                "written to enforcement.json; nodes follow it from the next snapshot on\n"
+            }
             (false, false) => "nothing is written: add --apply\n",
         });
     }
     // whom the provider restricts, and nobody here knows, may still be calling
     for Said { provider, name, entry, .. } in &unknown {
-        complain(&format!("{provider} says `{}` of `{name}`, and no customer of the register has that {}", entry.status, called(provider)));
+        complain(&format!(
+            "{provider} says `{}` of `{name}`, and no customer of the register has that {}",
+            entry.status,
+            called(provider)
+        ));
     }
     if unknown.is_empty() {
         Ok(())
     } else {
-        Err(Failure("write the provider's name for each customer into `providers` of the register".into()))
+        Err(Failure(
+            "write the provider's name for each customer into `providers` of the register".into(),
+        ))
     }
 }
 
@@ -111,7 +130,9 @@ fn parse(text: &str) -> Result<Vec<Said>, Failure> {
             let found = one(item)?;
             let key = (found.provider, found.name.clone());
             // of two safety cases the stronger counts, of two equal ones the later
-            let weaker = said.get(&key).is_some_and(|known| !found.whole && weight(&found.entry) < weight(&known.entry));
+            let weaker = said
+                .get(&key)
+                .is_some_and(|known| !found.whole && weight(&found.entry) < weight(&known.entry));
             if !weaker {
                 said.insert(key, found);
             }
@@ -148,18 +169,25 @@ fn one(item: &Value) -> Result<Said, Failure> {
 
 /// A user profile: `enforcement_status` is Anthropic's own summary of the open actions.
 fn user_profile(profile: &Value) -> Result<Said, Failure> {
-    let id = profile.get("id").and_then(Value::as_str).ok_or_else(|| Failure("this user profile has no `id`".into()))?;
+    let id = profile
+        .get("id")
+        .and_then(Value::as_str)
+        .ok_or_else(|| Failure("this user profile has no `id`".into()))?;
     let wrong = |what: &str| Failure(format!("user profile `{id}`: {what}"));
     let actions = match profile.get("enforcement_actions") {
         None => None,
         Some(Value::Array(actions)) => Some(actions.as_slice()),
         Some(_) => return Err(wrong("`enforcement_actions` is no list")),
     };
-    let is = |action: &Value, name: &str, word: &str| action.get(name).and_then(Value::as_str) == Some(word);
+    let is = |action: &Value, name: &str, word: &str| {
+        action.get(name).and_then(Value::as_str) == Some(word)
+    };
     let status = match (profile.get("enforcement_status").and_then(Value::as_str), actions) {
         // a word that isn't known here is to be read as `restricted`, says the API's reference
         (Some(word), _) => Enforcement::parse(word).unwrap_or(Enforcement::Restricted),
-        (None, Some(actions)) if actions.iter().any(|action| is(action, "type", "ban")) => Enforcement::Banned,
+        (None, Some(actions)) if actions.iter().any(|action| is(action, "type", "ban")) => {
+            Enforcement::Banned
+        }
         (None, Some([])) => Enforcement::Unrestricted,
         (None, Some(_)) => Enforcement::Restricted,
         (None, None) => {
@@ -183,7 +211,11 @@ fn user_profile(profile: &Value) -> Result<Said, Failure> {
         entry.opened = [entry.opened, opened].into_iter().flatten().min();
         // a part of a second counts as a whole one: nothing ends early
         let whole = |second: UnixSeconds| {
-            if action.get("expires_at").and_then(Value::as_str).is_some_and(|text| text.contains('.')) {
+            if action
+                .get("expires_at")
+                .and_then(Value::as_str)
+                .is_some_and(|text| text.contains('.'))
+            {
                 UnixSeconds(second.0.saturating_add(1))
             } else {
                 second
@@ -193,7 +225,8 @@ fn user_profile(profile: &Value) -> Result<Said, Failure> {
     }
     entry.reason = reason_of(&reasons.join(", "));
     // it ends when the last of them does, and never where one doesn't
-    entry.expires = ends.into_iter().collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max());
+    entry.expires =
+        ends.into_iter().collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max());
     Ok(Said { provider: ANTHROPIC, name: id.to_owned(), entry, whole: true })
 }
 
@@ -201,22 +234,34 @@ fn user_profile(profile: &Value) -> Result<Said, Failure> {
 fn safety_case(case: &Value) -> Result<Said, Failure> {
     let member = |name: &str| case.get(name).and_then(Value::as_str);
     let id = member("id").unwrap_or("without id");
-    let name = member("entity_identifier").ok_or_else(|| Failure(format!("safety case `{id}`: it has no `entity_identifier`")))?;
+    let name = member("entity_identifier")
+        .ok_or_else(|| Failure(format!("safety case `{id}`: it has no `entity_identifier`")))?;
     let status = match case.pointer("/notice/type").and_then(Value::as_str) {
         Some("warning") => Enforcement::Pending,
         Some("deactivation") => Enforcement::Banned,
         Some(_) => Enforcement::Restricted,
         None => return Err(Failure(format!("safety case `{id}`: it has no `notice.type`"))),
     };
-    let opened = case.get("created_at").and_then(Value::as_i64).filter(|second| *second >= 0).map(UnixSeconds);
-    let entry = EnforcementEntry { status, reason: member("reason").and_then(reason_of), opened, expires: None };
+    let opened = case
+        .get("created_at")
+        .and_then(Value::as_i64)
+        .filter(|second| *second >= 0)
+        .map(UnixSeconds);
+    let entry = EnforcementEntry {
+        status,
+        reason: member("reason").and_then(reason_of),
+        opened,
+        expires: None,
+    };
     Ok(Said { provider: OPENAI, name: name.to_owned(), entry, whole: false })
 }
 
 fn time(action: &Value, name: &str) -> Result<Option<UnixSeconds>, String> {
     match action.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => UnixSeconds::parse(text).map(Some).map_err(|mismatch| format!("`{name}`: {}", mismatch.message)),
+        Some(Value::String(text)) => UnixSeconds::parse(text)
+            .map(Some)
+            .map_err(|mismatch| format!("`{name}`: {}", mismatch.message)),
         Some(_) => Err(format!("`{name}` is no text")),
     }
 }
@@ -228,7 +273,11 @@ fn reason_of(text: &str) -> Option<Text> {
 }
 
 /// Whose enforcement is another than the register says, and whom the register doesn't know although the provider restricts them.
-fn compare<'a, 's>(register: &'a Directory, said: &'s [Said], now: UnixSeconds) -> (Vec<Change<'a>>, Vec<&'s Said>) {
+fn compare<'a, 's>(
+    register: &'a Directory,
+    said: &'s [Said],
+    now: UnixSeconds,
+) -> (Vec<Change<'a>>, Vec<&'s Said>) {
     let mut by_name: BTreeMap<(&str, &str), Vec<&Customer>> = BTreeMap::new();
     for customer in &register.customers {
         for (provider, entry) in customer.providers.iter() {
@@ -250,7 +299,10 @@ fn compare<'a, 's>(register: &'a Directory, said: &'s [Said], now: UnixSeconds) 
             continue;
         };
         for customer in customers {
-            let before = customer.at_provider(found.provider).map(|entry| entry.enforcement.clone()).unwrap_or_default();
+            let before = customer
+                .at_provider(found.provider)
+                .map(|entry| entry.enforcement.clone())
+                .unwrap_or_default();
             let after = Enforced::from(found.entry.clone());
             let ended = before.expires.is_some_and(|expires| expires <= now);
             let stands = !found.whole && !ended && before.status >= after.status;
@@ -264,13 +316,23 @@ fn compare<'a, 's>(register: &'a Directory, said: &'s [Said], now: UnixSeconds) 
 
 /// The register's enforcement.json with the changes in it.
 fn document(path: &Path, changes: &[Change<'_>]) -> Result<String, Failure> {
-    let before =
-        if path.exists() { read(path).map_err(|Failure(message)| Failure(format!("{}: {message}", path.display())))? } else { "{}".into() };
+    let before = if path.exists() {
+        read(path).map_err(|Failure(message)| Failure(format!("{}: {message}", path.display())))?
+    } else {
+        "{}".into()
+    };
     let before: Value = serde_json::from_str(&before).map_err(Failure::new)?;
-    let mut entries: Vec<Value> = before.get("enforcement").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut entries: Vec<Value> =
+        before.get("enforcement").and_then(Value::as_array).cloned().unwrap_or_default();
     for Change { customer, provider, after, .. } in changes {
-        entries.retain(|entry| entry.get("customer") != Some(&json!(customer.id)) || entry.get("provider") != Some(&json!(provider)));
-        let mut entry = serde_json::Map::from_iter([("customer".to_owned(), json!(customer.id)), ("provider".to_owned(), json!(provider))]);
+        entries.retain(|entry| {
+            entry.get("customer") != Some(&json!(customer.id))
+                || entry.get("provider") != Some(&json!(provider))
+        });
+        let mut entry = serde_json::Map::from_iter([
+            ("customer".to_owned(), json!(customer.id)),
+            ("provider".to_owned(), json!(provider)),
+        ]);
         match json!(after) {
             Value::Object(members) => entry.extend(members),
             status => {
@@ -284,5 +346,9 @@ fn document(path: &Path, changes: &[Change<'_>]) -> Result<String, Failure> {
 
 fn in_words(enforced: &Enforced) -> String {
     let details = enforced.details();
-    if details.is_empty() { enforced.status.to_string() } else { format!("{} ({details})", enforced.status) }
+    if details.is_empty() {
+        enforced.status.to_string()
+    } else {
+        format!("{} ({details})", enforced.status)
+    }
 }

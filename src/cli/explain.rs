@@ -49,9 +49,15 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
         .collect();
     let (headers, response) = match &decision.outcome {
         Outcome::Forward(edits) => (apply(request, edits), Value::Null),
-        Outcome::Answer(refusal) => (Vec::new(), json!({"status": refusal.status, "headers": refusal.headers, "body": refusal.body})),
+        Outcome::Answer(refusal) => (
+            Vec::new(),
+            json!({"status": refusal.status, "headers": refusal.headers, "body": refusal.body}),
+        ),
     };
-    let headers: Vec<Value> = headers.iter().map(|(name, value)| json!([String::from_utf8_lossy(name), text_or_hex(value)])).collect();
+    let headers: Vec<Value> = headers
+        .iter()
+        .map(|(name, value)| json!([String::from_utf8_lossy(name), text_or_hex(value)]))
+        .collect();
     json!({
         "evidence": {
             "client": address.client,
@@ -93,15 +99,27 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
     let line = |out: &mut String, name: &str, value: &str| writeln!(out, "  {name:<16} {value}");
     let header = |name| printable(request.first(name).unwrap_or_default());
     writeln!(out, "Request")?;
-    line(&mut out, "to", &format!("{} {}{}", header(":method"), header(":authority"), printable(&decision.evidence.path)))?;
+    line(
+        &mut out,
+        "to",
+        &format!(
+            "{} {}{}",
+            header(":method"),
+            header(":authority"),
+            printable(&decision.evidence.path)
+        ),
+    )?;
     line(&mut out, "received", &decision.time.seconds().to_string())?;
 
     writeln!(out, "\nEvidence")?;
     let address = &decision.evidence.address;
-    let client =
-        address.client.map_or_else(|| "unknown: give the direct peer's with --direct-peer".to_owned(), |address| address.to_string());
+    let client = address.client.map_or_else(
+        || "unknown: give the direct peer's with --direct-peer".to_owned(),
+        |address| address.to_string(),
+    );
     let stopped = address.malformed && address.client.is_some();
-    let malformed = if stopped { " (something that isn't an address stopped the walk)" } else { "" };
+    let malformed =
+        if stopped { " (something that isn't an address stopped the walk)" } else { "" };
     line(&mut out, "client address", &format!("{client}{malformed}"))?;
     if !address.claimed.is_empty() {
         let claimed: Vec<String> = address.claimed.iter().map(|claim| printable(claim)).collect();
@@ -112,17 +130,25 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
         let screening = customer.screening.as_ref().map_or_else(
             || "none on record".to_owned(),
             |screening| {
-                let until = screening.until.map(|until| format!(" until {until}")).unwrap_or_default();
+                let until =
+                    screening.until.map(|until| format!(" until {until}")).unwrap_or_default();
                 let by = screening.by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
                 format!("{}{until}{by}", screening.status)
             },
         );
         line(&mut out, "screening", &screening)?;
         line(&mut out, "ownership", customer.ownership().as_str())?;
-        let declared: Vec<&str> = customer.declared.iter().map(|country| country.as_str()).collect();
-        line(&mut out, "declared", if declared.is_empty() { "nothing".to_owned() } else { declared.join(", ") }.as_str())?;
+        let declared: Vec<&str> =
+            customer.declared.iter().map(|country| country.as_str()).collect();
+        line(
+            &mut out,
+            "declared",
+            if declared.is_empty() { "nothing".to_owned() } else { declared.join(", ") }.as_str(),
+        )?;
     }
-    let country = |place: Option<crate::region::Place>| place.map_or_else(|| "unknown".to_owned(), |place| place.to_string());
+    let country = |place: Option<crate::region::Place>| {
+        place.map_or_else(|| "unknown".to_owned(), |place| place.to_string())
+    };
     line(&mut out, "origin", &country(decision.geography.origin))?;
     line(&mut out, "user", &country(decision.geography.user))?;
     if let Some(verified) = decision.received.verified() {
@@ -130,7 +156,10 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
         line(&mut out, "chain", &format!("worth {}", verified.worth))?;
         for (hop, unproven) in verified.hops() {
             let customer = hop.customer.as_deref().unwrap_or("nobody it knows");
-            let proof = unproven.map_or_else(|| "its signature verifies".to_owned(), |why| format!("not proven: {why}"));
+            let proof = unproven.map_or_else(
+                || "its signature verifies".to_owned(),
+                |why| format!("not proven: {why}"),
+            );
             line(&mut out, "", &format!("{} for {customer}, {}: {proof}", hop.node, hop.attest))?;
         }
     }
@@ -140,7 +169,13 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
         writeln!(out, "  none")?;
     }
     for weighed in &decision.weighed {
-        writeln!(out, "  {:<8} {:<27} {}", weighed.action.as_str(), weighed.finding.code.as_str(), weighed.finding.evidence)?;
+        writeln!(
+            out,
+            "  {:<8} {:<27} {}",
+            weighed.action.as_str(),
+            weighed.finding.code.as_str(),
+            weighed.finding.evidence
+        )?;
     }
 
     writeln!(out, "\nVerdict")?;
@@ -149,7 +184,11 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
         line(&mut out, "reason", &format!("{reason}: {}", reason.title()))?;
         line(&mut out, "read more", &format!("docs/findings.md#{}", reason.anchor()))?;
     }
-    line(&mut out, "policy", &format!("{} (mode {})", decision.config.policy.revision, decision.config.policy.mode))?;
+    line(
+        &mut out,
+        "policy",
+        &format!("{} (mode {})", decision.config.policy.revision, decision.config.policy.mode),
+    )?;
 
     match &decision.outcome {
         Outcome::Forward(edits) => {
@@ -179,10 +218,17 @@ fn who(decision: &Decision<'_>) -> String {
         Identity::Missing => "nobody: no credential came".to_owned(),
         Identity::Unknown => "nobody: no credential that came is in the register".to_owned(),
         Identity::Unproven => "nobody: a signature came, and it doesn't hold".to_owned(),
-        Identity::Conflict(one, other) => format!("{} or {}: credentials name both", one.id, other.id),
+        Identity::Conflict(one, other) => {
+            format!("{} or {}: credentials name both", one.id, other.id)
+        }
         Identity::Known(caller) => {
             let label = caller.label().map(|label| format!(" ({label})")).unwrap_or_default();
-            format!("{} ({}), by {}{label}", caller.customer.id, caller.customer.kind, decision.config.source_name(caller.source))
+            format!(
+                "{} ({}), by {}{label}",
+                caller.customer.id,
+                caller.customer.kind,
+                decision.config.source_name(caller.source)
+            )
         }
     }
 }
@@ -192,8 +238,12 @@ fn verdict(decision: &Decision<'_>) -> String {
         Action::Reroute(route) => format!("reroute to {route}"),
         other => other.as_str().to_owned(),
     };
-    let would_be =
-        decision.verdict.would_be.as_ref().map(|would| format!(" (would be {} in mode enforce)", would.as_str())).unwrap_or_default();
+    let would_be = decision
+        .verdict
+        .would_be
+        .as_ref()
+        .map(|would| format!(" (would be {} in mode enforce)", would.as_str()))
+        .unwrap_or_default();
     let status = decision.status().map(|status| format!(", HTTP {status}")).unwrap_or_default();
     format!("{action}{status}{would_be}")
 }

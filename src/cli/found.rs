@@ -15,17 +15,20 @@ pub(super) struct Found {
 }
 
 /// What is said once, however many filters a file has.
-pub(super) const SHARED_STATE: &str =
-    "`provider.shared-state` only reports: a customer can list, read and delete what others of the same account made";
+pub(super) const SHARED_STATE: &str = "`provider.shared-state` only reports: a customer can list, read and delete what others of the same account made";
 
 /// Checks the filter's own configuration, and the keys that it names so far as they are set here too.
 pub(super) fn check_configuration(text: &str) -> Found {
     match Screen::parse(text) {
         Ok(screen) => {
             let config = screen.config();
-            let Gathered { keyring, unset, wrong } = Keyring::gather(&config.tag, &|name| std::env::var(name));
+            let Gathered { keyring, unset, wrong } =
+                Keyring::gather(&config.tag, &|name| std::env::var(name));
             let mut notices = config.notices.clone();
-            notices.extend(unset.iter().map(|problem| Problem { message: format!("{} here", problem.message), ..problem.clone() }));
+            notices.extend(unset.iter().map(|problem| Problem {
+                message: format!("{} here", problem.message),
+                ..problem.clone()
+            }));
             let reports = *config.policy.action(FindingCode::ProviderSharedState) == Action::Report;
             if reports && config.upstream.provider.is_some() && !config.forwards() {
                 notices.push(Problem {

@@ -42,22 +42,35 @@ pub(super) struct Loaded {
 
 impl Arguments {
     pub(super) fn load(&self) -> Result<Loaded, Failure> {
-        let at = |path: &PathBuf, Failure(message)| Failure(format!("{}: {message}", path.display()));
-        let text = read(&self.config).and_then(|text| super::check::configuration(&text, self.filter));
+        let at =
+            |path: &PathBuf, Failure(message)| Failure(format!("{}: {message}", path.display()));
+        let text =
+            read(&self.config).and_then(|text| super::check::configuration(&text, self.filter));
         let text = text.map_err(|failure| at(&self.config, failure))?;
-        let screen = Screen::parse(&text).map_err(|problems| at(&self.config, Failure::new(problems)))?;
-        let captured = read(&self.request).and_then(|text| Captured::parse(&text).map_err(Failure::new));
+        let screen =
+            Screen::parse(&text).map_err(|problems| at(&self.config, Failure::new(problems)))?;
+        let captured =
+            read(&self.request).and_then(|text| Captured::parse(&text).map_err(Failure::new));
         let captured = captured.map_err(|failure| at(&self.request, failure))?;
-        let captured = captured.with(self.direct_peer.as_deref(), self.time.as_deref()).map_err(Failure::new)?;
+        let captured = captured
+            .with(self.direct_peer.as_deref(), self.time.as_deref())
+            .map_err(Failure::new)?;
         let owned = captured.own(screen.config());
         let settings = screen.config().snapshot.as_ref();
         let snapshot = match (&self.snapshot, settings) {
-            (Some(path), Some(settings)) => {
-                Some(inspect::open(path, |key| settings.trusted_keys.iter().any(|trusted| trusted.key() == key))?)
+            (Some(path), Some(settings)) => Some(inspect::open(path, |key| {
+                settings.trusted_keys.iter().any(|trusted| trusted.key() == key)
+            })?),
+            (Some(_), None) => {
+                return Err(at(
+                    &self.config,
+                    Failure("no `snapshot` is configured: its customers stand in it".into()),
+                ));
             }
-            (Some(_), None) => return Err(at(&self.config, Failure("no `snapshot` is configured: its customers stand in it".into()))),
             (None, Some(_)) => {
-                complain("note: this configuration's customers come from a snapshot: without `--snapshot FILE` nobody is known");
+                complain(
+                    "note: this configuration's customers come from a snapshot: without `--snapshot FILE` nobody is known",
+                );
                 None
             }
             (None, None) => None,

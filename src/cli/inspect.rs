@@ -49,10 +49,15 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let keys: Result<Vec<TrustedKey>, Failure> =
-        arguments.trusted_key.iter().map(|text| TrustedKey::parse(text).map_err(|mismatch| Failure(mismatch.message))).collect();
+    let keys: Result<Vec<TrustedKey>, Failure> = arguments
+        .trusted_key
+        .iter()
+        .map(|text| TrustedKey::parse(text).map_err(|mismatch| Failure(mismatch.message)))
+        .collect();
     let keys = keys?;
-    let snapshot = open(&arguments.snapshot, |key| keys.is_empty() || keys.iter().any(|trusted| trusted.key() == key))?;
+    let snapshot = open(&arguments.snapshot, |key| {
+        keys.is_empty() || keys.iter().any(|trusted| trusted.key() == key)
+    })?;
     if arguments.address.as_deref() == Some("-") {
         return stream(&snapshot);
     }
@@ -67,18 +72,33 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         found.insert("customer".into(), describe(&customer));
     }
     if let Some(name) = &arguments.certificate {
-        found.insert("customer".into(), describe(&*snapshot.by_certificate(name).ok_or_else(|| none("certificate"))?));
+        found.insert(
+            "customer".into(),
+            describe(&*snapshot.by_certificate(name).ok_or_else(|| none("certificate"))?),
+        );
     }
     if let Some(value) = &arguments.claim {
-        found.insert("customer".into(), describe(&*snapshot.by_claim(value).ok_or_else(|| none("claim"))?));
+        found.insert(
+            "customer".into(),
+            describe(&*snapshot.by_claim(value).ok_or_else(|| none("claim"))?),
+        );
     }
     if let Some(id) = &arguments.customer {
         let customer = snapshot.customers().find(|customer| customer.id.as_str() == id);
-        found.insert("customer".into(), describe(&*customer.ok_or_else(|| none("id, or it has no credential"))?));
+        found.insert(
+            "customer".into(),
+            describe(&*customer.ok_or_else(|| none("id, or it has no credential"))?),
+        );
     }
     if let Some(thumbprint) = &arguments.node {
-        let (node, _) = snapshot.nodes().by_thumbprint(thumbprint).ok_or_else(|| Failure("no node has a key of this thumbprint".into()))?;
-        found.insert("node".into(), json!({"id": node.id, "customer": node.customer, "keys": node.keys.len()}));
+        let (node, _) = snapshot
+            .nodes()
+            .by_thumbprint(thumbprint)
+            .ok_or_else(|| Failure("no node has a key of this thumbprint".into()))?;
+        found.insert(
+            "node".into(),
+            json!({"id": node.id, "customer": node.customer, "keys": node.keys.len()}),
+        );
     }
     let asked = !found.is_empty();
     if arguments.json {
@@ -93,23 +113,32 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Reads and verifies a snapshot.
-pub(super) fn open(path: &Path, trusts: impl Fn(&VerifyingKey) -> bool) -> Result<Snapshot, Failure> {
+pub(super) fn open(
+    path: &Path,
+    trusts: impl Fn(&VerifyingKey) -> bool,
+) -> Result<Snapshot, Failure> {
     let at = |message: String| Failure(format!("{}: {message}", path.display()));
     let bytes = super::bytes(path).map_err(|Failure(message)| at(message))?;
     Snapshot::read(bytes, trusts).map_err(|refused| at(refused.to_string()))
 }
 
 fn address(snapshot: &Snapshot, text: &str) -> Result<Value, Failure> {
-    let address: IpAddr = text.trim().parse().map_err(|_| Failure(format!("`{}` is no address", text.trim())))?;
+    let address: IpAddr =
+        text.trim().parse().map_err(|_| Failure(format!("`{}` is no address", text.trim())))?;
     let facts = snapshot.address(address);
     let places: Vec<Value> = facts
         .iter()
         .flat_map(|facts| facts.places())
         .map(|(place, role, source)| json!({"source": source, "role": role, "place": place.to_string()}))
         .collect();
-    let lists: Vec<Value> =
-        facts.iter().flat_map(|facts| facts.lists()).map(|(list, class)| json!({"source": list, "class": class})).collect();
-    Ok(json!({"address": address, "places": places, "asn": facts.and_then(|facts| facts.asn()), "lists": lists}))
+    let lists: Vec<Value> = facts
+        .iter()
+        .flat_map(|facts| facts.lists())
+        .map(|(list, class)| json!({"source": list, "class": class}))
+        .collect();
+    Ok(
+        json!({"address": address, "places": places, "asn": facts.and_then(|facts| facts.asn()), "lists": lists}),
+    )
 }
 
 fn stream(snapshot: &Snapshot) -> Result<(), Failure> {
@@ -180,19 +209,45 @@ fn source(source: &SourceContents) -> Value {
 fn as_text(snapshot: &Snapshot, any_key: bool) -> Result<String, std::fmt::Error> {
     let (preamble, head) = (snapshot.preamble(), snapshot.head());
     let mut out = String::new();
-    writeln!(out, "sequence   {}, made {} by {}", preamble.sequence, preamble.created, head.contents.compiler)?;
+    writeln!(
+        out,
+        "sequence   {}, made {} by {}",
+        preamble.sequence, preamble.created, head.contents.compiler
+    )?;
     let doubt = if any_key { " (give --trusted-key: any key will do now)" } else { "" };
     writeln!(out, "signed     {}{doubt}", preamble.key.to_base64())?;
-    writeln!(out, "size       {} bytes; each worker holds {} of them", grouped(preamble.file_size), grouped(snapshot.table_size()))?;
+    writeln!(
+        out,
+        "size       {} bytes; each worker holds {} of them",
+        grouped(preamble.file_size),
+        grouped(snapshot.table_size())
+    )?;
     let (customers, keys) = (grouped(head.contents.customers.0), grouped(head.contents.keys.0));
-    writeln!(out, "customers  {customers}, by {keys} credentials and names; nodes {}", head.contents.nodes.0)?;
+    writeln!(
+        out,
+        "customers  {customers}, by {keys} credentials and names; nodes {}",
+        head.contents.nodes.0
+    )?;
     let regions = &head.contents.regions;
-    writeln!(out, "regions    {}: {} supported, {} restricted", regions.set, regions.supported.len(), regions.restricted.len())?;
+    writeln!(
+        out,
+        "regions    {}: {} supported, {} restricted",
+        regions.set,
+        regions.supported.len(),
+        regions.restricted.len()
+    )?;
     for kind in PageKind::ALL {
         let pages = head.pages.get(head.of_kind(*kind)).unwrap_or_default();
         let rows: usize = pages.iter().map(|page| page.rows).sum();
         let bytes: usize = pages.iter().map(|page| page.size).sum();
-        writeln!(out, "  {:<10} {:>10} rows {:>12} bytes {:>6} pages", kind.as_str(), grouped(rows), grouped(bytes), grouped(pages.len()))?;
+        writeln!(
+            out,
+            "  {:<10} {:>10} rows {:>12} bytes {:>6} pages",
+            kind.as_str(),
+            grouped(rows),
+            grouped(bytes),
+            grouped(pages.len())
+        )?;
     }
     writeln!(out, "sources")?;
     for source in &head.contents.sources {
@@ -202,7 +257,13 @@ fn as_text(snapshot: &Snapshot, any_key: bool) -> Result<String, std::fmt::Error
             (None, Some(class)) => format!("list: {class}"),
             (None, None) => "autonomous system".to_owned(),
         };
-        writeln!(out, "  {:<24} {says:<18} {:>9} networks, as of {}", source.name.as_str(), grouped(source.networks.0), source.date)?;
+        writeln!(
+            out,
+            "  {:<24} {says:<18} {:>9} networks, as of {}",
+            source.name.as_str(),
+            grouped(source.networks.0),
+            source.date
+        )?;
     }
     Ok(out)
 }

@@ -91,7 +91,9 @@ fn key(arguments: &KeyArguments) -> Result<(), Failure> {
             "the line on stdout".to_owned()
         }
     };
-    complain(&format!("{place} is the private key: keep it where only the node, or whoever compiles, can read it"));
+    complain(&format!(
+        "{place} is the private key: keep it where only the node, or whoever compiles, can read it"
+    ));
     complain(&format!("public, for nodes.json: {}", key.to_public_jwk()));
     complain(&format!("public, for `snapshot.trusted_keys`: {}", key.verifying_key().to_base64()));
     Ok(())
@@ -103,12 +105,17 @@ fn credential(to: &Output) -> Result<(), Failure> {
     if let Some(path) = &to.output {
         write(path, &format!("{secret}\n"))?;
         print(&format!("{digest}\n"));
-        complain(&format!("{} is the customer's credential: hand it over, and remove the file", path.display()));
+        complain(&format!(
+            "{} is the customer's credential: hand it over, and remove the file",
+            path.display()
+        ));
         complain("the line on stdout is its digest: that, and only that, goes into the register");
         return Ok(());
     }
     print(&format!("{secret}\n{digest}\n"));
-    complain("the first line on stdout is the customer's credential: hand it over now, it won't be shown again");
+    complain(
+        "the first line on stdout is the customer's credential: hand it over now, it won't be shown again",
+    );
     complain("the second is its digest: that, and only that, goes into the register");
     Ok(())
 }
@@ -129,14 +136,16 @@ fn write(path: &Path, secret: &str) -> Result<(), Failure> {
     let written = file.write_all(secret.as_bytes()).and_then(|()| file.sync_all());
     written.map_err(|error| {
         // half a key is none
-        let left = if std::fs::remove_file(path).is_err() { "; remove what is there of it" } else { "" };
+        let left =
+            if std::fs::remove_file(path).is_err() { "; remove what is there of it" } else { "" };
         Failure(format!("{}: can't be written: {error}{left}", path.display()))
     })
 }
 
 fn random() -> Result<[u8; KEY_LENGTH], Failure> {
     let mut bytes = [0; KEY_LENGTH];
-    getrandom::fill(&mut bytes).map_err(|error| Failure(format!("the system gives no randomness: {error}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure(format!("the system gives no randomness: {error}")))?;
     Ok(bytes)
 }
 
@@ -144,10 +153,13 @@ fn random() -> Result<[u8; KEY_LENGTH], Failure> {
 fn read(path: &Path) -> Result<SigningKey, Failure> {
     let text = if path == Path::new("-") {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|error| Failure(format!("stdin: can't be read: {error}")))?;
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|error| Failure(format!("stdin: can't be read: {error}")))?;
         text
     } else {
-        super::read(path).map_err(|Failure(error)| Failure(format!("{}: {error}", path.display())))?
+        super::read(path)
+            .map_err(|Failure(error)| Failure(format!("{}: {error}", path.display())))?
     };
     SigningKey::from_jwk(&text).map_err(|Mismatch { message, help }| {
         let help = help.map_or_else(String::new, |help| format!("\n  help: {help}"));
@@ -156,9 +168,10 @@ fn read(path: &Path) -> Result<SigningKey, Failure> {
 }
 
 fn second(text: &str) -> Result<u64, String> {
-    let UnixSeconds(second) = UnixSeconds::parse(text).map_err(|Mismatch { message, help }| match help {
-        Some(help) => format!("{message}; {help}"),
-        None => message,
-    })?;
+    let UnixSeconds(second) =
+        UnixSeconds::parse(text).map_err(|Mismatch { message, help }| match help {
+            Some(help) => format!("{message}; {help}"),
+            None => message,
+        })?;
     u64::try_from(second).map_err(|_| "before 1970".into())
 }

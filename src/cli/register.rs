@@ -17,8 +17,15 @@ pub(super) fn files(directory: &Path, wanted: fn(&str) -> bool) -> Result<Files,
     Ok(files)
 }
 
-fn walk(folder: &Path, prefix: &str, wanted: fn(&str) -> bool, files: &mut Files) -> Result<(), Failure> {
-    let failed = |path: &Path, error: std::io::Error| Failure(format!("{}: can't be read: {error}", path.display()));
+fn walk(
+    folder: &Path,
+    prefix: &str,
+    wanted: fn(&str) -> bool,
+    files: &mut Files,
+) -> Result<(), Failure> {
+    let failed = |path: &Path, error: std::io::Error| {
+        Failure(format!("{}: can't be read: {error}", path.display()))
+    };
     for entry in std::fs::read_dir(folder).map_err(|error| failed(folder, error))? {
         let entry = entry.map_err(|error| failed(folder, error))?;
         let (path, last) = (entry.path(), entry.file_name());
@@ -51,7 +58,9 @@ fn walk(folder: &Path, prefix: &str, wanted: fn(&str) -> bool, files: &mut Files
             }
             let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
             let file = std::fs::File::open(&path).map_err(|error| failed(&path, error))?;
-            file.take(MOST_BYTES.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| failed(&path, error))?;
+            file.take(MOST_BYTES.saturating_add(1))
+                .read_to_end(&mut bytes)
+                .map_err(|error| failed(&path, error))?;
             let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             if size > MOST_BYTES {
                 return Err(too_large(&path, size));
@@ -81,7 +90,11 @@ pub(super) fn check(directory: &Path) -> Result<(Option<String>, Remarks), Failu
 }
 
 /// Opens a register, or says on stderr what is wrong in it and gives up: `otherwise` is what isn't done then.
-pub(super) fn open(directory: &Path, now: UnixSeconds, otherwise: &str) -> Result<Directory, Failure> {
+pub(super) fn open(
+    directory: &Path,
+    now: UnixSeconds,
+    otherwise: &str,
+) -> Result<Directory, Failure> {
     let (register, remarks) = read(files(directory, is_document)?, now);
     complain_of(directory, &remarks);
     register.ok_or_else(|| Failure(format!("{}: {otherwise}", directory.display())))
@@ -99,10 +112,16 @@ pub(super) fn complain_of(directory: &Path, remarks: &Remarks) {
 }
 
 fn summary(register: &Directory) -> String {
-    let count = |n: usize, one: &str, many: &str| format!("{} {}", grouped(n), if n == 1 { one } else { many });
+    let count = |n: usize, one: &str, many: &str| {
+        format!("{} {}", grouped(n), if n == 1 { one } else { many })
+    };
     [
         count(register.customers.len(), "customer", "customers"),
-        count(register.customers.iter().map(|customer| customer.credentials.len()).sum(), "credential", "credentials"),
+        count(
+            register.customers.iter().map(|customer| customer.credentials.len()).sum(),
+            "credential",
+            "credentials",
+        ),
         count(register.owners.graph.entities().count(), "entity", "entities"),
         count(register.owners.graph.holdings(), "holding", "holdings"),
         count(register.nodes.len(), "node", "nodes"),

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::{Failure, complain, print, register, table, word, wrap};
 use crate::compile::directory::{customers, owners, says_of_customers};
-use crate::compile::ownership::{Chain, Chains, Entity, EntityIndex, Holder, Judgement, Percent, Screening, basis_points};
+use crate::compile::ownership::{
+    Chain, Chains, Entity, EntityIndex, Holder, Judgement, Percent, Screening, basis_points,
+};
 use crate::compile::settings::{Comparison, Method, OwnershipSettings};
 use crate::names::{Text, UnixSeconds};
 use crate::region::{CountryCode, Place};
@@ -85,18 +87,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut settings = owners.settings.ownership.clone();
     settings.method = arguments.method.unwrap_or(settings.method);
     settings.comparison = arguments.comparison.unwrap_or(settings.comparison);
-    settings.threshold_basis_points = arguments.threshold.map_or(settings.threshold_basis_points, Whole);
+    settings.threshold_basis_points =
+        arguments.threshold.map_or(settings.threshold_basis_points, Whole);
     let screening = owners.graph.screen(&settings, |place| match &arguments.restricted {
         Some(Countries(countries)) => countries.contains(&place.country),
         None => owners.restricts(place),
     });
     let Some(id) = &arguments.entity else {
-        let rows: Vec<Row<'_>> = customers.iter().map(|customer| Row::of(customer, &screening)).collect();
+        let rows: Vec<Row<'_>> =
+            customers.iter().map(|customer| Row::of(customer, &screening)).collect();
         print(&match (format, arguments.csv) {
             (_, true) => Row::table(rows)?,
             (Format::Json, _) => all_as_json(&screening, &rows),
             (Format::Text, _) => all_as_text(&screening, rows),
-            (Format::Svg, _) => return Err(Failure("a picture shows one company: name an entity, or a customer".into())),
+            (Format::Svg, _) => {
+                return Err(Failure(
+                    "a picture shows one company: name an entity, or a customer".into(),
+                ));
+            }
         });
         return Ok(());
     };
@@ -104,19 +112,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let company = customer.and_then(|customer| customer.entity.as_ref());
     let subject = match (owners.graph.find(id), customer) {
         (Ok(subject), _) => subject,
-        (Err(_), Some(customer)) => match company.map(|company| owners.graph.find(company.as_str())) {
-            Some(Ok(subject)) => subject,
-            Some(Err(mismatch)) => return Err(unknown(&mismatch)),
-            None => {
-                let row = Row::of(customer, &screening);
-                print(&if format == Format::Json {
-                    format!("{:#}\n", row.as_json())
-                } else {
-                    format!("{}: {}: {}\n", row.id, row.status, row.why())
-                });
-                return Ok(());
+        (Err(_), Some(customer)) => {
+            match company.map(|company| owners.graph.find(company.as_str())) {
+                Some(Ok(subject)) => subject,
+                Some(Err(mismatch)) => return Err(unknown(&mismatch)),
+                None => {
+                    let row = Row::of(customer, &screening);
+                    print(&if format == Format::Json {
+                        format!("{:#}\n", row.as_json())
+                    } else {
+                        format!("{}: {}: {}\n", row.id, row.status, row.why())
+                    });
+                    return Ok(());
+                }
             }
-        },
+        }
         (Err(mismatch), None) => return Err(unknown(&mismatch)),
     };
     let view = View::of(&screening, subject);
@@ -126,7 +136,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Format::Svg => svg::draw(&view.sentence(), &view.rows()),
     });
     if let Some(company) = company.filter(|company| company.as_str() != view.id(subject)) {
-        let note = format!("note: this is the entity `{id}`. A customer has the same id, and its company is another: `{company}`");
+        let note = format!(
+            "note: this is the entity `{id}`. A customer has the same id, and its company is another: `{company}`"
+        );
         if format == Format::Text { print(&format!("\n{note}\n")) } else { complain(&note) }
     }
     Ok(())
@@ -148,22 +160,34 @@ impl Countries {
 
 /// How many entities have each result, the number by the result.
 fn counts(screening: &Screening<'_>) -> Vec<(Ownership, usize)> {
-    let found: Vec<Ownership> = screening.graph().entities().map(|(index, _)| screening.judge(index).status).collect();
-    Ownership::ALL.iter().map(|status| (*status, found.iter().filter(|found| *found == status).count())).collect()
+    let found: Vec<Ownership> =
+        screening.graph().entities().map(|(index, _)| screening.judge(index).status).collect();
+    Ownership::ALL
+        .iter()
+        .map(|status| (*status, found.iter().filter(|found| *found == status).count()))
+        .collect()
 }
 
 fn all_as_json(screening: &Screening<'_>, rows: &[Row<'_>]) -> String {
-    let counts: serde_json::Map<String, Value> =
-        counts(screening).into_iter().map(|(status, count)| (status.to_string(), count.into())).collect();
-    let entity = |(index, entity): (EntityIndex, &Entity)| (entity.id.to_string(), json!(screening.judge(index).status));
-    let entities: serde_json::Map<String, Value> = screening.graph().entities().map(entity).collect();
+    let counts: serde_json::Map<String, Value> = counts(screening)
+        .into_iter()
+        .map(|(status, count)| (status.to_string(), count.into()))
+        .collect();
+    let entity = |(index, entity): (EntityIndex, &Entity)| {
+        (entity.id.to_string(), json!(screening.judge(index).status))
+    };
+    let entities: serde_json::Map<String, Value> =
+        screening.graph().entities().map(entity).collect();
     let customers: Vec<Value> = rows.iter().map(Row::as_json).collect();
     format!("{:#}\n", json!({"counts": counts, "entities": entities, "customers": customers}))
 }
 
 /// The customers, restricted ones first and clear ones last, and how many entities have which result.
 fn all_as_text(screening: &Screening<'_>, mut rows: Vec<Row<'_>>) -> String {
-    let entities: String = counts(screening).into_iter().map(|(status, count)| format!("{status}: {count}\n")).collect();
+    let entities: String = counts(screening)
+        .into_iter()
+        .map(|(status, count)| format!("{status}: {count}\n"))
+        .collect();
     if rows.is_empty() {
         return entities;
     }
@@ -180,7 +204,11 @@ fn all_as_text(screening: &Screening<'_>, mut rows: Vec<Row<'_>>) -> String {
         }
         out.push_str(&wrap(&line, "", "            "));
         if row.status == Ownership::Unresolved {
-            out.push_str(&wrap(&format!("missing: {}", row.missing()), "            ", "            "));
+            out.push_str(&wrap(
+                &format!("missing: {}", row.missing()),
+                "            ",
+                "            ",
+            ));
         }
     }
     let count = |status| rows.iter().filter(|row| row.status == status).count();
@@ -202,30 +230,44 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn of(customer: &'a Customer, screening: &Screening<'_>) -> Self {
-        let (id, name, entity) = (customer.id.as_str(), customer.name.as_ref(), customer.entity.as_ref());
+        let (id, name, entity) =
+            (customer.id.as_str(), customer.name.as_ref(), customer.entity.as_ref());
         let said = |status, missing: &str| {
-            let missing = if status == Ownership::Unresolved { vec![missing.to_owned()] } else { Vec::new() };
+            let missing =
+                if status == Ownership::Unresolved { vec![missing.to_owned()] } else { Vec::new() };
             Self { id, name, entity, status, shares: None, missing }
         };
         let Some(company) = entity else {
             return match customer.ownership {
-                None => said(Ownership::Unresolved, "no company is on file for it: name one in `entity`, or say `ownership` yourself"),
+                None => said(
+                    Ownership::Unresolved,
+                    "no company is on file for it: name one in `entity`, or say `ownership` yourself",
+                ),
                 Some(status) => said(status, BY_HAND),
             };
         };
         let Some(index) = screening.graph().get(company.as_str()) else {
-            return said(Ownership::Unresolved, &format!("its company `{company}` is not among the entities"));
+            return said(
+                Ownership::Unresolved,
+                &format!("its company `{company}` is not among the entities"),
+            );
         };
-        let Judgement { status, itself, ownerless, cascade, multiplicative } = screening.judge(index);
+        let Judgement { status, itself, ownerless, cascade, multiplicative } =
+            screening.judge(index);
         let largest = |by_cascade: u32, by_product: f64| match screening.settings().method {
             _ if itself.is_some() => 10_000,
             Method::Cascade => by_cascade,
             Method::Multiplicative => basis_points(by_product),
             Method::Either => by_cascade.max(basis_points(by_product)),
         };
-        let shares = (largest(cascade.basis_points, multiplicative.share), largest(cascade.basis_points_worst, multiplicative.share_worst));
+        let shares = (
+            largest(cascade.basis_points, multiplicative.share),
+            largest(cascade.basis_points_worst, multiplicative.share_worst),
+        );
         let missing = match status {
-            Ownership::Unresolved if ownerless => vec![format!("who owns `{company}`: no owner of it is on file")],
+            Ownership::Unresolved if ownerless => {
+                vec![format!("who owns `{company}`: no owner of it is on file")]
+            }
             Ownership::Unresolved => missing(screening, index),
             _ => Vec::new(),
         };
@@ -260,20 +302,45 @@ impl<'a> Row<'a> {
 
     fn table(mut rows: Vec<Self>) -> Result<String, Failure> {
         rows.sort_by_key(Self::rank);
-        let percent =
-            |share: Option<u32>| share.map_or_else(String::new, |share| Percent(share).to_string().trim_end_matches(" %").to_owned());
+        let percent = |share: Option<u32>| {
+            share.map_or_else(String::new, |share| {
+                Percent(share).to_string().trim_end_matches(" %").to_owned()
+            })
+        };
         let text = |text: Option<&Text>| text.map_or_else(String::new, ToString::to_string);
         let row = |row: Self| {
-            let (known, worst) = (row.shares.map(|(known, _)| known), row.shares.map(|(_, worst)| worst));
-            vec![row.id.to_owned(), text(row.name), text(row.entity), row.status.to_string(), percent(known), percent(worst), row.missing()]
+            let (known, worst) =
+                (row.shares.map(|(known, _)| known), row.shares.map(|(_, worst)| worst));
+            vec![
+                row.id.to_owned(),
+                text(row.name),
+                text(row.entity),
+                row.status.to_string(),
+                percent(known),
+                percent(worst),
+                row.missing(),
+            ]
         };
-        table(&["customer", "name", "company", "result", "restricted_percent", "possible_percent", "missing"], rows.into_iter().map(row))
+        table(
+            &[
+                "customer",
+                "name",
+                "company",
+                "result",
+                "restricted_percent",
+                "possible_percent",
+                "missing",
+            ],
+            rows.into_iter().map(row),
+        )
     }
 }
 
 /// What would have to be known for a result: the far ends of the largest chains that lead to nobody known.
 fn missing(screening: &Screening<'_>, subject: EntityIndex) -> Vec<String> {
-    let id = |index: EntityIndex| screening.graph().entity(index).map_or("", |entity| entity.id.as_str());
+    let id = |index: EntityIndex| {
+        screening.graph().entity(index).map_or("", |entity| entity.id.as_str())
+    };
     let mut missing: Vec<String> = Vec::new();
     let chains = screening.chains(subject, CHAINS).chains;
     for chain in chains.iter().filter(|chain| !chain.restricted) {
@@ -283,7 +350,12 @@ fn missing(screening: &Screening<'_>, subject: EntityIndex) -> Vec<String> {
         };
         let what = match chain.entities.as_slice() {
             [None, Some(of), ..] => format!("who holds {share} `{}`", id(*of)),
-            [Some(end), ..] if screening.graph().entity(*end).is_some_and(|entity| entity.places().next().is_none()) => {
+            [Some(end), ..]
+                if screening
+                    .graph()
+                    .entity(*end)
+                    .is_some_and(|entity| entity.places().next().is_none()) =>
+            {
                 format!("where `{}` is", id(*end))
             }
             [Some(end), ..] => format!("who is behind `{}`", id(*end)),
@@ -305,7 +377,8 @@ fn missing(screening: &Screening<'_>, subject: EntityIndex) -> Vec<String> {
 }
 
 /// Where the result of a customer without a company comes from.
-const BY_HAND: &str = "no company is on file for it: the register says the result itself, in `ownership`";
+const BY_HAND: &str =
+    "no company is on file for it: the register says the result itself, in `ownership`";
 
 /// How many missing things of one customer are named.
 const MOST_MISSING: usize = 5;
@@ -321,7 +394,11 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn of(screening: &'a Screening<'a>, subject: EntityIndex) -> Self {
-        let (judgement, chains, behind) = (screening.judge(subject), screening.chains(subject, CHAINS), screening.behind(subject));
+        let (judgement, chains, behind) = (
+            screening.judge(subject),
+            screening.chains(subject, CHAINS),
+            screening.behind(subject),
+        );
         Self { screening, subject, judgement, chains, behind }
     }
 
@@ -387,9 +464,16 @@ impl<'a> View<'a> {
         }
         let owners = self.owners();
         if self.judgement.itself.is_none() && !owners.is_empty() {
-            out.push_str(&format!("\n{}", wrap("multiplied along each chain and added up:", "", "")));
+            out.push_str(&format!(
+                "\n{}",
+                wrap("multiplied along each chain and added up:", "", "")
+            ));
             for (index, place, share) in &owners {
-                let line = format!("{}  from {place}: {}", Percent(basis_points(*share)), self.name(*index));
+                let line = format!(
+                    "{}  from {place}: {}",
+                    Percent(basis_points(*share)),
+                    self.name(*index)
+                );
                 out.push_str(&wrap(&line, "  ", "    "));
             }
         }
@@ -428,7 +512,10 @@ impl<'a> View<'a> {
 
     /// Who counts as restricted by the cascade, with what those before hold of it; the first of them where they are many.
     fn blocked(&self) -> impl Iterator<Item = (EntityIndex, u32)> {
-        self.behind.iter().filter_map(|index| Some((*index, self.screening.blocked(*index)?))).take(CHAINS)
+        self.behind
+            .iter()
+            .filter_map(|index| Some((*index, self.screening.blocked(*index)?)))
+            .take(CHAINS)
     }
 
     /// The restricted owners at the ends of the chains, each with where it is and its share, largest first.
@@ -453,7 +540,10 @@ impl<'a> View<'a> {
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.chains.more {
-            notes.push(format!("only the {} largest chains were looked at", self.chains.chains.len()));
+            notes.push(format!(
+                "only the {} largest chains were looked at",
+                self.chains.chains.len()
+            ));
         }
         if self.chains.rings {
             notes.push(
@@ -461,13 +551,20 @@ impl<'a> View<'a> {
             );
         }
         let mut list = |which: &dyn Fn(EntityIndex) -> bool, one: &str, many: &str| {
-            let found: Vec<&str> = self.behind.iter().filter(|index| which(**index)).map(|index| self.id(*index)).collect();
+            let found: Vec<&str> = self
+                .behind
+                .iter()
+                .filter(|index| which(**index))
+                .map(|index| self.id(*index))
+                .collect();
             let (first, rest) = found.split_at(found.len().min(5));
             match (first, rest) {
                 ([], _) => {}
                 ([only], _) => notes.push(format!("`{only}` {one}")),
                 (few, []) => notes.push(format!("`{}` {many}", few.join("`, `"))),
-                (few, more) => notes.push(format!("`{}` and {} more {many}", few.join("`, `"), more.len())),
+                (few, more) => {
+                    notes.push(format!("`{}` and {} more {many}", few.join("`, `"), more.len()))
+                }
             }
         };
         list(
@@ -476,7 +573,12 @@ impl<'a> View<'a> {
             "have no owner on file and are taken by their place alone; with `\"type\": \"company\"` they would need owners",
         );
         list(
-            &|index| self.screening.graph().entity(index).is_some_and(|entity| !entity.nowhere.is_empty()),
+            &|index| {
+                self.screening
+                    .graph()
+                    .entity(index)
+                    .is_some_and(|entity| !entity.nowhere.is_empty())
+            },
             "is said to be in a place that nobody knows, which counts as restricted in the worst case",
             "are said to be in places that nobody knows, which count as restricted in the worst case",
         );
@@ -496,7 +598,8 @@ impl<'a> View<'a> {
     /// The result in one sentence.
     fn sentence(&self) -> String {
         let Judgement { status, itself, ownerless, cascade, multiplicative } = self.judgement;
-        let OwnershipSettings { method, comparison, threshold_basis_points: Whole(threshold) } = self.screening.settings();
+        let OwnershipSettings { method, comparison, threshold_basis_points: Whole(threshold) } =
+            self.screening.settings();
         let threshold = Percent(u32::try_from(*threshold).unwrap_or(u32::MAX));
         let beyond = match comparison {
             Comparison::Gt => format!("more than {threshold}"),
@@ -507,18 +610,24 @@ impl<'a> View<'a> {
             Comparison::Ge => format!("less than {threshold}"),
         };
         // each method that was asked for: its share, whether that is beyond the threshold, and what it is called
-        let asked = |by_cascade: (u32, bool), by_product: (f64, bool)| -> Vec<(Percent, bool, &str)> {
-            let by_cascade = (Percent(by_cascade.0), by_cascade.1, "cascade");
-            let by_product = (Percent(basis_points(by_product.0)), by_product.1, "multiplied");
-            match method {
-                Method::Cascade => vec![by_cascade],
-                Method::Multiplicative => vec![by_product],
-                Method::Either => vec![by_cascade, by_product],
-            }
-        };
-        let plain = asked((cascade.basis_points, cascade.restricted), (multiplicative.share, multiplicative.restricted));
-        let worst =
-            asked((cascade.basis_points_worst, cascade.restricted_worst), (multiplicative.share_worst, multiplicative.restricted_worst));
+        let asked =
+            |by_cascade: (u32, bool), by_product: (f64, bool)| -> Vec<(Percent, bool, &str)> {
+                let by_cascade = (Percent(by_cascade.0), by_cascade.1, "cascade");
+                let by_product = (Percent(basis_points(by_product.0)), by_product.1, "multiplied");
+                match method {
+                    Method::Cascade => vec![by_cascade],
+                    Method::Multiplicative => vec![by_product],
+                    Method::Either => vec![by_cascade, by_product],
+                }
+            };
+        let plain = asked(
+            (cascade.basis_points, cascade.restricted),
+            (multiplicative.share, multiplicative.restricted),
+        );
+        let worst = asked(
+            (cascade.basis_points_worst, cascade.restricted_worst),
+            (multiplicative.share_worst, multiplicative.restricted_worst),
+        );
         // equal ones are said once; the first word is the share, the second how it is counted
         let said = |shares: Vec<(Percent, bool, &str)>, all: bool| -> Vec<(String, String)> {
             let mut said: Vec<(String, String)> = Vec::new();
@@ -530,24 +639,37 @@ impl<'a> View<'a> {
             }
             said
         };
-        let list = |said: &[(String, String)]| said.iter().map(|(share, how)| format!("{share} ({how})")).collect::<Vec<_>>().join(" and ");
-        let from: BTreeSet<String> = self.owners().into_iter().map(|(_, place, _)| place.to_string()).collect();
+        let list = |said: &[(String, String)]| {
+            said.iter()
+                .map(|(share, how)| format!("{share} ({how})"))
+                .collect::<Vec<_>>()
+                .join(" and ")
+        };
+        let from: BTreeSet<String> =
+            self.owners().into_iter().map(|(_, place, _)| place.to_string()).collect();
         let from = from.into_iter().collect::<Vec<_>>().join(", ");
         let from = if from.is_empty() { "restricted places".to_owned() } else { from };
         match (status, itself) {
             (Ownership::Restricted, Some(place)) => format!("restricted: it is itself in {place}"),
             (Ownership::Restricted, None) => match said(plain, false).as_slice() {
-                [(share, how)] => format!("restricted: {share} is held from {from} ({how}), {beyond}"),
+                [(share, how)] => {
+                    format!("restricted: {share} is held from {from} ({how}), {beyond}")
+                }
                 several => format!("restricted: {} is held from {from}, {beyond}", list(several)),
             },
-            (Ownership::Unresolved, _) if ownerless => "unresolved: it is a company, and no owner of it is on file".into(),
+            (Ownership::Unresolved, _) if ownerless => {
+                "unresolved: it is a company, and no owner of it is on file".into()
+            }
             (Ownership::Unresolved, _) => format!(
                 "unresolved: with what isn't known up to {} could be restricted, {beyond}; {} is known to be",
                 list(&said(worst, false)),
                 list(&said(plain, true))
             ),
             (Ownership::Clear, _) => {
-                format!("clear: even with what isn't known at most {} is restricted, {within}", list(&said(worst, true)))
+                format!(
+                    "clear: even with what isn't known at most {} is restricted, {within}",
+                    list(&said(worst, true))
+                )
             }
         }
     }
@@ -555,7 +677,12 @@ impl<'a> View<'a> {
     /// The owners as a tree, the entity at its root, from the top down.
     fn rows(&self) -> Vec<TreeRow> {
         let line = |holder| Line { holder, below: Vec::new(), again: false, left_out: 0 };
-        let mut lines = vec![line(Holder { entity: Some(self.subject), basis_points: 0, more: false, through: false })];
+        let mut lines = vec![line(Holder {
+            entity: Some(self.subject),
+            basis_points: 0,
+            more: false,
+            through: false,
+        })];
         let mut queue = VecDeque::from([0]);
         let mut seen = BTreeSet::new();
         while let Some(at) = queue.pop_front() {
@@ -565,13 +692,18 @@ impl<'a> View<'a> {
             if self.screening.itself(index).is_some() || again {
                 holders.clear();
             }
-            holders.sort_by_key(|holder| (holder.entity.is_none(), std::cmp::Reverse(holder.basis_points)));
+            holders.sort_by_key(|holder| {
+                (holder.entity.is_none(), std::cmp::Reverse(holder.basis_points))
+            });
             let rest = holders.split_off(holders.len().min(LINES.saturating_sub(lines.len())));
             let first = lines.len();
             lines.extend(holders.into_iter().map(line));
             queue.extend(first..lines.len());
             if let Some(holder) = rest.first() {
-                lines.push(Line { left_out: rest.len(), ..line(Holder { entity: None, ..*holder }) });
+                lines.push(Line {
+                    left_out: rest.len(),
+                    ..line(Holder { entity: None, ..*holder })
+                });
             }
             let below = (first..lines.len()).collect();
             if let Some(line) = lines.get_mut(at) {
@@ -586,16 +718,30 @@ impl<'a> View<'a> {
             for below in line.below.iter().rev() {
                 let last = line.below.last() == Some(below);
                 let (branch, beside) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-                stack.push((*below, Some(row), format!("{further}{branch}"), format!("{further}{beside}")));
+                stack.push((
+                    *below,
+                    Some(row),
+                    format!("{further}{branch}"),
+                    format!("{further}{beside}"),
+                ));
             }
-            rows.push(TreeRow { parent, first, further, label: self.label(line), tone: self.tone(line) });
+            rows.push(TreeRow {
+                parent,
+                first,
+                further,
+                label: self.label(line),
+                tone: self.tone(line),
+            });
         }
         rows
     }
 
     fn tone(&self, line: &Line) -> Tone {
-        let Some(index) = line.holder.entity else { return if line.left_out > 0 { Tone::Plain } else { Tone::Unknown } };
-        let counts = self.screening.settings().method != Method::Multiplicative && self.screening.blocked(index).is_some();
+        let Some(index) = line.holder.entity else {
+            return if line.left_out > 0 { Tone::Plain } else { Tone::Unknown };
+        };
+        let counts = self.screening.settings().method != Method::Multiplicative
+            && self.screening.blocked(index).is_some();
         if self.screening.itself(index).is_some() || counts {
             Tone::Restricted
         } else if self.screening.ends_unknown(index) {
@@ -617,13 +763,19 @@ impl<'a> View<'a> {
         };
         let share = if through { format!("{share} through others") } else { share };
         let Some(index) = entity else { return format!("{share}  not known") };
-        let mut label = if index == self.subject && !line.again { self.name(index) } else { format!("{share}  {}", self.name(index)) };
+        let mut label = if index == self.subject && !line.again {
+            self.name(index)
+        } else {
+            format!("{share}  {}", self.name(index))
+        };
         match (self.screening.itself(index), self.screening.blocked(index)) {
             (Some(place), _) => label.push_str(&format!(": restricted, in {place}")),
             (None, Some(share)) if self.screening.settings().method != Method::Multiplicative => {
                 label.push_str(&format!(": counts as restricted, for {} of it is", Percent(share)))
             }
-            (None, _) if self.screening.ends_unknown(index) => label.push_str(": not known who is behind"),
+            (None, _) if self.screening.ends_unknown(index) => {
+                label.push_str(": not known who is behind")
+            }
             (None, _) => {}
         }
         if line.again && !self.screening.holders(index).is_empty() {

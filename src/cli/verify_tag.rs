@@ -28,13 +28,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let evidence = Evidence::gather(config, screen.watch(), &request);
     let presented = Presented::read(&evidence.lines, &request, &custody);
     let lookups = Lookups::new(config, snapshot.as_ref());
-    let judge = Judge { config, lookups, request: &request, evidence: &evidence, presented: &presented, now };
+    let judge = Judge {
+        config,
+        lookups,
+        request: &request,
+        evidence: &evidence,
+        presented: &presented,
+        now,
+    };
     let verified = judge.open(&mut custody);
-    let text = if arguments.json { format!("{:#}\n", as_json(&verified)) } else { as_text(&verified, now).map_err(Failure::new)? };
+    let text = if arguments.json {
+        format!("{:#}\n", as_json(&verified))
+    } else {
+        as_text(&verified, now).map_err(Failure::new)?
+    };
     print(&text);
     match verified {
         Ok(verified) if verified.remarks.is_empty() => Ok(()),
-        Ok(verified) => Err(Failure(format!("{} of it doesn't hold", counted(verified.remarks.len())))),
+        Ok(verified) => {
+            Err(Failure(format!("{} of it doesn't hold", counted(verified.remarks.len()))))
+        }
         Err(Broken { code, .. }) => Err(Failure(format!("nothing is proven: {code}"))),
     }
 }
@@ -62,7 +75,8 @@ fn as_json(verified: &Result<Verified, Broken>) -> Value {
         Ok(verified) => verified,
     };
     let input = &verified.opened.signed.input;
-    let Claims { node, customer, screening, until, user, origin, chain, findings } = &verified.opened.claims;
+    let Claims { node, customer, screening, until, user, origin, chain, findings } =
+        &verified.opened.claims;
     json!({
         "holds": verified.remarks.is_empty(),
         "against": verified.remarks.iter().map(against).collect::<Vec<_>>(),
@@ -79,11 +93,18 @@ fn as_json(verified: &Result<Verified, Broken>) -> Value {
     })
 }
 
-fn as_text(verified: &Result<Verified, Broken>, now: UnixSeconds) -> Result<String, std::fmt::Error> {
+fn as_text(
+    verified: &Result<Verified, Broken>,
+    now: UnixSeconds,
+) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
     let verified = match verified {
         Err(Broken { code, why, .. }) => {
-            writeln!(out, "Signature  doesn't hold: {why}\n           ({code}: see docs/findings.md#{})", code.anchor())?;
+            writeln!(
+                out,
+                "Signature  doesn't hold: {why}\n           ({code}: see docs/findings.md#{})",
+                code.anchor()
+            )?;
             return Ok(out);
         }
         Ok(verified) => verified,
@@ -96,28 +117,49 @@ fn as_text(verified: &Result<Verified, Broken>, now: UnixSeconds) -> Result<Stri
         "Signature  holds at {now}: by {} (customer {} here), for {what} to {}",
         opened.claims.node, verified.customer, opened.authority
     )?;
-    writeln!(out, "           key {}, created {}, expires {}", input.keyid, input.created, input.expires)?;
+    writeln!(
+        out,
+        "           key {}, created {}, expires {}",
+        input.keyid, input.created, input.expires
+    )?;
 
     let claims = &opened.claims;
     let or = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
     let until = claims.until.map(|until| format!(" until {until}")).unwrap_or_default();
-    let screening = or(claims.screening.as_ref().map(|status| format!("screening {status}{until}")), "screening not said");
+    let screening = or(
+        claims.screening.as_ref().map(|status| format!("screening {status}{until}")),
+        "screening not said",
+    );
     writeln!(out, "Tag        customer {}, {screening}", or(claims.customer.clone(), "unknown"))?;
-    let place = |place: Option<crate::region::Place>| or(place.map(|place| place.to_string()), "not said");
+    let place =
+        |place: Option<crate::region::Place>| or(place.map(|place| place.to_string()), "not said");
     writeln!(out, "           user {}, origin {}", place(claims.user), place(claims.origin))?;
     let found: Vec<&str> = claims.findings.iter().map(|code| code.as_str()).collect();
-    writeln!(out, "           findings: {}", if found.is_empty() { "none".to_owned() } else { found.join(", ") })?;
+    writeln!(
+        out,
+        "           findings: {}",
+        if found.is_empty() { "none".to_owned() } else { found.join(", ") }
+    )?;
 
     writeln!(out, "Chain      worth {}", verified.worth)?;
     let last = opened.hops.len().saturating_sub(1);
     for (i, (hop, why)) in verified.hops().enumerate() {
         let proof = match why {
-            Some(why) => format!("NOT PROVEN, only the next hop's word: {}", why.strip_prefix(&format!("{}: ", hop.node)).unwrap_or(why)),
+            Some(why) => format!(
+                "NOT PROVEN, only the next hop's word: {}",
+                why.strip_prefix(&format!("{}: ", hop.node)).unwrap_or(why)
+            ),
             None if i == last => "signed this request".to_owned(),
             None => "proven: its own signature is in the trail".to_owned(),
         };
         let customer = hop.customer.as_deref().unwrap_or("nobody it knows");
-        writeln!(out, "           {}. {} for {customer}, {}: {proof}", i.saturating_add(1), hop.node, hop.attest)?;
+        writeln!(
+            out,
+            "           {}. {} for {customer}, {}: {proof}",
+            i.saturating_add(1),
+            hop.node,
+            hop.attest
+        )?;
     }
     if !verified.remarks.is_empty() {
         writeln!(out, "Against it")?;

@@ -164,13 +164,23 @@ const ENTITIES: &[(&str, EntityType)] = &[
 ];
 
 /// The standard's personType codelist, by the same rule.
-const PERSONS: &[(&str, EntityType)] =
-    &[("knownPerson", EntityType::Person), ("anonymousPerson", EntityType::Company), ("unknownPerson", EntityType::Company)];
+const PERSONS: &[(&str, EntityType)] = &[
+    ("knownPerson", EntityType::Person),
+    ("anonymousPerson", EntityType::Company),
+    ("unknownPerson", EntityType::Company),
+];
 
 /// What a statement is about: recordType (0.4) and statementType (0.3).
-const RECORDS: &[(&str, Record)] = &[("entity", Record::Entity), ("person", Record::Person), ("relationship", Record::Relationship)];
-const STATEMENTS: &[(&str, Record)] =
-    &[("entityStatement", Record::Entity), ("personStatement", Record::Person), ("ownershipOrControlStatement", Record::Relationship)];
+const RECORDS: &[(&str, Record)] = &[
+    ("entity", Record::Entity),
+    ("person", Record::Person),
+    ("relationship", Record::Relationship),
+];
+const STATEMENTS: &[(&str, Record)] = &[
+    ("entityStatement", Record::Entity),
+    ("personStatement", Record::Person),
+    ("ownershipOrControlStatement", Record::Relationship),
+];
 
 #[derive(Debug, Clone, Copy)]
 enum Record {
@@ -188,7 +198,9 @@ impl Statements {
             wrong_type(&Path::Root, "a list of statements", json, problems);
             return;
         };
-        for (i, statement) in statements.iter().enumerate().filter(|(_, statement)| !is_null(statement)) {
+        for (i, statement) in
+            statements.iter().enumerate().filter(|(_, statement)| !is_null(statement))
+        {
             let at = Path::Element(&Path::Root, i);
             self.all.extend(Statement::read(statement, &at, (file, None), problems));
         }
@@ -213,17 +225,25 @@ impl Statements {
                     gone.insert(statement.record.as_str());
                 }
                 Body::Party(entity) => {
-                    declared.nowhere.extend(entity.nowhere.iter().map(|place| (place.clone(), statement.origin.clone())));
+                    declared.nowhere.extend(
+                        entity
+                            .nowhere
+                            .iter()
+                            .map(|place| (place.clone(), statement.origin.clone())),
+                    );
                     declared.entities.push((entity.clone(), statement.origin.clone()));
                 }
-                Body::Relationship { subject: Some(subject), interested, interests } if !statement.closed => {
+                Body::Relationship { subject: Some(subject), interested, interests }
+                    if !statement.closed =>
+                {
                     let owner = match interested {
                         Party::Known(id) => Some(in_force(&successors, id.as_str())),
                         Party::Unnamed => None,
                         Party::Nobody => continue,
                     };
                     let held = subjects.entry(in_force(&successors, subject.as_str())).or_default();
-                    let interests = interests.iter().filter(|interest| interest.holds(now)).collect();
+                    let interests =
+                        interests.iter().filter(|interest| interest.holds(now)).collect();
                     held.push(Held { owner, interests, origin: &statement.origin });
                 }
                 Body::Relationship { .. } => {}
@@ -246,14 +266,18 @@ impl Statements {
         let mut successors = BTreeMap::new();
         let mut latest: BTreeMap<&str, (usize, &Statement)> = BTreeMap::new();
         for (i, statement) in self.all.iter().enumerate() {
-            successors.extend(statement.replaces.iter().map(|old| (old.as_str(), statement.record.as_str())));
+            successors.extend(
+                statement.replaces.iter().map(|old| (old.as_str(), statement.record.as_str())),
+            );
             let known = latest.entry(statement.record.as_str()).or_insert((i, statement));
             if statement.dates >= known.1.dates {
                 *known = (i, statement);
             }
         }
-        let mut latest: Vec<_> =
-            latest.into_values().filter(|(_, statement)| !successors.contains_key(statement.record.as_str())).collect();
+        let mut latest: Vec<_> = latest
+            .into_values()
+            .filter(|(_, statement)| !successors.contains_key(statement.record.as_str()))
+            .collect();
         latest.sort_unstable_by_key(|(i, _)| *i);
         (latest.into_iter().map(|(_, statement)| statement).collect(), successors)
     }
@@ -302,11 +326,16 @@ fn sums<'a>(held: &[Held<'a>], indirect: bool) -> Vec<Sums<'a>> {
             let Some(stake) = interest.stake else { continue };
             let at = *places.entry(held.owner).or_insert(owners.len());
             if at == owners.len() {
-                owners.push(Sums { owner: held.owner, origin: held.origin, kinds: BTreeMap::new() });
+                owners.push(Sums {
+                    owner: held.owner,
+                    origin: held.origin,
+                    kinds: BTreeMap::new(),
+                });
             }
             if let Some(sums) = owners.get_mut(at) {
                 let (least, most) = sums.kinds.entry(stake).or_default();
-                (*least, *most) = (least.saturating_add(interest.least), most.saturating_add(interest.most));
+                (*least, *most) =
+                    (least.saturating_add(interest.least), most.saturating_add(interest.most));
             }
         }
     }
@@ -319,12 +348,14 @@ fn add_stakes(of: &Text, held: &[Held<'_>], declared: &mut Declared) {
     for sums in &direct {
         let (known, most) = sums.largest();
         let Some(Ok(owner)) = sums.owner.map(Text::parse) else {
-            let unnamed = Indirect { owner: None, of: of.clone(), least: known, most, direct: true };
+            let unnamed =
+                Indirect { owner: None, of: of.clone(), least: known, most, direct: true };
             declared.indirect.push((unnamed, sums.origin.clone()));
             continue;
         };
         let mut hold = |share| {
-            let holding = Holding { owner: owner.clone(), of: of.clone(), basis_points: Share(share) };
+            let holding =
+                Holding { owner: owner.clone(), of: of.clone(), basis_points: Share(share) };
             declared.holdings.push((holding, sums.origin.clone()));
         };
         // more than the whole in several pieces, so that the graph sees that it is
@@ -339,12 +370,19 @@ fn add_stakes(of: &Text, held: &[Held<'_>], declared: &mut Declared) {
     }
     let sum = |shares: &mut dyn Iterator<Item = u32>| shares.fold(0_u32, u32::saturating_add);
     if sum(&mut direct.iter().map(|sums| sums.largest().0)) > WHOLE {
-        let kinds: BTreeSet<Stake> = direct.iter().flat_map(|sums| sums.kinds.keys().copied()).collect();
+        let kinds: BTreeSet<Stake> =
+            direct.iter().flat_map(|sums| sums.kinds.keys().copied()).collect();
         for kind in kinds {
-            let shares: Vec<(Option<&str>, u32)> =
-                direct.iter().filter_map(|sums| Some((sums.owner, sums.kinds.get(&kind)?.0))).filter(|(_, share)| *share > 0).collect();
+            let shares: Vec<(Option<&str>, u32)> = direct
+                .iter()
+                .filter_map(|sums| Some((sums.owner, sums.kinds.get(&kind)?.0)))
+                .filter(|(_, share)| *share > 0)
+                .collect();
             if sum(&mut shares.iter().map(|(_, share)| *share)) <= WHOLE {
-                let shares = shares.into_iter().filter_map(|(owner, share)| Some((Text::parse(owner?).ok()?, share))).collect();
+                let shares = shares
+                    .into_iter()
+                    .filter_map(|(owner, share)| Some((Text::parse(owner?).ok()?, share)))
+                    .collect();
                 declared.readings.push(Reading { of: of.clone(), shares });
             }
         }
@@ -352,7 +390,13 @@ fn add_stakes(of: &Text, held: &[Held<'_>], declared: &mut Declared) {
     for sums in sums(held, true) {
         let (least, most) = sums.largest();
         let owner = sums.owner.and_then(|owner| Text::parse(owner).ok());
-        let indirect = Indirect { owner, of: of.clone(), least: least.min(WHOLE), most: most.min(WHOLE), direct: false };
+        let indirect = Indirect {
+            owner,
+            of: of.clone(),
+            least: least.min(WHOLE),
+            most: most.min(WHOLE),
+            direct: false,
+        };
         declared.indirect.push((indirect, sums.origin.clone()));
     }
 }
@@ -364,7 +408,14 @@ impl Interest {
 
     /// An interest of which nothing is said but that there is one.
     fn unnamed() -> Self {
-        Self { stake: Some(Stake::Unnamed), indirect: false, least: 0, most: WHOLE, from: None, until: None }
+        Self {
+            stake: Some(Stake::Unnamed),
+            indirect: false,
+            least: 0,
+            most: WHOLE,
+            from: None,
+            until: None,
+        }
     }
 
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
@@ -375,10 +426,14 @@ impl Interest {
             wrong_type(at, "an interest", json, problems);
             return None;
         };
-        let stake = member(json, at, "type", problems, |json, at, problems| one_of(json, at, problems, INTERESTS));
+        let stake = member(json, at, "type", problems, |json, at, problems| {
+            one_of(json, at, problems, INTERESTS)
+        });
         let stake = stake.unwrap_or(Some(Stake::Unnamed));
         let direct = &[("direct", false), ("indirect", true), ("unknown", false)];
-        let indirect = member(json, at, "directOrIndirect", problems, |json, at, problems| one_of(json, at, problems, direct));
+        let indirect = member(json, at, "directOrIndirect", problems, |json, at, problems| {
+            one_of(json, at, problems, direct)
+        });
         let (least, most) = match stake {
             Some(Stake::Unnamed) => (0, WHOLE),
             _ => member(json, at, "share", problems, share).unwrap_or((0, WHOLE)),
@@ -391,7 +446,12 @@ impl Interest {
 
 impl Statement {
     /// Reads a statement of that file, on that line where it has one of its own.
-    fn read(json: &Json, at: &Path<'_>, (file, line): (usize, Option<usize>), problems: &mut Problems) -> Option<Self> {
+    fn read(
+        json: &Json,
+        at: &Path<'_>,
+        (file, line): (usize, Option<usize>),
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let Json::Object(_) = json else {
             wrong_type(at, "a statement", json, problems);
             return None;
@@ -399,27 +459,44 @@ impl Statement {
         member(json, at, "publicationDetails", problems, |json, at, problems| {
             member(json, at, "bodsVersion", problems, |json, at, problems| {
                 if !matches!(json.as_str(), Some("0.3" | "0.4")) {
-                    let help = "versions 0.3 and 0.4 are read; Open Ownership's tools convert older data";
-                    problems.note(at, "this version of the standard isn't known", Some(help.into()));
+                    let help =
+                        "versions 0.3 and 0.4 are read; Open Ownership's tools convert older data";
+                    problems.note(
+                        at,
+                        "this version of the standard isn't known",
+                        Some(help.into()),
+                    );
                 }
                 Some(())
             })
         });
         let old = said(json, "statementType").is_some();
-        let (id, kind, kinds) = if old { ("statementID", "statementType", STATEMENTS) } else { ("recordId", "recordType", RECORDS) };
+        let (id, kind, kinds) = if old {
+            ("statementID", "statementType", STATEMENTS)
+        } else {
+            ("recordId", "recordType", RECORDS)
+        };
         let record = required(json, at, id, problems, Text::read);
-        let kind = required(json, at, kind, problems, |json, at, problems| one_of(json, at, problems, kinds));
+        let kind = required(json, at, kind, problems, |json, at, problems| {
+            one_of(json, at, problems, kinds)
+        });
         let status = &[("new", false), ("updated", false), ("closed", true)];
-        let closed = member(json, at, "recordStatus", problems, |json, at, problems| one_of(json, at, problems, status));
+        let closed = member(json, at, "recordStatus", problems, |json, at, problems| {
+            one_of(json, at, problems, status)
+        });
         let made = member(json, at, "statementDate", problems, time);
-        let published =
-            member(json, at, "publicationDetails", problems, |json, at, problems| member(json, at, "publicationDate", problems, time));
-        let replaces = member(json, at, "replacesStatements", problems, Vec::<Text>::read).unwrap_or_default();
+        let published = member(json, at, "publicationDetails", problems, |json, at, problems| {
+            member(json, at, "publicationDate", problems, time)
+        });
+        let replaces =
+            member(json, at, "replacesStatements", problems, Vec::<Text>::read).unwrap_or_default();
         let (record, kind) = (record?, kind?);
         let body = if old {
             Body::read(&record, kind, json, at, problems)
         } else {
-            required(json, at, "recordDetails", problems, |json, at, problems| Body::read(&record, kind, json, at, problems))
+            required(json, at, "recordDetails", problems, |json, at, problems| {
+                Body::read(&record, kind, json, at, problems)
+            })
         };
         Some(Self {
             origin: Origin { file, path: at.to_string(), line },
@@ -433,13 +510,24 @@ impl Statement {
 }
 
 impl Body {
-    fn read(id: &Text, kind: Record, json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+    fn read(
+        id: &Text,
+        kind: Record,
+        json: &Json,
+        at: &Path<'_>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
         match kind {
             Record::Entity => {
-                let kind = required(json, at, "entityType", problems, |json, at, problems| match json {
-                    Json::Object(_) => required(json, at, "type", problems, |json, at, problems| one_of(json, at, problems, ENTITIES)),
-                    bare => one_of(bare, at, problems, ENTITIES),
-                });
+                let kind =
+                    required(json, at, "entityType", problems, |json, at, problems| match json {
+                        Json::Object(_) => {
+                            required(json, at, "type", problems, |json, at, problems| {
+                                one_of(json, at, problems, ENTITIES)
+                            })
+                        }
+                        bare => one_of(bare, at, problems, ENTITIES),
+                    });
                 let mut found = Found::default();
                 found.add(member(json, at, "jurisdiction", problems, place));
                 let jurisdiction = found.places.pop();
@@ -448,15 +536,22 @@ impl Body {
                 Some(Self::Party(found.entity(id, jurisdiction, kind?, name)))
             }
             Record::Person => {
-                let kind = required(json, at, "personType", problems, |json, at, problems| one_of(json, at, problems, PERSONS));
+                let kind = required(json, at, "personType", problems, |json, at, problems| {
+                    one_of(json, at, problems, PERSONS)
+                });
                 let mut found = Found::default();
-                list(json, at, "nationalities", problems, place).into_iter().for_each(|nationality| found.add(Some(nationality)));
+                list(json, at, "nationalities", problems, place)
+                    .into_iter()
+                    .for_each(|nationality| found.add(Some(nationality)));
                 let jurisdiction = (!found.places.is_empty()).then(|| found.places.remove(0));
                 let nationalities = std::mem::take(&mut found.places);
                 found.addresses(json, at, &["residence", "home"], problems);
-                found
-                    .add(member(json, at, "placeOfResidence", problems, |json, at, problems| member(json, at, "country", problems, place)));
-                list(json, at, "taxResidencies", problems, place).into_iter().for_each(|residency| found.add(Some(residency)));
+                found.add(member(json, at, "placeOfResidence", problems, |json, at, problems| {
+                    member(json, at, "country", problems, place)
+                }));
+                list(json, at, "taxResidencies", problems, place)
+                    .into_iter()
+                    .for_each(|residency| found.add(Some(residency)));
                 found.places.extend(nationalities);
                 let names = said(json, "names").map(Json::items).unwrap_or_default();
                 let name = names.iter().filter_map(|name| name.get("fullName")).find_map(readable);
@@ -470,7 +565,9 @@ impl Body {
                     required(json, at, "interestedParty", problems, party)
                 };
                 let mut interests = list(json, at, "interests", problems, Interest::read);
-                if said(json, "interests").is_none_or(|interests| interests.items().iter().all(is_null)) {
+                if said(json, "interests")
+                    .is_none_or(|interests| interests.items().iter().all(is_null))
+                {
                     interests.push(Interest::unnamed());
                 }
                 let subject = match subject? {
@@ -502,19 +599,34 @@ impl Found {
 
     /// The countries of the addresses of these types, and of those whose type isn't said: they may be any.
     fn addresses(&mut self, json: &Json, at: &Path<'_>, kinds: &[&str], problems: &mut Problems) {
-        let places = list(json, at, "addresses", problems, |json, at, problems| match said(json, "type") {
-            Some(found) if !found.as_str().is_some_and(|found| kinds.contains(&found)) => None,
-            Some(_) | None => member(json, at, "country", problems, place),
-        });
+        let places =
+            list(json, at, "addresses", problems, |json, at, problems| match said(json, "type") {
+                Some(found) if !found.as_str().is_some_and(|found| kinds.contains(&found)) => None,
+                Some(_) | None => member(json, at, "country", problems, place),
+            });
         places.into_iter().for_each(|place| self.add(Some(place)));
     }
 
-    fn entity(mut self, id: &Text, jurisdiction: Option<Place>, kind: EntityType, name: Option<Text>) -> Entity {
+    fn entity(
+        mut self,
+        id: &Text,
+        jurisdiction: Option<Place>,
+        kind: EntityType,
+        name: Option<Text>,
+    ) -> Entity {
         self.nowhere.sort_unstable();
         self.nowhere.dedup();
         let mut places = self.places.into_iter();
         let headquarters = places.next();
-        Entity { id: id.clone(), jurisdiction, headquarters, others: places.collect(), nowhere: self.nowhere, kind: Some(kind), name }
+        Entity {
+            id: id.clone(),
+            jurisdiction,
+            headquarters,
+            others: places.collect(),
+            nowhere: self.nowhere,
+            kind: Some(kind),
+            name,
+        }
     }
 }
 
@@ -530,7 +642,10 @@ fn party(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Party> {
         }
     }
     let unspecified = said(json, "unspecified").unwrap_or(json);
-    if matches!(unspecified.get("reason").and_then(Json::as_str), Some("noBeneficialOwners" | "no-beneficial-owners")) {
+    if matches!(
+        unspecified.get("reason").and_then(Json::as_str),
+        Some("noBeneficialOwners" | "no-beneficial-owners")
+    ) {
         return Some(Party::Nobody);
     }
     if POINTERS.iter().chain(&["reason", "unspecified"]).any(|name| json.get(name).is_some()) {
@@ -539,7 +654,10 @@ fn party(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Party> {
     problems.note(
         at,
         "this names nobody",
-        Some("the id of a record (0.4) or of a statement (0.3), or a `reason` why there is none".into()),
+        Some(
+            "the id of a record (0.4) or of a statement (0.3), or a `reason` why there is none"
+                .into(),
+        ),
     );
     None
 }
@@ -560,7 +678,9 @@ fn share(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<(u32, u3
     };
     let (above, below) = (bound("exclusiveMinimum", problems), bound("exclusiveMaximum", problems));
     let least = match (above, minimum) {
-        (Some(Bound::At(percent)), _) | (Some(Bound::Excluded(true)), Some(percent)) => floor(percent).saturating_add(1),
+        (Some(Bound::At(percent)), _) | (Some(Bound::Excluded(true)), Some(percent)) => {
+            floor(percent).saturating_add(1)
+        }
         (_, minimum) => floor(minimum.unwrap_or(0.0)),
     };
     let most = match below {
@@ -568,7 +688,11 @@ fn share(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<(u32, u3
         Some(Bound::Excluded(_)) | None => maximum,
     };
     if exact.is_none() && most.is_some_and(|most| floor(most) < least) {
-        problems.note(at, "the share's minimum is above its maximum", Some("put the bounds right".into()));
+        problems.note(
+            at,
+            "the share's minimum is above its maximum",
+            Some("put the bounds right".into()),
+        );
         return None;
     }
     // what rounding down leaves may be held too
@@ -584,11 +708,17 @@ enum Bound {
 
 fn percent(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<f64> {
     let number = match json {
-        Json::Number(number) => Some(number.as_f64()).filter(|percent| (0.0..=100.0).contains(percent)),
+        Json::Number(number) => {
+            Some(number.as_f64()).filter(|percent| (0.0..=100.0).contains(percent))
+        }
         Json::Null | Json::Bool(_) | Json::Text(_) | Json::List(_) | Json::Object(_) => None,
     };
     if number.is_none() {
-        problems.note(at, "expected a number from 0 to 100", Some("shares are in percent here".into()));
+        problems.note(
+            at,
+            "expected a number from 0 to 100",
+            Some("shares are in percent here".into()),
+        );
     }
     number
 }
@@ -596,7 +726,11 @@ fn percent(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<f64> {
 /// A percentage in whole basis points, rounded down: a little is forgiven, for 1.15 * 100 is 114.99999999999999.
 fn floor(percent: f64) -> u32 {
     let whole = (percent * 100.0 + 1e-6).floor().clamp(0.0, f64::from(WHOLE));
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from 0 to 10,000")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a whole number from 0 to 10,000"
+    )]
     let whole = whole as u32;
     whole
 }
@@ -631,7 +765,11 @@ fn place(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Where> {
         };
         if !NO_CODES.contains(&text.trim().to_ascii_uppercase().as_str()) {
             // who gives nothing but a text may give the name
-            let by_name = || countries::named(text).filter(|_| name.is_none() && !matches!(json, Json::Object(_))).map(Place::whole);
+            let by_name = || {
+                countries::named(text)
+                    .filter(|_| name.is_none() && !matches!(json, Json::Object(_)))
+                    .map(Place::whole)
+            };
             let place = Place::from_bytes(text.trim().as_bytes()).or_else(by_name);
             if place.is_none() {
                 let help = "ISO 3166-1 alpha-2 (`SG`) or ISO 3166-2 (`US-DE`); where there is none, give the name alone";
@@ -656,7 +794,8 @@ fn place(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Where> {
 
 /// A place as it is written, in short.
 fn written(name: &Json, code: Option<&Json>) -> String {
-    let text = |json: &Json| json.as_str().unwrap_or_default().trim().chars().take(60).collect::<String>();
+    let text =
+        |json: &Json| json.as_str().unwrap_or_default().trim().chars().take(60).collect::<String>();
     let (name, code) = (text(name), code.map(text).unwrap_or_default());
     if name.is_empty() { code } else { name }
 }
@@ -672,7 +811,11 @@ fn time(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<UnixSecon
     };
     let time = seconds(text.trim());
     if time.is_none() {
-        problems.note(at, format!("`{text}` is no date"), Some("such as `2027-01-31`, or `2027-01-31T12:00:00Z`".into()));
+        problems.note(
+            at,
+            format!("`{text}` is no date"),
+            Some("such as `2027-01-31`, or `2027-01-31T12:00:00Z`".into()),
+        );
     }
     time.map(UnixSeconds)
 }
@@ -689,15 +832,21 @@ fn seconds(text: &str) -> Option<i64> {
     let (time, offset) = match rest.strip_prefix(['T', 't', ' ']) {
         None if rest.is_empty() => ("00:00:00", 0),
         None => return None,
-        Some(time) => match time.find(['Z', 'z', '+', '-']).and_then(|at| time.split_at_checked(at)) {
-            None => (time, 0),
-            Some((time, "Z" | "z")) => (time, 0),
-            Some((time, offset)) => (time, self::offset(offset)?),
-        },
+        Some(time) => {
+            match time.find(['Z', 'z', '+', '-']).and_then(|at| time.split_at_checked(at)) {
+                None => (time, 0),
+                Some((time, "Z" | "z")) => (time, 0),
+                Some((time, offset)) => (time, self::offset(offset)?),
+            }
+        }
     };
     let whole = if time.len() == 5 { format!("{time}:00") } else { time.to_owned() };
     // the parser begins in 1970, companies don't
-    let year: u32 = day.get(..4).filter(|year| year.bytes().all(|digit| digit.is_ascii_digit()))?.parse().ok()?;
+    let year: u32 = day
+        .get(..4)
+        .filter(|year| year.bytes().all(|digit| digit.is_ascii_digit()))?
+        .parse()
+        .ok()?;
     let (year, later) = if year < 1970 { (year.checked_add(2000)?, LATER) } else { (year, 0) };
     let parsed = humantime::parse_rfc3339(&format!("{year:04}{}T{whole}Z", day.get(4..)?)).ok()?;
     let since = i64::try_from(parsed.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()).ok()?;
@@ -721,11 +870,19 @@ fn offset(text: &str) -> Option<i64> {
         let digits = text.len() == 2 && text.bytes().all(|digit| digit.is_ascii_digit());
         text.parse::<i64>().ok().filter(|number| digits && *number <= most)
     };
-    number(hours, 23)?.checked_mul(3_600)?.checked_add(number(minutes, 59)?.checked_mul(60)?)?.checked_mul(sign)
+    number(hours, 23)?
+        .checked_mul(3_600)?
+        .checked_add(number(minutes, 59)?.checked_mul(60)?)?
+        .checked_mul(sign)
 }
 
 /// One of the words of a codelist.
-fn one_of<T: Copy>(json: &Json, at: &Path<'_>, problems: &mut Problems, list: &[(&str, T)]) -> Option<T> {
+fn one_of<T: Copy>(
+    json: &Json,
+    at: &Path<'_>,
+    problems: &mut Problems,
+    list: &[(&str, T)],
+) -> Option<T> {
     let Json::Text(word) = json else {
         wrong_type(at, "a string", json, problems);
         return None;
@@ -783,7 +940,11 @@ fn list<T>(
     let at = Path::Member(at, name);
     match said(json, name) {
         None => Vec::new(),
-        Some(Json::List(items)) => items.iter().enumerate().filter_map(|(i, item)| read(item, &Path::Element(&at, i), problems)).collect(),
+        Some(Json::List(items)) => items
+            .iter()
+            .enumerate()
+            .filter_map(|(i, item)| read(item, &Path::Element(&at, i), problems))
+            .collect(),
         Some(other) => {
             wrong_type(&at, "a list", other, problems);
             Vec::new()

@@ -18,7 +18,8 @@ pub fn named(name: &str) -> Option<CountryCode> {
 
 /// The data that this build carries. A test reads it, so that it is never silently empty.
 fn names() -> HashMap<String, CountryCode> {
-    let data: Json = serde_json::from_str(include_str!("../../data/countries.json")).unwrap_or(Json::Null);
+    let data: Json =
+        serde_json::from_str(include_str!("../../data/countries.json")).unwrap_or(Json::Null);
     let list = |name: &str| data.get(name).map(Json::members).unwrap_or_default().iter();
     let of_iso = list("names").map(|(code, name)| (code, std::slice::from_ref(name)));
     let others = list("also").map(|(code, names)| (code, names.items()));
@@ -44,7 +45,11 @@ fn variants(name: &str) -> Vec<String> {
         (None, Some((main, rest))) if rest.ends_with(')') => (main, rest.trim_end_matches(')')),
         (None, _) => return all,
     };
-    all.extend([format!("{rest} {main}"), format!("{main} ({rest})"), format!("{main}, {rest}")].iter().map(|name| plain(name)));
+    all.extend(
+        [format!("{rest} {main}"), format!("{main} ({rest})"), format!("{main}, {rest}")]
+            .iter()
+            .map(|name| plain(name)),
+    );
     all
 }
 
@@ -70,7 +75,8 @@ fn plain(name: &str) -> String {
             other => text.push(other),
         }
     }
-    let words: Vec<&str> = text.split_whitespace().map(|word| if word == "st" { "saint" } else { word }).collect();
+    let words: Vec<&str> =
+        text.split_whitespace().map(|word| if word == "st" { "saint" } else { word }).collect();
     let words = match words.as_slice() {
         ["the", rest @ ..] | [rest @ .., "the"] | [rest @ .., "(the)"] if !rest.is_empty() => rest,
         all => all,
@@ -92,7 +98,13 @@ mod tests {
         let names = data.get("names").map(Json::members).unwrap();
         assert_eq!(names.len(), 249);
         let regions: Json = serde_json::from_str(include_str!("../../data/regions.json")).unwrap();
-        let codes: Vec<&str> = regions.get("iso3166_1_alpha2").unwrap().items().iter().filter_map(Json::as_str).collect();
+        let codes: Vec<&str> = regions
+            .get("iso3166_1_alpha2")
+            .unwrap()
+            .items()
+            .iter()
+            .filter_map(Json::as_str)
+            .collect();
         assert_eq!(names.iter().map(|(code, _)| code.as_str()).collect::<Vec<_>>(), codes);
         let others = data
             .get("also")
@@ -141,7 +153,15 @@ mod tests {
             ),
             ("MO", &["Macao", "Macau", "Macau SAR"]),
             ("RU", &["Russian Federation", "Russia", "The Russian Federation"]),
-            ("IR", &["Iran", "Iran, Islamic Republic of", "Islamic Republic of Iran", "Iran (Islamic Republic of)"]),
+            (
+                "IR",
+                &[
+                    "Iran",
+                    "Iran, Islamic Republic of",
+                    "Islamic Republic of Iran",
+                    "Iran (Islamic Republic of)",
+                ],
+            ),
             (
                 "KP",
                 &[
@@ -152,18 +172,50 @@ mod tests {
                     "Korea, Democratic People's Republic of",
                 ],
             ),
-            ("KR", &["South Korea", "Republic of Korea", "Korea, Republic of", "Korea (Republic of)", "Korea, South"]),
+            (
+                "KR",
+                &[
+                    "South Korea",
+                    "Republic of Korea",
+                    "Korea, Republic of",
+                    "Korea (Republic of)",
+                    "Korea, South",
+                ],
+            ),
             ("TW", &["Taiwan", "Taiwan, Province of China", "Taiwan (Province of China)"]),
             ("VN", &["Viet Nam", "Vietnam"]),
             ("US", &["USA", "U.S.A.", "United States", "the United States of America"]),
-            ("GB", &["UK", "U.K.", "United Kingdom of Great Britain and Northern Ireland", "England & Wales"]),
+            (
+                "GB",
+                &[
+                    "UK",
+                    "U.K.",
+                    "United Kingdom of Great Britain and Northern Ireland",
+                    "England & Wales",
+                ],
+            ),
             ("AE", &["UAE", "United Arab Emirates"]),
             ("CZ", &["Czechia", "Czech Republic"]),
             ("TR", &["Turkey", "Türkiye", "TURKIYE", "Tu\u{308}rkiye"]),
             ("CI", &["Ivory Coast", "Côte d'Ivoire", "Cote D\u{2019}Ivoire"]),
             ("MM", &["Burma", "Myanmar"]),
-            ("CD", &["Congo, The Democratic Republic of the", "Democratic Republic of the Congo", "The Democratic Republic of the Congo"]),
-            ("VG", &["Virgin Islands, British", "British Virgin Islands", "Virgin Islands (British)", "BVI"]),
+            (
+                "CD",
+                &[
+                    "Congo, The Democratic Republic of the",
+                    "Democratic Republic of the Congo",
+                    "The Democratic Republic of the Congo",
+                ],
+            ),
+            (
+                "VG",
+                &[
+                    "Virgin Islands, British",
+                    "British Virgin Islands",
+                    "Virgin Islands (British)",
+                    "BVI",
+                ],
+            ),
             ("VI", &["Virgin Islands, U.S.", "US Virgin Islands", "U.S. Virgin Islands"]),
             ("KN", &["Saint Kitts and Nevis", "St. Kitts & Nevis"]),
             ("GM", &["The Gambia", "Gambia, The", "Gambia (The)"]),

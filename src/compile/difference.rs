@@ -58,11 +58,16 @@ impl Side<'_> {
     /// several records of one. Those whom a snapshot wouldn't hold are left out where only the `reachable` are asked for.
     fn each(&self, reachable: bool, mut each: impl FnMut(&Customer, Ownership)) {
         match self {
-            Side::Snapshot(snapshot) => snapshot.customers().for_each(|customer| each(&customer, customer.ownership())),
+            Side::Snapshot(snapshot) => {
+                snapshot.customers().for_each(|customer| each(&customer, customer.ownership()))
+            }
             Side::Files(register, screening) => {
-                let runs_node: BTreeSet<&str> = register.nodes.iter().map(|node| node.customer.as_str()).collect();
+                let runs_node: BTreeSet<&str> =
+                    register.nodes.iter().map(|node| node.customer.as_str()).collect();
                 for customer in &register.customers {
-                    let led_to = !(customer.credentials.is_empty() && customer.mtls.is_empty() && customer.jwt.is_empty());
+                    let led_to = !(customer.credentials.is_empty()
+                        && customer.mtls.is_empty()
+                        && customer.jwt.is_empty());
                     if !reachable || led_to || runs_node.contains(customer.id.as_str()) {
                         each(customer, register.owners.of_customer(customer, screening));
                     }
@@ -93,7 +98,12 @@ impl Side<'_> {
             let print = prints.entry(customer.id.to_string()).or_default();
             print.0 = hash_of_state(customer, ownership);
             for credential in &customer.credentials {
-                let parts = (Key::of_credential(&credential.digest).0, &credential.label, credential.expires, &credential.networks);
+                let parts = (
+                    Key::of_credential(&credential.digest).0,
+                    &credential.label,
+                    credential.expires,
+                    &credential.networks,
+                );
                 print.1 = print.1.wrapping_add(hash(|hasher| hash_credential(parts, hasher)));
             }
         });
@@ -129,7 +139,13 @@ fn hash_of_state(customer: &Customer, ownership: Ownership) -> u64 {
         declared.hash(hasher);
         for (name, entry) in customer.providers.iter() {
             let EnforcementEntry { status, reason, opened, expires } = &*entry.enforcement;
-            let says = (name.as_str(), *status, reason.as_ref().map(Text::as_str), opened.map(second), expires.map(second));
+            let says = (
+                name.as_str(),
+                *status,
+                reason.as_ref().map(Text::as_str),
+                opened.map(second),
+                expires.map(second),
+            );
             if *status != Enforcement::Unrestricted {
                 says.hash(hasher);
             }
@@ -157,7 +173,8 @@ pub fn changes(before: &Side<'_>, after: &Side<'_>) -> Vec<Change> {
         old.keys().chain(new.keys()).filter(|id| old.get(*id) != new.get(*id)).cloned().collect()
     };
     let (mut old, mut new) = (before.states(&ids, reachable), after.states(&ids, reachable));
-    let changes = ids.into_iter().map(|id| Change { before: old.remove(&id), after: new.remove(&id), id });
+    let changes =
+        ids.into_iter().map(|id| Change { before: old.remove(&id), after: new.remove(&id), id });
     // a hash minds the order of providers, which says nothing
     changes.filter(|change| change.before != change.after).collect()
 }
@@ -166,7 +183,8 @@ impl State {
     fn of(customer: &Customer, ownership: Ownership) -> Self {
         let enforcement = customer.providers.iter().filter_map(|(name, entry)| {
             let value = serde_json::to_value(&entry.enforcement).ok()?;
-            (entry.enforcement.status != Enforcement::Unrestricted).then(|| (name.to_string(), value))
+            (entry.enforcement.status != Enforcement::Unrestricted)
+                .then(|| (name.to_string(), value))
         });
         let credentials = customer.credentials.iter().map(|credential| {
             let half = hex(&Key::of_credential(&credential.digest).0);
@@ -180,7 +198,8 @@ impl State {
         let screening =
             customer.screening.as_ref().map(|screening| json!({"status": screening.status, "at": screening.at, "until": screening.until}));
         let agreement = customer.agreement.as_ref();
-        let agreement = agreement.map(|it| json!({"id": it.id, "accepted": it.accepted, "until": it.until}));
+        let agreement =
+            agreement.map(|it| json!({"id": it.id, "accepted": it.accepted, "until": it.until}));
         let mut declared: Vec<String> = customer.declared.iter().map(ToString::to_string).collect();
         declared.sort_unstable();
         Self {
@@ -197,39 +216,82 @@ impl State {
 
     /// Its fields in words, in the order of their weight.
     fn words(&self) -> [(&'static str, String); 8] {
-        let member = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        let member =
+            |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
         // what it is, then each date that it has
         let dated = |value: &Value, what: Option<String>, dates: &[(&str, &str)]| {
-            let dates = dates.iter().filter_map(|(word, name)| Some(format!("{word} {}", member(value, name)?)));
+            let dates = dates
+                .iter()
+                .filter_map(|(word, name)| Some(format!("{word} {}", member(value, name)?)));
             what.into_iter().chain(dates).collect::<Vec<_>>().join(" ")
         };
-        let listed = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
+        let listed = |items: Vec<String>| {
+            if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+        };
         let enforcement = self.enforcement.iter().map(|(provider, value)| {
-            let status = value.as_str().map(str::to_owned).or_else(|| member(value, "status")).unwrap_or_default();
-            let reason = member(value, "reason").map(|reason| format!(": {}", reason.replace('_', " "))).unwrap_or_default();
-            dated(value, Some(format!("{status} by {provider}{reason}")), &[("since", "opened"), ("until", "expires")])
+            let status = value
+                .as_str()
+                .map(str::to_owned)
+                .or_else(|| member(value, "status"))
+                .unwrap_or_default();
+            let reason = member(value, "reason")
+                .map(|reason| format!(": {}", reason.replace('_', " ")))
+                .unwrap_or_default();
+            dated(
+                value,
+                Some(format!("{status} by {provider}{reason}")),
+                &[("since", "opened"), ("until", "expires")],
+            )
         });
         let credentials = self.credentials.iter().map(|(digest, entry)| {
             let digest: String = digest.chars().take(15).collect();
-            let name = member(entry, "label").map_or(digest.clone(), |label| format!("{label} ({digest})"));
-            let networks: Vec<&str> =
-                entry.get("networks").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-            let bound = if networks.is_empty() { String::new() } else { format!(" from {}", networks.join(" ")) };
+            let name = member(entry, "label")
+                .map_or(digest.clone(), |label| format!("{label} ({digest})"));
+            let networks: Vec<&str> = entry
+                .get("networks")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            let bound = if networks.is_empty() {
+                String::new()
+            } else {
+                format!(" from {}", networks.join(" "))
+            };
             dated(entry, Some(format!("{name}{bound}")), &[("until", "expires")])
         });
         let overrides = self.overrides.iter().map(|entry| {
-            let what = [member(entry, "action"), member(entry, "finding")].into_iter().flatten().collect::<Vec<_>>().join(" ");
+            let what = [member(entry, "action"), member(entry, "finding")]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" ");
             dated(entry, Some(what), &[("by", "author"), ("until", "until")])
         });
         let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
         [
             ("status", self.status.to_string()),
-            ("screening", or_none(dated(&self.screening, member(&self.screening, "status"), &[("on", "at"), ("until", "until")]))),
+            (
+                "screening",
+                or_none(dated(
+                    &self.screening,
+                    member(&self.screening, "status"),
+                    &[("on", "at"), ("until", "until")],
+                )),
+            ),
             ("ownership", self.ownership.to_string()),
             ("enforcement", listed(enforcement.collect())),
             ("declared", listed(self.declared.clone())),
             ("credentials", listed(credentials.collect())),
-            ("agreement", or_none(dated(&self.agreement, member(&self.agreement, "id"), &[("accepted", "accepted"), ("until", "until")]))),
+            (
+                "agreement",
+                or_none(dated(
+                    &self.agreement,
+                    member(&self.agreement, "id"),
+                    &[("accepted", "accepted"), ("until", "until")],
+                )),
+            ),
             ("overrides", listed(overrides.collect())),
         ]
     }
@@ -250,7 +312,14 @@ impl Change {
     /// a provider's word on it is another.
     #[must_use]
     pub fn changes_side(&self) -> bool {
-        let side = |state: &State| (state.status, state.screening.get("status").cloned(), state.ownership, state.enforcement.clone());
+        let side = |state: &State| {
+            (
+                state.status,
+                state.screening.get("status").cloned(),
+                state.ownership,
+                state.enforcement.clone(),
+            )
+        };
         self.before.as_ref().map(side) != self.after.as_ref().map(side)
     }
 
@@ -260,11 +329,18 @@ impl Change {
         let words = |state: &Option<State>| state.as_ref().map(State::words);
         match (words(&self.before), words(&self.after)) {
             (Some(before), Some(after)) => {
-                let both = before.into_iter().zip(after).map(|((name, before), (_, after))| (name, before, after));
+                let both = before
+                    .into_iter()
+                    .zip(after)
+                    .map(|((name, before), (_, after))| (name, before, after));
                 both.filter(|(_, before, after)| before != after).collect()
             }
-            (Some(before), None) => before.into_iter().map(|(name, before)| (name, before, String::new())).collect(),
-            (None, Some(after)) => after.into_iter().map(|(name, after)| (name, String::new(), after)).collect(),
+            (Some(before), None) => {
+                before.into_iter().map(|(name, before)| (name, before, String::new())).collect()
+            }
+            (None, Some(after)) => {
+                after.into_iter().map(|(name, after)| (name, String::new(), after)).collect()
+            }
             (None, None) => Vec::new(),
         }
     }

@@ -30,11 +30,14 @@ use crate::finding::Action;
 use crate::names::{CredentialDigest, Text, UnixSeconds};
 use crate::region::{Place, RegionSettings, Regions, SetId, Standing};
 use crate::register::{
-    Credential, CredentialEntry, Customer, Kind, Node, Override, Ownership, ScreeningStatus, check_customer, check_node,
+    Credential, CredentialEntry, Customer, Kind, Node, Override, Ownership, ScreeningStatus,
+    check_customer, check_node,
 };
 use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, nearest};
 
-pub use documents::{Country, CustomersFile, Document, Each, EntitiesFile, NodesFile, OwnerRow, OwnersFile, Percent};
+pub use documents::{
+    Country, CustomersFile, Document, Each, EntitiesFile, NodesFile, OwnerRow, OwnersFile, Percent,
+};
 pub use enforcement::EnforcementFile;
 
 use self::forms::{Beside, CUSTOMERS, OWNERS, Origin};
@@ -99,14 +102,19 @@ const NETWORKS: &str = "networks/";
 
 /// What stands at the top of a register; folders end in a slash.
 fn top() -> impl Iterator<Item = &'static str> {
-    [SETTINGS, ENTITIES, NODES, ENFORCEMENT, BODS, NETWORKS].into_iter().chain(CUSTOMERS.names()).chain(OWNERS.names())
+    [SETTINGS, ENTITIES, NODES, ENFORCEMENT, BODS, NETWORKS]
+        .into_iter()
+        .chain(CUSTOMERS.names())
+        .chain(OWNERS.names())
 }
 
 /// Whether [`read`] wants that file's bytes; of any other its name is enough.
 #[must_use]
 pub fn is_document(name: &str) -> bool {
     (!name.ends_with('/') && top().any(|known| known == name))
-        || name.strip_prefix(BODS).is_some_and(|rest| (rest.ends_with(".json") || rest.ends_with(".jsonl")) && !rest.contains('/'))
+        || name.strip_prefix(BODS).is_some_and(|rest| {
+            (rest.ends_with(".json") || rest.ends_with(".jsonl")) && !rest.contains('/')
+        })
         || (name.starts_with(NETWORKS) && !is_readme(name))
 }
 
@@ -120,19 +128,24 @@ fn is_readme(name: &str) -> bool {
 pub fn read(files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
     let mut remarks = Remarks::default();
     check_names(&files, &mut remarks);
-    let mut digests: BTreeMap<String, String> = files.documents.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect();
-    let (networks, mut documents): (Documents, Documents) = files.documents.into_iter().partition(|(name, _)| name.starts_with(NETWORKS));
+    let mut digests: BTreeMap<String, String> =
+        files.documents.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect();
+    let (networks, mut documents): (Documents, Documents) =
+        files.documents.into_iter().partition(|(name, _)| name.starts_with(NETWORKS));
 
     let mut read = read_owners(&documents, now, &mut remarks);
     let networks = read_networks(&read.settings, networks, &mut remarks);
     if let (Some(networks), Some(regions)) = (&networks, &read.regions) {
         networks::notice_undivided(&networks.sources, regions, &mut remarks);
     }
-    let nodes = document(&documents, NODES, &mut remarks).map_or_else(|| Each::none(true), |file: NodesFile| file.nodes);
+    let nodes = document(&documents, NODES, &mut remarks)
+        .map_or_else(|| Each::none(true), |file: NodesFile| file.nodes);
 
-    let forms::Read { origin, entries: mut customers, digest: customers_digest } = read_customers(&documents, &mut remarks);
+    let forms::Read { origin, entries: mut customers, digest: customers_digest } =
+        read_customers(&documents, &mut remarks);
     // by far the largest, and their lines are known by now
-    documents.retain(|name, _| name == CUSTOMERS_JSON || !CUSTOMERS.names().any(|known| known == name));
+    documents
+        .retain(|name, _| name == CUSTOMERS_JSON || !CUSTOMERS.names().any(|known| known == name));
     // a workbook and its exports say the same in other bytes: what they say is what was compiled
     for (thing, digest) in [(CUSTOMERS, customers_digest), (OWNERS, read.digest.take())] {
         if let Some(digest) = digest {
@@ -238,11 +251,17 @@ fn check_names(files: &Files, remarks: &mut Remarks) {
 fn is_other_sheet(name: &str) -> bool {
     let Some((stem, ending)) = name.rsplit_once('.') else { return false };
     let known = ["customers", "owners"].iter().any(|known| stem.to_lowercase().starts_with(known));
-    known && ["xls", "xlsm", "xlsb", "ods", "fods", "numbers", "tsv", "tab", "txt"].contains(&ending.to_lowercase().as_str())
+    known
+        && ["xls", "xlsm", "xlsb", "ods", "fods", "numbers", "tsv", "tab", "txt"]
+            .contains(&ending.to_lowercase().as_str())
 }
 
 /// Reads a JSON document; one that isn't there is none.
-fn document<T: Shape>(documents: &Documents, name: &'static str, remarks: &mut Remarks) -> Option<T> {
+fn document<T: Shape>(
+    documents: &Documents,
+    name: &'static str,
+    remarks: &mut Remarks,
+) -> Option<T> {
     let json = tree(name, documents.get(name)?, remarks)?;
     let mut problems = Problems::default();
     let value = T::read(&json, &Path::Root, &mut problems);
@@ -257,7 +276,12 @@ fn tree(name: &str, bytes: &[u8], remarks: &mut Remarks) -> Option<Json> {
     }
     let bytes = without_mark(bytes);
     if bytes.trim_ascii().is_empty() {
-        remarks.error(name, None, "this file is empty", Some("a JSON object belongs here; remove the file if you don't need it"));
+        remarks.error(
+            name,
+            None,
+            "this file is empty",
+            Some("a JSON object belongs here; remove the file if you don't need it"),
+        );
         return None;
     }
     match serde_json::from_slice(bytes) {
@@ -272,32 +296,66 @@ fn tree(name: &str, bytes: &[u8], remarks: &mut Remarks) -> Option<Json> {
 // === settings ===
 
 fn read_regions(settings: &Settings, remarks: &mut Remarks) -> Option<Regions> {
-    let default = || RegionSettings { set: SetId::for_provider(None), restricted: Vec::new(), unsupported: None };
+    let default = || RegionSettings {
+        set: SetId::for_provider(None),
+        restricted: Vec::new(),
+        unsupported: None,
+    };
     let at = Path::Member(&Path::Root, "regions");
     let mut problems = Problems::default();
-    let regions = Regions::new(&settings.regions.clone().unwrap_or_else(default), &at, &mut problems);
+    let regions =
+        Regions::new(&settings.regions.clone().unwrap_or_else(default), &at, &mut problems);
     remarks.take(SETTINGS, problems);
-    let unlisted: Vec<String> = regions.iter().flat_map(Regions::unlisted).map(|code| code.to_string()).collect();
+    let unlisted: Vec<String> =
+        regions.iter().flat_map(Regions::unlisted).map(|code| code.to_string()).collect();
     if !unlisted.is_empty() {
-        let message =
-            format!("these are neither supported nor restricted, so requests from there get through with a report: {}", unlisted.join(" "));
-        remarks.notice(SETTINGS, "$.regions", message, "name those in `restricted` that the provider's terms exclude");
+        let message = format!(
+            "these are neither supported nor restricted, so requests from there get through with a report: {}",
+            unlisted.join(" ")
+        );
+        remarks.notice(
+            SETTINGS,
+            "$.regions",
+            message,
+            "name those in `restricted` that the provider's terms exclude",
+        );
     }
     regions
 }
 
 fn read_networks(settings: &Settings, files: Documents, remarks: &mut Remarks) -> Option<Networks> {
     let networks = networks::merge(&settings.networks, &files, remarks);
-    for source in networks.iter().flat_map(|networks| &networks.sources).filter(|source| !source.unannounced.is_empty()) {
+    for source in networks
+        .iter()
+        .flat_map(|networks| &networks.sources)
+        .filter(|source| !source.unannounced.is_empty())
+    {
         let (shown, more) = source.unannounced.split_at(source.unannounced.len().min(10));
         let shown = shown.iter().map(|asn| format!("AS{asn}")).collect::<Vec<_>>().join(" ");
-        let more = if more.is_empty() { String::new() } else { format!(" and {} more", grouped(more.len())) };
+        let more = if more.is_empty() {
+            String::new()
+        } else {
+            format!(" and {} more", grouped(more.len()))
+        };
         let help = "a typing error, or gone from the Internet: nothing is listed for them";
-        remarks.notice(source.file.as_str(), "", format!("no source knows networks of {shown}{more}"), help);
+        remarks.notice(
+            source.file.as_str(),
+            "",
+            format!("no source knows networks of {shown}{more}"),
+            help,
+        );
     }
     if !remarks.have_errors_at(SETTINGS, &Path::Member(&Path::Root, "networks")) {
-        for name in files.keys().filter(|name| !settings.networks.iter().any(|source| source.file.as_str() == *name)) {
-            remarks.notice(name, "", "no source in register.json names this file".into(), "name it in `networks`, or remove it");
+        for name in files
+            .keys()
+            .filter(|name| !settings.networks.iter().any(|source| source.file.as_str() == *name))
+        {
+            remarks.notice(
+                name,
+                "",
+                "no source in register.json names this file".into(),
+                "name it in `networks`, or remove it",
+            );
         }
     }
     networks
@@ -349,10 +407,17 @@ impl Places<'_> {
     /// The file, the path in it, and whether it is an element of entities.json.
     fn at(&self, i: usize) -> (&str, String, bool) {
         match self.short.get(i) {
-            Some(number) => (ENTITIES, Path::Element(&Path::Member(&Path::Root, self.list), *number).to_string(), true),
+            Some(number) => (
+                ENTITIES,
+                Path::Element(&Path::Member(&Path::Root, self.list), *number).to_string(),
+                true,
+            ),
             None => {
                 let origin = self.statement(i);
-                let file = origin.and_then(|origin| self.files.get(origin.file)).copied().unwrap_or(ENTITIES);
+                let file = origin
+                    .and_then(|origin| self.files.get(origin.file))
+                    .copied()
+                    .unwrap_or(ENTITIES);
                 (file, origin.map_or_else(|| "$".into(), |origin| origin.path.clone()), false)
             }
         }
@@ -364,7 +429,9 @@ impl Places<'_> {
     }
 
     fn statement(&self, i: usize) -> Option<&bods::Origin> {
-        i.checked_sub(self.short.len())?.checked_sub(self.rows.len()).and_then(|i| self.statements.get(i))
+        i.checked_sub(self.short.len())?
+            .checked_sub(self.rows.len())
+            .and_then(|i| self.statements.get(i))
     }
 
     fn remark(&self, i: usize, member: &str, message: String, help: Option<String>) -> Remark {
@@ -374,7 +441,11 @@ impl Places<'_> {
                 "basis_points" => "share",
                 other => other,
             };
-            let remark = self.owners.say(row, |at, problems| problems.note(&Path::Member(at, member), message, help)).into_iter().next();
+            let remark = self
+                .owners
+                .say(row, |at, problems| problems.note(&Path::Member(at, member), message, help))
+                .into_iter()
+                .next();
             return remark.unwrap_or_else(|| Remark {
                 file: ENTITIES.into(),
                 line: None,
@@ -394,10 +465,14 @@ fn read_owners(documents: &Documents, now: UnixSeconds, remarks: &mut Remarks) -
     let settings = document(documents, SETTINGS, remarks).unwrap_or_default();
     let regions = read_regions(&settings, remarks);
     let EntitiesFile { entities, holdings } = document(documents, ENTITIES, remarks)
-        .unwrap_or_else(|| EntitiesFile { entities: Each::none(!documents.contains_key(ENTITIES)), holdings: Each::none(true) });
+        .unwrap_or_else(|| EntitiesFile {
+            entities: Each::none(!documents.contains_key(ENTITIES)),
+            holdings: Each::none(true),
+        });
     let mut whole = entities.whole;
     let mut statements = Statements::default();
-    let files: Vec<&str> = documents.keys().map(String::as_str).filter(|name| name.starts_with(BODS)).collect();
+    let files: Vec<&str> =
+        documents.keys().map(String::as_str).filter(|name| name.starts_with(BODS)).collect();
     for (name, bytes) in documents.iter().filter(|(name, _)| name.starts_with(BODS)) {
         let errors = remarks.count();
         read_statements(name, bytes, &mut statements, remarks);
@@ -410,10 +485,21 @@ fn read_owners(documents: &Documents, now: UnixSeconds, remarks: &mut Remarks) -
     let (declared_entities, origins): (Vec<_>, Vec<_>) = declared.entities.into_iter().unzip();
     let forms::Read { origin: owners, entries, digest } = read_owner_rows(documents, remarks);
     whole = whole && owners.whole;
-    let elsewhere: HashSet<String> = entities.iter().chain(&declared_entities).map(|entity: &Entity| entity.id.to_string()).collect();
+    let elsewhere: HashSet<String> = entities
+        .iter()
+        .chain(&declared_entities)
+        .map(|entity: &Entity| entity.id.to_string())
+        .collect();
     let owned = owners::owned(entries, &owners, &elsewhere, remarks);
     let (more, rows): (Vec<_>, Vec<_>) = owned.entities.into_iter().unzip();
-    let entity_places = Places { list: "entities", short: numbers, rows, owners: &owners, files: &files, statements: origins };
+    let entity_places = Places {
+        list: "entities",
+        short: numbers,
+        rows,
+        owners: &owners,
+        files: &files,
+        statements: origins,
+    };
     entities.extend(more);
     entities.extend(declared_entities);
     let (numbers, mut holdings): (Vec<usize>, Vec<_>) = holdings.values.into_iter().unzip();
@@ -423,14 +509,23 @@ fn read_owners(documents: &Documents, now: UnixSeconds, remarks: &mut Remarks) -
     let after = holdings.len();
     let (more, origins): (Vec<_>, Vec<_>) = declared.holdings.into_iter().unzip();
     holdings.extend(more);
-    let mut holding_places = Places { list: "holdings", short: numbers, rows, owners: &owners, files: &files, statements: origins };
+    let mut holding_places = Places {
+        list: "holdings",
+        short: numbers,
+        rows,
+        owners: &owners,
+        files: &files,
+        statements: origins,
+    };
     let (indirect, origins): (Vec<_>, Vec<_>) = declared.indirect.into_iter().unzip();
     holding_places.statements.extend(origins);
 
     let ids: Vec<Text> = entities.iter().map(|entity| entity.id.clone()).collect();
     let said = ownership::Statements { after, indirect, readings: declared.readings };
     let graph = Graph::with(entities, &holdings, &said).map_err(|errors| {
-        let known = errors.iter().filter(|error| whole || !matches!(error, GraphError::UnknownEntity { .. }));
+        let known = errors
+            .iter()
+            .filter(|error| whole || !matches!(error, GraphError::UnknownEntity { .. }));
         known.for_each(|error| remarks.push_error(unfit(error, &entity_places, &holding_places)));
         ids
     });
@@ -442,7 +537,11 @@ fn read_owners(documents: &Documents, now: UnixSeconds, remarks: &mut Remarks) -
 
 fn read_owner_rows(documents: &Documents, remarks: &mut Remarks) -> forms::Read<OwnerRow> {
     let Some(found) = OWNERS.find(documents, remarks) else {
-        return forms::Read { origin: Origin::none(OWNERS, true), entries: Vec::new(), digest: None };
+        return forms::Read {
+            origin: Origin::none(OWNERS, true),
+            entries: Vec::new(),
+            digest: None,
+        };
     };
     let rows = |remarks: &mut Remarks| {
         let read: Option<OwnersFile> = document(documents, OWNERS_JSON, remarks);
@@ -463,16 +562,26 @@ fn read_statements(name: &str, bytes: &[u8], statements: &mut Statements, remark
     if !in_a_row {
         return;
     }
-    let lines = || text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
+    let lines = || {
+        text.split(|byte| *byte == b'\n')
+            .enumerate()
+            .filter(|(_, line)| !line.trim_ascii().is_empty())
+    };
     let mut add = |number: usize, json: &Json, remarks: &mut Remarks| {
         let mut problems = Problems::default();
         statements.read_line(json, number, &mut problems);
         for problem in problems.iter() {
-            remarks.push_error(Remark { file: name.into(), line: Some(number), problem: problem.clone() });
+            remarks.push_error(Remark {
+                file: name.into(),
+                line: Some(number),
+                problem: problem.clone(),
+            });
         }
     };
     // the first line decides: a statement on several lines begins with no whole one
-    if lines().next().is_none_or(|(_, first)| serde_json::from_slice::<Json>(first).is_ok() || name.ends_with(".jsonl")) {
+    if lines().next().is_none_or(|(_, first)| {
+        serde_json::from_slice::<Json>(first).is_ok() || name.ends_with(".jsonl")
+    }) {
         for (i, line) in lines() {
             let number = i.saturating_add(1);
             match serde_json::from_slice::<Json>(line) {
@@ -522,16 +631,27 @@ fn notice_places(nowhere: &[(String, bods::Origin)], files: &[&str], remarks: &m
 }
 
 /// Says of which companies more than the whole is held.
-fn notice_sums(graph: &Graph, holdings: &[ownership::Holding], places: &Places<'_>, remarks: &mut Remarks) {
-    let over: BTreeMap<&str, u64> = graph.over().filter_map(|(index, sum)| Some((graph.entity(index)?.id.as_str(), sum))).collect();
+fn notice_sums(
+    graph: &Graph,
+    holdings: &[ownership::Holding],
+    places: &Places<'_>,
+    remarks: &mut Remarks,
+) {
+    let over: BTreeMap<&str, u64> = graph
+        .over()
+        .filter_map(|(index, sum)| Some((graph.entity(index)?.id.as_str(), sum)))
+        .collect();
     let mut last: BTreeMap<&str, usize> = BTreeMap::new();
-    for (i, holding) in holdings.iter().enumerate().filter(|(_, holding)| over.contains_key(holding.of.as_str())) {
+    for (i, holding) in
+        holdings.iter().enumerate().filter(|(_, holding)| over.contains_key(holding.of.as_str()))
+    {
         last.insert(holding.of.as_str(), i);
     }
     let help = "joint holders may be listed with the whole each: any of them may hold it in the worst case";
     for (id, sum) in over.iter().take(MOST_NOTICES) {
         let sum = ownership::Percent(u32::try_from(*sum).unwrap_or(u32::MAX));
-        let message = format!("the shares of `{id}` come to {sum}, so it is left to its worst case");
+        let message =
+            format!("the shares of `{id}` come to {sum}, so it is left to its worst case");
         let at = last.get(id).copied().unwrap_or(holdings.len());
         remarks.notices.push(places.remark(at, "basis_points", message, Some(help.into())));
     }
@@ -540,7 +660,12 @@ fn notice_sums(graph: &Graph, holdings: &[ownership::Holding], places: &Places<'
 
 fn notice_more(count: usize, what: &str, remarks: &mut Remarks) {
     if let Some(more @ 1..) = count.checked_sub(MOST_NOTICES) {
-        remarks.notice(BODS, "", format!("{} more {what}", grouped(more)), "`waybill screen` names them");
+        remarks.notice(
+            BODS,
+            "",
+            format!("{} more {what}", grouped(more)),
+            "`waybill screen` names them",
+        );
     }
 }
 
@@ -551,7 +676,12 @@ fn unfit(error: &GraphError, entities: &Places<'_>, holdings: &Places<'_>) -> Re
         GraphError::DuplicateEntity { entity, first, .. } => {
             let ((file, ..), (other, path, _)) = (entities.at(*entity), entities.at(*first));
             let place = if file == other { path } else { format!("{path} in {other}") };
-            entities.remark(*entity, "id", message, Some(format!("the first is {place}; keep one of the two")))
+            entities.remark(
+                *entity,
+                "id",
+                message,
+                Some(format!("the first is {place}; keep one of the two")),
+            )
         }
         GraphError::UnknownEntity { holding, end, .. } => {
             let member = match end {
@@ -560,17 +690,28 @@ fn unfit(error: &GraphError, entities: &Places<'_>, holdings: &Places<'_>) -> Re
             };
             holdings.remark(*holding, member, message, error.help())
         }
-        GraphError::BadShare { holding, .. } => holdings.remark(*holding, "basis_points", message, error.help()),
+        GraphError::BadShare { holding, .. } => {
+            holdings.remark(*holding, "basis_points", message, error.help())
+        }
         GraphError::SumOver100 { holdings: all, .. } => {
             let rows: Vec<usize> = all.iter().filter_map(|i| holdings.row(*i)).collect();
             let message = match rows.as_slice() {
                 [] => message,
                 rows => {
-                    let lines = rows.iter().map(|row| holdings.owners.line(*row).to_string()).collect::<Vec<_>>().join(", ");
+                    let lines = rows
+                        .iter()
+                        .map(|row| holdings.owners.line(*row).to_string())
+                        .collect::<Vec<_>>()
+                        .join(", ");
                     format!("{message}: {}:{lines}", holdings.owners.file)
                 }
             };
-            holdings.remark(all.last().copied().unwrap_or_default(), "basis_points", message, error.help())
+            holdings.remark(
+                all.last().copied().unwrap_or_default(),
+                "basis_points",
+                message,
+                error.help(),
+            )
         }
     }
 }
@@ -583,7 +724,12 @@ impl Guesses {
     const MOST_CANDIDATES: usize = 2_000;
 
     /// "did you mean `x`?", or the other help.
-    fn help<'k>(&mut self, word: &str, known: impl ExactSizeIterator<Item = &'k str>, other: &str) -> String {
+    fn help<'k>(
+        &mut self,
+        word: &str,
+        known: impl ExactSizeIterator<Item = &'k str>,
+        other: &str,
+    ) -> String {
         let near = match self.0.checked_sub(1) {
             Some(left) if known.len() <= Self::MOST_CANDIDATES => {
                 self.0 = left;
@@ -601,10 +747,13 @@ impl Guesses {
 
 fn read_customers(documents: &Documents, remarks: &mut Remarks) -> forms::Read<Customer> {
     let Some(found) = CUSTOMERS.find(documents, remarks) else {
-        let help =
-            "customers.json is enough for a start: {\"customers\": []}; customers.xlsx, customers.csv and customers.jsonl do as well";
+        let help = "customers.json is enough for a start: {\"customers\": []}; customers.xlsx, customers.csv and customers.jsonl do as well";
         remarks.error(CUSTOMERS_JSON, None, "this register has no customers", Some(help));
-        return forms::Read { origin: Origin::none(CUSTOMERS, false), entries: Vec::new(), digest: None };
+        return forms::Read {
+            origin: Origin::none(CUSTOMERS, false),
+            entries: Vec::new(),
+            digest: None,
+        };
     };
     let customers = |remarks: &mut Remarks| {
         let read: Option<CustomersFile> = document(documents, CUSTOMERS_JSON, remarks);
@@ -612,10 +761,17 @@ fn read_customers(documents: &Documents, remarks: &mut Remarks) -> forms::Read<C
     };
     let mut keys: Vec<Row<CredentialEntry>> = Vec::new();
     let mut overrides: Vec<Row<Override>> = Vec::new();
-    let mut read = forms::read(CUSTOMERS, found, documents, remarks, customers, |remarks, table, place, json| match table {
-        1 => keys.extend(Row::read(place, json, remarks)),
-        _ => overrides.extend(Row::read(place, json, remarks)),
-    });
+    let mut read = forms::read(
+        CUSTOMERS,
+        found,
+        documents,
+        remarks,
+        customers,
+        |remarks, table, place, json| match table {
+            1 => keys.extend(Row::read(place, json, remarks)),
+            _ => overrides.extend(Row::read(place, json, remarks)),
+        },
+    );
     attach(&mut read, keys, overrides, remarks);
     read
 }
@@ -630,36 +786,57 @@ struct Row<T> {
 impl<T: Shape> Row<T> {
     fn read(place: Beside, json: &Json, remarks: &mut Remarks) -> Option<Self> {
         let Json::Object(members) = json else { return None };
-        let (whose, rest): (Vec<_>, Vec<_>) = members.iter().cloned().partition(|(name, _)| name == "customer");
+        let (whose, rest): (Vec<_>, Vec<_>) =
+            members.iter().cloned().partition(|(name, _)| name == "customer");
         let mut problems = Problems::default();
         let customer = whose.first().and_then(|(_, id)| id.as_str()).map(str::to_owned);
         if customer.is_none() {
             problems.note(&Path::Root, "`customer` is missing", None);
         }
         let what = T::read(&Json::Object(rest), &Path::Root, &mut problems);
-        problems.iter().for_each(|problem| remarks.push_error(place.remark(&problem.path, problem)));
+        problems
+            .iter()
+            .for_each(|problem| remarks.push_error(place.remark(&problem.path, problem)));
         Some(Self { place, customer: customer?, what: what? })
     }
 }
 
 /// Gives customers what stands in the tables beside them.
-fn attach(read: &mut forms::Read<Customer>, keys: Vec<Row<CredentialEntry>>, overrides: Vec<Row<Override>>, remarks: &mut Remarks) {
+fn attach(
+    read: &mut forms::Read<Customer>,
+    keys: Vec<Row<CredentialEntry>>,
+    overrides: Vec<Row<Override>>,
+    remarks: &mut Remarks,
+) {
     if keys.is_empty() && overrides.is_empty() {
         return;
     }
     let forms::Read { origin, entries: customers, .. } = read;
-    let ids: HashMap<String, usize> = customers.iter().enumerate().rev().map(|(i, customer)| (customer.id.to_string(), i)).collect();
+    let ids: HashMap<String, usize> = customers
+        .iter()
+        .enumerate()
+        .rev()
+        .map(|(i, customer)| (customer.id.to_string(), i))
+        .collect();
     let mut guesses = Guesses::MOST;
     let whole = origin.whole;
-    let mut find = |place: Beside, id: &str, remarks: &mut Remarks| {
-        let found = ids.get(id).copied();
-        if found.is_none() && whole {
-            let help = guesses.help(id, ids.keys().map(String::as_str), "add the customer, or take the row out");
-            let message = format!("no customer `{id}` is in the register");
-            remarks.push_error(place.remark("$.customer", &Problem { path: String::new(), message, help: Some(help) }));
-        }
-        found
-    };
+    let mut find =
+        |place: Beside, id: &str, remarks: &mut Remarks| {
+            let found = ids.get(id).copied();
+            if found.is_none() && whole {
+                let help = guesses.help(
+                    id,
+                    ids.keys().map(String::as_str),
+                    "add the customer, or take the row out",
+                );
+                let message = format!("no customer `{id}` is in the register");
+                remarks.push_error(place.remark(
+                    "$.customer",
+                    &Problem { path: String::new(), message, help: Some(help) },
+                ));
+            }
+            found
+        };
     for Row { place, customer: id, what } in keys {
         let Some(i) = find(place, &id, remarks) else { continue };
         let Some(customer) = customers.get_mut(i) else { continue };
@@ -673,7 +850,12 @@ fn attach(read: &mut forms::Read<Customer>, keys: Vec<Row<CredentialEntry>>, ove
             }
             None => {
                 customer.credentials.push(Credential::from(what));
-                origin.came_from(i, "credentials", customer.credentials.len().saturating_sub(1), place);
+                origin.came_from(
+                    i,
+                    "credentials",
+                    customer.credentials.len().saturating_sub(1),
+                    place,
+                );
             }
         }
     }
@@ -686,9 +868,14 @@ fn attach(read: &mut forms::Read<Customer>, keys: Vec<Row<CredentialEntry>>, ove
 }
 
 /// Notes what contradicts itself, and ids, credentials and names that lead to two customers. Gives back the ids.
-fn check_customers<'a>(customers: &'a [Customer], origin: &Origin, remarks: &mut Remarks) -> HashMap<&'a str, usize> {
+fn check_customers<'a>(
+    customers: &'a [Customer],
+    origin: &Origin,
+    remarks: &mut Remarks,
+) -> HashMap<&'a str, usize> {
     let mut ids: HashMap<&str, usize> = HashMap::with_capacity(customers.len());
-    let mut credentials: HashMap<&CredentialDigest, usize> = HashMap::with_capacity(customers.len());
+    let mut credentials: HashMap<&CredentialDigest, usize> =
+        HashMap::with_capacity(customers.len());
     let mut certificates: HashMap<&str, usize> = HashMap::new();
     let mut claims: HashMap<&str, usize> = HashMap::new();
     for (i, customer) in customers.iter().enumerate() {
@@ -739,14 +926,24 @@ fn first_place<K>(entry: Entry<'_, K, usize>, i: usize) -> Option<usize> {
     }
 }
 
-fn check_entity_references(customers: &[Customer], origin: &Origin, known: Option<&HashSet<&str>>, remarks: &mut Remarks) {
+fn check_entity_references(
+    customers: &[Customer],
+    origin: &Origin,
+    known: Option<&HashSet<&str>>,
+    remarks: &mut Remarks,
+) {
     let Some(known) = known else { return };
     let mut guesses = Guesses::MOST;
     for (i, customer) in customers.iter().enumerate() {
         if let Some(id) = customer.entity.as_ref().filter(|id| !known.contains(id.as_str())) {
-            let help = guesses.help(id.as_str(), known.iter().copied(), "add it to entities.json, with its country of incorporation");
+            let help = guesses.help(
+                id.as_str(),
+                known.iter().copied(),
+                "add it to entities.json, with its country of incorporation",
+            );
             let mismatch = Mismatch::new(format!("no entity `{id}` is in the register"), help);
-            let found = origin.say(i, |at, problems| problems.mismatch(&Path::Member(at, "entity"), mismatch));
+            let found = origin
+                .say(i, |at, problems| problems.mismatch(&Path::Member(at, "entity"), mismatch));
             found.into_iter().for_each(|remark| remarks.push_error(remark));
         }
     }
@@ -779,8 +976,14 @@ impl Tally {
 }
 
 /// Notes what is allowed and yet worth knowing.
-fn notice_customers(customers: &[Customer], origin: &Origin, now: UnixSeconds, remarks: &mut Remarks) {
-    let [mut unowned, mut expired, mut ended, mut reroutes] = [const { Tally { count: 0, first: None } }; 4];
+fn notice_customers(
+    customers: &[Customer],
+    origin: &Origin,
+    now: UnixSeconds,
+    remarks: &mut Remarks,
+) {
+    let [mut unowned, mut expired, mut ended, mut reroutes] =
+        [const { Tally { count: 0, first: None } }; 4];
     for (i, customer) in customers.iter().enumerate() {
         if customer.entity.is_none() && customer.ownership.is_none() {
             unowned.count(origin, i, |at, problems| problems.note(at, "", None));
@@ -789,14 +992,19 @@ fn notice_customers(customers: &[Customer], origin: &Origin, now: UnixSeconds, r
             && screening.status == ScreeningStatus::Passed
             && screening.until.is_some_and(|until| until <= now)
         {
-            let until =
-                |at: &Path<'_>, problems: &mut Problems| problems.note(&Path::Member(&Path::Member(at, "screening"), "until"), "", None);
+            let until = |at: &Path<'_>, problems: &mut Problems| {
+                problems.note(&Path::Member(&Path::Member(at, "screening"), "until"), "", None)
+            };
             expired.count(origin, i, until);
         }
         for (n, entry) in customer.overrides.iter().enumerate() {
             let here = |name: &'static str| {
                 move |at: &Path<'_>, problems: &mut Problems| {
-                    problems.note(&Path::Member(&Path::Element(&Path::Member(at, "overrides"), n), name), "", None);
+                    problems.note(
+                        &Path::Member(&Path::Element(&Path::Member(at, "overrides"), n), name),
+                        "",
+                        None,
+                    );
                 }
             };
             if entry.until <= now {
@@ -819,7 +1027,12 @@ fn notice_customers(customers: &[Customer], origin: &Origin, now: UnixSeconds, r
         "each request is `customer.screening-expired` until it is renewed",
         remarks,
     );
-    ended.notice("override has ended and does nothing", "overrides have ended and do nothing", "remove what is no longer needed", remarks);
+    ended.notice(
+        "override has ended and does nothing",
+        "overrides have ended and do nothing",
+        "remove what is no longer needed",
+        remarks,
+    );
     reroutes.notice(
         "override reroutes to an entry of the node's `routes`",
         "overrides reroute to entries of the node's `routes`",
@@ -830,7 +1043,13 @@ fn notice_customers(customers: &[Customer], origin: &Origin, now: UnixSeconds, r
 
 // === nodes ===
 
-fn check_nodes(nodes: &Each<Node>, customers: &[Customer], origin: &Origin, ids: &HashMap<&str, usize>, remarks: &mut Remarks) {
+fn check_nodes(
+    nodes: &Each<Node>,
+    customers: &[Customer],
+    origin: &Origin,
+    ids: &HashMap<&str, usize>,
+    remarks: &mut Remarks,
+) {
     let mut problems = Problems::default();
     let mut notices = Problems::default();
     let mut names: HashMap<&str, usize> = HashMap::new();
@@ -842,16 +1061,26 @@ fn check_nodes(nodes: &Each<Node>, customers: &[Customer], origin: &Origin, ids:
         check_node(node, &here, &mut problems);
         if let Some(first) = first_place(names.entry(node.id.as_str()), *i) {
             let help = format!("the first is $.nodes[{first}]; one node may have several keys");
-            problems.note(&Path::Member(&here, "id"), format!("`{}` stands twice", node.id), Some(help));
+            problems.note(
+                &Path::Member(&here, "id"),
+                format!("`{}` stands twice", node.id),
+                Some(help),
+            );
         }
         let keys_at = Path::Member(&here, "keys");
         if node.keys.is_empty() && !remarks.have_errors_at(NODES, &keys_at) {
-            let help = "ask its operator for the public JWK, as `waybill keygen --public` prints it";
-            problems.note(&here, format!("`{}` has no key, so nothing that it signs can be verified", node.id), Some(help.into()));
+            let help =
+                "ask its operator for the public JWK, as `waybill keygen --public` prints it";
+            problems.note(
+                &here,
+                format!("`{}` has no key, so nothing that it signs can be verified", node.id),
+                Some(help.into()),
+            );
         }
         for (n, key) in node.keys.iter().enumerate() {
             if let Some(first) = first_place(keys.entry(key.x.as_bytes()), *i) {
-                let help = format!("it is a key of $.nodes[{first}] already; each node has its own");
+                let help =
+                    format!("it is a key of $.nodes[{first}] already; each node has its own");
                 problems.note(&Path::Element(&keys_at, n), "this key stands twice", Some(help));
             }
         }
@@ -859,18 +1088,32 @@ fn check_nodes(nodes: &Each<Node>, customers: &[Customer], origin: &Origin, ids:
         match ids.get(node.customer.as_str()).and_then(|i| customers.get(*i)) {
             None if !origin.whole => {} // it may stand in what couldn't be read
             None => {
-                let help =
-                    guesses.help(node.customer.as_str(), ids.keys().copied(), "add the reseller that runs the node to the customers");
-                problems.note(&customer_at, format!("no customer `{}` is in the register", node.customer), Some(help));
+                let help = guesses.help(
+                    node.customer.as_str(),
+                    ids.keys().copied(),
+                    "add the reseller that runs the node to the customers",
+                );
+                problems.note(
+                    &customer_at,
+                    format!("no customer `{}` is in the register", node.customer),
+                    Some(help),
+                );
             }
             Some(customer) if customer.kind != Kind::Reseller => notices.note(
                 &customer_at,
-                format!("`{}` isn't a reseller, so a chain beside its credential counts for nothing", node.customer),
+                format!(
+                    "`{}` isn't a reseller, so a chain beside its credential counts for nothing",
+                    node.customer
+                ),
                 Some("give the customer the kind `reseller`".into()),
             ),
             Some(_) => {}
         }
     }
     remarks.take(NODES, problems);
-    remarks.notices.extend(notices.iter().map(|problem| Remark { file: NODES.into(), line: None, problem: problem.clone() }));
+    remarks.notices.extend(notices.iter().map(|problem| Remark {
+        file: NODES.into(),
+        line: None,
+        problem: problem.clone(),
+    }));
 }

@@ -7,7 +7,10 @@ use crate::shape::Path;
 /// The lines, counted from 1, on which the given paths (as [`Path`] writes them) begin. One pass over
 /// the text, however many paths; of a name that stands twice the first counts. The text must be JSON: of other text the
 /// answer may be anything, or nothing.
-pub(super) fn locate<'p>(text: &[u8], paths: impl Iterator<Item = &'p str>) -> HashMap<&'p str, usize> {
+pub(super) fn locate<'p>(
+    text: &[u8],
+    paths: impl Iterator<Item = &'p str>,
+) -> HashMap<&'p str, usize> {
     let mut wanted: HashMap<&'p str, Option<usize>> = paths.map(|path| (path, None)).collect();
     let mut scan = Scan { text, at: 0, line: 1, path: "$".into() };
     scan.walk(&mut |path, line| {
@@ -77,7 +80,10 @@ impl Scan<'_> {
                     }
                     named = false;
                     match byte {
-                        b'{' | b'[' => open.push(Open { path: self.path.len(), next: (byte == b'[').then_some(0) }),
+                        b'{' | b'[' => open.push(Open {
+                            path: self.path.len(),
+                            next: (byte == b'[').then_some(0),
+                        }),
                         b'"' => {
                             self.string();
                             self.close(&open);
@@ -116,7 +122,8 @@ impl Scan<'_> {
                 _ => {}
             }
         }
-        serde_json::from_slice(self.text.get(begin..self.at).unwrap_or_default()).unwrap_or_default()
+        serde_json::from_slice(self.text.get(begin..self.at).unwrap_or_default())
+            .unwrap_or_default()
     }
 
     /// The rest of a number or a literal.
@@ -135,8 +142,7 @@ mod tests {
 
     #[test]
     fn paths_have_their_lines() {
-        let text =
-            "{\n  \"a\": [1,\n    {\"b\\u0063\": \"x\\\"}\",\n     \"d e\": []},\n\n    null],\n  \"f\":\n    {\"a\": 2}\n, \"a\": 3}";
+        let text = "{\n  \"a\": [1,\n    {\"b\\u0063\": \"x\\\"}\",\n     \"d e\": []},\n\n    null],\n  \"f\":\n    {\"a\": 2}\n, \"a\": 3}";
         let expected = [
             ("$", 1),
             ("$.a", 2),
@@ -174,11 +180,16 @@ mod tests {
     }
 
     fn json() -> impl Strategy<Value = Json> {
-        let leaf = prop_oneof![Just(Json::Null), any::<bool>().prop_map(Json::Bool), ".{0,6}".prop_map(Json::Text)];
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::Bool),
+            ".{0,6}".prop_map(Json::Text)
+        ];
         leaf.prop_recursive(4, 24, 4, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(Json::List),
-                proptest::collection::btree_map(".{0,4}", inner, 0..4).prop_map(|members| Json::Object(members.into_iter().collect())),
+                proptest::collection::btree_map(".{0,4}", inner, 0..4)
+                    .prop_map(|members| Json::Object(members.into_iter().collect())),
             ]
         })
     }

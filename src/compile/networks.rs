@@ -140,7 +140,11 @@ const EMBEDDING: [(u128, u128); 6] = [
 
 /// Reads all sources and makes the table. `files` are those of the register's `networks/`, by their path from its directory.
 /// Every mistake in the sources' settings and files is noted in `remarks`, and there is no table then.
-pub fn merge(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>, remarks: &mut Remarks) -> Option<Networks> {
+pub fn merge(
+    sources: &[NetworkSource],
+    files: &BTreeMap<String, Vec<u8>>,
+    remarks: &mut Remarks,
+) -> Option<Networks> {
     let before = remarks.count();
     let kinds = kinds(sources, files, remarks);
     let mut spans = Spans::default();
@@ -148,38 +152,59 @@ pub fn merge(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>, remar
     let mut lists = Vec::new();
     for (source, kind) in sources.iter().zip(&kinds) {
         let file = source.file.as_str();
-        let mut summary = SourceSummary { file: source.file.clone(), networks: 0, unannounced: Vec::new(), undivided: BTreeSet::new() };
+        let mut summary = SourceSummary {
+            file: source.file.clone(),
+            networks: 0,
+            unannounced: Vec::new(),
+            undivided: BTreeSet::new(),
+        };
         let mut divided = Divided::new();
         if let Some(bytes) = files.get(file) {
             match kind {
                 Kind::List(_) => lists.push((summaries.len(), read_list(bytes, file, remarks))),
                 Kind::Countries(number) if is_text(file) => {
-                    summary.networks = read_countries(bytes, file, *number, &mut spans, &mut divided, remarks);
+                    summary.networks =
+                        read_countries(bytes, file, *number, &mut spans, &mut divided, remarks);
                 }
-                Kind::Countries(_) | Kind::AsNumbers(_) => match read_mmdb(bytes, *kind, &mut spans, &mut divided) {
-                    Ok(networks) => summary.networks = networks,
-                    Err(mismatch) => note(remarks, file, None, mismatch),
-                },
+                Kind::Countries(_) | Kind::AsNumbers(_) => {
+                    match read_mmdb(bytes, *kind, &mut spans, &mut divided) {
+                        Ok(networks) => summary.networks = networks,
+                        Err(mismatch) => note(remarks, file, None, mismatch),
+                    }
+                }
             }
         }
-        summary.undivided = divided.into_iter().filter(|(_, divides)| !divides).map(|(country, _)| country).collect();
+        summary.undivided = divided
+            .into_iter()
+            .filter(|(_, divides)| !divides)
+            .map(|(country, _)| country)
+            .collect();
         summaries.push(summary);
     }
     resolve_lists(lists, sources, &kinds, &mut summaries, &mut spans, remarks);
-    (remarks.count() == before).then(|| Networks { table: table(&spans, &kinds), sources: summaries })
+    (remarks.count() == before)
+        .then(|| Networks { table: table(&spans, &kinds), sources: summaries })
 }
 
 /// Notes the sources that name a country without its parts, where some of them are restricted.
-pub(super) fn notice_undivided(sources: &[SourceSummary], regions: &Regions, remarks: &mut Remarks) {
+pub(super) fn notice_undivided(
+    sources: &[SourceSummary],
+    regions: &Regions,
+    remarks: &mut Remarks,
+) {
     for source in sources {
-        let parts: Vec<Place> = source.undivided.iter().flat_map(|country| regions.parts_apart(*country)).collect();
-        let countries: BTreeSet<String> = parts.iter().map(|part| part.country.to_string()).collect();
+        let parts: Vec<Place> =
+            source.undivided.iter().flat_map(|country| regions.parts_apart(*country)).collect();
+        let countries: BTreeSet<String> =
+            parts.iter().map(|part| part.country.to_string()).collect();
         if countries.is_empty() {
             continue;
         }
         let countries = countries.into_iter().collect::<Vec<_>>().join(" ");
         let parts = parts.iter().map(Place::to_string).collect::<Vec<_>>().join(" ");
-        let message = format!("this source knows no parts of {countries}, so restricted ones can't be told by it: {parts}");
+        let message = format!(
+            "this source knows no parts of {countries}, so restricted ones can't be told by it: {parts}"
+        );
         let help = "add a source that gives `subdivisions`, or name the whole country in `regions.restricted`";
         remarks.notice(source.file.as_str(), "", message, help);
     }
@@ -216,7 +241,11 @@ impl AddressTable {
 // === settings ===
 
 /// What each source is. Notes settings that contradict each other or the files.
-fn kinds(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>, remarks: &mut Remarks) -> Vec<Kind> {
+fn kinds(
+    sources: &[NetworkSource],
+    files: &BTreeMap<String, Vec<u8>>,
+    remarks: &mut Remarks,
+) -> Vec<Kind> {
     let (mut countries, mut as_numbers, mut lists) = (0_usize, 0_usize, 0_usize);
     let next = |count: &mut usize| std::mem::replace(count, count.saturating_add(1));
     let mut kinds = Vec::with_capacity(sources.len());
@@ -224,21 +253,33 @@ fn kinds(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>, remarks: 
     let networks = Path::Member(&Path::Root, "networks");
     for (i, source) in sources.iter().enumerate() {
         let here = Path::Element(&networks, i);
-        let mut mistake = |member: &str, message: String, help: String| problems.note(&Path::Member(&here, member), message, Some(help));
+        let mut mistake = |member: &str, message: String, help: String| {
+            problems.note(&Path::Member(&here, member), message, Some(help))
+        };
         if sources.iter().take(i).any(|earlier| earlier.name == source.name) {
-            mistake("name", format!("`{}` stands twice", source.name), "give each source its own name".into());
+            mistake(
+                "name",
+                format!("`{}` stands twice", source.name),
+                "give each source its own name".into(),
+            );
         }
         if !files.contains_key(source.file.as_str()) {
             let there: Vec<&str> = files.keys().map(String::as_str).collect();
             let help = match nearest(source.file.as_str(), &there) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "put it into `networks/` and write the way from the register's directory".into(),
+                None => {
+                    "put it into `networks/` and write the way from the register's directory".into()
+                }
             };
             mistake("file", format!("no file `{}` is in the register", source.file), help);
         }
         let kind = match (source.class, source.gives) {
             (Some(_), Gives::Asn) => {
-                mistake("gives", "a list with a `class` gives no AS numbers".into(), "leave one of the two out".into());
+                mistake(
+                    "gives",
+                    "a list with a `class` gives no AS numbers".into(),
+                    "leave one of the two out".into(),
+                );
                 Kind::List(next(&mut lists))
             }
             (Some(_), Gives::Country) => Kind::List(next(&mut lists)),
@@ -247,10 +288,18 @@ fn kinds(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>, remarks: 
         };
         match kind {
             Kind::Countries(MAX_COUNTRY_SOURCES) => {
-                mistake("name", format!("more than {MAX_COUNTRY_SOURCES} sources give countries"), "leave some out".into());
+                mistake(
+                    "name",
+                    format!("more than {MAX_COUNTRY_SOURCES} sources give countries"),
+                    "leave some out".into(),
+                );
             }
             Kind::List(MAX_LISTS) => {
-                mistake("name", format!("more than {MAX_LISTS} lists"), "put lists of one class into one file".into());
+                mistake(
+                    "name",
+                    format!("more than {MAX_LISTS} lists"),
+                    "put lists of one class into one file".into(),
+                );
             }
             Kind::Countries(_) | Kind::AsNumbers(_) | Kind::List(_) => {}
         }
@@ -260,14 +309,28 @@ fn kinds(sources: &[NetworkSource], files: &BTreeMap<String, Vec<u8>>, remarks: 
     kinds
 }
 
-fn note(remarks: &mut Remarks, file: &str, line: Option<usize>, Mismatch { message, help }: Mismatch) {
-    remarks.push_error(Remark { file: file.into(), line, problem: Problem { path: String::new(), message, help } });
+fn note(
+    remarks: &mut Remarks,
+    file: &str,
+    line: Option<usize>,
+    Mismatch { message, help }: Mismatch,
+) {
+    remarks.push_error(Remark {
+        file: file.into(),
+        line,
+        problem: Problem { path: String::new(), message, help },
+    });
 }
 
 // === MMDB files ===
 
 /// Adds what the file says to `spans`. Gives the number of networks that it says something of.
-fn read_mmdb(bytes: &[u8], kind: Kind, spans: &mut Spans, divided: &mut Divided) -> Result<usize, Mismatch> {
+fn read_mmdb(
+    bytes: &[u8],
+    kind: Kind,
+    spans: &mut Spans,
+    divided: &mut Divided,
+) -> Result<usize, Mismatch> {
     let unreadable = |error: MaxMindDbError| {
         Mismatch::new(
             format!("this can't be read as an MMDB file: {error}"),
@@ -277,24 +340,36 @@ fn read_mmdb(bytes: &[u8], kind: Kind, spans: &mut Spans, divided: &mut Divided)
     let reader = Reader::from_source(bytes).map_err(unreadable)?;
     // A tree of n nodes has n + 1 leaves; a leaf above several walks is met by each. Many more, and branches meet
     // again: the walk could go on for ever.
-    let mut leaves = usize::try_from(reader.metadata().node_count).unwrap_or(usize::MAX).saturating_mul(2).saturating_add(1024);
+    let mut leaves = usize::try_from(reader.metadata().node_count)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(2)
+        .saturating_add(1024);
     let mut said: BTreeMap<usize, Option<Fact>> = BTreeMap::new(); // by the record's offset
     let mut networks = 0_usize;
     for (text, first, last) in walks(reader.metadata().ip_version == 6) {
         // aliases and empty leaves too: so that each costs the walk something that is counted
-        let options = WithinOptions::default().include_aliased_networks().include_networks_without_data();
-        let walk = text.parse().map_err(MaxMindDbError::InvalidNetwork).and_then(|start| reader.within(start, options));
+        let options =
+            WithinOptions::default().include_aliased_networks().include_networks_without_data();
+        let walk = text
+            .parse()
+            .map_err(MaxMindDbError::InvalidNetwork)
+            .and_then(|start| reader.within(start, options));
         for leaf in walk.map_err(unreadable)? {
             let leaf = leaf.map_err(unreadable)?;
-            leaves = leaves
-                .checked_sub(1)
-                .ok_or_else(|| Mismatch::new("this MMDB file's tree has branches that meet again", "get it anew from its maker"))?;
+            leaves = leaves.checked_sub(1).ok_or_else(|| {
+                Mismatch::new(
+                    "this MMDB file's tree has branches that meet again",
+                    "get it anew from its maker",
+                )
+            })?;
             let Some(offset) = leaf.offset() else { continue };
             let fact = match said.get(&offset) {
                 Some(fact) => *fact,
                 None => {
                     let fact = match kind {
-                        Kind::AsNumbers(source) => records::asn(&leaf).map_err(unreadable)?.map(|asn| Fact::Asn(source, asn)),
+                        Kind::AsNumbers(source) => records::asn(&leaf)
+                            .map_err(unreadable)?
+                            .map(|asn| Fact::Asn(source, asn)),
                         Kind::Countries(source) | Kind::List(source) => {
                             let place = records::place(&leaf).map_err(unreadable)?;
                             place.iter().for_each(|said| said.note(divided));
@@ -309,12 +384,20 @@ fn read_mmdb(bytes: &[u8], kind: Kind, spans: &mut Spans, divided: &mut Divided)
             let network = leaf.network().map_err(unreadable)?;
             match (network.network(), network.broadcast()) {
                 (IpAddr::V4(from), IpAddr::V4(to)) => {
-                    spans.v4.push(Span { first: from.to_bits().into(), last: to.to_bits().into(), fact });
+                    spans.v4.push(Span {
+                        first: from.to_bits().into(),
+                        last: to.to_bits().into(),
+                        fact,
+                    });
                 }
                 // a leaf above the IPv4 half of the tree: it holds for all of it
                 (IpAddr::V6(_), _) if last == LAST_V4 => spans.v4.push(Span { first, last, fact }),
                 (IpAddr::V6(from), IpAddr::V6(to)) => {
-                    spans.v6.push(Span { first: from.to_bits().max(first), last: to.to_bits().min(last), fact });
+                    spans.v6.push(Span {
+                        first: from.to_bits().max(first),
+                        last: to.to_bits().min(last),
+                        fact,
+                    });
                 }
                 (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
             }
@@ -322,9 +405,10 @@ fn read_mmdb(bytes: &[u8], kind: Kind, spans: &mut Spans, divided: &mut Divided)
         }
     }
     match (networks, kind) {
-        (0, Kind::AsNumbers(_)) => {
-            Err(Mismatch::new("this MMDB file gives no AS number", "its records need `autonomous_system_number` or `asn`; see `gives`"))
-        }
+        (0, Kind::AsNumbers(_)) => Err(Mismatch::new(
+            "this MMDB file gives no AS number",
+            "its records need `autonomous_system_number` or `asn`; see `gives`",
+        )),
         (0, Kind::Countries(_) | Kind::List(_)) => Err(Mismatch::new(
             "this MMDB file gives no country",
             "its records need `country.iso_code` or `country_code`, or a code as `country` itself; see `gives`",
@@ -341,7 +425,11 @@ fn walks(has_v6: bool) -> Vec<(String, u128, u128)> {
     let ends = EMBEDDING.iter().skip(1).map(|(first, _)| first.saturating_sub(1)).chain([LAST_V6]);
     for (start, end) in starts.zip(ends).filter(|(start, end)| has_v6 && start <= end) {
         for subnet in Ipv6Subnets::new(Ipv6Addr::from_bits(start), Ipv6Addr::from_bits(end), 0) {
-            walks.push((subnet.to_string(), subnet.network().to_bits(), subnet.broadcast().to_bits()));
+            walks.push((
+                subnet.to_string(),
+                subnet.network().to_bits(),
+                subnet.broadcast().to_bits(),
+            ));
         }
     }
     walks
@@ -363,11 +451,21 @@ fn read_lines<'a>(
     mut read: impl FnMut(usize, &'a str) -> Result<(), Mismatch>,
 ) {
     let Ok(text) = std::str::from_utf8(without_mark(bytes)) else {
-        note(remarks, file, None, Mismatch::new("this is no text", format!("{what}; an MMDB file has no `class` and ends in `.mmdb`")));
+        note(
+            remarks,
+            file,
+            None,
+            Mismatch::new(
+                "this is no text",
+                format!("{what}; an MMDB file has no `class` and ends in `.mmdb`"),
+            ),
+        );
         return;
     };
     let (mut entries, mut mistakes) = (0_usize, 0_usize);
-    for (line, entry) in (1_usize..).zip(text.lines().map(|line| line.split('#').next().unwrap_or_default().trim())) {
+    for (line, entry) in
+        (1_usize..).zip(text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()))
+    {
         if entry.is_empty() {
             continue;
         }
@@ -406,12 +504,20 @@ fn read_list(bytes: &[u8], file: &str, remarks: &mut Remarks) -> List {
 
 /// Reads networks with their places, and adds them to `spans`: where networks lie in each other the smaller one counts, also one
 /// that says nothing. Gives how many say something.
-fn read_countries(bytes: &[u8], file: &str, source: usize, spans: &mut Spans, divided: &mut Divided, remarks: &mut Remarks) -> usize {
+fn read_countries(
+    bytes: &[u8],
+    file: &str,
+    source: usize,
+    spans: &mut Spans,
+    divided: &mut Divided,
+    remarks: &mut Remarks,
+) -> usize {
     let mut networks: BTreeMap<Network, (Option<Place>, usize)> = BTreeMap::new();
     let what = "a network and a country a line, such as `203.0.113.0/24 SG`";
     let before = remarks.count();
     // two commas on a line, comments aside: a feed, in which fields may be left out
-    let commas = |line: &[u8]| line.iter().take_while(|b| **b != b'#').filter(|b| **b == b',').count();
+    let commas =
+        |line: &[u8]| line.iter().take_while(|b| **b != b'#').filter(|b| **b == b',').count();
     let is_feed = bytes.split(|b| *b == b'\n').any(|line| commas(line) > 1);
     read_lines(bytes, file, what, remarks, |line, entry| {
         let (network, said) = read_place(entry, is_feed)?;
@@ -419,7 +525,10 @@ fn read_countries(bytes: &[u8], file: &str, source: usize, spans: &mut Spans, di
         match networks.get(&network) {
             Some((other, first)) if *other != place => {
                 let other = other.map_or("no country".to_owned(), |other| other.to_string());
-                Err(Mismatch::new(format!("on line {first} this network is in {other}"), "keep one of the two"))
+                Err(Mismatch::new(
+                    format!("on line {first} this network is in {other}"),
+                    "keep one of the two",
+                ))
             }
             _ => {
                 said.iter().for_each(|said| said.note(divided));
@@ -430,17 +539,31 @@ fn read_countries(bytes: &[u8], file: &str, source: usize, spans: &mut Spans, di
     });
     let count = networks.values().filter(|(place, _)| place.is_some()).count();
     if count == 0 && remarks.count() == before {
-        note(remarks, file, None, Mismatch::new("no line of this text gives a country", format!("{what}; a list needs a `class`")));
+        note(
+            remarks,
+            file,
+            None,
+            Mismatch::new(
+                "no line of this text gives a country",
+                format!("{what}; a list needs a `class`"),
+            ),
+        );
     }
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for (network, (place, _)) in &networks {
         match network.range() {
-            (IpAddr::V4(first), IpAddr::V4(last)) => v4.push((first.to_bits().into(), last.to_bits().into(), *place)),
-            (IpAddr::V6(first), IpAddr::V6(last)) => v6.push((first.to_bits(), last.to_bits(), *place)),
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                v4.push((first.to_bits().into(), last.to_bits().into(), *place))
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
+                v6.push((first.to_bits(), last.to_bits(), *place))
+            }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
         }
     }
-    let span = |(first, last, place): (u128, u128, Option<Place>)| Some(Span { first, last, fact: Fact::Place(source, place?) });
+    let span = |(first, last, place): (u128, u128, Option<Place>)| {
+        Some(Span { first, last, fact: Fact::Place(source, place?) })
+    };
     spans.v4.extend(most_specific(v4).into_iter().filter_map(span));
     spans.v6.extend(most_specific(v6).into_iter().filter_map(span));
     count
@@ -461,12 +584,14 @@ fn read_place(entry: &str, may_be_alone: bool) -> Result<(Network, Option<Said>)
             Ok((network?, Some(by_hand(place?))))
         }
         [network, country, region, ..] if by_commas => {
-            let (network, country) = (read_network(network), Place::parse(&country.to_ascii_uppercase()));
+            let (network, country) =
+                (read_network(network), Place::parse(&country.to_ascii_uppercase()));
             Ok((network?, Some(records::with_region(&country?, region))))
         }
         _ => {
             let mut words = entry.split([',', ' ', '\t']).filter(|word| !word.is_empty());
-            let (Some(network), Some(place), None) = (words.next(), words.next(), words.next()) else {
+            let (Some(network), Some(place), None) = (words.next(), words.next(), words.next())
+            else {
                 return Err(Mismatch::new(
                     format!("`{entry}` isn't a network and a country"),
                     "such as `203.0.113.0/24 SG` or `203.0.113.0/24,UA-43`",
@@ -485,7 +610,9 @@ fn unquoted(field: &str) -> &str {
 }
 
 /// Networks, of which any two lie in each other or apart, as runs that don't overlap: the smaller one counts.
-fn most_specific(mut networks: Vec<(u128, u128, Option<Place>)>) -> Vec<(u128, u128, Option<Place>)> {
+fn most_specific(
+    mut networks: Vec<(u128, u128, Option<Place>)>,
+) -> Vec<(u128, u128, Option<Place>)> {
     networks.sort_unstable_by_key(|(first, last, _)| (*first, std::cmp::Reverse(*last)));
     let mut runs = Vec::with_capacity(networks.len());
     let mut open: Vec<(u128, Option<Place>)> = Vec::new();
@@ -519,10 +646,16 @@ enum Entry {
 
 fn read_entry(entry: &str) -> Result<Entry, Mismatch> {
     if let Some(digits) = entry.strip_prefix("AS").or_else(|| entry.strip_prefix("as")) {
-        let asn = digits.parse().ok().filter(|asn| *asn != 0 && digits.bytes().all(|b| b.is_ascii_digit()));
-        return asn
-            .map(Entry::Asn)
-            .ok_or_else(|| Mismatch::new(format!("`{entry}` is no AS number"), "such as `AS64500`, up to `AS4294967295`"));
+        let asn = digits
+            .parse()
+            .ok()
+            .filter(|asn| *asn != 0 && digits.bytes().all(|b| b.is_ascii_digit()));
+        return asn.map(Entry::Asn).ok_or_else(|| {
+            Mismatch::new(
+                format!("`{entry}` is no AS number"),
+                "such as `AS64500`, up to `AS4294967295`",
+            )
+        });
     }
     read_network(entry).map(Entry::Network)
 }
@@ -545,14 +678,23 @@ fn resolve_lists(
     spans: &mut Spans,
     remarks: &mut Remarks,
 ) {
-    let wanted: BTreeSet<u32> = lists.iter().flat_map(|(_, list)| list.asns.keys().copied()).collect();
+    let wanted: BTreeSet<u32> =
+        lists.iter().flat_map(|(_, list)| list.asns.keys().copied()).collect();
     let has_asns = kinds.iter().any(|kind| matches!(kind, Kind::AsNumbers(_)));
-    let announced = if has_asns && !wanted.is_empty() { announced(&wanted, spans, kinds) } else { BTreeMap::new() };
+    let announced = if has_asns && !wanted.is_empty() {
+        announced(&wanted, spans, kinds)
+    } else {
+        BTreeMap::new()
+    };
     for (i, list) in lists {
-        let (Some(source), Some(Kind::List(number)), Some(summary)) = (sources.get(i), kinds.get(i), summaries.get_mut(i)) else {
+        let (Some(source), Some(Kind::List(number)), Some(summary)) =
+            (sources.get(i), kinds.get(i), summaries.get_mut(i))
+        else {
             continue;
         };
-        if let (false, Some((asn, line))) = (has_asns, list.asns.iter().min_by_key(|(_, line)| **line)) {
+        if let (false, Some((asn, line))) =
+            (has_asns, list.asns.iter().min_by_key(|(_, line)| **line))
+        {
             let help = "add a source with `\"gives\": \"asn\"` to register.json, or list networks";
             let message = format!("`AS{asn}` can't be resolved: no source gives AS numbers");
             note(remarks, source.file.as_str(), Some(*line), Mismatch::new(message, help));
@@ -560,7 +702,9 @@ fn resolve_lists(
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for network in &list.networks {
             match network.range() {
-                (IpAddr::V4(first), IpAddr::V4(last)) => v4.push((first.to_bits().into(), last.to_bits().into())),
+                (IpAddr::V4(first), IpAddr::V4(last)) => {
+                    v4.push((first.to_bits().into(), last.to_bits().into()))
+                }
                 (IpAddr::V6(first), IpAddr::V6(last)) => v6.push((first.to_bits(), last.to_bits())),
                 (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
             }
@@ -575,7 +719,10 @@ fn resolve_lists(
             }
         }
         summary.networks = v4.len().saturating_add(v6.len());
-        let bit = u32::try_from(*number).ok().and_then(|number| 1_u64.checked_shl(number)).unwrap_or_default();
+        let bit = u32::try_from(*number)
+            .ok()
+            .and_then(|number| 1_u64.checked_shl(number))
+            .unwrap_or_default();
         let span = |(first, last)| Span { first, last, fact: Fact::Listed(bit) };
         spans.v4.extend(union(v4).into_iter().map(span));
         spans.v6.extend(union(v6).into_iter().map(span));
@@ -586,20 +733,27 @@ fn resolve_lists(
 type Ranges = Vec<(u128, u128)>;
 
 /// The IPv4 and the IPv6 ranges of the wanted AS numbers, by what the sources say together.
-fn announced(wanted: &BTreeSet<u32>, spans: &Spans, kinds: &[Kind]) -> BTreeMap<u32, (Ranges, Ranges)> {
+fn announced(
+    wanted: &BTreeSet<u32>,
+    spans: &Spans,
+    kinds: &[Kind],
+) -> BTreeMap<u32, (Ranges, Ranges)> {
     let mut announced: BTreeMap<u32, (Ranges, Ranges)> = BTreeMap::new();
-    let mut collect = |spans: &[Span], last: u128, choose: fn(&mut (Ranges, Ranges)) -> &mut Ranges| {
-        let mut found = Found::new();
-        let of_asns: Vec<Span> = spans.iter().filter(|span| matches!(span.fact, Fact::Asn(..))).copied().collect();
-        let runs = sweep(&of_asns, last, kinds, &mut found);
-        let asns: BTreeMap<u32, u32> = found.iter().filter_map(|(facts, number)| Some((*number, facts.asn?))).collect();
-        let ends = runs.iter().skip(1).map(|(next, _)| next.saturating_sub(1)).chain([last]);
-        for ((first, number), end) in runs.iter().zip(ends) {
-            if let Some(asn) = asns.get(number).filter(|asn| wanted.contains(asn)) {
-                choose(announced.entry(*asn).or_default()).push((*first, end));
+    let mut collect =
+        |spans: &[Span], last: u128, choose: fn(&mut (Ranges, Ranges)) -> &mut Ranges| {
+            let mut found = Found::new();
+            let of_asns: Vec<Span> =
+                spans.iter().filter(|span| matches!(span.fact, Fact::Asn(..))).copied().collect();
+            let runs = sweep(&of_asns, last, kinds, &mut found);
+            let asns: BTreeMap<u32, u32> =
+                found.iter().filter_map(|(facts, number)| Some((*number, facts.asn?))).collect();
+            let ends = runs.iter().skip(1).map(|(next, _)| next.saturating_sub(1)).chain([last]);
+            for ((first, number), end) in runs.iter().zip(ends) {
+                if let Some(asn) = asns.get(number).filter(|asn| wanted.contains(asn)) {
+                    choose(announced.entry(*asn).or_default()).push((*first, end));
+                }
             }
-        }
-    };
+        };
     collect(&spans.v4, LAST_V4, |(v4, _)| v4);
     collect(&spans.v6, LAST_V6, |(_, v6)| v6);
     announced
@@ -628,7 +782,10 @@ fn table(spans: &Spans, kinds: &[Kind]) -> AddressTable {
     let places: BTreeMap<u32, u32> = found.values().copied().zip(0..).collect();
     let place = |number: u32| places.get(&number).copied().unwrap_or_default();
     AddressTable {
-        v4: v4.into_iter().filter_map(|(first, number)| Some((u32::try_from(first).ok()?, place(number)))).collect(),
+        v4: v4
+            .into_iter()
+            .filter_map(|(first, number)| Some((u32::try_from(first).ok()?, place(number))))
+            .collect(),
         v6: v6.into_iter().map(|(first, number)| (first, place(number))).collect(),
         facts: found.into_keys().collect(),
     }

@@ -38,7 +38,10 @@ use super::settings::{Comparison, Method, OwnershipSettings};
 use crate::names::Text;
 use crate::region::Place;
 use crate::register::Ownership;
-use crate::shape::{Json, Members, Mismatch, Path, Problems, Shape, Whole, Word as _, nearest, object, object_schema, words, wrong_type};
+use crate::shape::{
+    Json, Members, Mismatch, Path, Problems, Shape, Whole, Word as _, nearest, object,
+    object_schema, words, wrong_type,
+};
 
 words! {
     /// What an entity is, which says whether it must have owners on file.
@@ -334,13 +337,23 @@ impl Shape for Entity {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let members = Members::open(json, at, problems)?;
         let id = members.required("id", problems);
-        let place = |name, problems: &mut Problems| members.optional(name, problems).flatten().and_then(|MaybePlace(place)| place);
+        let place = |name, problems: &mut Problems| {
+            members.optional(name, problems).flatten().and_then(|MaybePlace(place)| place)
+        };
         let jurisdiction = place("jurisdiction", problems);
         let headquarters = place("headquarters", problems);
         let kind = members.optional("type", problems).flatten();
         let name = members.optional("name", problems).flatten();
         members.close(&["id", "jurisdiction", "headquarters", "type", "name"], problems);
-        Some(Self { id: id?, jurisdiction, headquarters, others: Vec::new(), nowhere: Vec::new(), kind, name })
+        Some(Self {
+            id: id?,
+            jurisdiction,
+            headquarters,
+            others: Vec::new(),
+            nowhere: Vec::new(),
+            kind,
+            name,
+        })
     }
 
     fn schema() -> serde_json::Value {
@@ -348,12 +361,24 @@ impl Shape for Entity {
             &["A company, person or state that owns or is owned."],
             vec![
                 ("id", Text::schema(), &["What holdings and customers call it"], true),
-                ("jurisdiction", MaybePlace::schema(), &["Where it is incorporated; a person's nationality"], false),
-                ("headquarters", MaybePlace::schema(), &["Where it is run from; a person's residence"], false),
+                (
+                    "jurisdiction",
+                    MaybePlace::schema(),
+                    &["Where it is incorporated; a person's nationality"],
+                    false,
+                ),
+                (
+                    "headquarters",
+                    MaybePlace::schema(),
+                    &["Where it is run from; a person's residence"],
+                    false,
+                ),
                 (
                     "type",
                     EntityType::schema(),
-                    &["What it is; a company where left out, but as an owner without owners it is then taken by its place"],
+                    &[
+                        "What it is; a company where left out, but as an owner without owners it is then taken by its place",
+                    ],
                     false,
                 ),
                 ("name", Text::schema(), &["What people call it"], false),
@@ -389,7 +414,11 @@ impl Shape for Share {
             }
         };
         if number.is_none() {
-            problems.note(at, "expected a whole number from 0 to 10000", Some("in basis points: 62.5 % is 6250".into()));
+            problems.note(
+                at,
+                "expected a whole number from 0 to 10000",
+                Some("in basis points: 62.5 % is 6250".into()),
+            );
         }
         number.map(|basis_points| Self(Some(basis_points)))
     }
@@ -414,19 +443,31 @@ impl Graph {
     /// # Errors
     /// All reasons why they don't fit: duplicate ids first, then unknown ones, bad shares and sums over the whole.
     pub fn new(entities: Vec<Entity>, holdings: &[Holding]) -> Result<Self, Vec<GraphError>> {
-        Self::with(entities, holdings, &Statements { after: holdings.len(), ..Statements::default() })
+        Self::with(
+            entities,
+            holdings,
+            &Statements { after: holdings.len(), ..Statements::default() },
+        )
     }
 
     /// The same with what statements of others say. An error counts their indirect holdings behind all `holdings`.
     ///
     /// # Errors
     /// As for [`Graph::new`].
-    pub fn with(entities: Vec<Entity>, holdings: &[Holding], statements: &Statements) -> Result<Self, Vec<GraphError>> {
+    pub fn with(
+        entities: Vec<Entity>,
+        holdings: &[Holding],
+        statements: &Statements,
+    ) -> Result<Self, Vec<GraphError>> {
         let mut errors = Vec::new();
         let mut by_id = HashMap::with_capacity(entities.len());
         for (entity, Entity { id, .. }) in entities.iter().enumerate() {
             match by_id.get(id.as_str()) {
-                Some(first) => errors.push(GraphError::DuplicateEntity { entity, first: *first, id: id.clone() }),
+                Some(first) => errors.push(GraphError::DuplicateEntity {
+                    entity,
+                    first: *first,
+                    id: id.clone(),
+                }),
                 None => {
                     by_id.insert(id.as_str().to_owned(), entity);
                 }
@@ -443,23 +484,36 @@ impl Graph {
             let mut find = |end, id: &Text| {
                 let found = by_id.get(id.as_str()).copied();
                 if found.is_none() {
-                    unknown.push(GraphError::UnknownEntity { holding: line, end, id: id.clone(), near: None });
+                    unknown.push(GraphError::UnknownEntity {
+                        holding: line,
+                        end,
+                        id: id.clone(),
+                        near: None,
+                    });
                 }
                 found
             };
             let ends = (find(End::Owner, &holding.owner), find(End::Of, &holding.of));
             let share = match holding.basis_points.0 {
                 None => None,
-                Some(written) => match u32::try_from(written).ok().filter(|share| *share <= WHOLE) {
-                    Some(share) => Some(share),
-                    None => {
-                        bad.push(GraphError::BadShare { holding: line, of: holding.of.clone(), basis_points: written });
-                        continue;
+                Some(written) => {
+                    match u32::try_from(written).ok().filter(|share| *share <= WHOLE) {
+                        Some(share) => Some(share),
+                        None => {
+                            bad.push(GraphError::BadShare {
+                                holding: line,
+                                of: holding.of.clone(),
+                                basis_points: written,
+                            });
+                            continue;
+                        }
                     }
-                },
+                }
             };
             let (Some(owner), Some(of)) = ends else { continue };
-            if let (Some(owners), Some(lines), Some(sum)) = (owners.get_mut(of), lines.get_mut(of), sums.get_mut(of)) {
+            if let (Some(owners), Some(lines), Some(sum)) =
+                (owners.get_mut(of), lines.get_mut(of), sums.get_mut(of))
+            {
                 owners.push(Stake {
                     owner,
                     basis_points: share.unwrap_or(0),
@@ -475,7 +529,8 @@ impl Graph {
                 }
             }
         }
-        let mut beside = beside(statements, holdings.len(), &by_id, &mut owners, &mut sums, &mut unknown);
+        let mut beside =
+            beside(statements, holdings.len(), &by_id, &mut owners, &mut sums, &mut unknown);
         // a graph may have a hundred thousand ids; the help is for the first few mistakes, which somebody reads
         for error in unknown.iter_mut().take(10) {
             if let GraphError::UnknownEntity { id, near, .. } = error {
@@ -485,15 +540,25 @@ impl Graph {
         }
         errors.append(&mut unknown);
         errors.append(&mut bad);
-        for ((entity, lines), (sum, firm)) in lines.into_iter().enumerate().zip(sums.iter().zip(&firm)) {
+        for ((entity, lines), (sum, firm)) in
+            lines.into_iter().enumerate().zip(sums.iter().zip(&firm))
+        {
             // what people keep by hand is to be put right, beside statements too; statements that don't fit by themselves can't
             let theirs = sum.saturating_sub(*firm);
-            if *sum > u64::from(WHOLE) && *firm <= u64::from(WHOLE) && (*firm == 0 || theirs > u64::from(WHOLE)) {
+            if *sum > u64::from(WHOLE)
+                && *firm <= u64::from(WHOLE)
+                && (*firm == 0 || theirs > u64::from(WHOLE))
+            {
                 beside.entry(entity).or_default().over = Some(*sum);
             } else if *sum > u64::from(WHOLE)
                 && let Some(Entity { id, .. }) = entities.get(entity)
             {
-                errors.push(GraphError::SumOver100 { entity, id: id.clone(), basis_points: *sum, holdings: lines });
+                errors.push(GraphError::SumOver100 {
+                    entity,
+                    id: id.clone(),
+                    basis_points: *sum,
+                    holdings: lines,
+                });
             }
         }
         if !errors.is_empty() {
@@ -508,7 +573,8 @@ impl Graph {
                 }
             }
         }
-        let known = sums.into_iter().map(|sum| u32::try_from(sum).unwrap_or(WHOLE).min(WHOLE)).collect();
+        let known =
+            sums.into_iter().map(|sum| u32::try_from(sum).unwrap_or(WHOLE).min(WHOLE)).collect();
         Ok(Self { entities, by_id, owners, owned, known, beside })
     }
 
@@ -519,7 +585,10 @@ impl Graph {
     pub fn find(&self, id: &str) -> Result<EntityIndex, Mismatch> {
         self.get(id).ok_or_else(|| {
             let ids: Vec<&str> = self.entities.iter().map(|entity| entity.id.as_str()).collect();
-            Mismatch { message: format!("no entity `{id}` is in the register"), help: nearest(id, &ids).map(did_you_mean) }
+            Mismatch {
+                message: format!("no entity `{id}` is in the register"),
+                help: nearest(id, &ids).map(did_you_mean),
+            }
         })
     }
 
@@ -553,20 +622,39 @@ impl Graph {
 
     /// Judges every entity. `restricted` says which places are.
     #[must_use]
-    pub fn screen(&self, settings: &OwnershipSettings, restricted: impl Fn(Place) -> bool) -> Screening<'_> {
-        let ends: Vec<Ends> = self.entities().map(|(index, entity)| self.ends(index, entity, &restricted)).collect();
+    pub fn screen(
+        &self,
+        settings: &OwnershipSettings,
+        restricted: impl Fn(Place) -> bool,
+    ) -> Screening<'_> {
+        let ends: Vec<Ends> =
+            self.entities().map(|(index, entity)| self.ends(index, entity, &restricted)).collect();
         let apart = self.apart(&ends);
         let cascade = self.cascade(settings, &ends, &apart, false);
         let worst = self.cascade(settings, &ends, &apart, true);
         let (multiplied, closed) = self.multiply(&ends, &apart);
-        Screening { graph: self, settings: settings.clone(), ends, apart, cascade, worst, multiplied, closed }
+        Screening {
+            graph: self,
+            settings: settings.clone(),
+            ends,
+            apart,
+            cascade,
+            worst,
+            multiplied,
+            closed,
+        }
     }
 
     fn owners(&self, entity: usize) -> &[Stake] {
         self.owners.get(entity).map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn ends(&self, index: EntityIndex, entity: &Entity, restricted: impl Fn(Place) -> bool) -> Ends {
+    fn ends(
+        &self,
+        index: EntityIndex,
+        entity: &Entity,
+        restricted: impl Fn(Place) -> bool,
+    ) -> Ends {
         if let Some(place) = entity.places().find(|place| restricted(*place)) {
             return Ends { restricted: Some(place), ..Ends::default() };
         }
@@ -574,13 +662,24 @@ impl Graph {
         let company = matches!(entity.kind, None | Some(EntityType::Company));
         let ownerless = self.owners(index.0).is_empty();
         // a company of which no place is said is taken by its owners; a place that is said and that nobody knows is one more
-        let nowhere = !entity.nowhere.is_empty() || (entity.places().next().is_none() && (ownerless || !company));
-        let unknown = if ownerless { nowhere || entity.kind == Some(EntityType::Company) } else { company };
-        Ends { restricted: None, unknown: if unknown { rest } else { 0 }, clear: if unknown { 0 } else { rest }, nowhere }
+        let nowhere = !entity.nowhere.is_empty()
+            || (entity.places().next().is_none() && (ownerless || !company));
+        let unknown =
+            if ownerless { nowhere || entity.kind == Some(EntityType::Company) } else { company };
+        Ends {
+            restricted: None,
+            unknown: if unknown { rest } else { 0 },
+            clear: if unknown { 0 } else { rest },
+            nowhere,
+        }
     }
 
     /// Where walks end, and who is in a closed ring. Entities are taken owners first, those that own each other in rings together.
-    fn multiply(&self, ends: &[Ends], apart: &BTreeMap<usize, Apart>) -> (Vec<Walk>, BTreeSet<usize>) {
+    fn multiply(
+        &self,
+        ends: &[Ends],
+        apart: &BTreeMap<usize, Apart>,
+    ) -> (Vec<Walk>, BTreeSet<usize>) {
         let mut graph = DiGraph::<(), (), usize>::default();
         for _ in &self.entities {
             graph.add_node(());
@@ -611,11 +710,15 @@ impl Graph {
                 self.settle(&members, ends, apart, &mut walks, &mut budget);
                 continue;
             }
-            let mut ring: Vec<Member> = members.iter().map(|member| self.member(member.index(), number, ends, &ring_of, &walks)).collect();
+            let mut ring: Vec<Member> = members
+                .iter()
+                .map(|member| self.member(member.index(), number, ends, &ring_of, &walks))
+                .collect();
             if ring.iter().all(|member| member.leaves == 0.0) {
                 // nothing of it is held from outside, not even by somebody unknown: no walk ends at all
                 closed.extend(ring.iter().map(|member| member.entity));
-                ring.iter_mut().for_each(|member| member.walk = Walk { clear: 1.0, ..Walk::default() });
+                ring.iter_mut()
+                    .for_each(|member| member.walk = Walk { clear: 1.0, ..Walk::default() });
             } else {
                 rings::solve(&mut ring, &mut budget);
             }
@@ -629,7 +732,14 @@ impl Graph {
     }
 
     /// One entity of a ring, with what is known of it from outside the ring.
-    fn member(&self, entity: usize, ring: usize, ends: &[Ends], ring_of: &[usize], walks: &[Walk]) -> Member {
+    fn member(
+        &self,
+        entity: usize,
+        ring: usize,
+        ends: &[Ends],
+        ring_of: &[usize],
+        walks: &[Walk],
+    ) -> Member {
         let end = ends.get(entity).copied().unwrap_or_default();
         if end.restricted.is_some() {
             let walk = Walk { restricted: 1.0, ..Walk::default() };
@@ -643,10 +753,19 @@ impl Graph {
                 inside = inside.saturating_add(stake.basis_points);
                 within.push((stake.owner, part(stake.basis_points)));
             } else {
-                base.add(part(stake.basis_points), walks.get(stake.owner).copied().unwrap_or_default());
+                base.add(
+                    part(stake.basis_points),
+                    walks.get(stake.owner).copied().unwrap_or_default(),
+                );
             }
         }
-        Member { entity, base, within, leaves: part(WHOLE.saturating_sub(inside)), walk: Walk::default() }
+        Member {
+            entity,
+            base,
+            within,
+            leaves: part(WHOLE.saturating_sub(inside)),
+            walk: Walk::default(),
+        }
     }
 }
 
@@ -685,9 +804,15 @@ fn beside(
     unknown: &mut Vec<GraphError>,
 ) -> BTreeMap<usize, Beside> {
     let mut all: BTreeMap<usize, Beside> = BTreeMap::new();
-    let direct: BTreeSet<&str> = statements.indirect.iter().filter(|holding| holding.direct).map(|holding| holding.of.as_str()).collect();
+    let direct: BTreeSet<&str> = statements
+        .indirect
+        .iter()
+        .filter(|holding| holding.direct)
+        .map(|holding| holding.of.as_str())
+        .collect();
     let direct = |of: usize, holding: &Indirect, owners: &[Vec<Stake>]| {
-        direct.contains(holding.of.as_str()) || owners.get(of).is_some_and(|owners| !owners.is_empty())
+        direct.contains(holding.of.as_str())
+            || owners.get(of).is_some_and(|owners| !owners.is_empty())
     };
     let mut inplace = Vec::new();
     // several interests of one owner add up
@@ -696,7 +821,12 @@ fn beside(
         let mut find = |end, id: &Text| {
             let found = by_id.get(id.as_str()).copied();
             if found.is_none() {
-                unknown.push(GraphError::UnknownEntity { holding: before.saturating_add(i), end, id: id.clone(), near: None });
+                unknown.push(GraphError::UnknownEntity {
+                    holding: before.saturating_add(i),
+                    end,
+                    id: id.clone(),
+                    near: None,
+                });
             }
             found
         };
@@ -706,9 +836,18 @@ fn beside(
         match owner.flatten() {
             Some(owner) if direct(of, holding, owners) => {
                 let sum = declared.entry((of, owner)).or_default();
-                *sum = (sum.0.saturating_add(least).min(WHOLE), sum.1.saturating_add(most).min(WHOLE));
+                *sum =
+                    (sum.0.saturating_add(least).min(WHOLE), sum.1.saturating_add(most).min(WHOLE));
             }
-            Some(owner) => inplace.push((of, Stake { owner, basis_points: least, more: most > least, room: most.saturating_sub(least) })),
+            Some(owner) => inplace.push((
+                of,
+                Stake {
+                    owner,
+                    basis_points: least,
+                    more: most > least,
+                    room: most.saturating_sub(least),
+                },
+            )),
             None => {
                 let [direct, through] = &mut all.entry(of).or_default().unnamed;
                 let unnamed = if holding.direct { direct } else { through };
@@ -728,7 +867,11 @@ fn beside(
         }
     }
     for reading in &statements.readings {
-        let shares = reading.shares.iter().filter_map(|(owner, share)| Some((*by_id.get(owner.as_str())?, *share))).collect();
+        let shares = reading
+            .shares
+            .iter()
+            .filter_map(|(owner, share)| Some((*by_id.get(owner.as_str())?, *share)))
+            .collect();
         if let Some(of) = by_id.get(reading.of.as_str()) {
             all.entry(*of).or_default().readings.push(shares);
         }
@@ -745,7 +888,11 @@ fn part(basis_points: u32) -> f64 {
 #[must_use]
 pub fn basis_points(part: f64) -> u32 {
     let rounded = (part * f64::from(WHOLE) + EQUAL).round().clamp(0.0, f64::from(WHOLE));
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from 0 to 10,000")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a whole number from 0 to 10,000"
+    )]
     let whole = rounded as u32;
     whole
 }
@@ -789,7 +936,9 @@ impl GraphError {
     #[must_use]
     pub fn entity(&self) -> &str {
         match self {
-            Self::DuplicateEntity { id, .. } | Self::UnknownEntity { id, .. } | Self::SumOver100 { id, .. } => id.as_str(),
+            Self::DuplicateEntity { id, .. }
+            | Self::UnknownEntity { id, .. }
+            | Self::SumOver100 { id, .. } => id.as_str(),
             Self::BadShare { of, .. } => of.as_str(),
         }
     }
@@ -803,8 +952,13 @@ impl GraphError {
                 Some(near) => did_you_mean(near),
                 None => "add the entity, if with its id alone".into(),
             }),
-            Self::BadShare { .. } => Some("from 0 to 10000 basis points: 62.5 % is 6250; leave it out where it isn't known".into()),
-            Self::SumOver100 { .. } => Some("several holdings of one owner add up; take what is held through others out".into()),
+            Self::BadShare { .. } => Some(
+                "from 0 to 10000 basis points: 62.5 % is 6250; leave it out where it isn't known"
+                    .into(),
+            ),
+            Self::SumOver100 { .. } => Some(
+                "several holdings of one owner add up; take what is held through others out".into(),
+            ),
         }
     }
 }
@@ -814,9 +968,15 @@ impl fmt::Display for GraphError {
         match self {
             Self::DuplicateEntity { id, .. } => write!(f, "two entities have the id `{id}`"),
             Self::UnknownEntity { id, .. } => write!(f, "no entity `{id}` is in the register"),
-            Self::BadShare { of, basis_points, .. } => write!(f, "a share of `{of}` can't be {basis_points} basis points"),
+            Self::BadShare { of, basis_points, .. } => {
+                write!(f, "a share of `{of}` can't be {basis_points} basis points")
+            }
             Self::SumOver100 { id, basis_points, .. } => {
-                write!(f, "the shares of `{id}` come to {}", Percent(u32::try_from(*basis_points).unwrap_or(u32::MAX)))
+                write!(
+                    f,
+                    "the shares of `{id}` come to {}",
+                    Percent(u32::try_from(*basis_points).unwrap_or(u32::MAX))
+                )
             }
         }
     }
@@ -855,10 +1015,16 @@ impl<'a> Screening<'a> {
         let walk = self.multiplied.get(i).copied().unwrap_or_default();
         let (basis_points, blocked) = self.cascade.at(i);
         let (basis_points_worst, blocked_worst) = self.worst.at(i);
-        let cascade = CascadeShare { restricted: blocked, restricted_worst: blocked_worst, basis_points, basis_points_worst };
+        let cascade = CascadeShare {
+            restricted: blocked,
+            restricted_worst: blocked_worst,
+            basis_points,
+            basis_points_worst,
+        };
         let itself = self.end(i).restricted;
         let worst = (walk.restricted + walk.unknown).min(1.0);
-        let company = entity.is_some_and(|entity| matches!(entity.kind, None | Some(EntityType::Company)));
+        let company =
+            entity.is_some_and(|entity| matches!(entity.kind, None | Some(EntityType::Company)));
         let ownerless = company && self.graph.owners(i).is_empty();
         let multiplicative = MultipliedShare {
             restricted: itself.is_some() || part_beyond(&self.settings, walk.restricted),
@@ -902,11 +1068,21 @@ impl<'a> Screening<'a> {
                 through: true,
             }));
             let [_, Unnamed { there, least, most }] = beside.unnamed;
-            holders.extend(there.then_some(Holder { entity: None, basis_points: least, more: most > least, through: true }));
+            holders.extend(there.then_some(Holder {
+                entity: None,
+                basis_points: least,
+                more: most > least,
+                through: true,
+            }));
         }
         let Ends { unknown, .. } = self.end(i);
         if unknown > 0 && !holders.is_empty() {
-            holders.push(Holder { entity: None, basis_points: unknown, more: false, through: false });
+            holders.push(Holder {
+                entity: None,
+                basis_points: unknown,
+                more: false,
+                through: false,
+            });
         }
         holders
     }
@@ -959,8 +1135,17 @@ impl<'a> Screening<'a> {
             behind.push(EntityIndex(i));
             if self.end(i).restricted.is_none() {
                 let owners = self.graph.owners(i).iter().filter(|stake| stake.basis_points > 0);
-                let through = self.apart.get(&i).into_iter().flat_map(|apart| apart.links.iter().map(|link| link.owner));
-                queue.extend(owners.map(|stake| stake.owner).chain(through).filter(|owner| seen.insert(*owner)));
+                let through = self
+                    .apart
+                    .get(&i)
+                    .into_iter()
+                    .flat_map(|apart| apart.links.iter().map(|link| link.owner));
+                queue.extend(
+                    owners
+                        .map(|stake| stake.owner)
+                        .chain(through)
+                        .filter(|owner| seen.insert(*owner)),
+                );
             }
         }
         behind

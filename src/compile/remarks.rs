@@ -67,8 +67,15 @@ impl Remarks {
         }
     }
 
-    pub(super) fn error(&mut self, file: &str, line: Option<usize>, message: &str, help: Option<&str>) {
-        let problem = Problem { path: String::new(), message: message.into(), help: help.map(str::to_owned) };
+    pub(super) fn error(
+        &mut self,
+        file: &str,
+        line: Option<usize>,
+        message: &str,
+        help: Option<&str>,
+    ) {
+        let problem =
+            Problem { path: String::new(), message: message.into(), help: help.map(str::to_owned) };
         self.push_error(Remark { file: file.into(), line, problem });
     }
 
@@ -81,12 +88,18 @@ impl Remarks {
         let text = error.to_string();
         let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
         let help = "strings and names stand in double quotes, no comma follows the last member";
-        self.error(file, Some(line), &format!("this is not JSON from column {} on: {message}", error.column()), Some(help));
+        self.error(
+            file,
+            Some(line),
+            &format!("this is not JSON from column {} on: {message}", error.column()),
+            Some(help),
+        );
     }
 
     /// A file in an encoding that nothing here reads.
     pub(super) fn wide(&mut self, file: &str) {
-        let help = "save as UTF-8: `CSV UTF-8` in a spreadsheet program, `-Encoding utf8` in PowerShell";
+        let help =
+            "save as UTF-8: `CSV UTF-8` in a spreadsheet program, `-Encoding utf8` in PowerShell";
         self.error(file, None, "this file is UTF-16 (or UTF-32) text", Some(help));
     }
 
@@ -99,13 +112,16 @@ impl Remarks {
     /// Whether something is wrong there: a list in which one element is wrong is read as none.
     pub(super) fn have_errors_at(&self, file: &str, at: &Path<'_>) -> bool {
         let path = at.to_string();
-        self.errors.iter().any(|remark| remark.file == file && remark.problem.path.starts_with(&path))
+        self.errors
+            .iter()
+            .any(|remark| remark.file == file && remark.problem.path.starts_with(&path))
     }
 
     pub(super) fn push_error(&mut self, mut remark: Remark) {
         remark.problem.path = discreet(remark.problem.path);
         if let Some(line) = remark.line.filter(|_| is_table(&remark.file)) {
-            let key = (remark.file.clone(), remark.problem.path.clone(), kind(&remark.problem.message));
+            let key =
+                (remark.file.clone(), remark.problem.path.clone(), kind(&remark.problem.message));
             if let Some(group) = self.tables.groups.get_mut(&key) {
                 group.add(line, &remark.problem);
                 return;
@@ -143,7 +159,10 @@ impl Remarks {
             let Some(remark) = self.errors.get_mut(group.first) else { continue };
             let breaks = self.tables.breaks.get(&file).map(Vec::as_slice).unwrap_or_default();
             let row = |line: usize| {
-                let behind = breaks.partition_point(|(from, _)| *from <= line).checked_sub(1).and_then(|last| breaks.get(last));
+                let behind = breaks
+                    .partition_point(|(from, _)| *from <= line)
+                    .checked_sub(1)
+                    .and_then(|last| breaks.get(last));
                 line.saturating_sub(behind.map_or(0, |(_, behind)| *behind))
             };
             let several = group.lines.len() > 1;
@@ -159,9 +178,15 @@ impl Remarks {
                 remark.line = group.lines.first().copied();
             }
             if group.help.iter().any(|(_, help)| *help != remark.problem.help) {
-                let place = |line: usize| if several { format!("row {}: ", row(line)) } else { String::new() };
+                let place = |line: usize| {
+                    if several { format!("row {}: ", row(line)) } else { String::new() }
+                };
                 let mut helps: Vec<String> = Vec::new();
-                for help in group.help.iter().filter_map(|(line, help)| Some(format!("{}{}", place(*line), help.as_ref()?))) {
+                for help in group
+                    .help
+                    .iter()
+                    .filter_map(|(line, help)| Some(format!("{}{}", place(*line), help.as_ref()?)))
+                {
                     if !helps.contains(&help) {
                         helps.push(help);
                     }
@@ -179,8 +204,11 @@ impl Remarks {
         self.tell_rows();
         let mut all: Vec<&mut Remark> = self.errors.iter_mut().chain(&mut self.notices).collect();
         for (name, bytes) in documents {
-            let paths: Vec<String> =
-                all.iter().filter(|remark| remark.awaits_line(name)).map(|remark| remark.problem.path.clone()).collect();
+            let paths: Vec<String> = all
+                .iter()
+                .filter(|remark| remark.awaits_line(name))
+                .map(|remark| remark.problem.path.clone())
+                .collect();
             if paths.is_empty() {
                 continue;
             }
@@ -226,7 +254,13 @@ fn kind(message: &str) -> String {
 
 /// What a message quotes of the file.
 fn found(message: &str) -> String {
-    message.split('`').skip(1).step_by(2).map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" ")
+    message
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|text| format!("`{text}`"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// `3, 7, 12-60`
@@ -239,10 +273,21 @@ fn ranges(rows: &[usize]) -> String {
         }
     }
     let (shown, more) = ranges.split_at(ranges.len().min(MOST_RANGES));
-    let shown: Vec<String> =
-        shown.iter().map(|(first, last)| if first == last { format!("{first}") } else { format!("{first}-{last}") }).collect();
-    let more: usize = more.iter().map(|(first, last)| last.saturating_sub(*first).saturating_add(1)).sum();
-    if more == 0 { shown.join(", ") } else { format!("{} and {} more", shown.join(", "), grouped(more)) }
+    let shown: Vec<String> = shown
+        .iter()
+        .map(
+            |(first, last)| {
+                if first == last { format!("{first}") } else { format!("{first}-{last}") }
+            },
+        )
+        .collect();
+    let more: usize =
+        more.iter().map(|(first, last)| last.saturating_sub(*first).saturating_add(1)).sum();
+    if more == 0 {
+        shown.join(", ")
+    } else {
+        format!("{} and {} more", shown.join(", "), grouped(more))
+    }
 }
 
 impl Remark {
@@ -257,7 +302,10 @@ fn discreet(path: String) -> String {
     let Some((before, rest)) = path.split_once("credentials[") else { return path };
     match rest.split_once(']') {
         Some((number, member))
-            if !member.is_empty() && !known.iter().any(|name| member.strip_prefix('.').is_some_and(|rest| rest.starts_with(name))) =>
+            if !member.is_empty()
+                && !known.iter().any(|name| {
+                    member.strip_prefix('.').is_some_and(|rest| rest.starts_with(name))
+                }) =>
         {
             format!("{before}credentials[{number}]")
         }
@@ -293,7 +341,9 @@ pub fn grouped(number: impl fmt::Display) -> String {
 /// Whether it is text of two or four bytes a character: the mark says so, or a zero byte within the first two characters.
 /// No text that belongs here has one there.
 pub(super) fn is_wide(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || bytes.iter().take(4).any(|byte| *byte == 0)
+    bytes.starts_with(b"\xff\xfe")
+        || bytes.starts_with(b"\xfe\xff")
+        || bytes.iter().take(4).any(|byte| *byte == 0)
 }
 
 /// Without the byte order mark that some editors put first.

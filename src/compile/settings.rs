@@ -86,12 +86,21 @@ words! {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { schema: Whole(1), regions: None, ownership: OwnershipSettings::default(), networks: Vec::new() }
+        Self {
+            schema: Whole(1),
+            regions: None,
+            ownership: OwnershipSettings::default(),
+            networks: Vec::new(),
+        }
     }
 }
 
 impl Default for OwnershipSettings {
     fn default() -> Self {
-        Self { method: Method::Either, comparison: Comparison::Gt, threshold_basis_points: Whole(5_000) }
+        Self {
+            method: Method::Either,
+            comparison: Comparison::Gt,
+            threshold_basis_points: Whole(5_000),
+        }
     }
 }

@@ -12,7 +12,8 @@ use crate::region::{Place, Regions};
 use crate::register::{Customer, Node};
 use crate::snapshot::customers::{self, BUCKETS, Key, Naming, Record};
 use crate::snapshot::layout::{
-    FileContents, MAGIC, MAX_HEAD, MAX_PAGE, PREAMBLE, PageKind, ROWS_A_PAGE, SIGNED, SourceContents, VERSION, little,
+    FileContents, MAGIC, MAX_HEAD, MAX_PAGE, PREAMBLE, PageKind, ROWS_A_PAGE, SIGNED,
+    SourceContents, VERSION, little,
 };
 use crate::snapshot::table::{DIVIDED, POINTER};
 
@@ -67,7 +68,8 @@ pub fn write(material: &Material<'_>, key: &SigningKey) -> Result<Vec<u8>, Write
     let mut pages = Pages::default();
     let (places, list_sets) = write_addresses(material, &mut pages)?;
     if !material.nodes.is_empty() {
-        let page = serde_json::Value::Array(material.nodes.iter().map(node_json).collect()).to_string();
+        let page =
+            serde_json::Value::Array(material.nodes.iter().map(node_json).collect()).to_string();
         pages.push(PageKind::Nodes, page.as_bytes(), material.nodes.len())?;
     }
     let keys = write_customers(material, &mut pages)?;
@@ -94,7 +96,8 @@ pub fn write(material: &Material<'_>, key: &SigningKey) -> Result<Vec<u8>, Write
 
     let mut file = MAGIC.to_vec();
     let size = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
-    let file_size = size(PREAMBLE).saturating_add(size(head.len())).saturating_add(size(pages.bytes.len()));
+    let file_size =
+        size(PREAMBLE).saturating_add(size(head.len())).saturating_add(size(pages.bytes.len()));
     let created = u64::try_from(material.created.0).unwrap_or(0);
     for number in [u64::from(VERSION), size(head.len()), file_size, material.sequence, created] {
         file.extend(number.to_le_bytes());
@@ -131,9 +134,14 @@ impl Pages {
     }
 
     /// Rows of an address and a pointer each, in pages of [`ROWS`].
-    fn push_runs<const KEY: usize>(&mut self, kind: PageKind, runs: &[Row<KEY>]) -> Result<(), WriteError> {
+    fn push_runs<const KEY: usize>(
+        &mut self,
+        kind: PageKind,
+        runs: &[Row<KEY>],
+    ) -> Result<(), WriteError> {
         for rows in runs.chunks(ROWS) {
-            let mut page = Vec::with_capacity(rows.len().saturating_mul(KEY.saturating_add(POINTER)));
+            let mut page =
+                Vec::with_capacity(rows.len().saturating_mul(KEY.saturating_add(POINTER)));
             for (key, pointer) in rows {
                 page.extend(key);
                 page.extend(pointer.to_le_bytes().iter().take(POINTER));
@@ -145,7 +153,10 @@ impl Pages {
 }
 
 /// Writes the table of addresses; gives what rows of facts point at: places and sets of lists, both from 1 on.
-fn write_addresses(material: &Material<'_>, pages: &mut Pages) -> Result<(Vec<Place>, Vec<Vec<usize>>), WriteError> {
+fn write_addresses(
+    material: &Material<'_>,
+    pages: &mut Pages,
+) -> Result<(Vec<Place>, Vec<Vec<usize>>), WriteError> {
     let AddressTable { v4, v6, facts, .. } = material.addresses;
     if v4.is_empty() && v6.is_empty() {
         return Ok(Default::default());
@@ -153,14 +164,18 @@ fn write_addresses(material: &Material<'_>, pages: &mut Pages) -> Result<(Vec<Pl
     if u32::try_from(facts.len()).map_or(true, |count| count >= DIVIDED) {
         return Err(WriteError::Addresses("more than 16,777,214 different facts"));
     }
-    let places: BTreeSet<Place> = facts.iter().flat_map(|facts| facts.places.iter().flatten().copied()).collect();
+    let places: BTreeSet<Place> =
+        facts.iter().flat_map(|facts| facts.places.iter().flatten().copied()).collect();
     let places: Vec<Place> = places.into_iter().collect();
-    let sets: BTreeSet<u64> = facts.iter().map(|facts| facts.lists).filter(|lists| *lists != 0).collect();
+    let sets: BTreeSet<u64> =
+        facts.iter().map(|facts| facts.lists).filter(|lists| *lists != 0).collect();
     let sets: Vec<u64> = sets.into_iter().collect();
     if places.len() > usize::from(u16::MAX) || sets.len() > usize::from(u16::MAX) {
         return Err(WriteError::Addresses("more than 65,535 different places or sets of lists"));
     }
-    let pointer = |place: Option<usize>| u16::try_from(place.map_or(0, |place| place.saturating_add(1))).unwrap_or(0).to_le_bytes();
+    let pointer = |place: Option<usize>| {
+        u16::try_from(place.map_or(0, |place| place.saturating_add(1))).unwrap_or(0).to_le_bytes()
+    };
     for rows in facts.chunks(ROWS) {
         let mut page = Vec::new();
         for row in rows {
@@ -172,17 +187,29 @@ fn write_addresses(material: &Material<'_>, pages: &mut Pages) -> Result<(Vec<Pl
         }
         pages.push(PageKind::Facts, &page, rows.len())?;
     }
-    let v4: Vec<Row<4>> = v4.iter().map(|(first, pointer)| (first.to_le_bytes(), *pointer)).collect();
+    let v4: Vec<Row<4>> =
+        v4.iter().map(|(first, pointer)| (first.to_le_bytes(), *pointer)).collect();
     pages.push_runs(PageKind::V4, &v4)?;
     let (networks, fine) = divide(v6);
     pages.push_runs(PageKind::V6, &networks)?;
     pages.push_runs(PageKind::V6Fine, &fine)?;
 
-    let lists: Vec<usize> = material.sources.iter().enumerate().filter(|(_, source)| source.class.is_some()).map(|(i, _)| i).collect();
+    let lists: Vec<usize> = material
+        .sources
+        .iter()
+        .enumerate()
+        .filter(|(_, source)| source.class.is_some())
+        .map(|(i, _)| i)
+        .collect();
     let members = |set: u64| {
-        lists.iter().enumerate().filter(move |(bit, _)| set.checked_shr(u32::try_from(*bit).unwrap_or(64)).is_some_and(|set| set & 1 == 1))
+        lists.iter().enumerate().filter(move |(bit, _)| {
+            set.checked_shr(u32::try_from(*bit).unwrap_or(64)).is_some_and(|set| set & 1 == 1)
+        })
     };
-    Ok((places, sets.iter().map(|set| members(*set).map(|(_, source)| *source).collect()).collect()))
+    Ok((
+        places,
+        sets.iter().map(|set| members(*set).map(|(_, source)| *source).collect()).collect(),
+    ))
 }
 
 /// A row of addresses: the first, and what it points at.
@@ -228,35 +255,53 @@ fn divide(runs: &[(u128, u32)]) -> (Vec<Row<8>>, Vec<Row<16>>) {
         in_force = pointer;
     }
     close(&mut networks, in_force, None);
-    let networks = networks.into_iter().map(|(first, pointer)| (first.to_le_bytes(), pointer)).collect();
+    let networks =
+        networks.into_iter().map(|(first, pointer)| (first.to_le_bytes(), pointer)).collect();
     (networks, fine.into_iter().map(|(first, pointer)| (first.to_le_bytes(), pointer)).collect())
 }
 
 /// Writes the pages of customers; gives how many keys there are.
 fn write_customers(material: &Material<'_>, pages: &mut Pages) -> Result<usize, WriteError> {
-    let runs_a_node: BTreeSet<&str> = material.nodes.iter().map(|node| node.customer.as_str()).collect();
+    let runs_a_node: BTreeSet<&str> =
+        material.nodes.iter().map(|node| node.customer.as_str()).collect();
     let mut records: Vec<(Key, Record<'_>)> = Vec::new();
     for customer in material.customers {
         records.extend(customer.credentials.iter().map(|credential| {
-            (Key::of_credential(&credential.digest), Record { naming: Naming::Credential, entry: Some(credential), customer })
+            (
+                Key::of_credential(&credential.digest),
+                Record { naming: Naming::Credential, entry: Some(credential), customer },
+            )
         }));
-        let ids = runs_a_node.contains(customer.id.as_str()).then_some((Naming::Id, customer.id.as_str()));
+        let ids = runs_a_node
+            .contains(customer.id.as_str())
+            .then_some((Naming::Id, customer.id.as_str()));
         let certificates = customer.mtls.iter().map(|name| (Naming::Certificate, name.as_str()));
         let claims = customer.jwt.iter().map(|value| (Naming::Claim, value.as_str()));
         let names = certificates.chain(claims).chain(ids);
-        records.extend(names.map(|(naming, name)| (Key::of_name(naming, name), Record { naming, entry: None, customer })));
+        records.extend(names.map(|(naming, name)| {
+            (Key::of_name(naming, name), Record { naming, entry: None, customer })
+        }));
     }
     records.sort_by_key(|(key, _)| *key);
-    if let Some([(_, one), (_, other)]) = records.array_windows().find(|[(one, _), (other, _)]| one == other) {
-        return Err(WriteError::SameKey(one.customer.id.to_string(), other.customer.id.to_string()));
+    if let Some([(_, one), (_, other)]) =
+        records.array_windows().find(|[(one, _), (other, _)]| one == other)
+    {
+        return Err(WriteError::SameKey(
+            one.customer.id.to_string(),
+            other.customer.id.to_string(),
+        ));
     }
-    let size = records.iter().map(|(_, record)| record.size().saturating_add(customers::ROW)).fold(0, usize::saturating_add);
+    let size = records
+        .iter()
+        .map(|(_, record)| record.size().saturating_add(customers::ROW))
+        .fold(0, usize::saturating_add);
     let bits = (size / CUSTOMERS_PAGE).next_power_of_two().trailing_zeros().min(16);
     let mut rest = records.as_slice();
     for number in 0..1_usize << bits {
         let mut count = 0_usize;
         let buckets: [Vec<u8>; BUCKETS] = std::array::from_fn(|bucket| {
-            let (here, after) = rest.split_at(rest.partition_point(|(key, _)| key.place(bits) <= (number, bucket)));
+            let (here, after) =
+                rest.split_at(rest.partition_point(|(key, _)| key.place(bits) <= (number, bucket)));
             rest = after;
             count = count.saturating_add(here.len());
             customers::bucket(here)
@@ -264,7 +309,8 @@ fn write_customers(material: &Material<'_>, pages: &mut Pages) -> Result<usize, 
         let page = if count == 0 {
             Vec::new()
         } else {
-            [buckets.each_ref().map(|bucket| little(bucket.len())).concat(), buckets.concat()].concat()
+            [buckets.each_ref().map(|bucket| little(bucket.len())).concat(), buckets.concat()]
+                .concat()
         };
         pages.push(PageKind::Customers, &page, count)?;
     }
@@ -314,7 +360,9 @@ impl std::fmt::Display for WriteError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Addresses(what) => write!(f, "the table of addresses has {what}"),
-            Self::SameKey(one, other) => write!(f, "a credential or name leads to both {one} and {other}"),
+            Self::SameKey(one, other) => {
+                write!(f, "a credential or name leads to both {one} and {other}")
+            }
             Self::Page(size) => write!(
                 f,
                 "a page of {size} bytes is larger than {MAX_PAGE}: a customer has too many overrides, or there are too many customers"

@@ -86,7 +86,11 @@ impl CredentialPlace {
         match self {
             Self::Header(name) => Some(name.as_str()),
             Self::Bearer => Some("authorization"),
-            Self::Query(_) | Self::WebsocketProtocol(_) | Self::Mtls(_) | Self::Jwt(_) | Self::Chain => None,
+            Self::Query(_)
+            | Self::WebsocketProtocol(_)
+            | Self::Mtls(_)
+            | Self::Jwt(_)
+            | Self::Chain => None,
         }
     }
 
@@ -124,27 +128,45 @@ impl Eq for Claim {}
 // === impl Shape for objects that say what they are by the name of one member ===
 
 /// Reads the one member of `kinds` that says what the object is; notes none or several.
-fn one_kind<'k>(members: &Members<'_>, kinds: &[&'k str], at: &Path<'_>, problems: &mut Problems) -> Option<&'k str> {
-    let present: Vec<&'k str> = kinds.iter().copied().filter(|kind| members.all().iter().any(|(name, _)| name == kind)).collect();
+fn one_kind<'k>(
+    members: &Members<'_>,
+    kinds: &[&'k str],
+    at: &Path<'_>,
+    problems: &mut Problems,
+) -> Option<&'k str> {
+    let present: Vec<&'k str> = kinds
+        .iter()
+        .copied()
+        .filter(|kind| members.all().iter().any(|(name, _)| name == kind))
+        .collect();
     match present.as_slice() {
         [kind] => Some(kind),
         [] => {
-            let help = match members.all().iter().find_map(|(name, _)| crate::shape::nearest(name, kinds)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("one of `{}`", kinds.join("`, `")),
-            };
+            let help =
+                match members.all().iter().find_map(|(name, _)| crate::shape::nearest(name, kinds))
+                {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("one of `{}`", kinds.join("`, `")),
+                };
             problems.note(at, "this doesn't say what it is", Some(help));
             None
         }
         several => {
-            problems.note(at, format!("`{}` exclude each other", several.join("` and `")), Some("make each an element of its own".into()));
+            problems.note(
+                at,
+                format!("`{}` exclude each other", several.join("` and `")),
+                Some("make each an element of its own".into()),
+            );
             None
         }
     }
 }
 
 /// The schema of such an object: one member of `kinds`, and the members that each may have.
-fn kinds_schema(kinds: &[(&str, serde_json::Value)], common: &[(&str, serde_json::Value)]) -> serde_json::Value {
+fn kinds_schema(
+    kinds: &[(&str, serde_json::Value)],
+    common: &[(&str, serde_json::Value)],
+) -> serde_json::Value {
     let alternatives: Vec<serde_json::Value> = kinds
         .iter()
         .map(|(name, schema)| {
@@ -158,14 +180,17 @@ fn kinds_schema(kinds: &[(&str, serde_json::Value)], common: &[(&str, serde_json
 
 impl Shape for IdentitySource {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
-        const KINDS: [&str; 7] = ["header", "bearer", "query", "websocket_protocol", "mtls", "jwt", "chain"];
+        const KINDS: [&str; 7] =
+            ["header", "bearer", "query", "websocket_protocol", "mtls", "jwt", "chain"];
         let members = Members::open(json, at, problems)?;
         let kind = one_kind(&members, &KINDS, at, problems)?;
         let place = match kind {
             "header" => members.required("header", problems).map(CredentialPlace::Header),
             "bearer" => members.required("bearer", problems).map(|True| CredentialPlace::Bearer),
             "query" => members.required("query", problems).map(CredentialPlace::Query),
-            "websocket_protocol" => members.required("websocket_protocol", problems).map(CredentialPlace::WebsocketProtocol),
+            "websocket_protocol" => members
+                .required("websocket_protocol", problems)
+                .map(CredentialPlace::WebsocketProtocol),
             "mtls" => members.required("mtls", problems).map(CredentialPlace::Mtls),
             "jwt" => members.required("jwt", problems).map(CredentialPlace::Jwt),
             _ => members.required("chain", problems).map(|True| CredentialPlace::Chain),
@@ -206,7 +231,10 @@ impl Shape for OriginSource {
     }
 
     fn schema() -> serde_json::Value {
-        kinds_schema(&[("snapshot", True::schema()), ("header", HeaderName::schema())], &[("role", Role::schema())])
+        kinds_schema(
+            &[("snapshot", True::schema()), ("header", HeaderName::schema())],
+            &[("role", Role::schema())],
+        )
     }
 }
 

@@ -33,7 +33,11 @@ const ENVOY_READS: usize = 20;
 impl<'a> ClientAddress<'a> {
     /// Walks from `direct_peer` through the lines of the configured header, in the order received.
     #[must_use]
-    pub fn find(direct_peer: Option<&[u8]>, lines: &[&'a [u8]], settings: &ClientAddressSettings) -> Self {
+    pub fn find(
+        direct_peer: Option<&[u8]>,
+        lines: &[&'a [u8]],
+        settings: &ClientAddressSettings,
+    ) -> Self {
         let mut elements: Vec<&'a [u8]> = Vec::new();
         for line in lines {
             match settings.header {
@@ -91,7 +95,11 @@ impl<'a> ClientAddress<'a> {
     /// Why Envoy's original IP detection finds another address in the same lines than the walk does. Each was seen on
     /// Envoy 1.40 with `envoy.http.original_ip_detection.xff`.
     #[cold]
-    pub(super) fn why_other(&self, lines: &[&[u8]], settings: &ClientAddressSettings) -> &'static str {
+    pub(super) fn why_other(
+        &self,
+        lines: &[&[u8]],
+        settings: &ClientAddressSettings,
+    ) -> &'static str {
         if settings.header == ForwardingHeader::Forwarded {
             return "it doesn't read forwarded";
         }
@@ -99,12 +107,16 @@ impl<'a> ClientAddress<'a> {
         if elements().count() > ENVOY_READS {
             return "more than 20 elements";
         }
-        let walked: Vec<&[u8]> = elements().map(trim).filter(|element| !element.is_empty()).take(self.steps).collect();
-        let bare = |element: &&[u8]| std::str::from_utf8(element).ok().and_then(|text| text.parse::<IpAddr>().ok());
+        let walked: Vec<&[u8]> =
+            elements().map(trim).filter(|element| !element.is_empty()).take(self.steps).collect();
+        let bare = |element: &&[u8]| {
+            std::str::from_utf8(element).ok().and_then(|text| text.parse::<IpAddr>().ok())
+        };
         if walked.iter().any(|element| bare(element).is_none()) {
             return "a port or brackets";
         }
-        let is_mapped = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+        let is_mapped =
+            |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
         let proxies = walked.iter().take(self.steps.saturating_sub(1));
         if proxies.filter_map(bare).any(is_mapped) {
             return "a mapped proxy";
@@ -168,11 +180,17 @@ fn host_and_port(element: &[u8], is_port: impl Fn(&str) -> bool) -> Option<IpAdd
     if let Some(rest) = text.strip_prefix('[') {
         let (host, after) = rest.split_once(']')?;
         let sound = after.is_empty() || after.strip_prefix(':').is_some_and(is_port);
-        return host.parse::<Ipv6Addr>().ok().filter(|_| sound).map(|v6| IpAddr::V6(v6).to_canonical());
+        return host
+            .parse::<Ipv6Addr>()
+            .ok()
+            .filter(|_| sound)
+            .map(|v6| IpAddr::V6(v6).to_canonical());
     }
     match text.split_once(':') {
         None => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
-        Some((host, port)) if !port.contains(':') => host.parse::<Ipv4Addr>().ok().filter(|_| is_port(port)).map(IpAddr::V4),
+        Some((host, port)) if !port.contains(':') => {
+            host.parse::<Ipv4Addr>().ok().filter(|_| is_port(port)).map(IpAddr::V4)
+        }
         Some(_) => text.parse::<Ipv6Addr>().ok().map(|v6| IpAddr::V6(v6).to_canonical()),
     }
 }
@@ -183,7 +201,9 @@ fn is_port(text: &str) -> bool {
 
 /// RFC 7239 6: `_` and letters, digits, `.`, `_`, `-`
 fn is_obfuscated_port(text: &str) -> bool {
-    text.strip_prefix('_').is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
+    text.strip_prefix('_').is_some_and(|rest| {
+        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    })
 }
 
 /// Splits at a separator that stands outside quoted strings. With a quote left open the line is one piece.
@@ -212,7 +232,8 @@ fn split_outside_quotes<'a>(line: &'a [u8], separator: u8, pieces: &mut Vec<&'a 
 /// A token, or the content of a quoted string (RFC 9110 5.6.4).
 fn unquote(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     let Some(rest) = value.strip_prefix(b"\"") else {
-        return (!value.is_empty() && value.iter().all(|b| is_token(*b))).then_some(Cow::Borrowed(value));
+        return (!value.is_empty() && value.iter().all(|b| is_token(*b)))
+            .then_some(Cow::Borrowed(value));
     };
     let inner = rest.strip_suffix(b"\"")?;
     let mut content = Vec::with_capacity(inner.len());

@@ -35,7 +35,8 @@ fn begins_credential(text: &[u8]) -> bool {
 pub(super) fn bearer(credential: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = credential.split_at_checked(6)?;
     let token = rest.trim_ascii_start();
-    (scheme.eq_ignore_ascii_case(b"bearer") && token.len() < rest.len() && !token.is_empty()).then_some(token)
+    (scheme.eq_ignore_ascii_case(b"bearer") && token.len() < rest.len() && !token.is_empty())
+        .then_some(token)
 }
 
 fn without_blanks(mut text: &[u8]) -> &[u8] {
@@ -77,15 +78,24 @@ mod tests {
             ("", &[]),
         ] {
             let found: Vec<&[u8]> = credentials(line.as_bytes()).collect();
-            assert_eq!(found, expected.iter().map(|text| text.as_bytes()).collect::<Vec<_>>(), "{line}");
+            assert_eq!(
+                found,
+                expected.iter().map(|text| text.as_bytes()).collect::<Vec<_>>(),
+                "{line}"
+            );
         }
     }
 
     #[test]
     fn a_scheme_is_no_part_of_a_key() {
-        for (value, expected) in
-            [("Bearer a", Some("a")), ("bEARER \t a b", Some("a b")), ("Bearer", None), ("Bearera", None), ("Basic a", None), ("", None)]
-        {
+        for (value, expected) in [
+            ("Bearer a", Some("a")),
+            ("bEARER \t a b", Some("a b")),
+            ("Bearer", None),
+            ("Bearera", None),
+            ("Basic a", None),
+            ("", None),
+        ] {
             assert_eq!(bearer(value.as_bytes()), expected.map(str::as_bytes), "{value}");
         }
     }

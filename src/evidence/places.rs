@@ -27,10 +27,21 @@ impl Places {
     /// Reads the table.
     #[must_use]
     pub fn known() -> Self {
-        let table: Json = serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/credential-headers.json"))).unwrap_or(Json::Null);
+        let table: Json = serde_json::from_str(include_str!(concat!(
+            env!("OUT_DIR"),
+            "/credential-headers.json"
+        )))
+        .unwrap_or(Json::Null);
         let list = |name: &str, what: &str| {
             let rows = table.get(name).map(Json::items).unwrap_or_default();
-            rows.iter().filter_map(|row| Some((row.get(what)?.as_str()?.to_owned(), Kind::of(row.get("kind")?.as_str()?)))).collect()
+            rows.iter()
+                .filter_map(|row| {
+                    Some((
+                        row.get(what)?.as_str()?.to_owned(),
+                        Kind::of(row.get("kind")?.as_str()?),
+                    ))
+                })
+                .collect()
         };
         Self { headers: list("headers", "header"), subprotocols: list("subprotocols", "prefix") }
     }

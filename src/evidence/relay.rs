@@ -22,7 +22,9 @@ pub struct RelayMark {
 /// The table that this build carries. A test reads it, so that it is never silently empty.
 #[must_use]
 pub fn marks() -> Vec<RelayMark> {
-    let table: Json = serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/relay-marks.json"))).unwrap_or(Json::Null);
+    let table: Json =
+        serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/relay-marks.json")))
+            .unwrap_or(Json::Null);
     let rows = table.get("marks").map(Json::items).unwrap_or_default();
     rows.iter().filter_map(RelayMark::from_row).collect()
 }
@@ -45,9 +47,15 @@ impl MarkGroup {
     pub(super) fn of(marks: Vec<RelayMark>) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
         for mark in marks {
-            let at = groups.iter().position(|group| group.header == mark.header).unwrap_or(groups.len());
+            let at =
+                groups.iter().position(|group| group.header == mark.header).unwrap_or(groups.len());
             if at == groups.len() {
-                groups.push(Self { header: mark.header.clone(), marks: Vec::new(), any: false, begins: [false; 256] });
+                groups.push(Self {
+                    header: mark.header.clone(),
+                    marks: Vec::new(),
+                    any: false,
+                    begins: [false; 256],
+                });
             }
             if let Some(group) = groups.get_mut(at) {
                 group.add(mark);
@@ -80,7 +88,12 @@ impl MarkGroup {
             };
             self.marks.iter().any(begins)
         };
-        let is_shown = || value.iter().enumerate().any(|(at, byte)| self.begins.get(usize::from(*byte)) == Some(&true) && may(at));
+        let is_shown = || {
+            value
+                .iter()
+                .enumerate()
+                .any(|(at, byte)| self.begins.get(usize::from(*byte)) == Some(&true) && may(at))
+        };
         if self.any || is_shown() { &self.marks } else { &[] }
     }
 }
@@ -89,14 +102,20 @@ impl RelayMark {
     fn from_row(row: &Json) -> Option<Self> {
         let text = |name| row.get(name).and_then(Json::as_str).map(str::to_owned);
         let is_credential = matches!(row.get("credential"), Some(Json::Bool(true)));
-        Some(Self { software: text("software")?, header: text("header")?, value: text("value"), is_credential })
+        Some(Self {
+            software: text("software")?,
+            header: text("header")?,
+            value: text("value"),
+            is_credential,
+        })
     }
 
     /// Whether an element of the header's value is this mark and isn't `ignored`.
     pub fn is_in(&self, value: &[u8], ignored: impl Fn(&[u8]) -> bool) -> bool {
         let wanted = self.value.as_deref().unwrap_or_default().as_bytes();
         value.split(|b| *b == b',').map(<[u8]>::trim_ascii).any(|element| {
-            let contains = wanted.is_empty() || element.windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted));
+            let contains = wanted.is_empty()
+                || element.windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted));
             contains && !element.is_empty() && !ignored(element)
         })
     }

@@ -32,7 +32,9 @@ impl SharedState {
     /// Reads the table.
     #[must_use]
     pub fn known() -> Self {
-        let table: Json = serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/shared-state.json"))).unwrap_or(Json::Null);
+        let table: Json =
+            serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/shared-state.json")))
+                .unwrap_or(Json::Null);
         let mut known = Self { groups: Vec::new() };
         for row in table.get("rows").map(Json::items).unwrap_or_default() {
             known.add(row);
@@ -45,8 +47,19 @@ impl SharedState {
         let (path, provider) = (text("path")?, text("provider")?);
         let (head, rest) = split(path.as_bytes());
         let head = std::str::from_utf8(head).ok()?;
-        let methods = row.get("methods")?.items().iter().filter_map(Json::as_str).map(str::to_owned).collect();
-        let rest = std::str::from_utf8(rest).ok()?.split('/').filter(|segment| !segment.is_empty()).map(str::to_owned).collect();
+        let methods = row
+            .get("methods")?
+            .items()
+            .iter()
+            .filter_map(Json::as_str)
+            .map(str::to_owned)
+            .collect();
+        let rest = std::str::from_utf8(rest)
+            .ok()?
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .map(str::to_owned)
+            .collect();
         let row = Row { methods, shown: [path, " (", provider, ")"].concat(), rest };
         if self.groups.len() <= head.len() {
             self.groups.resize_with(head.len().saturating_add(1), Vec::new);
@@ -66,8 +79,11 @@ impl SharedState {
         readings.all().find_map(|path| {
             let (head, rest) = split(path);
             let groups = self.groups.get(head.len())?;
-            let group = groups.iter().find(|group| group.head.as_bytes().eq_ignore_ascii_case(head))?;
-            let row = group.rows.iter().find(|row| row.methods.iter().any(|own| own.as_bytes() == method) && is_of(rest, &row.rest))?;
+            let group =
+                groups.iter().find(|group| group.head.as_bytes().eq_ignore_ascii_case(head))?;
+            let row = group.rows.iter().find(|row| {
+                row.methods.iter().any(|own| own.as_bytes() == method) && is_of(rest, &row.rest)
+            })?;
             Some(row.shown.as_str())
         })
     }
@@ -87,7 +103,13 @@ impl SharedState {
 
 /// A path's first two segments, and the rest.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    let end = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(i, _)| i).nth(2).unwrap_or(path.len());
+    let end = path
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| **b == b'/')
+        .map(|(i, _)| i)
+        .nth(2)
+        .unwrap_or(path.len());
     path.split_at_checked(end).unwrap_or((path, b""))
 }
 
@@ -107,8 +129,12 @@ fn is_of(rest: &[u8], pattern: &[String]) -> bool {
 
 /// Whether a segment is the wanted one, in which a `*` stands for any text.
 fn fits(segment: &[u8], wanted: &str) -> bool {
-    let Some((before, after)) = wanted.split_once('*') else { return segment.eq_ignore_ascii_case(wanted.as_bytes()) };
-    let begins = segment.get(..before.len()).is_some_and(|start| start.eq_ignore_ascii_case(before.as_bytes()));
+    let Some((before, after)) = wanted.split_once('*') else {
+        return segment.eq_ignore_ascii_case(wanted.as_bytes());
+    };
+    let begins = segment
+        .get(..before.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(before.as_bytes()));
     let behind = segment.get(before.len()..).unwrap_or_default();
     let ends = behind.len().checked_sub(after.len()).and_then(|at| behind.get(at..));
     begins && ends.is_some_and(|end| end.eq_ignore_ascii_case(after.as_bytes()))

@@ -83,7 +83,10 @@ const BUCKETS: usize = 512;
 impl Role {
     /// Whether only a node sets such a header.
     fn is_owned(self) -> bool {
-        matches!(self, Self::Tag | Self::Chain | Self::Trail | Self::OwnedByNode | Self::OwnedByConvention)
+        matches!(
+            self,
+            Self::Tag | Self::Chain | Self::Trail | Self::OwnedByNode | Self::OwnedByConvention
+        )
     }
 
     /// Whether such a header holds a credential or chooses an account. It is no mark of a relay then.
@@ -96,7 +99,9 @@ impl Role {
 /// may take any other for a header.
 #[must_use]
 pub fn admits_trailer(name: &[u8]) -> bool {
-    [&b"content-digest"[..], b"repr-digest", b"digest"].iter().any(|digest| digest.eq_ignore_ascii_case(name))
+    [&b"content-digest"[..], b"repr-digest", b"digest"]
+        .iter()
+        .any(|digest| digest.eq_ignore_ascii_case(name))
 }
 
 impl Watch {
@@ -157,7 +162,8 @@ impl Watch {
         let Places { headers, subprotocols } = Places::known();
         let is_left = |kind| kind == Kind::Account && config.forwards();
         for (header, kind) in headers {
-            let is_source = config.sources.iter().any(|source| source.place.header() == Some(header.as_str()));
+            let is_source =
+                config.sources.iter().any(|source| source.place.header() == Some(header.as_str()));
             if !is_source && !is_left(kind) {
                 self.add(&header, Role::KnownPlace);
             }
@@ -167,17 +173,23 @@ impl Watch {
             _ => None,
         });
         for (prefix, kind) in subprotocols {
-            let is_kept = sources.clone().any(|(own, forward)| forward && own.eq_ignore_ascii_case(&prefix));
+            let is_kept =
+                sources.clone().any(|(own, forward)| forward && own.eq_ignore_ascii_case(&prefix));
             if !is_kept && !is_left(kind) {
                 self.withheld_subprotocols.push(prefix);
             }
         }
-        self.withheld_subprotocols.extend(sources.filter(|(_, forward)| !forward).map(|(prefix, _)| prefix.to_owned()));
+        self.withheld_subprotocols
+            .extend(sources.filter(|(_, forward)| !forward).map(|(prefix, _)| prefix.to_owned()));
     }
 
     /// Whether a subprotocol doesn't go on, whatever the case of its beginning.
     pub(super) fn withholds_subprotocol(&self, element: &[u8]) -> bool {
-        let begins = |prefix: &String| element.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()));
+        let begins = |prefix: &String| {
+            element
+                .get(..prefix.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+        };
         self.withheld_subprotocols.iter().any(begins)
     }
 
@@ -213,11 +225,14 @@ impl Watch {
     pub(super) fn roles(&self, name: &[u8]) -> impl Iterator<Item = (Role, Spelling, &str)> {
         let exact = self.exact.get(bucket(name)).map(Vec::as_slice).unwrap_or_default().iter();
         let exact = exact.filter_map(|watched| Some((watched, spelling(name, &watched.name)?)));
-        let prefixes = self.prefixes.get(bucket_of_prefix(name)).map(Vec::as_slice).unwrap_or_default().iter();
-        let prefixes = prefixes.filter_map(|watched| Some((watched, spelling(name.get(..watched.name.len())?, &watched.name)?)));
-        exact
-            .chain(prefixes)
-            .flat_map(|(watched, spelling)| watched.roles.iter().map(move |role| (*role, spelling, watched.shown.as_str())))
+        let prefixes =
+            self.prefixes.get(bucket_of_prefix(name)).map(Vec::as_slice).unwrap_or_default().iter();
+        let prefixes = prefixes.filter_map(|watched| {
+            Some((watched, spelling(name.get(..watched.name.len())?, &watched.name)?))
+        });
+        exact.chain(prefixes).flat_map(|(watched, spelling)| {
+            watched.roles.iter().map(move |role| (*role, spelling, watched.shown.as_str()))
+        })
     }
 
     fn add(&mut self, shown: &str, role: Role) {
@@ -229,13 +244,19 @@ impl Watch {
         let Some(list) = list else { return };
         match list.iter_mut().find(|watched| watched.name == name.as_bytes()) {
             Some(watched) => watched.roles.push(role),
-            None => list.push(Watched { name: name.into(), shown: shown.to_owned(), roles: vec![role] }),
+            None => {
+                list.push(Watched { name: name.into(), shown: shown.to_owned(), roles: vec![role] })
+            }
         }
     }
 }
 
 fn bucket(name: &[u8]) -> usize {
-    let mix = name.len().wrapping_mul(7).wrapping_add(folded(name.first())).wrapping_add(folded(name.last()).wrapping_mul(31));
+    let mix = name
+        .len()
+        .wrapping_mul(7)
+        .wrapping_add(folded(name.first()))
+        .wrapping_add(folded(name.last()).wrapping_mul(31));
     mix % BUCKETS
 }
 

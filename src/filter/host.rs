@@ -18,10 +18,26 @@ use crate::request::Time;
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_replace_header_map_value(map: u32, name: *const u8, name_size: usize, value: *const u8, value_size: usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
-    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+    fn proxy_get_property(
+        path: *const u8,
+        path_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_set_property(
+        path: *const u8,
+        path_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_increment_metric(metric: u32, offset: i64) -> u32;
     fn proxy_send_local_response(
@@ -70,7 +86,15 @@ fn given(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> 
 #[must_use]
 pub fn set_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
     // SAFETY: both slices are live
-    0 == unsafe { proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
+    0 == unsafe {
+        proxy_replace_header_map_value(
+            map as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    }
 }
 
 /// Removes every copy of a header. Returns whether the host did so.
@@ -106,7 +130,12 @@ pub fn increment(counter: u32) {
 
 /// Answers the request. Returns whether the host took it.
 #[must_use]
-pub fn send_local_response(status: u16, details: &str, headers: &[(&str, String)], body: &[u8]) -> bool {
+pub fn send_local_response(
+    status: u16,
+    details: &str,
+    headers: &[(&str, String)],
+    body: &[u8],
+) -> bool {
     let headers = serialize(headers);
     // SAFETY: each pointer and length is of a live slice; -1 is "no gRPC status"
     let answer = unsafe {
@@ -133,10 +162,17 @@ impl HeaderMap {
         let mut sizes = self.0.as_slice();
         let count = usize::try_from(take_u32(&mut sizes).unwrap_or(0)).unwrap_or(0);
         let Some(header_length) = count.checked_mul(8) else { return Vec::new() };
-        let Some((mut sizes, mut data)) = sizes.split_at_checked(header_length) else { return Vec::new() };
+        let Some((mut sizes, mut data)) = sizes.split_at_checked(header_length) else {
+            return Vec::new();
+        };
         let mut pairs = Vec::with_capacity(count);
-        while let (Some(name_size), Some(value_size)) = (take_u32(&mut sizes), take_u32(&mut sizes)) {
-            let (Some(name), Some(value)) = (take_text(&mut data, name_size), take_text(&mut data, value_size)) else { break };
+        while let (Some(name_size), Some(value_size)) = (take_u32(&mut sizes), take_u32(&mut sizes))
+        {
+            let (Some(name), Some(value)) =
+                (take_text(&mut data, name_size), take_text(&mut data, value_size))
+            else {
+                break;
+            };
             pairs.push((name, value));
         }
         pairs
@@ -178,7 +214,10 @@ mod tests {
     fn what_is_serialized_is_read_again() {
         let headers = [("content-type", "application/json".to_owned()), ("empty", String::new())];
         let map = HeaderMap(serialize(&headers));
-        assert_eq!(map.pairs(), [(&b"content-type"[..], &b"application/json"[..]), (b"empty", b"")]);
+        assert_eq!(
+            map.pairs(),
+            [(&b"content-type"[..], &b"application/json"[..]), (b"empty", b"")]
+        );
     }
 
     #[test]

@@ -34,7 +34,8 @@ impl Context for Exchange {}
 
 impl HttpContext for Exchange {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        let (Some(node), Some(map)) = (&self.node, host::header_map(MapType::HttpRequestHeaders)) else {
+        let (Some(node), Some(map)) = (&self.node, host::header_map(MapType::HttpRequestHeaders))
+        else {
             return refuse_without_reason();
         };
         let config = node.screen.config();
@@ -80,22 +81,33 @@ struct Properties {
 
 impl Properties {
     fn read(config: &Config, headers: &[(&[u8], &[u8])]) -> Self {
-        let needs = |san| config.sources.iter().any(|source| source.place == CredentialPlace::Mtls(san));
+        let needs =
+            |san| config.sources.iter().any(|source| source.place == CredentialPlace::Mtls(san));
         // only where a header moves the client's address, the node's or Envoy's, can the two be others
-        let moves = |name: &[u8]| config.client_address.header.as_str().as_bytes() == name || name == b"x-forwarded-for";
+        let moves = |name: &[u8]| {
+            config.client_address.header.as_str().as_bytes() == name || name == b"x-forwarded-for"
+        };
         let may_differ = config.geo.reads_headers() && headers.iter().any(|(name, _)| moves(name));
         let direct = host::property("filter_state\0direct");
         let says_both = direct.as_ref().is_some_and(|addresses| addresses.contains(&b' '));
         Self {
             direct,
-            envoy_client: (may_differ && !says_both).then(|| host::property("source\0address")).flatten(),
-            uri_san: needs(San::Uri).then(|| host::property("connection\0uri_san_peer_certificate")).flatten(),
-            dns_san: needs(San::Dns).then(|| host::property("connection\0dns_san_peer_certificate")).flatten(),
+            envoy_client: (may_differ && !says_both)
+                .then(|| host::property("source\0address"))
+                .flatten(),
+            uri_san: needs(San::Uri)
+                .then(|| host::property("connection\0uri_san_peer_certificate"))
+                .flatten(),
+            dns_san: needs(San::Dns)
+                .then(|| host::property("connection\0dns_san_peer_certificate"))
+                .flatten(),
             claims: config
                 .claims()
                 .map(|claim| {
                     let filter = "metadata\0filter_metadata\0envoy.filters.http.jwt_authn";
-                    host::property(&[filter, claim.provider.as_str(), claim.claim.as_str()].join("\0"))
+                    host::property(
+                        &[filter, claim.provider.as_str(), claim.claim.as_str()].join("\0"),
+                    )
                 })
                 .collect(),
             time: host::now(),
@@ -103,7 +115,8 @@ impl Properties {
     }
 
     fn request<'a>(&'a self, headers: Vec<(&'a [u8], &'a [u8])>) -> Request<'a> {
-        let mut addresses = self.direct.iter().flat_map(|addresses| addresses.splitn(2, |b| *b == b' '));
+        let mut addresses =
+            self.direct.iter().flat_map(|addresses| addresses.splitn(2, |b| *b == b' '));
         Request {
             headers,
             direct_peer: addresses.next(),
@@ -136,14 +149,23 @@ fn remove(map: MapType, name: &[u8]) {
 
 /// What the node answers itself, whoever asks and by whichever method.
 fn own_answer(node: &Node, request: &Request<'_>) -> Option<Refusal> {
-    let EndpointSettings { ready: is_ready, directory, disclosure: about } = &node.screen.config().endpoints;
+    let EndpointSettings { ready: is_ready, directory, disclosure: about } =
+        &node.screen.config().endpoints;
     let path = request.path();
     if is_ready.is(path) {
         Some(ready(node))
     } else if directory.is(path) {
-        Some(document("waybill_directory", DIRECTORY_MEDIA_TYPE, node.custody.borrow().keyring().directory(request.time.seconds())))
+        Some(document(
+            "waybill_directory",
+            DIRECTORY_MEDIA_TYPE,
+            node.custody.borrow().keyring().directory(request.time.seconds()),
+        ))
     } else if about.is(path) {
-        Some(document("waybill_disclosure", disclosure::MEDIA_TYPE, disclosure::disclosure(node.screen.config(), node.screen.watch())))
+        Some(document(
+            "waybill_disclosure",
+            disclosure::MEDIA_TYPE,
+            disclosure::disclosure(node.screen.config(), node.screen.watch()),
+        ))
     } else {
         None
     }
@@ -154,15 +176,21 @@ fn document(details: &str, media_type: &str, body: String) -> Refusal {
     Refusal {
         status: 200,
         details: details.into(),
-        headers: vec![("content-type", media_type.into()), ("cache-control", "public, max-age=3600".into())],
+        headers: vec![
+            ("content-type", media_type.into()),
+            ("cache-control", "public, max-age=3600".into()),
+        ],
         body,
     }
 }
 
 /// What a load balancer is told.
 fn ready(node: &Node) -> Refusal {
-    let (status, details, body) =
-        if node.is_ready() { (200, "waybill_ready", "ready\n") } else { (503, "waybill_not_ready", "no snapshot yet\n") };
+    let (status, details, body) = if node.is_ready() {
+        (200, "waybill_ready", "ready\n")
+    } else {
+        (503, "waybill_not_ready", "no snapshot yet\n")
+    };
     Refusal {
         status,
         details: details.into(),
@@ -172,7 +200,12 @@ fn ready(node: &Node) -> Refusal {
 }
 
 fn answer(refusal: &Refusal) -> Action {
-    if !host::send_local_response(refusal.status, &refusal.details, &refusal.headers, refusal.body.as_bytes()) {
+    if !host::send_local_response(
+        refusal.status,
+        &refusal.details,
+        &refusal.headers,
+        refusal.body.as_bytes(),
+    ) {
         error!("waybill: the host didn't take the refusal {}", refusal.details);
     }
     Action::Pause

@@ -17,7 +17,10 @@ use super::{host, shared};
 use crate::config::{Config, SnapshotSettings};
 use crate::key::VerifyingKey;
 use crate::names::UnixSeconds;
-use crate::snapshot::fetch::{Answer, Ask, Current, Failure, Fetcher, NOWHERE, Progress, Rules, SharedPage, Store, cell, mark, unmarked};
+use crate::snapshot::fetch::{
+    Answer, Ask, Current, Failure, Fetcher, NOWHERE, Progress, Rules, SharedPage, Store, cell,
+    mark, unmarked,
+};
 use crate::snapshot::layout::{PREAMBLE, Preamble};
 use crate::snapshot::{Pages, Snapshot};
 
@@ -86,10 +89,14 @@ impl Keeper {
     #[must_use]
     pub fn new(config: &Config) -> Option<Self> {
         let settings = config.snapshot.clone()?;
-        let source = format!("{} {} {}{}", config.node.id, settings.cluster, settings.authority, settings.path);
+        let source = format!(
+            "{} {} {}{}",
+            config.node.id, settings.cluster, settings.authority, settings.path
+        );
         let prefix = shared::prefix("s1", &source);
         let name = |what: &str| format!("{prefix}{what}");
-        let names = Names { stamp: name("stamp"), current: name("current"), lease: name("lease"), prefix };
+        let names =
+            Names { stamp: name("stamp"), current: name("current"), lease: name("lease"), prefix };
         let metric = |kind, name: &str| hostcalls::define_metric(kind, name).unwrap_or(0);
         let keeper = Self {
             settings,
@@ -113,7 +120,10 @@ impl Keeper {
             names: Rc::new(names),
         };
         let before = NEWEST.with_borrow_mut(|newest| {
-            let before = newest.iter().position(|(prefix, _)| *prefix == keeper.names.prefix).map(|at| newest.swap_remove(at).1);
+            let before = newest
+                .iter()
+                .position(|(prefix, _)| *prefix == keeper.names.prefix)
+                .map(|at| newest.swap_remove(at).1);
             newest.push((keeper.names.prefix.clone(), keeper.owner));
             before
         });
@@ -162,7 +172,9 @@ impl Keeper {
 
     /// Takes the answer to a call, if it is one of this keeper's.
     pub fn answer(&self, token: u32, size: usize, now: u64) {
-        let Some((_, ask)) = self.asked.borrow_mut().take_if(|(asked, _)| *asked == token) else { return };
+        let Some((_, ask)) = self.asked.borrow_mut().take_if(|(asked, _)| *asked == token) else {
+            return;
+        };
         if !self.is_newest() || self.lease().owner != self.owner {
             // another fetches by now, and may have written over what came so far
             self.fetcher.replace(Fetcher::default());
@@ -170,14 +182,23 @@ impl Keeper {
         }
         let headers = host::header_map(MapType::HttpCallResponseHeaders);
         let pairs = headers.as_ref().map(host::HeaderMap::pairs).unwrap_or_default();
-        let header = |name: &[u8]| pairs.iter().find(|(other, _)| *other == name).and_then(|(_, value)| std::str::from_utf8(value).ok());
+        let header = |name: &[u8]| {
+            pairs
+                .iter()
+                .find(|(other, _)| *other == name)
+                .and_then(|(_, value)| std::str::from_utf8(value).ok())
+        };
         let answer = Answer {
             // where there was no answer the host makes one up; where it broke off there are no headers
             status: header(b":status").and_then(|status| status.parse().ok()),
             etag: header(b"etag"),
             size,
             body: &|begin, most| {
-                let body = hostcalls::get_buffer(proxy_wasm::types::BufferType::HttpCallResponseBody, begin, most);
+                let body = hostcalls::get_buffer(
+                    proxy_wasm::types::BufferType::HttpCallResponseBody,
+                    begin,
+                    most,
+                );
                 body.ok().flatten().unwrap_or_default()
             },
         };
@@ -194,7 +215,9 @@ impl Keeper {
                 let known = self.known.borrow();
                 let size = known.as_ref().map_or(0, |preamble| preamble.file_size);
                 let created = known.as_ref().map_or(UnixSeconds(0), |preamble| preamble.created);
-                info!("waybill: snapshot {sequence}, made {created}, {size} bytes, is now the current one");
+                info!(
+                    "waybill: snapshot {sequence}, made {created}, {size} bytes, is now the current one"
+                );
             }
             Progress::Failed(failure) => self.failed(&failure),
         }
@@ -212,15 +235,30 @@ impl Keeper {
             ("accept-encoding", "identity"),
         ];
         headers.extend(ask.etag.as_deref().map(|etag| ("if-none-match", etag)));
-        match hostcalls::dispatch_http_call(self.settings.cluster.as_str(), headers, None, Vec::new(), TIMEOUT) {
+        match hostcalls::dispatch_http_call(
+            self.settings.cluster.as_str(),
+            headers,
+            None,
+            Vec::new(),
+            TIMEOUT,
+        ) {
             Ok(token) => drop(self.asked.replace(Some((token, ask)))),
             Err(status) => {
-                let text = format!("cluster `{}` can't be called ({status:?}): is it in this Envoy's clusters?", self.settings.cluster);
+                let text = format!(
+                    "cluster `{}` can't be called ({status:?}): is it in this Envoy's clusters?",
+                    self.settings.cluster
+                );
                 self.complain(text);
                 // the same wait as for a server that is down
-                let down = Answer { status: Some(503), etag: None, size: 0, body: &|_, _| Vec::new() };
+                let down =
+                    Answer { status: Some(503), etag: None, size: 0, body: &|_, _| Vec::new() };
                 let mut store = SharedStore(&self.names);
-                let _failed = self.fetcher.borrow_mut().answer(down, &ask, self.rules(&|_| false, now), &mut store);
+                let _failed = self.fetcher.borrow_mut().answer(
+                    down,
+                    &ask,
+                    self.rules(&|_| false, now),
+                    &mut store,
+                );
             }
         }
     }
@@ -232,7 +270,9 @@ impl Keeper {
             return;
         }
         let current = shared::get(&self.names.current).0;
-        let known = current.and_then(|current| Preamble::parse(current.get(..PREAMBLE)?, |key| self.trusts(key)).ok());
+        let known = current.and_then(|current| {
+            Preamble::parse(current.get(..PREAMBLE)?, |key| self.trusts(key)).ok()
+        });
         if let Some(preamble) = &known {
             gauge(self.metrics.sequence, preamble.sequence);
             gauge(self.metrics.size, preamble.file_size);
@@ -250,8 +290,18 @@ impl Keeper {
         let Some(stored) = shared::get(&self.names.current).0 else { return };
         let before = self.held.take();
         let pages = |current: &Current| {
-            let places = current.head.pages.iter().zip(&current.slots).map(|(page, slot)| (*slot, mark(&page.digest))).collect();
-            Box::new(SharedPages { names: Rc::clone(&self.names), places, gone: Rc::clone(&self.gone) })
+            let places = current
+                .head
+                .pages
+                .iter()
+                .zip(&current.slots)
+                .map(|(page, slot)| (*slot, mark(&page.digest)))
+                .collect();
+            Box::new(SharedPages {
+                names: Rc::clone(&self.names),
+                places,
+                gone: Rc::clone(&self.gone),
+            })
         };
         let adopted = Current::parse(&stored, |key| self.trusts(key)).and_then(|current| {
             let pages = pages(&current);
@@ -265,7 +315,13 @@ impl Keeper {
 
     fn rules<'a>(&self, trusted: &'a dyn Fn(&VerifyingKey) -> bool, now: u64) -> Rules<'a> {
         let SnapshotSettings { min_sequence, poll_seconds, .. } = &self.settings;
-        Rules { trusted, min_sequence: min_sequence.0, poll_seconds: poll_seconds.0, now, chance: getrandom::u64().unwrap_or(0) }
+        Rules {
+            trusted,
+            min_sequence: min_sequence.0,
+            poll_seconds: poll_seconds.0,
+            now,
+            chance: getrandom::u64().unwrap_or(0),
+        }
     }
 
     fn trusts(&self, key: &VerifyingKey) -> bool {
@@ -273,11 +329,13 @@ impl Keeper {
     }
 
     fn is_newest(&self) -> bool {
-        NEWEST.with_borrow_mut(|newest| match newest.iter().find(|(prefix, _)| *prefix == self.names.prefix) {
-            Some((_, owner)) => *owner == self.owner,
-            None => {
-                newest.push((self.names.prefix.clone(), self.owner));
-                true
+        NEWEST.with_borrow_mut(|newest| {
+            match newest.iter().find(|(prefix, _)| *prefix == self.names.prefix) {
+                Some((_, owner)) => *owner == self.owner,
+                None => {
+                    newest.push((self.names.prefix.clone(), self.owner));
+                    true
+                }
             }
         })
     }
@@ -310,7 +368,12 @@ impl Keeper {
     fn lease(&self) -> Lease {
         let (lease, version) = shared::get(&self.names.lease);
         let lease = lease.unwrap_or_default();
-        let number = |at: usize| lease.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let number = |at: usize| {
+            lease
+                .get(at..)
+                .and_then(|rest| rest.first_chunk())
+                .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+        };
         Lease { owner: number(0), until: number(8), version }
     }
 
@@ -322,7 +385,10 @@ impl Keeper {
     }
 
     fn failed(&self, failure: &Failure) {
-        let server = format!("cluster `{}`, {}{}", self.settings.cluster, self.settings.authority, self.settings.path);
+        let server = format!(
+            "cluster `{}`, {}{}",
+            self.settings.cluster, self.settings.authority, self.settings.path
+        );
         self.complain(format!("{server}: {failure}"));
     }
 
@@ -330,7 +396,10 @@ impl Keeper {
     fn complain(&self, text: String) {
         host::increment(self.metrics.failures);
         if *self.last_failure.borrow() != text {
-            let serving = self.known.borrow().as_ref().map_or("there is none".into(), |preamble| format!("{} stays", preamble.sequence));
+            let serving =
+                self.known.borrow().as_ref().map_or("there is none".into(), |preamble| {
+                    format!("{} stays", preamble.sequence)
+                });
             warn!("waybill: no new snapshot ({serving}): {text}");
             self.last_failure.replace(text);
         }
@@ -366,7 +435,9 @@ impl Pages for SharedPages {
 
     fn bucket(&self, number: usize, bucket: usize) -> Option<Vec<u8>> {
         let (slot, mark) = self.places.get(number).filter(|(slot, _)| *slot != NOWHERE)?;
-        let page = shared::get(&self.names.cell(cell(*slot, bucket))).0.and_then(|stored| unmarked(stored, *mark));
+        let page = shared::get(&self.names.cell(cell(*slot, bucket)))
+            .0
+            .and_then(|stored| unmarked(stored, *mark));
         if page.is_none() {
             self.gone.set(true);
         }

@@ -52,8 +52,14 @@ impl Metrics {
         };
         let verdicts = ["allow", "report", "reroute", "block"];
         Self {
-            requests: verdicts.iter().map(|verdict| counter(format!("waybill_requests_total.verdict.{verdict}"))).collect(),
-            findings: FindingCode::ALL.iter().map(|code| counter(format!("waybill_findings_total.code.{code}"))).collect(),
+            requests: verdicts
+                .iter()
+                .map(|verdict| counter(format!("waybill_requests_total.verdict.{verdict}")))
+                .collect(),
+            findings: FindingCode::ALL
+                .iter()
+                .map(|code| counter(format!("waybill_findings_total.code.{code}")))
+                .collect(),
             forgotten: counter("waybill_replays_forgotten_total".to_owned()),
         }
     }
@@ -64,12 +70,19 @@ impl Node {
     #[must_use]
     pub fn new(screen: Screen, keyring: Keyring, ledger: Rc<RefCell<Ledger>>) -> Self {
         let keeper = Keeper::new(screen.config());
-        let custody = RefCell::new(Custody::new(keyring, Box::new(SharedBuckets::new(&screen.config().node.id))));
+        let custody = RefCell::new(Custody::new(
+            keyring,
+            Box::new(SharedBuckets::new(&screen.config().node.id)),
+        ));
         Self { screen, custody, ledger, keeper, metrics: Metrics::define() }
     }
 
     /// Decides a request by the snapshot that this worker holds.
-    pub fn decide<T>(&self, request: &Request<'_>, then: impl FnOnce(&Decision<'_>, &mut Ledger) -> T) -> T {
+    pub fn decide<T>(
+        &self,
+        request: &Request<'_>,
+        then: impl FnOnce(&Decision<'_>, &mut Ledger) -> T,
+    ) -> T {
         let mut ledger = self.ledger.borrow_mut();
         let mut custody = self.custody.borrow_mut();
         custody.next_request();
@@ -99,7 +112,8 @@ impl Node {
     pub fn count(&self, decision: &Decision<'_>) {
         let Metrics { requests, findings, .. } = &self.metrics;
         let verdict = requests.get(usize::from(Action::strength(&decision.verdict.action)));
-        let codes = decision.weighed.iter().map(|weighed| findings.get(weighed.finding.code as usize));
+        let codes =
+            decision.weighed.iter().map(|weighed| findings.get(weighed.finding.code as usize));
         std::iter::once(verdict).chain(codes).flatten().for_each(|id| host::increment(*id));
     }
 }

@@ -43,7 +43,13 @@ pub struct Root {
 }
 
 impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, _headers: usize, body_size: usize, _trailers: usize) {
+    fn on_http_call_response(
+        &mut self,
+        token: u32,
+        _headers: usize,
+        body_size: usize,
+        _trailers: usize,
+    ) {
         if let Some(keeper) = self.node.as_ref().and_then(|node| node.keeper.as_ref()) {
             keeper.answer(token, body_size, host::now().0);
         }
@@ -58,12 +64,18 @@ impl RootContext for Root {
     }
 
     fn on_configure(&mut self, _size: usize) -> bool {
-        let bytes = match hostcalls::get_buffer(proxy_wasm::types::BufferType::PluginConfiguration, 0, usize::MAX) {
+        let bytes = match hostcalls::get_buffer(
+            proxy_wasm::types::BufferType::PluginConfiguration,
+            0,
+            usize::MAX,
+        ) {
             Ok(Some(bytes)) => bytes,
             Ok(None) | Err(_) => Vec::new(),
         };
         let Ok(text) = std::str::from_utf8(&bytes) else {
-            error!("waybill: the configuration isn't UTF-8; give it as JSON in a google.protobuf.StringValue");
+            error!(
+                "waybill: the configuration isn't UTF-8; give it as JSON in a google.protobuf.StringValue"
+            );
             return false;
         };
         let read = Screen::parse(text).and_then(|screen| {
@@ -78,7 +90,9 @@ impl RootContext for Root {
                 if node.keeper.is_some()
                     && let Err(status) = hostcalls::set_tick_period(keeper::TICK)
                 {
-                    error!("waybill: the host gives no ticks, so no snapshot can be fetched: {status:?}");
+                    error!(
+                        "waybill: the host gives no ticks, so no snapshot can be fetched: {status:?}"
+                    );
                 }
                 self.node = Some(Rc::new(node));
                 true
@@ -110,7 +124,10 @@ fn announce(screen: &Screen, keyring: &Keyring, now: UnixSeconds) {
         config.node.id,
         config.policy.mode,
         config.policy.revision,
-        config.register.as_ref().map_or_else(|| "by snapshot".to_owned(), |register| register.len().to_string()),
+        config
+            .register
+            .as_ref()
+            .map_or_else(|| "by snapshot".to_owned(), |register| register.len().to_string()),
         config.regions.as_ref().map_or("by snapshot", |regions| regions.set.as_str()),
         keyring.signing(now).map_or("no key", |signer| signer.keyid.as_str()),
     );

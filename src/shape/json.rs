@@ -114,20 +114,21 @@ impl Json {
 
     /// Writes the value as JSON with members in the order of their names: equal documents, equal text.
     pub fn write_canonical(&self, out: &mut String) {
-        let mut list = |open: char, close: char, items: &mut dyn Iterator<Item = (Option<&str>, &Self)>| {
-            out.push(open);
-            for (i, (name, value)) in items.enumerate() {
-                if i > 0 {
-                    out.push(',');
+        let mut list =
+            |open: char, close: char, items: &mut dyn Iterator<Item = (Option<&str>, &Self)>| {
+                out.push(open);
+                for (i, (name, value)) in items.enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    if let Some(name) = name {
+                        Self::Text(name.to_owned()).write_canonical(out);
+                        out.push(':');
+                    }
+                    value.write_canonical(out);
                 }
-                if let Some(name) = name {
-                    Self::Text(name.to_owned()).write_canonical(out);
-                    out.push(':');
-                }
-                value.write_canonical(out);
-            }
-            out.push(close);
-        };
+                out.push(close);
+            };
         match self {
             Self::Null => out.push_str("null"),
             Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
@@ -139,8 +140,14 @@ impl Json {
             Self::List(items) => list('[', ']', &mut items.iter().map(|item| (None, item))),
             Self::Object(members) => {
                 let mut ordered: Vec<&(String, Self)> = Vec::new();
-                members.iter().for_each(|member| ordered::insert(&mut ordered, member, |(name, _)| name));
-                list('{', '}', &mut ordered.into_iter().map(|(name, value)| (Some(name.as_str()), value)));
+                members
+                    .iter()
+                    .for_each(|member| ordered::insert(&mut ordered, member, |(name, _)| name));
+                list(
+                    '{',
+                    '}',
+                    &mut ordered.into_iter().map(|(name, value)| (Some(name.as_str()), value)),
+                );
             }
         }
     }

@@ -10,11 +10,13 @@ use std::rc::Rc;
 use sha2::Digest as _;
 
 use crate::finding::{Action, FindingCode};
-use crate::names::{CredentialDigest, CustomerId, HeaderText, Network, RouteName, Text, UnixSeconds};
+use crate::names::{
+    CredentialDigest, CustomerId, HeaderText, Network, RouteName, Text, UnixSeconds,
+};
 use crate::region::{CountryCode, Residency};
 use crate::register::{
-    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Override, Ownership, ProviderEntry, Screening,
-    ScreeningStatus, Status,
+    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind,
+    Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
 };
 use crate::shape::{Table, Word};
 
@@ -70,7 +72,9 @@ impl Key {
     #[must_use]
     pub fn place(&self, bits: u32) -> (usize, usize) {
         let [a, b, c, d, ..] = self.0;
-        let bucket = u32::from_be_bytes([a, b, c, d]).checked_shr(32_u32.saturating_sub(bits.saturating_add(BUCKET_BITS))).unwrap_or(0);
+        let bucket = u32::from_be_bytes([a, b, c, d])
+            .checked_shr(32_u32.saturating_sub(bits.saturating_add(BUCKET_BITS)))
+            .unwrap_or(0);
         let bucket = usize::try_from(bucket).unwrap_or(0);
         (bucket / BUCKETS, bucket % BUCKETS)
     }
@@ -122,7 +126,8 @@ pub fn check(page: &[u8], count: usize, number: usize, bits: u32) -> Result<(), 
         return if count == 0 { Ok(()) } else { Err("its rows are cut off") };
     }
     let mut found = 0_usize;
-    for (place, bucket) in buckets(page).ok_or("its buckets don't fill it")?.into_iter().enumerate() {
+    for (place, bucket) in buckets(page).ok_or("its buckets don't fill it")?.into_iter().enumerate()
+    {
         let mut last = None;
         let rows = rows(bucket).ok_or("its rows are cut off")?;
         let begin = rows.len().saturating_mul(ROW).saturating_add(4);
@@ -136,7 +141,8 @@ pub fn check(page: &[u8], count: usize, number: usize, bits: u32) -> Result<(), 
             if key.place(bits) != (number, place) {
                 return Err("a key is in a bucket where nobody looks for it");
             }
-            if at.filter(|at| *at >= begin).and_then(|at| decode(bucket, at, &key, None)).is_none() {
+            if at.filter(|at| *at >= begin).and_then(|at| decode(bucket, at, &key, None)).is_none()
+            {
                 return Err("a customer's record can't be read");
             }
             found = found.saturating_add(1);
@@ -261,20 +267,28 @@ const UNUSED: u8 = 0x60;
 /// The record at a place of a bucket, if it is under that kind of name.
 fn decode(bucket: &[u8], at: usize, key: &Key, wanted: Option<Naming>) -> Option<Rc<Customer>> {
     let from = &mut Reader::new(bucket, at)?;
-    let naming = pick(&[Naming::Credential, Naming::Certificate, Naming::Claim, Naming::Id], from.byte()?)?;
+    let naming =
+        pick(&[Naming::Credential, Naming::Certificate, Naming::Claim, Naming::Id], from.byte()?)?;
     if wanted.is_some_and(|wanted| wanted != naming) {
         return None;
     }
-    let credentials = if naming == Naming::Credential { vec![decode_credential(from, key)?] } else { Vec::new() };
+    let credentials =
+        if naming == Naming::Credential { vec![decode_credential(from, key)?] } else { Vec::new() };
     let id: CustomerId = from.word()?;
     let flags = from.byte()?;
     let ownership = pick(Ownership::ALL, flags >> OWNERSHIP_SHIFT)?;
     let screening = present(flags, SCREENED, || decode_screening(from))?;
     let agreement = present(flags, AGREED, || {
         let more = from.byte()?;
-        Some(Agreement { id: from.word()?, accepted: from.time()?, until: present(more, 1, || from.time())? })
+        Some(Agreement {
+            id: from.word()?,
+            accepted: from.time()?,
+            until: present(more, 1, || from.time())?,
+        })
     })?;
-    let residency = present(flags, RESIDENT, || Residency::parse(std::str::from_utf8(from.bytes(2)?).ok()?).ok())?;
+    let residency = present(flags, RESIDENT, || {
+        Residency::parse(std::str::from_utf8(from.bytes(2)?).ok()?).ok()
+    })?;
     let declared = from.list(Reader::country)?;
     let providers = from.list(|from| {
         let name: Text = from.common()?;
@@ -299,7 +313,12 @@ fn decode(bucket: &[u8], at: usize, key: &Key, wanted: Option<Naming>) -> Option
         };
         let (author, until) = (from.common()?, from.time()?);
         // a code that is newer than this code can't fire here either
-        Some(FindingCode::parse(code).ok().map(|finding| Override { finding, action, author, until }))
+        Some(FindingCode::parse(code).ok().map(|finding| Override {
+            finding,
+            action,
+            author,
+            until,
+        }))
     })?;
     Some(Rc::new(Customer {
         id,
@@ -371,8 +390,9 @@ mod write {
     use std::collections::BTreeMap;
 
     use super::{
-        AGREED, Action, CredentialEntry, Customer, EXPIRES, EnforcementEntry, Key, Kind, Naming, OPENED, OWNERSHIP_SHIFT, PROFILED,
-        REASONED, RESELLER, RESIDENT, ROW, SCREENED, SUSPENDED, Status, UnixSeconds, VOUCHES,
+        AGREED, Action, CredentialEntry, Customer, EXPIRES, EnforcementEntry, Key, Kind, Naming,
+        OPENED, OWNERSHIP_SHIFT, PROFILED, REASONED, RESELLER, RESIDENT, ROW, SCREENED, SUSPENDED,
+        Status, UnixSeconds, VOUCHES,
     };
     use crate::snapshot::layout::little;
 
@@ -444,7 +464,12 @@ mod write {
             ]);
             if let Some(screening) = &customer.screening {
                 let status = (screening.status as u8) << 3;
-                to.flags(&[(1, screening.at.is_some()), (2, screening.until.is_some()), (4, screening.by.is_some()), (status, true)]);
+                to.flags(&[
+                    (1, screening.at.is_some()),
+                    (2, screening.until.is_some()),
+                    (4, screening.by.is_some()),
+                    (status, true),
+                ]);
                 screening.at.iter().chain(&screening.until).for_each(|time| to.time(*time));
                 screening.by.iter().for_each(|by| to.common(by.as_str()));
             }
@@ -454,9 +479,15 @@ mod write {
                 to.time(agreement.accepted);
                 agreement.until.iter().for_each(|until| to.time(*until));
             }
-            customer.residency.iter().for_each(|residency| to.bytes.extend(residency.to_string().as_bytes()));
+            customer
+                .residency
+                .iter()
+                .for_each(|residency| to.bytes.extend(residency.to_string().as_bytes()));
             to.count(customer.declared.len());
-            customer.declared.iter().for_each(|country| to.bytes.extend(country.as_str().as_bytes()));
+            customer
+                .declared
+                .iter()
+                .for_each(|country| to.bytes.extend(country.as_str().as_bytes()));
             to.count(customer.providers.iter().count());
             for (name, entry) in customer.providers.iter() {
                 to.common(name.as_str());
@@ -495,7 +526,8 @@ mod write {
 
     impl Writer {
         fn flags(&mut self, flags: &[(u8, bool)]) {
-            self.bytes.push(flags.iter().filter(|(_, set)| *set).fold(0, |all, (flag, _)| all | flag));
+            self.bytes
+                .push(flags.iter().filter(|(_, set)| *set).fold(0, |all, (flag, _)| all | flag));
         }
 
         fn number(&mut self, mut number: u64) {
@@ -517,7 +549,8 @@ mod write {
 
         /// As `Reader::common_text` reads it.
         fn common(&mut self, text: &str) {
-            let twice = |number: usize| u64::try_from(number).unwrap_or(u64::MAX / 4).saturating_mul(2);
+            let twice =
+                |number: usize| u64::try_from(number).unwrap_or(u64::MAX / 4).saturating_mul(2);
             match self.texts.get(text) {
                 Some(place) => self.number(twice(*place).saturating_add(1)),
                 None => {

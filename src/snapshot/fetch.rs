@@ -184,25 +184,38 @@ impl Fetcher {
             State::Waiting if now < self.due => None,
             State::Waiting => Some(Ask { range: 0..size(PREAMBLE), etag: self.etag.clone() }),
             State::Head(preamble, bytes, _) => {
-                let end = PREAMBLE.saturating_add(preamble.head_size).min(bytes.len().saturating_add(PART));
+                let end = PREAMBLE
+                    .saturating_add(preamble.head_size)
+                    .min(bytes.len().saturating_add(PART));
                 Some(Ask { range: size(bytes.len())..size(end), etag: None })
             }
             State::Pages(filling) => {
                 filling.choose();
                 let pages = filling.head.pages.get(filling.asked.clone())?;
                 let (first, last) = (pages.first()?, pages.last()?);
-                Some(Ask { range: first.offset..last.offset.saturating_add(size(last.size)), etag: None })
+                Some(Ask {
+                    range: first.offset..last.offset.saturating_add(size(last.size)),
+                    etag: None,
+                })
             }
         }
     }
 
     /// Takes the answer to what was asked.
-    pub fn answer(&mut self, answer: Answer<'_>, asked: &Ask, rules: Rules<'_>, store: &mut dyn Store) -> Progress {
+    pub fn answer(
+        &mut self,
+        answer: Answer<'_>,
+        asked: &Ask,
+        rules: Rules<'_>,
+        store: &mut dyn Store,
+    ) -> Progress {
         let taken = self.take(answer, asked, rules, store);
         let wait = |seconds: u64| {
             let nanos = seconds.saturating_mul(1_000_000_000);
             // between three quarters and all of it
-            rules.now.saturating_add(nanos.saturating_sub(rules.chance.checked_rem(nanos / 4).unwrap_or(0)))
+            rules.now.saturating_add(
+                nanos.saturating_sub(rules.chance.checked_rem(nanos / 4).unwrap_or(0)),
+            )
         };
         match &taken {
             Ok(Progress::More) => {}
@@ -215,7 +228,10 @@ impl Fetcher {
                 self.state = State::Waiting;
             }
             Err(_) => {
-                let backoff = 1_u64.checked_shl(self.failures).unwrap_or(u64::MAX).min(rules.poll_seconds.max(1));
+                let backoff = 1_u64
+                    .checked_shl(self.failures)
+                    .unwrap_or(u64::MAX)
+                    .min(rules.poll_seconds.max(1));
                 self.failures = self.failures.saturating_add(1).min(32);
                 self.due = wait(backoff);
                 // the pages that came stay for the next try
@@ -228,7 +244,13 @@ impl Fetcher {
         taken.unwrap_or_else(Progress::Failed)
     }
 
-    fn take(&mut self, answer: Answer<'_>, asked: &Ask, rules: Rules<'_>, store: &mut dyn Store) -> Result<Progress, Failure> {
+    fn take(
+        &mut self,
+        answer: Answer<'_>,
+        asked: &Ask,
+        rules: Rules<'_>,
+        store: &mut dyn Store,
+    ) -> Result<Progress, Failure> {
         // a server without ranges sends the whole file: the part is in it
         let begin = match answer.status {
             Some(304) if asked.etag.is_some() => return Ok(Progress::Unchanged),
@@ -239,7 +261,8 @@ impl Fetcher {
             Some(status) => return Err(Failure::Status(status)),
             None => return Err(Failure::BrokeOff),
         };
-        let wanted = usize::try_from(asked.range.end.saturating_sub(asked.range.start)).unwrap_or(0);
+        let wanted =
+            usize::try_from(asked.range.end.saturating_sub(asked.range.start)).unwrap_or(0);
         let part = (answer.body)(begin, wanted);
         if part.len() < wanted && !matches!(self.state, State::Waiting) {
             return Err(Failure::Refused(Refused::Truncated));
@@ -254,8 +277,12 @@ impl Fetcher {
                         return Ok(Progress::Unchanged);
                     }
                     match preamble.sequence.cmp(&known.sequence) {
-                        std::cmp::Ordering::Less => return Err(Refused::Rollback(preamble.sequence, known.sequence).into()),
-                        std::cmp::Ordering::Equal => return Err(Refused::SameSequence(known.sequence).into()),
+                        std::cmp::Ordering::Less => {
+                            return Err(Refused::Rollback(preamble.sequence, known.sequence).into());
+                        }
+                        std::cmp::Ordering::Equal => {
+                            return Err(Refused::SameSequence(known.sequence).into());
+                        }
                         std::cmp::Ordering::Greater => {}
                     }
                 }
@@ -268,7 +295,9 @@ impl Fetcher {
             State::Head(preamble, mut bytes, mut digest) => {
                 digest.update(&part);
                 bytes.extend(part);
-                let Some(head) = bytes.get(PREAMBLE..).filter(|head| head.len() >= preamble.head_size) else {
+                let Some(head) =
+                    bytes.get(PREAMBLE..).filter(|head| head.len() >= preamble.head_size)
+                else {
                     self.state = State::Head(preamble, bytes, digest);
                     return Ok(Progress::More);
                 };
@@ -279,7 +308,9 @@ impl Fetcher {
                     *preamble,
                     head,
                     bytes,
-                    store.current().and_then(|current| Current::parse(&current, rules.trusted).ok()),
+                    store
+                        .current()
+                        .and_then(|current| Current::parse(&current, rules.trusted).ok()),
                     self.staged.take(),
                 );
                 self.go_on(filling, store)
@@ -316,7 +347,8 @@ impl Fetcher {
         }
         let mut used = Vec::new();
         filling.slots.iter().flatten().for_each(|slot| mark_used(&mut used, *slot));
-        let is_used = |slot: u32| usize::try_from(slot).is_ok_and(|slot| used.get(slot) == Some(&true));
+        let is_used =
+            |slot: u32| usize::try_from(slot).is_ok_and(|slot| used.get(slot) == Some(&true));
         self.stale = filling.before.into_iter().filter(|(_, slot)| !is_used(*slot)).collect();
         Ok(Progress::Published(filling.preamble.sequence))
     }
@@ -326,18 +358,29 @@ impl Fetcher {
     pub fn sweep(&mut self, now: u64, store: &mut dyn Store) {
         if now >= self.sweep_due {
             let rest = self.stale.len().saturating_sub(SWEPT);
-            self.stale.drain(rest..).flat_map(|(kind, slot)| cells(kind, slot)).for_each(|cell| store.clear(cell));
+            self.stale
+                .drain(rest..)
+                .flat_map(|(kind, slot)| cells(kind, slot))
+                .for_each(|cell| store.clear(cell));
         }
     }
 }
 
 impl Filling {
-    fn new(preamble: Preamble, head: Head, bytes: Vec<u8>, current: Option<Current>, staged: Option<Staged>) -> Self {
-        let mut slots: Vec<Option<u32>> = head.pages.iter().map(|page| (page.size == 0).then_some(NOWHERE)).collect();
+    fn new(
+        preamble: Preamble,
+        head: Head,
+        bytes: Vec<u8>,
+        current: Option<Current>,
+        staged: Option<Staged>,
+    ) -> Self {
+        let mut slots: Vec<Option<u32>> =
+            head.pages.iter().map(|page| (page.size == 0).then_some(NOWHERE)).collect();
         let mut used = Vec::new();
         let mut before = Vec::new();
         if let Some(current) = current {
-            let places = current.head.pages.iter().map(|page| page.kind).zip(current.slots.iter().copied());
+            let places =
+                current.head.pages.iter().map(|page| page.kind).zip(current.slots.iter().copied());
             before = places.filter(|(_, slot)| *slot != NOWHERE).collect();
             current.slots.iter().for_each(|slot| mark_used(&mut used, *slot));
             take_over(&head, &mut slots, &current.head, current.slots.iter().copied().map(Some));
@@ -368,7 +411,9 @@ impl Filling {
     fn check_order(&self, store: &dyn Store) -> Result<(), Failure> {
         table::check_order(&self.head, |number| {
             let place = self.head.pages.get(number).zip(self.slots.get(number).copied().flatten());
-            let stored = place.and_then(|(page, slot)| unmarked(store.get(cells(page.kind, slot).start)?, mark(&page.digest)));
+            let stored = place.and_then(|(page, slot)| {
+                unmarked(store.get(cells(page.kind, slot).start)?, mark(&page.digest))
+            });
             stored.ok_or(Failure::Store)
         })
     }
@@ -378,11 +423,16 @@ impl Filling {
         let mut rest = part;
         let count = u32::try_from(self.head.pages.len()).unwrap_or(NOWHERE);
         for number in self.asked.clone() {
-            let (Some(page), Some(slot)) = (self.head.pages.get(number).copied(), self.slots.get_mut(number)) else { break };
+            let (Some(page), Some(slot)) =
+                (self.head.pages.get(number).copied(), self.slots.get_mut(number))
+            else {
+                break;
+            };
             if slot.is_some() {
                 continue;
             }
-            let (bytes, after) = rest.split_at_checked(page.size).ok_or(Failure::Refused(Refused::Truncated))?;
+            let (bytes, after) =
+                rest.split_at_checked(page.size).ok_or(Failure::Refused(Refused::Truncated))?;
             rest = after;
             page.verify(number, bytes)?;
             check_page(&self.head, number, bytes)?;
@@ -390,7 +440,8 @@ impl Filling {
                 self.free = self.free.saturating_add(1);
             }
             let free = u32::try_from(self.free).unwrap_or(NOWHERE);
-            let buckets = if page.kind == PageKind::Customers { customers::buckets(bytes) } else { None };
+            let buckets =
+                if page.kind == PageKind::Customers { customers::buckets(bytes) } else { None };
             let parts = buckets.as_ref().map_or(std::slice::from_ref(&bytes), |buckets| buckets);
             for (cell, bytes) in cells(page.kind, free).zip(parts) {
                 if !store.put(cell, &SharedPage { bytes, mark: mark(&page.digest) }) {
@@ -410,7 +461,12 @@ impl Filling {
 }
 
 /// Takes over the slots of pages that stand in `other` at the same place.
-fn take_over(head: &Head, slots: &mut [Option<u32>], other: &Head, others: impl Iterator<Item = Option<u32>>) {
+fn take_over(
+    head: &Head,
+    slots: &mut [Option<u32>],
+    other: &Head,
+    others: impl Iterator<Item = Option<u32>>,
+) {
     for (number, slot) in others.enumerate() {
         if let Some(twin) = head.twin(other, number).and_then(|twin| slots.get_mut(twin)) {
             *twin = twin.or(slot);
@@ -461,8 +517,15 @@ impl Current {
         let (head, slots) = rest.split_at_checked(preamble.head_size).ok_or(Refused::Truncated)?;
         // whoever published it had verified it, as with the pages
         let head = Head::read(&preamble, head)?;
-        let slots: Vec<u32> = slots.chunks_exact(4).filter_map(|slot| Some(u32::from_le_bytes(*slot.first_chunk()?))).collect();
-        if slots.len() == head.pages.len() { Ok(Self { preamble, head, slots }) } else { Err(Refused::Truncated) }
+        let slots: Vec<u32> = slots
+            .chunks_exact(4)
+            .filter_map(|slot| Some(u32::from_le_bytes(*slot.first_chunk()?)))
+            .collect();
+        if slots.len() == head.pages.len() {
+            Ok(Self { preamble, head, slots })
+        } else {
+            Err(Refused::Truncated)
+        }
     }
 }
 
@@ -498,7 +561,10 @@ impl fmt::Display for Failure {
             Self::Status(504) => f.write_str("the server doesn't answer in time (or answers 504)"),
             Self::Status(status) => write!(f, "the server answers {status}"),
             Self::BrokeOff => f.write_str("the server's answer breaks off, or comes too slowly"),
-            Self::NoRanges(size) => write!(f, "the server ignores `Range` and sends all {size} bytes; only {MAX_WHOLE} are taken at once"),
+            Self::NoRanges(size) => write!(
+                f,
+                "the server ignores `Range` and sends all {size} bytes; only {MAX_WHOLE} are taken at once"
+            ),
             Self::Refused(refused) => write!(f, "not taken: {refused}"),
             Self::Store => f.write_str("the host didn't keep it"),
         }

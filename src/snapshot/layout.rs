@@ -210,7 +210,11 @@ impl Preamble {
     pub fn parse(bytes: &[u8], trusted: impl Fn(&VerifyingKey) -> bool) -> Result<Self, Refused> {
         let mut rest = bytes;
         if rest.get(..MAGIC.len()) != Some(&MAGIC) {
-            return Err(if MAGIC.starts_with(bytes) { Refused::Truncated } else { Refused::NotASnapshot });
+            return Err(if MAGIC.starts_with(bytes) {
+                Refused::Truncated
+            } else {
+                Refused::NotASnapshot
+            });
         }
         let preamble = bytes.get(..PREAMBLE).ok_or(Refused::Truncated)?;
         rest = rest.get(MAGIC.len()..).unwrap_or_default();
@@ -220,28 +224,37 @@ impl Preamble {
             Some(u64::from_le_bytes(*number))
         };
         let numbers = [number(), number(), number(), number(), number()];
-        let [Some(version), Some(head_size), Some(file_size), Some(sequence), Some(created)] = numbers else {
+        let [Some(version), Some(head_size), Some(file_size), Some(sequence), Some(created)] =
+            numbers
+        else {
             return Err(Refused::Truncated);
         };
         if version != u64::from(VERSION) {
             return Err(Refused::Format(u16::try_from(version).unwrap_or(u16::MAX)));
         }
-        let (Some((head_digest, rest)), Some((signed, signature))) = (rest.split_first_chunk::<32>(), preamble.split_at_checked(SIGNED))
+        let (Some((head_digest, rest)), Some((signed, signature))) =
+            (rest.split_first_chunk::<32>(), preamble.split_at_checked(SIGNED))
         else {
             return Err(Refused::Truncated);
         };
-        let key = rest.first_chunk::<32>().and_then(VerifyingKey::from_bytes).ok_or(Refused::Signature)?;
+        let key = rest
+            .first_chunk::<32>()
+            .and_then(VerifyingKey::from_bytes)
+            .ok_or(Refused::Signature)?;
         if !trusted(&key) {
             return Err(Refused::Key(key.to_base64()));
         }
-        let holds = <&[u8; 64]>::try_from(signature).is_ok_and(|signature| key.verify(signed, signature));
+        let holds =
+            <&[u8; 64]>::try_from(signature).is_ok_and(|signature| key.verify(signed, signature));
         if !holds {
             return Err(Refused::Signature);
         }
         let head_size = usize::try_from(head_size).ok().filter(|size| *size <= MAX_HEAD);
         let created = i64::try_from(created).map(UnixSeconds);
         match (head_size, created) {
-            (Some(head_size), Ok(created)) => Ok(Self { sequence, created, key, head_size, file_size, head_digest: *head_digest }),
+            (Some(head_size), Ok(created)) => {
+                Ok(Self { sequence, created, key, head_size, file_size, head_digest: *head_digest })
+            }
             _ => Err(Refused::Head("its size or time is beyond what is allowed".into())),
         }
     }
@@ -260,7 +273,11 @@ impl Head {
     ///
     /// # Errors
     /// Why it isn't the preamble's, or breaks the format.
-    pub fn parse_verified(preamble: &Preamble, bytes: &[u8], digest: [u8; 32]) -> Result<Self, Refused> {
+    pub fn parse_verified(
+        preamble: &Preamble,
+        bytes: &[u8],
+        digest: [u8; 32],
+    ) -> Result<Self, Refused> {
         if bytes.len() < preamble.head_size {
             return Err(Refused::Truncated);
         }
@@ -278,18 +295,22 @@ impl Head {
         let broken = |why: &str| Refused::Head(why.into());
         let (size, rest) = bytes.split_first_chunk::<4>().ok_or(Refused::Truncated)?;
         let size = usize::try_from(u32::from_le_bytes(*size)).unwrap_or(usize::MAX);
-        let (json, rows) = rest.split_at_checked(size).ok_or_else(|| broken("its JSON is longer than it"))?;
+        let (json, rows) =
+            rest.split_at_checked(size).ok_or_else(|| broken("its JSON is longer than it"))?;
         let text = std::str::from_utf8(json).map_err(|_| broken("its JSON isn't UTF-8"))?;
         let mut problems = crate::shape::Problems::default();
-        let contents = read_document::<Contents>(text, &mut problems).filter(|_| problems.is_empty());
+        let contents =
+            read_document::<Contents>(text, &mut problems).filter(|_| problems.is_empty());
         let (contents, _) = contents.ok_or_else(|| Refused::Head(problems.to_string()))?;
         if rows.len() % PAGE_ROW != 0 {
             return Err(broken("its rows of pages are cut off"));
         }
-        let mut offset = u64::try_from(PREAMBLE.saturating_add(preamble.head_size)).unwrap_or(u64::MAX);
+        let mut offset =
+            u64::try_from(PREAMBLE.saturating_add(preamble.head_size)).unwrap_or(u64::MAX);
         let mut pages: Vec<PageRow> = Vec::with_capacity(rows.len() / PAGE_ROW);
         for row in rows.chunks_exact(PAGE_ROW) {
-            let page = PageRow::parse(row, offset).ok_or_else(|| broken("a row of its pages can't be read"))?;
+            let page = PageRow::parse(row, offset)
+                .ok_or_else(|| broken("a row of its pages can't be read"))?;
             if pages.last().is_some_and(|last| last.kind > page.kind) {
                 return Err(broken("its pages are out of order"));
             }
@@ -303,8 +324,11 @@ impl Head {
         if offset != preamble.file_size {
             return Err(broken("its pages don't fill the file"));
         }
-        let kinds: Vec<usize> =
-            PageKind::ALL.iter().map(|kind| pages.partition_point(|page| page.kind < *kind)).chain([pages.len()]).collect();
+        let kinds: Vec<usize> = PageKind::ALL
+            .iter()
+            .map(|kind| pages.partition_point(|page| page.kind < *kind))
+            .chain([pages.len()])
+            .collect();
         let regions = contents.regions.resolve();
         let head = Self { contents, regions, pages, kinds };
         if !head.of_kind(PageKind::Customers).len().is_power_of_two() {
@@ -346,7 +370,8 @@ impl PageRow {
     /// # Errors
     /// That they aren't.
     pub fn verify(&self, number: usize, bytes: &[u8]) -> Result<(), Refused> {
-        if bytes.len() == self.size && <[u8; 32]>::from(sha2::Sha256::digest(bytes)) == self.digest {
+        if bytes.len() == self.size && <[u8; 32]>::from(sha2::Sha256::digest(bytes)) == self.digest
+        {
             Ok(())
         } else {
             Err(Refused::PageDigest(number))
@@ -356,24 +381,39 @@ impl PageRow {
 
 impl RegionContents {
     fn resolve(&self) -> Regions {
-        Regions::resolved(self.set.as_str().to_owned(), self.supported.clone(), self.restricted.clone(), self.restricted_parts.clone())
+        Regions::resolved(
+            self.set.as_str().to_owned(),
+            self.supported.clone(),
+            self.restricted.clone(),
+            self.restricted_parts.clone(),
+        )
     }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotASnapshot => f.write_str("this is no snapshot: it doesn't begin with `WAYBILL`"),
-            Self::Format(version) => write!(f, "its format is version {version}, this code reads version {VERSION}"),
+            Self::NotASnapshot => {
+                f.write_str("this is no snapshot: it doesn't begin with `WAYBILL`")
+            }
+            Self::Format(version) => {
+                write!(f, "its format is version {version}, this code reads version {VERSION}")
+            }
             Self::Truncated => f.write_str("it ends too early"),
-            Self::Key(key) => write!(f, "it is signed with the key {key}, which isn't trusted here"),
+            Self::Key(key) => {
+                write!(f, "it is signed with the key {key}, which isn't trusted here")
+            }
             Self::Signature => f.write_str("its signature doesn't hold"),
             Self::HeadDigest => f.write_str("its head isn't what was signed"),
             Self::Head(why) => write!(f, "its head can't be used: {why}"),
             Self::PageDigest(page) => write!(f, "its page {page} isn't what was signed"),
             Self::Page(page, why) => write!(f, "its page {page} can't be used: {why}"),
-            Self::Rollback(offered, least) => write!(f, "its sequence {offered} is older than {least}"),
-            Self::SameSequence(sequence) => write!(f, "it has the sequence {sequence} of another snapshot"),
+            Self::Rollback(offered, least) => {
+                write!(f, "its sequence {offered} is older than {least}")
+            }
+            Self::SameSequence(sequence) => {
+                write!(f, "it has the sequence {sequence} of another snapshot")
+            }
         }
     }
 }

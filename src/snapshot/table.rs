@@ -91,7 +91,11 @@ type Twins<P> = Vec<(usize, P)>;
 
 /// Those of a kind's pages that stand at the same place in `head` as in `other`, by their numbers in `head`, ascending.
 fn twins<P>(head: &Head, other: &Head, kind: PageKind, pages: Vec<P>) -> Twins<P> {
-    pages.into_iter().zip(other.of_kind(kind)).filter_map(|(page, number)| Some((head.twin(other, number)?, page))).collect()
+    pages
+        .into_iter()
+        .zip(other.of_kind(kind))
+        .filter_map(|(page, number)| Some((head.twin(other, number)?, page)))
+        .collect()
 }
 
 /// The pages of a kind: those that were kept, and the others read.
@@ -117,7 +121,10 @@ impl<K> RunPage<K> {
     where
         [u8; WIDTH]: Row<Key = K>,
     {
-        Self { samples: bytes.as_chunks::<WIDTH>().0.iter().step_by(STRIDE).map(Row::key).collect(), bytes }
+        Self {
+            samples: bytes.as_chunks::<WIDTH>().0.iter().step_by(STRIDE).map(Row::key).collect(),
+            bytes,
+        }
     }
 }
 
@@ -127,7 +134,11 @@ impl AddressTable {
     ///
     /// # Errors
     /// What breaks the format.
-    pub fn new(head: &Head, before: Option<(Self, Head)>, mut page: impl FnMut(usize) -> Option<Vec<u8>>) -> Result<Self, Refused> {
+    pub fn new(
+        head: &Head,
+        before: Option<(Self, Head)>,
+        mut page: impl FnMut(usize) -> Option<Vec<u8>>,
+    ) -> Result<Self, Refused> {
         let kept = before.map(|(before, other)| Kept {
             facts: twins(head, &other, PageKind::Facts, before.facts),
             v4: twins(head, &other, PageKind::V4, before.v4.pages),
@@ -139,14 +150,20 @@ impl AddressTable {
         let facts = load(head, PageKind::Facts, kept.facts, page, |bytes| bytes)?;
         let v4 = load(head, PageKind::V4, kept.v4, page, RunPage::new::<V4_ROW>)?;
         let v6 = load(head, PageKind::V6, kept.v6, page, RunPage::new::<V6_ROW>)?;
-        let v6_fine = load(head, PageKind::V6Fine, kept.v6_fine, page, RunPage::new::<V6_FINE_ROW>)?;
+        let v6_fine =
+            load(head, PageKind::V6Fine, kept.v6_fine, page, RunPage::new::<V6_FINE_ROW>)?;
         let first = |kind| head.of_kind(kind).start;
         let sources = &head.contents.sources;
-        let countries: Vec<(String, Role)> =
-            sources.iter().filter_map(|source| Some((source.name.as_str().to_owned(), source.role?))).collect();
+        let countries: Vec<(String, Role)> = sources
+            .iter()
+            .filter_map(|source| Some((source.name.as_str().to_owned(), source.role?)))
+            .collect();
         let list_sets = head.contents.list_sets.iter().map(|set| {
-            let sources = set.iter().filter_map(|number| sources.get(usize::try_from(number.0).ok()?));
-            sources.filter_map(|source| Some((source.name.as_str().to_owned(), source.class?))).collect()
+            let sources =
+                set.iter().filter_map(|number| sources.get(usize::try_from(number.0).ok()?));
+            sources
+                .filter_map(|source| Some((source.name.as_str().to_owned(), source.class?)))
+                .collect()
         });
         Ok(Self {
             v4: Runs::new(v4, first(PageKind::V4))?,
@@ -170,13 +187,16 @@ impl AddressTable {
         };
         let pointer = match (embedded, address) {
             (Some(v4), _) | (None, IpAddr::V4(v4)) => self.v4.find(v4.to_bits())?,
-            (None, IpAddr::V6(v6)) => match self.v6.find(u64::try_from(v6.to_bits() >> 64).unwrap_or_default())? {
-                DIVIDED => self.v6_fine.find(v6.to_bits())?,
-                pointer => pointer,
-            },
+            (None, IpAddr::V6(v6)) => {
+                match self.v6.find(u64::try_from(v6.to_bits() >> 64).unwrap_or_default())? {
+                    DIVIDED => self.v6_fine.find(v6.to_bits())?,
+                    pointer => pointer,
+                }
+            }
         };
         let pointer = usize::try_from(pointer).ok()?;
-        let (page, row) = (pointer.checked_div(self.facts_a_page)?, pointer.checked_rem(self.facts_a_page)?);
+        let (page, row) =
+            (pointer.checked_div(self.facts_a_page)?, pointer.checked_rem(self.facts_a_page)?);
         let begin = row.checked_mul(self.facts_width)?;
         let row = self.facts.get(page)?.get(begin..begin.checked_add(self.facts_width)?)?;
         Some(FactsRow { table: self, row })
@@ -186,7 +206,9 @@ impl AddressTable {
     #[must_use]
     pub fn size(&self) -> usize {
         let facts = self.facts.iter().map(Vec::len).fold(0, usize::saturating_add);
-        [self.v4.size(), self.v6.size(), self.v6_fine.size()].into_iter().fold(facts, usize::saturating_add)
+        [self.v4.size(), self.v6.size(), self.v6_fine.size()]
+            .into_iter()
+            .fold(facts, usize::saturating_add)
     }
 }
 
@@ -224,9 +246,15 @@ where
     }
 
     /// Checks that a page goes on from `last`, the key that the one before ends with; gives its first key and leaves its last there.
-    fn goes_on(page: &[u8], number: usize, last: &mut Option<Key<WIDTH>>) -> Result<Key<WIDTH>, Refused> {
+    fn goes_on(
+        page: &[u8],
+        number: usize,
+        last: &mut Option<Key<WIDTH>>,
+    ) -> Result<Key<WIDTH>, Refused> {
         let (rows, _) = page.as_chunks::<WIDTH>();
-        let (Some(first), Some(end)) = (rows.first(), rows.last()) else { return Err(Refused::Page(number, "it is empty")) };
+        let (Some(first), Some(end)) = (rows.first(), rows.last()) else {
+            return Err(Refused::Page(number, "it is empty"));
+        };
         if last.replace(end.key()).is_some_and(|last| last >= first.key()) {
             return Err(Refused::Page(number, "its addresses don't go on from the page before"));
         }
@@ -251,7 +279,10 @@ where
 ///
 /// # Errors
 /// What breaks the format, or what `page` has to say.
-pub fn check_order<E: From<Refused>>(head: &Head, mut page: impl FnMut(usize) -> Result<Vec<u8>, E>) -> Result<(), E> {
+pub fn check_order<E: From<Refused>>(
+    head: &Head,
+    mut page: impl FnMut(usize) -> Result<Vec<u8>, E>,
+) -> Result<(), E> {
     fn check<const WIDTH: usize, E: From<Refused>>(
         numbers: std::ops::Range<usize>,
         mut page: impl FnMut(usize) -> Result<Vec<u8>, E>,
@@ -274,7 +305,12 @@ pub fn check_order<E: From<Refused>>(head: &Head, mut page: impl FnMut(usize) ->
 ///
 /// # Errors
 /// What breaks the format.
-pub fn check(kind: PageKind, page: &[u8], rows: usize, contents: &Contents) -> Result<(), &'static str> {
+pub fn check(
+    kind: PageKind,
+    page: &[u8],
+    rows: usize,
+    contents: &Contents,
+) -> Result<(), &'static str> {
     match kind {
         PageKind::Facts => check_facts(page, rows, contents),
         PageKind::V4 => check_runs::<V4_ROW>(page, rows),
@@ -293,7 +329,11 @@ where
     if rows == 0 || rows > ROWS_A_PAGE || found.len() != rows || !rest.is_empty() {
         return Err("its size isn't that of its rows");
     }
-    if found.is_sorted_by(|row, next| row.key() < next.key()) { Ok(()) } else { Err("its addresses aren't in ascending order") }
+    if found.is_sorted_by(|row, next| row.key() < next.key()) {
+        Ok(())
+    } else {
+        Err("its addresses aren't in ascending order")
+    }
 }
 
 /// Checks a page of facts by itself.
@@ -303,10 +343,16 @@ fn check_facts(page: &[u8], rows: usize, contents: &Contents) -> Result<(), &'st
     if rows == 0 || rows.checked_mul(width) != Some(page.len()) {
         return Err("its size isn't that of its rows");
     }
-    let within = |cell: &[u8], count: usize| cell.first_chunk().is_some_and(|cell| usize::from(u16::from_le_bytes(*cell)) <= count);
+    let within = |cell: &[u8], count: usize| {
+        cell.first_chunk().is_some_and(|cell| usize::from(u16::from_le_bytes(*cell)) <= count)
+    };
     let sound = page.chunks_exact(width).all(|row| {
         let sets = row.get(4..).is_some_and(|set| within(set, contents.list_sets.len()));
-        sets && row.get(FACTS_FIXED..).unwrap_or_default().chunks_exact(2).all(|cell| within(cell, contents.places.len()))
+        sets && row
+            .get(FACTS_FIXED..)
+            .unwrap_or_default()
+            .chunks_exact(2)
+            .all(|cell| within(cell, contents.places.len()))
     });
     if sound { Ok(()) } else { Err("a row points at nothing") }
 }
@@ -330,7 +376,9 @@ impl<'a> FactsRow<'a> {
     pub fn places(self) -> impl Iterator<Item = (Place, Role, &'a str)> {
         let cells = self.row.get(FACTS_FIXED..).unwrap_or_default().chunks_exact(2);
         let sources = self.table.countries.iter();
-        cells.zip(sources).filter_map(|(cell, (name, role))| Some((*pointed(&self.table.places, cell)?, *role, name.as_str())))
+        cells.zip(sources).filter_map(|(cell, (name, role))| {
+            Some((*pointed(&self.table.places, cell)?, *role, name.as_str()))
+        })
     }
 
     /// The lists that the address is on.

@@ -52,14 +52,16 @@ impl Tree {
             Child::Node(next) => *next,
             Child::Record(offset) => count + 16 + offset,
         };
-        let nodes: Vec<[u32; 2]> = self.nodes.iter().map(|[left, right]| [pointer(left), pointer(right)]).collect();
+        let nodes: Vec<[u32; 2]> =
+            self.nodes.iter().map(|[left, right]| [pointer(left), pointer(right)]).collect();
         file(6, &nodes, &self.data)
     }
 }
 
 /// A file with that tree, its records 24 bits wide.
 pub(crate) fn file(ip_version: u8, nodes: &[[u32; 2]], data: &[u8]) -> Vec<u8> {
-    let mut file: Vec<u8> = nodes.iter().flatten().flat_map(|record| record.to_be_bytes()[1..].to_vec()).collect();
+    let mut file: Vec<u8> =
+        nodes.iter().flatten().flat_map(|record| record.to_be_bytes()[1..].to_vec()).collect();
     file.extend([0; 16]);
     file.extend(data);
     file.extend(b"\xab\xcd\xefMaxMind.com\xe9");
@@ -101,9 +103,12 @@ pub(crate) fn record(json: &serde_json::Value) -> Vec<u8> {
         Value::String(value) => text(value),
         Value::Number(value) => number(value.as_u64().unwrap() as u32),
         Value::Bool(value) => vec![*value as u8, 7],
-        Value::Array(values) => [vec![values.len() as u8, 4], values.iter().flat_map(record).collect()].concat(),
+        Value::Array(values) => {
+            [vec![values.len() as u8, 4], values.iter().flat_map(record).collect()].concat()
+        }
         Value::Object(members) => {
-            let members = members.iter().flat_map(|(name, value)| [text(name), record(value)].concat());
+            let members =
+                members.iter().flat_map(|(name, value)| [text(name), record(value)].concat());
             [0xe0 | json.as_object().unwrap().len() as u8].into_iter().chain(members).collect()
         }
         Value::Null => Vec::new(), // the format has none

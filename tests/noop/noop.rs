@@ -19,7 +19,8 @@ impl Context for Root {}
 
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
-        let configuration = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX).ok().flatten();
+        let configuration =
+            hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX).ok().flatten();
         if configuration.is_some_and(|text| text != b"{}") {
             self.counter = hostcalls::define_metric(MetricType::Counter, "calls_total").ok();
         }
@@ -54,7 +55,9 @@ unsafe extern "C" {
 fn header_pairs() -> bool {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: both pointers are of live locals; the host gives a buffer away that it had allocated by the SDK
-    let status = unsafe { proxy_get_header_map_pairs(MapType::HttpRequestHeaders as u32, &raw mut data, &raw mut size) };
+    let status = unsafe {
+        proxy_get_header_map_pairs(MapType::HttpRequestHeaders as u32, &raw mut data, &raw mut size)
+    };
     if !data.is_null() {
         drop(unsafe { Vec::from_raw_parts(data, size, size) });
     }

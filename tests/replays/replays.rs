@@ -68,5 +68,7 @@ fn run(path: &str) -> Option<String> {
         }
     }
     let each = start.elapsed().as_nanos() as u64 / count.max(1);
-    Some(format!(r#"{{"new": {new}, "forgotten": {forgotten}, "seen": {seen}, "busy": {busy}, "ns": {each}}}"#))
+    Some(format!(
+        r#"{{"new": {new}, "forgotten": {forgotten}, "seen": {seen}, "busy": {busy}, "ns": {each}}}"#
+    ))
 }

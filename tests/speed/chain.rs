@@ -44,11 +44,20 @@ pub(super) fn measure() -> String {
             "nodes": [{{"id": "peer.example", "customer": "rb", "binding": "customer", "screening": {{"status": "passed"}}, "keys": [{}]}}]}}}}"#,
         key.to_public_jwk()
     );
-    let Ok(screen) = Screen::parse(&config) else { return "the configuration is refused".to_owned() };
+    let Ok(screen) = Screen::parse(&config) else {
+        return "the configuration is refused".to_owned();
+    };
     let values = [("compliance-tag", TAG), ("compliance-chain", CHAIN)];
-    let message = Message { method: b"POST", authority: AUTHORITY, path: b"/v1/messages", values: &values, fields: &[] };
+    let message = Message {
+        method: b"POST",
+        authority: AUTHORITY,
+        path: b"/v1/messages",
+        values: &values,
+        fields: &[],
+    };
     let times = (UnixSeconds(NOW), UnixSeconds(NOW + 60));
-    let signed = || sign(&key, &public.thumbprint(), times, "AAAAAAAAAAAAAAAAAAAAAA", false, &message);
+    let signed =
+        || sign(&key, &public.thumbprint(), times, "AAAAAAAAAAAAAAAAAAAAAA", false, &message);
     let Some((params, signature)) = signed() else { return "can't be signed".to_owned() };
     let (input, header) = (format!("cmp={params}"), format!("cmp=:{}:", base64(&signature)));
     let request = Request {
@@ -73,7 +82,14 @@ pub(super) fn measure() -> String {
     let lookups = Lookups::new(config, None);
     let mut receive = || {
         let presented = Presented::read(&evidence.lines, &request, &custody);
-        let judge = Judge { config, lookups, request: &request, evidence: &evidence, presented: &presented, now: UnixSeconds(NOW) };
+        let judge = Judge {
+            config,
+            lookups,
+            request: &request,
+            evidence: &evidence,
+            presented: &presented,
+            now: UnixSeconds(NOW),
+        };
         judge.receive(&Identity::Missing, &mut custody).verified().is_some()
     };
     let verified = receive();
@@ -89,7 +105,12 @@ pub(super) fn measure() -> String {
 }
 
 fn base64(bytes: &[u8]) -> String {
-    let digit = |bits: u8| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[usize::from(bits & 63)]);
+    let digit = |bits: u8| {
+        char::from(
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+                [usize::from(bits & 63)],
+        )
+    };
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
         let [a, b, c] = [0, 1, 2].map(|i| chunk.get(i).copied().unwrap_or(0));

@@ -37,14 +37,23 @@ type Shared = Rc<RefCell<Option<Keeper>>>;
 struct Root(Shared);
 
 impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, _headers: usize, body_size: usize, _trailers: usize) {
+    fn on_http_call_response(
+        &mut self,
+        token: u32,
+        _headers: usize,
+        body_size: usize,
+        _trailers: usize,
+    ) {
         timed("answer", || self.with_keeper(|keeper| keeper.answer(token, body_size, now())));
     }
 }
 
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
-        let text = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX).ok().flatten().unwrap_or_default();
+        let text = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX)
+            .ok()
+            .flatten()
+            .unwrap_or_default();
         let Ok(config) = Config::parse(&String::from_utf8_lossy(&text)) else { return false };
         self.0.replace(Keeper::new(&config));
         hostcalls::set_tick_period(TICK).is_ok()
@@ -77,7 +86,11 @@ impl Context for Request {}
 
 impl HttpContext for Request {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        if hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, ":path").ok().flatten().is_some_and(|path| path == b"/chain") {
+        if hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, ":path")
+            .ok()
+            .flatten()
+            .is_some_and(|path| path == b"/chain")
+        {
             self.send_http_response(200, vec![], Some(chain::measure().as_bytes()));
             return Action::Pause;
         }
@@ -101,21 +114,32 @@ fn timed<T>(what: &str, call: impl FnOnce() -> T) -> T {
 
 fn measure(snapshot: &Snapshot) -> String {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let count: u64 = std::env::var("CUSTOMERS").ok().and_then(|count| count.parse().ok()).unwrap_or(1);
-    let known = |address: &IpAddr| snapshot.address(*address).is_some_and(|facts| facts.asn().is_some() || facts.places().next().is_some());
+    let count: u64 =
+        std::env::var("CUSTOMERS").ok().and_then(|count| count.parse().ok()).unwrap_or(1);
+    let known = |address: &IpAddr| {
+        snapshot
+            .address(*address)
+            .is_some_and(|facts| facts.asn().is_some() || facts.places().next().is_some())
+    };
     let mut addresses = |make: fn(u128) -> IpAddr| {
-        let mut made = std::iter::repeat_with(|| make(u128::from(random.next()) << 64 | u128::from(random.next())));
+        let mut made = std::iter::repeat_with(|| {
+            make(u128::from(random.next()) << 64 | u128::from(random.next()))
+        });
         made.by_ref().filter(known).take(LOOKUPS).collect::<Vec<_>>()
     };
     let v4 = addresses(|bits| Ipv4Addr::from_bits(bits as u32).into());
     // the unicast addresses that are given out, 2000::/3
     let v6 = addresses(|bits| Ipv6Addr::from_bits(bits >> 3 | 1 << 125).into());
     let mut digests = |among: u64| -> Vec<CredentialDigest> {
-        (0..LOOKUPS).map(|_| digest((random.next() % among) * (count / among).max(1) % count)).collect()
+        (0..LOOKUPS)
+            .map(|_| digest((random.next() % among) * (count / among).max(1) % count))
+            .collect()
     };
     let hot = digests(HOT.min(count));
     let uniform = digests(count);
-    let found = |digests: &[CredentialDigest]| digests.iter().filter(|digest| snapshot.by_credential(digest).is_some()).count();
+    let found = |digests: &[CredentialDigest]| {
+        digests.iter().filter(|digest| snapshot.by_credential(digest).is_some()).count()
+    };
     let (found_hot, found_uniform) = (found(&hot), found(&uniform));
     format!(
         r#"{{"sequence": {}, "table": {}, "v4": {:.1}, "v6": {:.1}, "hot": {:.1}, "uniform": {:.1}, "found": [{found_hot}, {found_uniform}, {LOOKUPS}]}}"#,
@@ -161,6 +185,7 @@ impl Random {
 }
 
 fn now() -> u64 {
-    let since = hostcalls::get_current_time().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let since =
+        hostcalls::get_current_time().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.map_or(0, |since| since.as_nanos() as u64)
 }

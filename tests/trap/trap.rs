@@ -15,7 +15,13 @@ proxy_wasm::main! {{
 struct Trapping(Root);
 
 impl Context for Trapping {
-    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, trailers: usize) {
+    fn on_http_call_response(
+        &mut self,
+        token: u32,
+        headers: usize,
+        body_size: usize,
+        trailers: usize,
+    ) {
         trap_if_asked(MapType::HttpCallResponseHeaders);
         self.0.on_http_call_response(token, headers, body_size, trailers);
     }
@@ -31,7 +37,9 @@ impl RootContext for Trapping {
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
-        self.0.create_http_context(id).map(|exchange| Box::new(Request(exchange)) as Box<dyn HttpContext>)
+        self.0
+            .create_http_context(id)
+            .map(|exchange| Box::new(Request(exchange)) as Box<dyn HttpContext>)
     }
 
     fn get_type(&self) -> Option<ContextType> {

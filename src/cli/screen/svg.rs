@@ -26,7 +26,8 @@ pub(super) fn draw(sentence: &str, rows: &[TreeRow]) -> String {
             *y = y.saturating_add(LINE);
             body.push_str(&format!("<text x=\"{x}\" y=\"{y}\"{weight}>{}</text>\n", escape(line)));
         }
-        let longest = lines.iter().map(|line| textwrap::core::display_width(line)).max().unwrap_or(0);
+        let longest =
+            lines.iter().map(|line| textwrap::core::display_width(line)).max().unwrap_or(0);
         x.saturating_add(longest.saturating_mul(CHARACTER))
     };
     widest = text(&mut body, MARGIN, &mut y, sentence, " font-weight=\"600\"").max(widest);
@@ -38,7 +39,11 @@ pub(super) fn draw(sentence: &str, rows: &[TreeRow]) -> String {
         let x = above.map_or(MARGIN.saturating_add(6), |(x, _)| x.saturating_add(STEP));
         let dot = y.saturating_add(LINE).saturating_sub(5);
         if let Some((from, top)) = above {
-            body.push_str(&format!("<path d=\"M{from} {}V{dot}H{}\"/>\n", top.saturating_add(5), x.saturating_sub(5)));
+            body.push_str(&format!(
+                "<path d=\"M{from} {}V{dot}H{}\"/>\n",
+                top.saturating_add(5),
+                x.saturating_sub(5)
+            ));
         }
         let class = match row.tone {
             Tone::Restricted => "restricted",

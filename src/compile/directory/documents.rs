@@ -70,11 +70,14 @@ pub struct Percent(pub i64);
 pub struct Country(pub Place);
 
 impl Word for Country {
-    const WHAT: &'static str = "a country's code (ISO 3166-1 alpha-2, or a part's by ISO 3166-2), or its English name";
+    const WHAT: &'static str =
+        "a country's code (ISO 3166-1 alpha-2, or a part's by ISO 3166-2), or its English name";
     const PATTERN: &'static str = "^.+$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        Place::parse(text).or_else(|mismatch| countries::named(text).map(Place::whole).ok_or(mismatch)).map(Self)
+        Place::parse(text)
+            .or_else(|mismatch| countries::named(text).map(Place::whole).ok_or(mismatch))
+            .map(Self)
     }
 }
 
@@ -83,16 +86,23 @@ impl Percent {
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         let number = text.trim().trim_end_matches('%').trim_end();
-        let wrong =
-            |message: String| Mismatch::new(message, "from 0 to 100 per cent with two decimals at most, such as `60`, `60%` or `60,5 %`");
+        let wrong = |message: String| {
+            Mismatch::new(
+                message,
+                "from 0 to 100 per cent with two decimals at most, such as `60`, `60%` or `60,5 %`",
+            )
+        };
         let (whole, part) = number.split_once(['.', ',']).unwrap_or((number, "0"));
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if text.matches('%').count() > 1 || !digits(whole) || !digits(part) || whole.len() > 9 {
             return Err(wrong(format!("`{text}` is no share")));
         }
         let part = part.trim_end_matches('0');
         if part.len() > 2 {
-            return Err(wrong(format!("the share `{text}` is finer than a hundredth of a per cent")));
+            return Err(wrong(format!(
+                "the share `{text}` is finer than a hundredth of a per cent"
+            )));
         }
         let basis_points = format!("{whole}{part:0<2}").parse::<i64>().unwrap_or(i64::MAX);
         if basis_points > i64::from(WHOLE) {
@@ -134,7 +144,8 @@ impl<T: Shape> Shape for Each<T> {
             crate::shape::wrong_type(at, "a list", json, problems);
             return None;
         };
-        let read = |(i, item)| T::read(item, &Path::Element(at, i), problems).map(|value| (i, value));
+        let read =
+            |(i, item)| T::read(item, &Path::Element(at, i), problems).map(|value| (i, value));
         let values: Vec<(usize, T)> = items.iter().enumerate().filter_map(read).collect();
         Some(Self { whole: values.len() == items.len(), values })
     }
@@ -215,11 +226,14 @@ fn customers_schema() -> serde_json::Value {
 
 fn nodes_schema() -> serde_json::Value {
     let mut schema = NodesFile::schema();
-    let node = schema.pointer_mut("/properties/nodes/items").and_then(serde_json::Value::as_object_mut);
+    let node =
+        schema.pointer_mut("/properties/nodes/items").and_then(serde_json::Value::as_object_mut);
     if let Some(node) = node {
         node.insert("required".into(), serde_json::json!(["id", "customer", "keys"]));
     }
-    let keys = schema.pointer_mut("/properties/nodes/items/properties/keys").and_then(serde_json::Value::as_object_mut);
+    let keys = schema
+        .pointer_mut("/properties/nodes/items/properties/keys")
+        .and_then(serde_json::Value::as_object_mut);
     if let Some(keys) = keys {
         keys.insert("minItems".into(), 1.into());
     }

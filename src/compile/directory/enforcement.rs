@@ -40,14 +40,27 @@ impl ProviderWord {
     #[must_use]
     pub fn enforced(&self) -> Enforced {
         let Self { status, reason, opened, expires, .. } = self;
-        EnforcementEntry { status: *status, reason: reason.clone(), opened: *opened, expires: *expires }.into()
+        EnforcementEntry {
+            status: *status,
+            reason: reason.clone(),
+            opened: *opened,
+            expires: *expires,
+        }
+        .into()
     }
 }
 
 /// Puts what providers said in place of what the customers' entries say. Notes customers who aren't there, and what
 /// contradicts itself.
-pub(super) fn apply(file: &'static str, words: &EnforcementFile, customers: &mut [Customer], whole: bool, remarks: &mut Remarks) {
-    let places: HashMap<String, usize> = customers.iter().enumerate().map(|(i, customer)| (customer.id.to_string(), i)).collect();
+pub(super) fn apply(
+    file: &'static str,
+    words: &EnforcementFile,
+    customers: &mut [Customer],
+    whole: bool,
+    remarks: &mut Remarks,
+) {
+    let places: HashMap<String, usize> =
+        customers.iter().enumerate().map(|(i, customer)| (customer.id.to_string(), i)).collect();
     let mut problems = Problems::default();
     let list = Path::Member(&Path::Root, "enforcement");
     let mut said: HashSet<(&str, &str)> = HashSet::new();
@@ -55,10 +68,18 @@ pub(super) fn apply(file: &'static str, words: &EnforcementFile, customers: &mut
         let here = Path::Element(&list, i);
         let (id, provider) = (word.customer.as_str(), word.provider.as_str());
         if !said.insert((id, provider)) {
-            problems.wrong(&here, &format!("`{provider}` says two things of `{id}`"), "keep the latest");
+            problems.wrong(
+                &here,
+                &format!("`{provider}` says two things of `{id}`"),
+                "keep the latest",
+            );
         }
         if word.opened.zip(word.expires).is_some_and(|(opened, expires)| expires <= opened) {
-            problems.wrong(&Path::Member(&here, "expires"), "the enforcement ends before it was opened", "put the dates right");
+            problems.wrong(
+                &Path::Member(&here, "expires"),
+                "the enforcement ends before it was opened",
+                "put the dates right",
+            );
         }
         match places.get(id).and_then(|i| customers.get_mut(*i)) {
             Some(customer) => put(customer, &word.provider, word.enforced()),

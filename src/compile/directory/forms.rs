@@ -69,16 +69,29 @@ pub(super) const OWNERS: &Thing = &Thing {
 impl Thing {
     /// The names of all files that it may be in.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.files.iter().map(|(name, _)| *name).chain(self.beside.iter().flat_map(|(_, _, files)| files.iter().copied()))
+        self.files
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(self.beside.iter().flat_map(|(_, _, files)| files.iter().copied()))
     }
 
     /// The file that it is in; any other is noted.
-    pub(super) fn find(&self, documents: &Documents, remarks: &mut Remarks) -> Option<(&'static str, Form)> {
-        let mut there = self.files.iter().filter(|(name, _)| documents.contains_key(*name)).copied();
+    pub(super) fn find(
+        &self,
+        documents: &Documents,
+        remarks: &mut Remarks,
+    ) -> Option<(&'static str, Form)> {
+        let mut there =
+            self.files.iter().filter(|(name, _)| documents.contains_key(*name)).copied();
         let (file, form) = there.next()?;
         for (other, _) in there {
             let message = format!("the {} stand in `{file}` already", self.list);
-            remarks.error(other, None, &message, Some("keep one of the two, so that there is one truth"));
+            remarks.error(
+                other,
+                None,
+                &message,
+                Some("keep one of the two, so that there is one truth"),
+            );
         }
         for (sheet, _, files) in self.beside {
             let mut files = files.iter().filter(|name| documents.contains_key(**name));
@@ -86,7 +99,12 @@ impl Thing {
                 let Some(first) = files.next() else { continue };
                 for other in files {
                     let message = format!("the {sheet} stand in `{first}` already");
-                    remarks.error(other, None, &message, Some("keep one of the two, so that there is one truth"));
+                    remarks.error(
+                        other,
+                        None,
+                        &message,
+                        Some("keep one of the two, so that there is one truth"),
+                    );
                 }
                 continue;
             }
@@ -94,7 +112,14 @@ impl Thing {
                 Form::Workbook => format!("they go into its sheet `{sheet}`"),
                 _ => format!("each entry of `{file}` holds its own"),
             };
-            files.for_each(|name| remarks.error(name, None, &format!("the {sheet} of `{file}` don't stand in a table"), Some(&help)));
+            files.for_each(|name| {
+                remarks.error(
+                    name,
+                    None,
+                    &format!("the {sheet} of `{file}` don't stand in a table"),
+                    Some(&help),
+                )
+            });
         }
         Some((file, form))
     }
@@ -138,11 +163,20 @@ impl Origin {
 
     fn push(&mut self, line: usize, number: usize) {
         // a register of four thousand million lines would be past everything else here
-        self.places.push((u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(number).unwrap_or(u32::MAX)));
+        self.places.push((
+            u32::try_from(line).unwrap_or(u32::MAX),
+            u32::try_from(number).unwrap_or(u32::MAX),
+        ));
     }
 
     /// What stands there in the entry's list came from that row.
-    pub(super) fn came_from(&mut self, entry: usize, list: &'static str, number: usize, row: Beside) {
+    pub(super) fn came_from(
+        &mut self,
+        entry: usize,
+        list: &'static str,
+        number: usize,
+        row: Beside,
+    ) {
         self.beside.insert((entry, list, number), row);
     }
 
@@ -163,12 +197,22 @@ impl Origin {
     /// Says something of one entry: `say` is given the path that leads to it.
     pub(super) fn say(&self, i: usize, say: impl FnOnce(&Path<'_>, &mut Problems)) -> Vec<Remark> {
         let list = Path::Member(&Path::Root, self.list);
-        let number = self.places.get(i).map_or(0, |(_, number)| usize::try_from(*number).unwrap_or(usize::MAX));
+        let number = self
+            .places
+            .get(i)
+            .map_or(0, |(_, number)| usize::try_from(*number).unwrap_or(usize::MAX));
         let path = if self.form == Form::Json { Path::Element(&list, number) } else { Path::Root };
         let mut problems = Problems::default();
         say(&path, &mut problems);
-        let beside = |problem: &Problem| if self.beside.is_empty() { None } else { self.of_beside(i, problem) };
-        problems.iter().map(|problem| beside(problem).unwrap_or_else(|| self.remark(self.line(i), problem.clone()))).collect()
+        let beside = |problem: &Problem| {
+            if self.beside.is_empty() { None } else { self.of_beside(i, problem) }
+        };
+        problems
+            .iter()
+            .map(|problem| {
+                beside(problem).unwrap_or_else(|| self.remark(self.line(i), problem.clone()))
+            })
+            .collect()
     }
 
     /// The problem where it stands in a table beside.
@@ -186,7 +230,11 @@ impl Origin {
             Form::Text | Form::Workbook => Table::path(None, &problem.path),
             Form::Json | Form::Lines => problem.path,
         };
-        Remark { file: self.file.into(), line: (self.form != Form::Json).then_some(line), problem: Problem { path, ..problem } }
+        Remark {
+            file: self.file.into(),
+            line: (self.form != Form::Json).then_some(line),
+            problem: Problem { path, ..problem },
+        }
     }
 }
 
@@ -194,7 +242,11 @@ impl Beside {
     /// The problem of a member of that row.
     pub(super) fn remark(self, path: &str, problem: &Problem) -> Remark {
         let path = Table::path(self.sheet, path);
-        Remark { file: self.file.into(), line: Some(self.line), problem: Problem { path, ..problem.clone() } }
+        Remark {
+            file: self.file.into(),
+            line: Some(self.line),
+            problem: Problem { path, ..problem.clone() },
+        }
     }
 }
 
@@ -247,7 +299,11 @@ pub(super) fn read<T: Shape>(
             });
             origin.whole = remarks.count() == errors;
             for (number, (_, kind, files)) in (1_usize..).zip(thing.beside) {
-                let Some((file, bytes)) = files.iter().find_map(|name| Some((*name, documents.get(*name)?))) else { continue };
+                let Some((file, bytes)) =
+                    files.iter().find_map(|name| Some((*name, documents.get(*name)?)))
+                else {
+                    continue;
+                };
                 table::read(kind, file, bytes, remarks, |remarks, line, json| {
                     said.add(number, json);
                     beside(remarks, number, Beside { file, sheet: None, line }, json);
@@ -255,14 +311,24 @@ pub(super) fn read<T: Shape>(
             }
         }
         Form::Workbook => {
-            let sides: Vec<sheet::Side> = thing.beside.iter().map(|(name, kind, _)| (*name, *kind)).collect();
-            let after = sheet::read(file, bytes, (thing.list, thing.kind), &sides, remarks, |remarks, number, line, json| {
-                said.add(number, json);
-                match number.checked_sub(1).and_then(|number| sides.get(number)) {
-                    None => row(remarks, line, json),
-                    Some((sheet, _)) => beside(remarks, number, Beside { file, sheet: Some(sheet), line }, json),
-                }
-            });
+            let sides: Vec<sheet::Side> =
+                thing.beside.iter().map(|(name, kind, _)| (*name, *kind)).collect();
+            let after = sheet::read(
+                file,
+                bytes,
+                (thing.list, thing.kind),
+                &sides,
+                remarks,
+                |remarks, number, line, json| {
+                    said.add(number, json);
+                    match number.checked_sub(1).and_then(|number| sides.get(number)) {
+                        None => row(remarks, line, json),
+                        Some((sheet, _)) => {
+                            beside(remarks, number, Beside { file, sheet: Some(sheet), line }, json)
+                        }
+                    }
+                },
+            );
             origin.whole = after == errors;
         }
         Form::Json | Form::Lines if is_wide(bytes) => {
@@ -297,7 +363,8 @@ struct Said {
 impl Said {
     fn add(&mut self, table: usize, json: &Json) {
         let Json::Object(members) = json else { return };
-        let kept = members.iter().filter(|(name, _)| name != "name" && name != "notes").cloned().collect();
+        let kept =
+            members.iter().filter(|(name, _)| name != "name" && name != "notes").cloned().collect();
         let mut line = String::new();
         Json::Object(kept).write_canonical(&mut line);
         line.push('\n');

@@ -23,16 +23,26 @@ struct Known {
 }
 
 /// Puts the rows together. `elsewhere` are the ids of entities that stand in other files.
-pub(super) fn owned(rows: Vec<OwnerRow>, origin: &Origin, elsewhere: &HashSet<String>, remarks: &mut Remarks) -> Owned {
+pub(super) fn owned(
+    rows: Vec<OwnerRow>,
+    origin: &Origin,
+    elsewhere: &HashSet<String>,
+    remarks: &mut Remarks,
+) -> Owned {
     let mut owned = Owned::default();
     let mut known: HashMap<String, Known> = HashMap::new();
     for (i, row) in rows.into_iter().enumerate() {
         let OwnerRow { owner, of, share, name, country, kind } = row;
-        let said = [("name", name.is_some()), ("country", country.is_some()), ("kind", kind.is_some())];
+        let said =
+            [("name", name.is_some()), ("country", country.is_some()), ("kind", kind.is_some())];
         let note = |remarks: &mut Remarks, say: &dyn Fn(&Path<'_>, &mut Problems)| {
             origin.say(i, say).into_iter().for_each(|remark| remarks.push_error(remark));
         };
-        for id in [Some(&owner), of.as_ref()].into_iter().flatten().filter(|id| !elsewhere.contains(id.as_str())) {
+        for id in [Some(&owner), of.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter(|id| !elsewhere.contains(id.as_str()))
+        {
             known.entry(id.to_string()).or_insert_with(|| {
                 let entity = Entity {
                     id: id.clone(),
@@ -53,12 +63,19 @@ pub(super) fn owned(rows: Vec<OwnerRow>, origin: &Origin, elsewhere: &HashSet<St
                 let country = country.map(|country| country.0);
                 let differs = [
                     name.is_some() && entity.name.is_some() && name != entity.name,
-                    country.is_some() && entity.jurisdiction.is_some() && country != entity.jurisdiction,
+                    country.is_some()
+                        && entity.jurisdiction.is_some()
+                        && country != entity.jurisdiction,
                     kind.is_some() && entity.kind.is_some() && kind != entity.kind,
                 ];
-                for (((column, is_said), differs), first) in said.into_iter().zip(differs).zip(&mut known.said) {
+                for (((column, is_said), differs), first) in
+                    said.into_iter().zip(differs).zip(&mut known.said)
+                {
                     if differs {
-                        let help = format!("the other is {}; keep one of the two", origin.place(first.unwrap_or_default()));
+                        let help = format!(
+                            "the other is {}; keep one of the two",
+                            origin.place(first.unwrap_or_default())
+                        );
                         note(remarks, &|at, problems| {
                             let message = format!("`{owner}` has two that differ: {column}");
                             problems.note(&Path::Member(at, column), message, Some(help.clone()));
@@ -74,7 +91,8 @@ pub(super) fn owned(rows: Vec<OwnerRow>, origin: &Origin, elsewhere: &HashSet<St
             None => {
                 if let Some((column, _)) = said.into_iter().find(|(_, is_said)| *is_said) {
                     note(remarks, &|at, problems| {
-                        let message = format!("who `{owner}` is stands in entities.json or bods/ already");
+                        let message =
+                            format!("who `{owner}` is stands in entities.json or bods/ already");
                         let help = "leave name, country and kind empty here, or take it out there";
                         problems.note(&Path::Member(at, column), message, Some(help.into()));
                     });
@@ -82,7 +100,9 @@ pub(super) fn owned(rows: Vec<OwnerRow>, origin: &Origin, elsewhere: &HashSet<St
             }
         }
         match of {
-            Some(of) => owned.holdings.push((Holding { owner, of, basis_points: Share(share.map(|share| share.0)) }, i)),
+            Some(of) => owned
+                .holdings
+                .push((Holding { owner, of, basis_points: Share(share.map(|share| share.0)) }, i)),
             None if share.is_some() => note(remarks, &|at, problems| {
                 let help = "name the company that it is a share of, or empty `share`";
                 problems.note(&Path::Member(at, "of"), "a share of nothing", Some(help.into()));

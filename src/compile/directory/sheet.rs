@@ -25,8 +25,12 @@ const COMPOUND: &[u8] = b"\xd0\xcf\x11\xe0";
 /// What to do with a file that should be text, if it is a workbook.
 pub(super) fn is_workbook(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
-        _ if bytes.starts_with(PACKED) => Some("a workbook's name ends in `.xlsx`; to have text, save it as `CSV UTF-8`"),
-        _ if bytes.starts_with(COMPOUND) => Some("save it as `.xlsx` without a password, or as `CSV UTF-8`"),
+        _ if bytes.starts_with(PACKED) => {
+            Some("a workbook's name ends in `.xlsx`; to have text, save it as `CSV UTF-8`")
+        }
+        _ if bytes.starts_with(COMPOUND) => {
+            Some("save it as `.xlsx` without a password, or as `CSV UTF-8`")
+        }
         _ => None,
     }
 }
@@ -44,7 +48,12 @@ pub(super) fn read(
 ) -> usize {
     if bytes.starts_with(COMPOUND) {
         let help = "save it as `.xlsx` without a password";
-        remarks.error(file, None, "this workbook is protected by a password, or of an older kind", Some(help));
+        remarks.error(
+            file,
+            None,
+            "this workbook is protected by a password, or of an older kind",
+            Some(help),
+        );
         return remarks.count();
     }
     if !bytes.starts_with(PACKED) {
@@ -61,7 +70,12 @@ pub(super) fn read(
     };
     let unread = |remarks: &mut Remarks, error: &XlsxError| {
         let message = format!("this workbook can't be read: {error}");
-        remarks.error(file, None, &message, Some("open it in a spreadsheet program and save it as `.xlsx` anew"));
+        remarks.error(
+            file,
+            None,
+            &message,
+            Some("open it in a spreadsheet program and save it as `.xlsx` anew"),
+        );
     };
     let mut book = match Xlsx::new(Cursor::new(bytes)) {
         Ok(book) => book,
@@ -79,7 +93,8 @@ pub(super) fn read(
         lower.starts_with("readme") || lower.starts_with("notes")
     };
     let main = sheets.iter().position(|sheet| is(sheet, first.0));
-    let main = main.or_else(|| sheets.iter().position(|sheet| !known(sheet) && !passed_over(sheet)));
+    let main =
+        main.or_else(|| sheets.iter().position(|sheet| !known(sheet) && !passed_over(sheet)));
     if main.is_none() {
         remarks.error(
             file,
@@ -94,13 +109,16 @@ pub(super) fn read(
     let order = main.into_iter().chain((0..sheets.len()).filter(|i| main != Some(*i)));
     for (i, sheet) in order.filter_map(|i| Some((i, sheets.get(i)?))) {
         let place = beside.iter().position(|(name, _)| is(sheet, name));
-        let (number, kind, label) = match place.and_then(|place| Some((place, beside.get(place)?))) {
+        let (number, kind, label) = match place.and_then(|place| Some((place, beside.get(place)?)))
+        {
             _ if main == Some(i) => (0, first.1, None),
             Some((place, (name, kind))) => (place.saturating_add(1), *kind, Some(*name)),
             None if passed_over(sheet) => continue,
             None => {
                 let mut any = false;
-                let read = rows(&mut book, sheet, false, |_, cells| any = any || cells.iter().any(|cell| !cell.trim().is_empty()));
+                let read = rows(&mut book, sheet, false, |_, cells| {
+                    any = any || cells.iter().any(|cell| !cell.trim().is_empty())
+                });
                 if let Err(error) = read {
                     unread(remarks, &error);
                 } else if any {
@@ -110,7 +128,12 @@ pub(super) fn read(
             }
         };
         if seen.contains(&number) {
-            remarks.error(file, None, &format!("two sheets are called `{}`", sheet.trim()), Some("keep one of the two"));
+            remarks.error(
+                file,
+                None,
+                &format!("two sheets are called `{}`", sheet.trim()),
+                Some("keep one of the two"),
+            );
             continue;
         }
         seen.push(number);
@@ -136,23 +159,33 @@ fn stranger(file: &str, sheet: &str, first: Side, beside: &[Side]) -> Remark {
     let known: Vec<&str> = [first].iter().chain(beside).map(|(name, _)| *name).collect();
     let help = match nearest(&sheet.trim().to_lowercase(), &known) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("one of `{}`; a sheet whose name begins with README or Notes is passed over", known.join("`, `")),
+        None => format!(
+            "one of `{}`; a sheet whose name begins with README or Notes is passed over",
+            known.join("`, `")
+        ),
     };
-    let shown: String = sheet.chars().map(|c| if c.is_control() || c == '`' { ' ' } else { c }).collect();
-    let problem = Problem { path: String::new(), message: format!("unknown sheet `{shown}`"), help: Some(help) };
+    let shown: String =
+        sheet.chars().map(|c| if c.is_control() || c == '`' { ' ' } else { c }).collect();
+    let problem = Problem {
+        path: String::new(),
+        message: format!("unknown sheet `{shown}`"),
+        help: Some(help),
+    };
     Remark { file: file.into(), line: None, problem }
 }
 
 /// Unpacks everything once and throws it away: what a workbook says of its sizes may be wrong. Says whether there are formulas in it.
 fn unpacks(bytes: &[u8]) -> Result<bool, (String, &'static str)> {
     const ANEW: &str = "open it in a spreadsheet program and save it as `.xlsx` anew";
-    let damaged = |error: &dyn std::fmt::Display| (format!("this workbook is damaged: {error}"), ANEW);
+    let damaged =
+        |error: &dyn std::fmt::Display| (format!("this workbook is damaged: {error}"), ANEW);
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(&error))?;
     let mut left = MOST_UNPACKED;
     let mut formulas = false;
     for i in 0..archive.len() {
         let entry = archive.by_index(i).map_err(|error| damaged(&error))?;
-        let strings = entry.name().is_ok_and(|name| name.to_lowercase().ends_with("sharedstrings.xml"));
+        let strings =
+            entry.name().is_ok_and(|name| name.to_lowercase().ends_with("sharedstrings.xml"));
         let mut entry = entry.take(left.saturating_add(1));
         let mut size: u64 = 0;
         let mut head = Vec::new();
@@ -172,7 +205,10 @@ fn unpacks(bytes: &[u8]) -> Result<bool, (String, &'static str)> {
             }
         }
         if size > left {
-            return Err(("this workbook has more than 1,000 MB once it is unpacked".into(), "take out what doesn't belong there"));
+            return Err((
+                "this workbook has more than 1,000 MB once it is unpacked".into(),
+                "take out what doesn't belong there",
+            ));
         }
         // room is made for as many strings as it says
         if strings && says_more_strings_than(&head, size) {
@@ -192,13 +228,20 @@ fn holds_formula(before: &[u8; 2], part: &[u8]) -> bool {
 
 fn says_more_strings_than(head: &[u8], size: u64) -> bool {
     let text = String::from_utf8_lossy(head);
-    let said = text.split_once("uniqueCount=").map(|(_, rest)| rest.chars().skip(1).take_while(char::is_ascii_digit).collect::<String>());
+    let said = text
+        .split_once("uniqueCount=")
+        .map(|(_, rest)| rest.chars().skip(1).take_while(char::is_ascii_digit).collect::<String>());
     said.is_some_and(|digits| digits.parse::<u64>().unwrap_or(u64::MAX) > size)
 }
 
 /// Calls `each` with the number of every row that has cells, counted from 1, and with the cells. Where there are `formulas`, one that
 /// nobody worked out yet, as programs write them that aren't spreadsheets, is shown as it is: it isn't empty.
-fn rows(book: &mut Xlsx<Cursor<&[u8]>>, sheet: &str, formulas: bool, mut each: impl FnMut(usize, &[String])) -> Result<(), XlsxError> {
+fn rows(
+    book: &mut Xlsx<Cursor<&[u8]>>,
+    sheet: &str,
+    formulas: bool,
+    mut each: impl FnMut(usize, &[String]),
+) -> Result<(), XlsxError> {
     let mut unsolved: HashMap<(u32, u32), String> = HashMap::new();
     if formulas {
         let mut reader = book.worksheet_cells_reader(sheet)?;
@@ -257,7 +300,13 @@ struct Format {
 
 impl Format {
     fn of(style: &Style) -> Self {
-        Self::shown_by(style.number_format.as_ref().map(|format| format.format_code.as_str()).unwrap_or_default())
+        Self::shown_by(
+            style
+                .number_format
+                .as_ref()
+                .map(|format| format.format_code.as_str())
+                .unwrap_or_default(),
+        )
     }
 
     fn shown_by(code: &str) -> Self {
@@ -285,7 +334,9 @@ impl Format {
 fn shown(cell: &Cell<DataRef<'_>>, format: Format) -> String {
     match cell.get_value() {
         DataRef::Empty => String::new(),
-        DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => text.clone(),
+        DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => {
+            text.clone()
+        }
         DataRef::SharedString(text) => (*text).to_owned(),
         DataRef::Bool(true) => "TRUE".into(),
         DataRef::Bool(false) => "FALSE".into(),
@@ -301,7 +352,11 @@ fn shown(cell: &Cell<DataRef<'_>>, format: Format) -> String {
 fn plain(number: f64) -> String {
     let rounded = format!("{number:.14e}");
     let number = rounded.parse().unwrap_or(number);
-    if number.abs() >= 1e15 { format!("{number:E}").replace('E', "E+") } else { format!("{number}") }
+    if number.abs() >= 1e15 {
+        format!("{number:E}").replace('E', "E+")
+    } else {
+        format!("{number}")
+    }
 }
 
 fn date(time: &ExcelDateTime, format: Format) -> String {
@@ -322,7 +377,14 @@ mod tests {
 
     #[test]
     fn numbers_are_shown_as_typed() {
-        let cases = [(1042.0, "1042"), (60.5, "60.5"), (0.605 * 100.0, "60.5"), (0.07 * 100.0, "7"), (-3.25, "-3.25"), (1e15, "1E+15")];
+        let cases = [
+            (1042.0, "1042"),
+            (60.5, "60.5"),
+            (0.605 * 100.0, "60.5"),
+            (0.07 * 100.0, "7"),
+            (-3.25, "-3.25"),
+            (1e15, "1E+15"),
+        ];
         for (number, expected) in cases {
             assert_eq!(plain(number), expected);
         }

@@ -168,9 +168,20 @@ impl<'n> Table<'n> {
         }
     }
 
-    fn error(&self, remarks: &mut Remarks, line: Option<usize>, column: &str, message: String, help: String) {
+    fn error(
+        &self,
+        remarks: &mut Remarks,
+        line: Option<usize>,
+        column: &str,
+        message: String,
+        help: String,
+    ) {
         let path = Self::path(self.sheet, column);
-        remarks.push_error(Remark { file: self.file.into(), line, problem: Problem { path, message, help: Some(help) } });
+        remarks.push_error(Remark {
+            file: self.file.into(),
+            line,
+            problem: Problem { path, message, help: Some(help) },
+        });
     }
 
     /// Something of the header.
@@ -186,7 +197,13 @@ impl<'n> Table<'n> {
 
     /// The object that the row is in customers.json; none for the header and for empty rows. `number` is the row as a spreadsheet
     /// counts. A cell that is wrong is noted, and something that fits stands for it: the rest of the row is judged all the same.
-    pub(super) fn row(&mut self, line: usize, number: usize, cells: &[String], remarks: &mut Remarks) -> Option<Json> {
+    pub(super) fn row(
+        &mut self,
+        line: usize,
+        number: usize,
+        cells: &[String],
+        remarks: &mut Remarks,
+    ) -> Option<Json> {
         if cells.iter().all(|cell| cell.trim().is_empty()) {
             return None;
         }
@@ -204,7 +221,12 @@ impl<'n> Table<'n> {
                 _ if cell.is_empty() => {}
                 Some(Column::Known(name, way, kind)) => {
                     let value = kind.value(cell).map(Some).unwrap_or_else(|wrong| {
-                        let message = format!("{}: cell `{}{number}` has `{}`", wrong.what, letters(i), shortened(cell));
+                        let message = format!(
+                            "{}: cell `{}{number}` has `{}`",
+                            wrong.what,
+                            letters(i),
+                            shortened(cell)
+                        );
                         self.error(remarks, Some(line), name, message, wrong.help);
                         wrong.instead
                     });
@@ -215,7 +237,13 @@ impl<'n> Table<'n> {
                 Some(Column::Wrong) => {}
                 Some(Column::Nameless) | None => {
                     let message = "a value stands in this column, which has no name".to_owned();
-                    self.error(remarks, Some(line), &letters(i), message, "name it in the first row, or empty it".into());
+                    self.error(
+                        remarks,
+                        Some(line),
+                        &letters(i),
+                        message,
+                        "name it in the first row, or empty it".into(),
+                    );
                 }
             }
         }
@@ -242,9 +270,14 @@ impl<'n> Table<'n> {
             // its words aren't repeated: they may be the first customer's credentials
             let message = format!("the first line names no column `{}`", kind.key);
             let help = match self.sheet {
-                _ if names.iter().any(|name| name.contains('|')) => "commas, semicolons or tabs stand between columns, no `|`".into(),
+                _ if names.iter().any(|name| name.contains('|')) => {
+                    "commas, semicolons or tabs stand between columns, no `|`".into()
+                }
                 Some(_) => format!("it names the columns, one a cell: `{}`", kind.example),
-                None => format!("it names the columns, with commas, semicolons or tabs between: `{}`", kind.example),
+                None => format!(
+                    "it names the columns, with commas, semicolons or tabs between: `{}`",
+                    kind.example
+                ),
             };
             self.error(remarks, Some(line), "", message, help);
             return Vec::new();
@@ -253,14 +286,24 @@ impl<'n> Table<'n> {
         for name in &names {
             let column = kind.column(name);
             if let Column::Known(header, way, _) = &column
-                && columns.iter().any(|earlier| matches!(earlier, Column::Known(_, known, _) if known == way))
+                && columns
+                    .iter()
+                    .any(|earlier| matches!(earlier, Column::Known(_, known, _) if known == way))
             {
-                remarks.push_alone(self.remark(line, format!("the column `{header}` stands twice"), "keep one of the two".into()));
+                remarks.push_alone(self.remark(
+                    line,
+                    format!("the column `{header}` stands twice"),
+                    "keep one of the two".into(),
+                ));
                 columns.push(Column::Wrong);
                 continue;
             }
             if matches!(column, Column::Wrong) {
-                remarks.push_alone(self.remark(line, format!("unknown column `{}`", shortened(name)), kind.help_for(name)));
+                remarks.push_alone(self.remark(
+                    line,
+                    format!("unknown column `{}`", shortened(name)),
+                    kind.help_for(name),
+                ));
             }
             columns.push(column);
         }
@@ -275,21 +318,34 @@ impl Kind {
             return Column::Nameless;
         }
         if let Some((name, way, cell)) = self.columns.iter().find(|(known, _, _)| *known == plain) {
-            return Column::Known((*name).to_owned(), way.iter().map(|name| (*name).to_owned()).collect(), *cell);
+            return Column::Known(
+                (*name).to_owned(),
+                way.iter().map(|name| (*name).to_owned()).collect(),
+                *cell,
+            );
         }
-        let known = |(name, ..): &&(&str, &[&str], Cell)| self.providers && plain.ends_with(&format!("_{name}"));
-        let Some((name, way, cell)) = PROVIDER_COLUMNS.iter().find(known) else { return Column::Wrong };
+        let known = |(name, ..): &&(&str, &[&str], Cell)| {
+            self.providers && plain.ends_with(&format!("_{name}"))
+        };
+        let Some((name, way, cell)) = PROVIDER_COLUMNS.iter().find(known) else {
+            return Column::Wrong;
+        };
         let size = plain.chars().count().saturating_sub(name.len()).saturating_sub(1);
         let lower: String = plain.chars().take(size).collect();
         // as it was written, where blanks were no longer than an underscore
         let same = header.chars().count() == plain.chars().count();
         let provider = if same { header.chars().take(size).collect() } else { lower.clone() };
         let shouted = header == header.to_uppercase();
-        let provider = if shouted || PROVIDERS.contains(&lower.as_str()) { lower } else { provider };
+        let provider =
+            if shouted || PROVIDERS.contains(&lower.as_str()) { lower } else { provider };
         if provider.is_empty() {
             return Column::Wrong;
         }
-        let way = ["providers", &provider].into_iter().chain(way.iter().copied()).map(str::to_owned).collect();
+        let way = ["providers", &provider]
+            .into_iter()
+            .chain(way.iter().copied())
+            .map(str::to_owned)
+            .collect();
         Column::Known(format!("{provider}_{name}"), way, *cell)
     }
 
@@ -309,7 +365,9 @@ impl Kind {
 
     /// How many of these are names of columns.
     fn knows(&self, names: &[Vec<u8>]) -> usize {
-        let known = |name: &&Vec<u8>| matches!(self.column(&String::from_utf8_lossy(name)), Column::Known(..));
+        let known = |name: &&Vec<u8>| {
+            matches!(self.column(&String::from_utf8_lossy(name)), Column::Known(..))
+        };
         names.iter().filter(known).count()
     }
 }
@@ -350,7 +408,9 @@ pub(super) fn read(
                     return; // a text of nothing but quotes
                 }
                 match fault {
-                    Fault::Open(opening) => quote(opening, &mut rows, remarks, "a quote opens here and is never closed"),
+                    Fault::Open(opening) => {
+                        quote(opening, &mut rows, remarks, "a quote opens here and is never closed")
+                    }
                     Fault::Trailed(opening) => {
                         let message = "a quote opens here, and where it closes the cell goes on";
                         quote(opening, &mut rows, remarks, message);
@@ -363,14 +423,20 @@ pub(super) fn read(
             }
         };
         if let Some(opening) = swallowed(&table, &rows, &row) {
-            quote(opening, &mut rows, remarks, "a quote opens here, and a row stands within its cell");
+            quote(
+                opening,
+                &mut rows,
+                remarks,
+                "a quote opens here, and a row stands within its cell",
+            );
             continue;
         }
         if !row.broken.is_empty() {
             let breaks = row.cells.iter().map(|cell| line_ends(cell)).sum();
             remarks.breaks(file, row.line.saturating_add(1), breaks);
         }
-        let Ok(cells) = row.cells.into_iter().map(String::from_utf8).collect::<Result<Vec<_>, _>>() else {
+        let Ok(cells) = row.cells.into_iter().map(String::from_utf8).collect::<Result<Vec<_>, _>>()
+        else {
             let help = "save the table as UTF-8: `CSV UTF-8` in a spreadsheet program";
             remarks.error(file, Some(row.line), "this row isn't UTF-8 text", Some(help));
             continue;
@@ -384,7 +450,12 @@ pub(super) fn read(
                 1 => format!("this row has 1 cell, and the header has {least}"),
                 many => format!("this row has {many} cells, and the header has {least}"),
             };
-            remarks.error(file, Some(row.line), &message, Some(&why_not_as_wide(&cells, least, rows.separator)));
+            remarks.error(
+                file,
+                Some(row.line),
+                &message,
+                Some(&why_not_as_wide(&cells, least, rows.separator)),
+            );
             continue;
         }
         if let Some(json) = table.row(row.line, row.number, &cells, remarks) {
@@ -431,7 +502,11 @@ fn why_not_as_wide(cells: &[String], width: usize, separator: u8) -> String {
         _ => false,
     };
     match others.into_iter().find(fits) {
-        Some(other) => format!("it has {} between its cells, and the header has {}", named(other).1, named(separator).1),
+        Some(other) => format!(
+            "it has {} between its cells, and the header has {}",
+            named(other).1,
+            named(separator).1
+        ),
         None => format!("a cell with {} in it stands in double quotes", named(separator).0),
     }
 }
@@ -467,7 +542,8 @@ fn letters(column: usize) -> String {
 
 /// What a message shows of a cell.
 fn shortened(cell: &str) -> String {
-    let shown: String = cell.chars().take(40).map(|c| if c == '`' || c.is_control() { ' ' } else { c }).collect();
+    let shown: String =
+        cell.chars().take(40).map(|c| if c == '`' || c.is_control() { ' ' } else { c }).collect();
     if cell.chars().nth(40).is_some() { format!("{shown}…") } else { shown }
 }
 
@@ -493,25 +569,45 @@ impl Cell {
             Self::Line => Json::Text(cell.split_whitespace().collect::<Vec<_>>().join(" ")),
             Self::Name if is_rounded(cell) || time(cell, false).is_some() => {
                 let help = "a spreadsheet rounds long numbers, and takes what looks like one for a date: give these cells the format Text, then type it anew".into();
-                return Err(Wrong { what: "a date or a rounded number in place of a name", help, instead: self.instead() });
+                return Err(Wrong {
+                    what: "a date or a rounded number in place of a name",
+                    help,
+                    instead: self.instead(),
+                });
             }
             Self::Name => text(cell),
             Self::Words => list(&mut cell.split_whitespace()),
-            Self::Codes => list(&mut cell.split(|c: char| c.is_whitespace() || c == ',' || c == ';').filter(|word| !word.is_empty())),
+            Self::Codes => list(
+                &mut cell
+                    .split(|c: char| c.is_whitespace() || c == ',' || c == ';')
+                    .filter(|word| !word.is_empty()),
+            ),
             Self::Truth => match cell.to_lowercase().as_str() {
                 "true" => Json::Bool(true),
                 "false" => Json::Bool(false),
                 _ => {
                     let help = "type TRUE or FALSE".into();
-                    return Err(Wrong { what: "expected true or false", help, instead: self.instead() });
+                    return Err(Wrong {
+                        what: "expected true or false",
+                        help,
+                        instead: self.instead(),
+                    });
                 }
             },
             Self::From | Self::Until => match time(cell, self == Self::Until) {
                 Some(time) => Json::Text(time),
-                None => return Err(Wrong { what: "invalid date", help: why_no_date(cell), instead: self.instead() }),
+                None => {
+                    return Err(Wrong {
+                        what: "invalid date",
+                        help: why_no_date(cell),
+                        instead: self.instead(),
+                    });
+                }
             },
             Self::Action => match cell.split_once([' ', ':']) {
-                Some(("reroute", route)) => Json::Object(vec![("reroute".into(), text(route.trim()))]),
+                Some(("reroute", route)) => {
+                    Json::Object(vec![("reroute".into(), text(route.trim()))])
+                }
                 _ => text(cell),
             },
         })
@@ -528,17 +624,36 @@ impl Cell {
 
 /// What spreadsheet programs show where there is no value, or a formula that was saved in place of its value.
 fn is_error(cell: &str) -> bool {
-    const ERRORS: &[&str] =
-        &["#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#FIELD!", "#GETTING_DATA"];
-    let number = cell.strip_prefix("Err:").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()));
-    let formula = cell.strip_prefix('=').is_some_and(|rest| rest.starts_with(|c: char| c.is_alphanumeric() || "\"(+-$".contains(c)));
-    number || formula || ERRORS.contains(&cell) || (cell.len() > 1 && cell.bytes().all(|byte| byte == b'#'))
+    const ERRORS: &[&str] = &[
+        "#N/A",
+        "#REF!",
+        "#VALUE!",
+        "#NAME?",
+        "#DIV/0!",
+        "#NUM!",
+        "#NULL!",
+        "#SPILL!",
+        "#CALC!",
+        "#FIELD!",
+        "#GETTING_DATA",
+    ];
+    let number = cell
+        .strip_prefix("Err:")
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()));
+    let formula = cell.strip_prefix('=').is_some_and(|rest| {
+        rest.starts_with(|c: char| c.is_alphanumeric() || "\"(+-$".contains(c))
+    });
+    number
+        || formula
+        || ERRORS.contains(&cell)
+        || (cell.len() > 1 && cell.bytes().all(|byte| byte == b'#'))
 }
 
 /// Whether this is how a spreadsheet shows a long number: 1.23457E+14.
 fn is_rounded(cell: &str) -> bool {
     cell.split_once("E+").is_some_and(|(number, power)| {
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         digits(power) && digits(&number.replacen(['.', ','], "", 1))
     })
 }
@@ -548,7 +663,9 @@ fn time(cell: &str, end: bool) -> Option<String> {
     let (day, rest) = cell.split_at_checked(10)?;
     let clock = rest.strip_prefix(['T', ' ']).map(|clock| clock.strip_suffix('Z').unwrap_or(clock));
     let time = match (rest, clock) {
-        (_, Some(clock)) if clock.len() > 8 && clock.contains(['+', '-']) => format!("{day}T{clock}"),
+        (_, Some(clock)) if clock.len() > 8 && clock.contains(['+', '-']) => {
+            format!("{day}T{clock}")
+        }
         // the day is over when the next one begins
         ("", _) if end => {
             let begin = UnixSeconds::parse(&format!("{day}T00:00:00Z")).ok()?;
@@ -565,12 +682,16 @@ fn time(cell: &str, end: bool) -> Option<String> {
 fn why_no_date(cell: &str) -> String {
     let form = "type year, month and day: `2027-01-31`, or with a time in UTC `2027-01-31 08:00`";
     let parts: Vec<&str> = cell.split(['/', '.', '-']).collect();
-    let numbers = |parts: &[&str]| parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    let numbers = |parts: &[&str]| {
+        parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
     match parts.as_slice() {
         [first, _, year] if numbers(&parts) && first.len() < 3 && matches!(year.len(), 2 | 4) => {
             format!("nobody can tell its day from its month; {form}")
         }
-        [number] if numbers(&parts) && matches!(number.len(), 5) => format!("give the cell the format of a date, or {form}"),
+        [number] if numbers(&parts) && matches!(number.len(), 5) => {
+            format!("give the cell the format of a date, or {form}")
+        }
         _ => form.into(),
     }
 }
@@ -594,9 +715,15 @@ fn put(members: &mut Vec<(String, Json)>, way: &[String], value: Json) {
 fn column_of(path: &str) -> String {
     let Some(path) = path.strip_prefix('$') else { return path.to_owned() };
     let path = path.replace("[\"", ".").replace("\"]", "");
-    let names = path.split('[').next().unwrap_or_default().split('.').filter(|name| !name.is_empty() && *name != "providers");
+    let names = path
+        .split('[')
+        .next()
+        .unwrap_or_default()
+        .split('.')
+        .filter(|name| !name.is_empty() && *name != "providers");
     let name = names.collect::<Vec<_>>().join("_");
-    name.strip_suffix("_enforcement_status").map_or(name.clone(), |provider| format!("{provider}_enforcement"))
+    name.strip_suffix("_enforcement_status")
+        .map_or(name.clone(), |provider| format!("{provider}_enforcement"))
 }
 
 #[cfg(test)]

@@ -50,11 +50,16 @@ impl<'t> Rows<'t> {
         let rows = Self { text, at: 0, line: 1, row: 1, separator: b',' };
         let first = text.split(|byte| is_end(*byte)).next().unwrap_or_default();
         let said = first.trim_ascii_end();
-        let said = said.strip_prefix(b"\"").and_then(|said| said.strip_suffix(b"\"")).unwrap_or(said);
+        let said =
+            said.strip_prefix(b"\"").and_then(|said| said.strip_suffix(b"\"")).unwrap_or(said);
         match said.strip_prefix(b"sep=").or(said.strip_prefix(b"SEP=")) {
-            Some([separator]) if SEPARATORS.contains(separator) => (rows.said(first.len(), *separator), true),
+            Some([separator]) if SEPARATORS.contains(separator) => {
+                (rows.said(first.len(), *separator), true)
+            }
             // the tab was trimmed
-            Some([]) if first.starts_with(b"sep=\t") || first.starts_with(b"SEP=\t") => (rows.said(first.len(), b'\t'), true),
+            Some([]) if first.starts_with(b"sep=\t") || first.starts_with(b"SEP=\t") => {
+                (rows.said(first.len(), b'\t'), true)
+            }
             _ => (rows, false),
         }
     }
@@ -76,18 +81,23 @@ impl<'t> Rows<'t> {
     /// Whether a line of this cell may be a row of its own: it has as many separators as a row of that width.
     pub(super) fn has_a_row(&self, cell: &[u8], width: usize) -> bool {
         let separators = |line: &[u8]| line.iter().filter(|byte| **byte == self.separator).count();
-        cell.split(|byte| is_end(*byte)).skip(1).any(|line| separators(line).saturating_add(1) == width)
+        cell.split(|byte| is_end(*byte))
+            .skip(1)
+            .any(|line| separators(line).saturating_add(1) == width)
     }
 
     /// The next row that isn't empty.
     pub(super) fn next(&mut self) -> Option<Result<Row, Fault>> {
         let rest = self.text.get(self.at..).unwrap_or_default();
-        let ends = rest.get(..rest.iter().position(|byte| !is_end(*byte)).unwrap_or(rest.len())).unwrap_or_default();
+        let ends = rest
+            .get(..rest.iter().position(|byte| !is_end(*byte)).unwrap_or(rest.len()))
+            .unwrap_or_default();
         self.at = self.at.saturating_add(ends.len());
         self.line = self.line.saturating_add(line_ends(ends));
         self.row = self.row.saturating_add(line_ends(ends));
         self.peek()?;
-        let mut row = Row { line: self.line, number: self.row, cells: Vec::new(), broken: Vec::new() };
+        let mut row =
+            Row { line: self.line, number: self.row, cells: Vec::new(), broken: Vec::new() };
         loop {
             let cell = match self.peek() {
                 Some(b'"') => match self.quoted() {
@@ -129,7 +139,9 @@ impl<'t> Rows<'t> {
         self.at = self.at.saturating_add(1);
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
-            let Some(length) = rest.iter().position(|byte| *byte == b'"') else { return Err(Fault::Open(opening)) };
+            let Some(length) = rest.iter().position(|byte| *byte == b'"') else {
+                return Err(Fault::Open(opening));
+            };
             let part = rest.get(..length).unwrap_or_default();
             self.line = self.line.saturating_add(line_ends(part));
             cell.extend(part);
@@ -140,7 +152,11 @@ impl<'t> Rows<'t> {
             cell.push(b'"');
             self.at = self.at.saturating_add(1);
         }
-        if self.bare().iter().all(|byte| *byte == b' ') { Ok((cell, opening)) } else { Err(Fault::Trailed(opening)) }
+        if self.bare().iter().all(|byte| *byte == b' ') {
+            Ok((cell, opening))
+        } else {
+            Err(Fault::Trailed(opening))
+        }
     }
 }
 
@@ -150,7 +166,9 @@ fn is_end(byte: u8) -> bool {
 
 /// How many lines end in it: with a line feed, a carriage return, or both.
 pub(super) fn line_ends(text: &[u8]) -> usize {
-    let alone =
-        text.iter().zip(text.iter().skip(1).map(Some).chain([None])).filter(|(byte, next)| **byte == b'\r' && *next != Some(&b'\n'));
+    let alone = text
+        .iter()
+        .zip(text.iter().skip(1).map(Some).chain([None]))
+        .filter(|(byte, next)| **byte == b'\r' && *next != Some(&b'\n'));
     text.iter().filter(|byte| **byte == b'\n').count().saturating_add(alone.count())
 }

@@ -28,9 +28,17 @@ pub(super) fn by_name(country: &Place, text: &str) -> Option<Place> {
     parts.peek()?;
     // apostrophes stand for soft signs; combining marks are accents written apart from their letters
     let is_mark = |c: char| "'’‘ʼʹ′`´ʾʿ\"".contains(c) || matches!(c, '\u{300}'..='\u{36f}');
-    let text: String = text.chars().filter(|c| !is_mark(*c)).flat_map(char::to_lowercase).filter(|c| !is_mark(*c)).collect();
-    let begins = |name: &str| text.split(|c: char| !c.is_alphanumeric()).any(|word| word.starts_with(name));
-    parts.find(|(_, names)| names.iter().any(|name| begins(name))).and_then(|(code, _)| Place::from_bytes(code.as_bytes()))
+    let text: String = text
+        .chars()
+        .filter(|c| !is_mark(*c))
+        .flat_map(char::to_lowercase)
+        .filter(|c| !is_mark(*c))
+        .collect();
+    let begins =
+        |name: &str| text.split(|c: char| !c.is_alphanumeric()).any(|word| word.starts_with(name));
+    parts
+        .find(|(_, names)| names.iter().any(|name| begins(name)))
+        .and_then(|(code, _)| Place::from_bytes(code.as_bytes()))
 }
 
 /// The part of this country that a code names: `43`, or the whole `UA-43`; one digit has lost its zero. Any code of up to three
@@ -38,11 +46,17 @@ pub(super) fn by_name(country: &Place, text: &str) -> Option<Place> {
 pub(super) fn by_code(country: &Place, text: &str) -> Option<Place> {
     let text = text.trim();
     let code = match text.split_once(['-', '_']) {
-        Some((before, code)) if before.trim().eq_ignore_ascii_case(country.country.as_str()) => code.trim(),
+        Some((before, code)) if before.trim().eq_ignore_ascii_case(country.country.as_str()) => {
+            code.trim()
+        }
         Some(_) => return None,
         None => text,
     };
-    let code = if code.len() == 1 && country.country.as_str() == "UA" { format!("0{code}") } else { code.to_owned() };
+    let code = if code.len() == 1 && country.country.as_str() == "UA" {
+        format!("0{code}")
+    } else {
+        code.to_owned()
+    };
     Place::from_bytes(format!("{}-{code}", country.country).as_bytes())
 }
 
@@ -62,9 +76,12 @@ mod tests {
 
     #[test]
     fn every_restricted_part_has_names() {
-        let data: serde_json::Value = serde_json::from_str(include_str!("../../../data/regions.json")).unwrap();
+        let data: serde_json::Value =
+            serde_json::from_str(include_str!("../../../data/regions.json")).unwrap();
         let sets = data.get("sets").unwrap().as_array().unwrap();
-        let exceptions = sets.iter().flat_map(|set| set.get("supported_except").and_then(|list| list.as_array()).into_iter().flatten());
+        let exceptions = sets.iter().flat_map(|set| {
+            set.get("supported_except").and_then(|list| list.as_array()).into_iter().flatten()
+        });
         let parts: Vec<&str> = exceptions
             .flat_map(|except| except.get("subdivisions").unwrap().as_array().unwrap())
             .map(|part| part.as_str().unwrap())

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use maxminddb::{LookupResult, MaxMindDbError, PathElement};
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 use super::{Said, parts};
 use crate::region::Place;
@@ -27,7 +29,16 @@ enum Part<'a> {
 }
 
 /// Where parts of a country stand in records: MaxMind's list, then the members of flat layouts.
-const PARTS: &[&str] = &["subdivisions", "region_code", "subdivision_code", "region", "region_name", "subdivision", "state1", "state2"];
+const PARTS: &[&str] = &[
+    "subdivisions",
+    "region_code",
+    "subdivision_code",
+    "region",
+    "region_name",
+    "subdivision",
+    "state1",
+    "state2",
+];
 
 /// The country of a record, with its part. Codes that aren't in use (`EU`, `AP`, `XX`) say nothing.
 pub(super) fn place(leaf: &Leaf<'_>) -> Result<Option<Said>, MaxMindDbError> {
@@ -39,7 +50,10 @@ pub(super) fn place(leaf: &Leaf<'_>) -> Result<Option<Said>, MaxMindDbError> {
     let country = match member(leaf, "country_code")?.and_then(|code| country(&code)) {
         Some(country) => Some(country),
         None => member(leaf, "country")?.and_then(|value| match value {
-            Value::Members(members) => members.iter().find(|(name, _)| *name == "iso_code").and_then(|(_, code)| country(code)),
+            Value::Members(members) => members
+                .iter()
+                .find(|(name, _)| *name == "iso_code")
+                .and_then(|(_, code)| country(code)),
             other => country(&other),
         }),
     };
@@ -91,11 +105,14 @@ fn divided(country: &Place, named: &[Part<'_>]) -> Said {
     let candidates: Vec<Place> = named
         .iter()
         .filter_map(|part| match part {
-            Part::Code(text) => parts::by_code(country, text).or_else(|| parts::by_name(country, text)),
+            Part::Code(text) => {
+                parts::by_code(country, text).or_else(|| parts::by_name(country, text))
+            }
             // short names would pass for codes
             Part::Word(text) => {
                 let code = parts::by_code(country, text);
-                parts::by_name(country, text).or(code.filter(|place| parts::is_named(place) || text.contains('-')))
+                parts::by_name(country, text)
+                    .or(code.filter(|place| parts::is_named(place) || text.contains('-')))
             }
         })
         .collect();
@@ -117,7 +134,9 @@ fn collect<'a>(value: &Value<'a>, is_code: bool, named: &mut Vec<Part<'a>>) {
                 match (*name, value) {
                     ("iso_code" | "code", value) => collect(value, true, named),
                     ("name", value) => collect(value, false, named),
-                    ("names", Value::Members(languages)) => languages.iter().for_each(|(_, value)| collect(value, false, named)),
+                    ("names", Value::Members(languages)) => {
+                        languages.iter().for_each(|(_, value)| collect(value, false, named))
+                    }
                     _ => {}
                 }
             }

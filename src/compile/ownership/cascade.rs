@@ -15,8 +15,15 @@ pub(super) struct Cascade {
 impl Graph {
     /// The least set of blocked entities, and what the blocked ones hold of each. In the worst case all that isn't known
     /// counts as held by somebody blocked, and who may be nobody knows where is blocked whatever the threshold.
-    pub(super) fn cascade(&self, settings: &OwnershipSettings, ends: &[Ends], apart: &BTreeMap<usize, Apart>, worst: bool) -> Cascade {
-        let blocked: Vec<bool> = ends.iter().map(|end| end.restricted.is_some() || (worst && end.nowhere)).collect();
+    pub(super) fn cascade(
+        &self,
+        settings: &OwnershipSettings,
+        ends: &[Ends],
+        apart: &BTreeMap<usize, Apart>,
+        worst: bool,
+    ) -> Cascade {
+        let blocked: Vec<bool> =
+            ends.iter().map(|end| end.restricted.is_some() || (worst && end.nowhere)).collect();
         let share = ends.iter().zip(&blocked).map(|(end, blocked)| match (blocked, worst) {
             (true, _) => WHOLE,
             (false, true) => end.unknown,
@@ -32,15 +39,25 @@ impl Graph {
         }
         let mut touched: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (of, apart) in apart {
-            apart.holders(self.owners(*of)).for_each(|owner| touched.entry(owner).or_default().push(*of));
+            apart
+                .holders(self.owners(*of))
+                .for_each(|owner| touched.entry(owner).or_default().push(*of));
         }
         // what is said of these depends on all their holders at once, so they wait until nobody else changes
         let mut waiting: BTreeSet<usize> = apart.keys().copied().collect();
         loop {
             while let Some(owner) = queue.pop_front() {
                 waiting.extend(touched.get(&owner).into_iter().flatten());
-                for (of, basis_points) in self.owned.get(owner).into_iter().flatten().filter(|(of, _)| !apart.contains_key(of)) {
-                    if let (Some(share), Some(blocked)) = (found.share.get_mut(*of), found.blocked.get_mut(*of)) {
+                for (of, basis_points) in self
+                    .owned
+                    .get(owner)
+                    .into_iter()
+                    .flatten()
+                    .filter(|(of, _)| !apart.contains_key(of))
+                {
+                    if let (Some(share), Some(blocked)) =
+                        (found.share.get_mut(*of), found.blocked.get_mut(*of))
+                    {
                         *share = share.saturating_add(*basis_points).min(WHOLE);
                         if !*blocked && beyond(settings, *share) {
                             *blocked = true;
@@ -52,7 +69,9 @@ impl Graph {
             for of in std::mem::take(&mut waiting) {
                 let (Some(apart), Some(end)) = (apart.get(&of), ends.get(of)) else { continue };
                 let held = apart.held(self.owners(of), end, worst, |i| found.at(i).1);
-                if let (Some(share), Some(blocked)) = (found.share.get_mut(of), found.blocked.get_mut(of)) {
+                if let (Some(share), Some(blocked)) =
+                    (found.share.get_mut(of), found.blocked.get_mut(of))
+                {
                     *share = held.max(*share);
                     if !*blocked && beyond(settings, *share) {
                         *blocked = true;

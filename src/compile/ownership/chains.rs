@@ -40,7 +40,13 @@ impl Screening<'_> {
     pub fn chains(&self, EntityIndex(subject): EntityIndex, most: usize) -> Chains {
         let mut search = Search::default();
         let mut found = Chains { chains: Vec::new(), more: false, rings: false };
-        search.push(Step { entity: subject, share: None, next: None, product: Some(1.0), end: false });
+        search.push(Step {
+            entity: subject,
+            share: None,
+            next: None,
+            product: Some(1.0),
+            end: false,
+        });
         while let Some(at) = search.pop() {
             let Some(step) = search.steps.get(at).copied() else { continue };
             let ends = self.end(step.entity);
@@ -59,29 +65,62 @@ impl Screening<'_> {
             }
             if ends.unknown > 0 {
                 let product = step.times(ends.unknown);
-                search.push(Step { entity: step.entity, share: Some(ends.unknown), next: Some(at), product, end: true });
+                search.push(Step {
+                    entity: step.entity,
+                    share: Some(ends.unknown),
+                    next: Some(at),
+                    product,
+                    end: true,
+                });
             }
             for link in self.apart.get(&step.entity).into_iter().flat_map(|apart| &apart.links) {
                 // what of it no chain explains that is drawn by itself
                 let share = basis_points(link.excess);
                 let seen = search.back(at).any(|step| step.entity == link.owner);
-                if share > 0 && !seen && self.multiplied.get(link.owner).is_some_and(|walk| walk.restricted + walk.unknown > EQUAL) {
+                if share > 0
+                    && !seen
+                    && self
+                        .multiplied
+                        .get(link.owner)
+                        .is_some_and(|walk| walk.restricted + walk.unknown > EQUAL)
+                {
                     let product = step.times(share);
-                    search.push(Step { entity: link.owner, share: Some(share), next: Some(at), product, end: false });
+                    search.push(Step {
+                        entity: link.owner,
+                        share: Some(share),
+                        next: Some(at),
+                        product,
+                        end: false,
+                    });
                 }
             }
             for stake in self.graph.owners(step.entity) {
-                let behind = self.multiplied.get(stake.owner).is_some_and(|walk| walk.restricted + walk.unknown > EQUAL);
+                let behind = self
+                    .multiplied
+                    .get(stake.owner)
+                    .is_some_and(|walk| walk.restricted + walk.unknown > EQUAL);
                 let seen = || search.back(at).any(|step| step.entity == stake.owner);
                 if stake.basis_points > 0 && behind {
                     if seen() {
                         found.rings = true;
                     } else {
                         let product = step.times(stake.basis_points);
-                        search.push(Step { entity: stake.owner, share: Some(stake.basis_points), next: Some(at), product, end: false });
+                        search.push(Step {
+                            entity: stake.owner,
+                            share: Some(stake.basis_points),
+                            next: Some(at),
+                            product,
+                            end: false,
+                        });
                     }
                 } else if stake.more && self.cascade.at(stake.owner).1 && !seen() {
-                    search.push(Step { entity: stake.owner, share: None, next: Some(at), product: None, end: false });
+                    search.push(Step {
+                        entity: stake.owner,
+                        share: None,
+                        next: Some(at),
+                        product: None,
+                        end: false,
+                    });
                 }
             }
         }
@@ -129,13 +168,17 @@ impl Search {
 
     /// The steps from `at` back to the entity that is screened.
     fn back(&self, at: usize) -> impl Iterator<Item = &Step> {
-        std::iter::successors(self.steps.get(at), |step| step.next.and_then(|next| self.steps.get(next)))
+        std::iter::successors(self.steps.get(at), |step| {
+            step.next.and_then(|next| self.steps.get(next))
+        })
     }
 
     fn chain(&self, at: usize, restricted: bool) -> Chain {
         let share = self.steps.get(at).and_then(|step| step.product);
-        let entities = self.back(at).map(|step| (!step.end).then_some(EntityIndex(step.entity))).collect();
-        let shares = self.back(at).filter(|step| step.next.is_some()).map(|step| step.share).collect();
+        let entities =
+            self.back(at).map(|step| (!step.end).then_some(EntityIndex(step.entity))).collect();
+        let shares =
+            self.back(at).filter(|step| step.next.is_some()).map(|step| step.share).collect();
         Chain { entities, shares, share, restricted }
     }
 }

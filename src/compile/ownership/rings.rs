@@ -38,7 +38,11 @@ impl Walk {
     }
 
     fn scaled(self, part: f64) -> Self {
-        Self { restricted: part * self.restricted, unknown: part * self.unknown, clear: part * self.clear }
+        Self {
+            restricted: part * self.restricted,
+            unknown: part * self.unknown,
+            clear: part * self.clear,
+        }
     }
 
     /// The chance that isn't accounted for yet.
@@ -59,11 +63,13 @@ pub(super) fn solve(ring: &mut [Member], budget: &mut usize) {
 /// Solves a ring exactly, but for the rounding of `f64`: elimination as Grassmann, Taksar and Heyman do it
 /// (Operations Research 33, 1985), which never subtracts, so that a ring that hardly leaks is as exact as any.
 fn eliminate(ring: &mut [Member]) {
-    let place: HashMap<usize, usize> = ring.iter().enumerate().map(|(i, member)| (member.entity, i)).collect();
+    let place: HashMap<usize, usize> =
+        ring.iter().enumerate().map(|(i, member)| (member.entity, i)).collect();
     let mut rows: Vec<Row> = ring
         .iter()
         .map(|member| {
-            let mut row = Row { parts: vec![0.0; ring.len()], leaves: member.leaves, base: member.base };
+            let mut row =
+                Row { parts: vec![0.0; ring.len()], leaves: member.leaves, base: member.base };
             for (owner, part) in &member.within {
                 if let Some(cell) = place.get(owner).and_then(|i| row.parts.get_mut(*i)) {
                     *cell += part;
@@ -79,7 +85,11 @@ fn eliminate(ring: &mut [Member]) {
         for row in earlier {
             let through = row.parts.get(last).copied().unwrap_or(0.0) / out;
             if through > 0.0 {
-                row.parts.iter_mut().zip(&pivot.parts).take(last).for_each(|(to, from)| *to += through * from);
+                row.parts
+                    .iter_mut()
+                    .zip(&pivot.parts)
+                    .take(last)
+                    .for_each(|(to, from)| *to += through * from);
                 row.leaves += through * pivot.leaves;
                 row.base.add(through, pivot.base);
             }
@@ -112,12 +122,17 @@ impl Row {
 /// Solves a large ring by sweeps (Gauss and Seidel), from nothing upwards, back and forth. Each chance only grows
 /// towards its true value, and what is open is the bound of the error: it ends below [`EQUAL`], or counts as unknown.
 fn sweep(ring: &mut [Member], budget: &mut usize) {
-    let place: HashMap<usize, usize> = ring.iter().enumerate().map(|(i, member)| (member.entity, i)).collect();
+    let place: HashMap<usize, usize> =
+        ring.iter().enumerate().map(|(i, member)| (member.entity, i)).collect();
     let inside: Vec<(Vec<(usize, f64)>, f64)> = ring
         .iter()
         .map(|member| {
-            let (own, others): (Vec<_>, Vec<_>) = member.within.iter().partition(|(owner, _)| *owner == member.entity);
-            let others: Vec<(usize, f64)> = others.iter().filter_map(|(owner, part)| Some((*place.get(owner)?, *part))).collect();
+            let (own, others): (Vec<_>, Vec<_>) =
+                member.within.iter().partition(|(owner, _)| *owner == member.entity);
+            let others: Vec<(usize, f64)> = others
+                .iter()
+                .filter_map(|(owner, part)| Some((*place.get(owner)?, *part)))
+                .collect();
             (others, 1.0 - own.iter().map(|(_, part)| part).sum::<f64>())
         })
         .collect();
@@ -162,8 +177,13 @@ mod tests {
     /// A ring of 50 that keeps half to itself, with a tenth from somebody restricted and the rest clear.
     fn ring() -> Vec<Member> {
         let base = Walk { restricted: 0.1, unknown: 0.0, clear: 0.4 };
-        let member =
-            |entity: usize| Member { entity, base, within: vec![(entity.wrapping_add(1) % 50, 0.5)], leaves: 0.5, walk: Walk::default() };
+        let member = |entity: usize| Member {
+            entity,
+            base,
+            within: vec![(entity.wrapping_add(1) % 50, 0.5)],
+            leaves: 0.5,
+            walk: Walk::default(),
+        };
         (0..50).map(member).collect()
     }
 
@@ -175,9 +195,18 @@ mod tests {
         eliminate(&mut exact);
         for ((cut_short, settled), exact) in cut_short.iter().zip(&settled).zip(&exact) {
             // a fifth of all that ends is restricted
-            assert!((exact.walk.restricted - 0.2).abs() < 1e-12 && (exact.walk.clear - 0.8).abs() < 1e-12);
-            assert!((settled.walk.restricted - exact.walk.restricted).abs() < EQUAL && settled.walk.unknown < EQUAL);
-            assert!(cut_short.walk.restricted <= exact.walk.restricted && cut_short.walk.clear <= exact.walk.clear);
+            assert!(
+                (exact.walk.restricted - 0.2).abs() < 1e-12
+                    && (exact.walk.clear - 0.8).abs() < 1e-12
+            );
+            assert!(
+                (settled.walk.restricted - exact.walk.restricted).abs() < EQUAL
+                    && settled.walk.unknown < EQUAL
+            );
+            assert!(
+                cut_short.walk.restricted <= exact.walk.restricted
+                    && cut_short.walk.clear <= exact.walk.clear
+            );
             assert!(cut_short.walk.open().abs() < 1e-12, "nothing is lost");
         }
         assert!(cut_short.iter().any(|member| member.walk.unknown > 0.4));

@@ -65,7 +65,9 @@ impl Graph {
             let known = self.known.get(*i).copied().unwrap_or(0);
             let sum = part(known) + part(direct.least) + part(through.least) + beyond;
             let apart = Apart {
-                over: beside.over.is_some() || sum > 1.0 + EQUAL || (direct.most > 0 && direct.least == 0 && known == WHOLE),
+                over: beside.over.is_some()
+                    || sum > 1.0 + EQUAL
+                    || (direct.most > 0 && direct.least == 0 && known == WHOLE),
                 links: links.into_iter().map(|(link, _)| link).collect(),
                 unnamed: beside.unnamed,
                 readings: beside.readings.clone(),
@@ -75,7 +77,9 @@ impl Graph {
         for (i, end) in ends.iter().enumerate().filter(|(_, end)| end.restricted.is_none()) {
             let mut open = self.owners(i).iter().filter(|stake| stake.more).peekable();
             let whole = self.known.get(i) == Some(&WHOLE);
-            if open.peek().is_some() && (end.clear > 0 || (whole && open.clone().any(|stake| stake.basis_points == 0))) {
+            if open.peek().is_some()
+                && (end.clear > 0 || (whole && open.clone().any(|stake| stake.basis_points == 0)))
+            {
                 all.entry(i).or_default().over |= whole;
             }
             if end.nowhere && !self.owners(i).is_empty() {
@@ -133,7 +137,11 @@ impl Graph {
             graph.add_node(());
         }
         for of in 0..self.entities.len() {
-            let through = self.beside.get(&of).into_iter().flat_map(|beside| beside.indirect.iter().map(|through| through.owner));
+            let through = self
+                .beside
+                .get(&of)
+                .into_iter()
+                .flat_map(|beside| beside.indirect.iter().map(|through| through.owner));
             for owner in self.owners(of).iter().map(|stake| stake.owner).chain(through) {
                 graph.add_edge(NodeIndex::new(of), NodeIndex::new(owner), ());
                 if let Some(owned) = owned.get_mut(owner) {
@@ -179,8 +187,12 @@ impl Graph {
             let mut change: f64 = 0.0;
             for of in &order {
                 *looks = looks.saturating_sub(self.owners(*of).len().saturating_add(1));
-                let chained = self.chained(*of, party, &|owner| portions.get(&owner).copied().unwrap_or_default());
-                let (least, most) = declared.get(of).map_or((0.0, 0.0), |through| (part(through.least), part(through.most)));
+                let chained = self.chained(*of, party, &|owner| {
+                    portions.get(&owner).copied().unwrap_or_default()
+                });
+                let (least, most) = declared
+                    .get(of)
+                    .map_or((0.0, 0.0), |through| (part(through.least), part(through.most)));
                 let own = self.owners(*of).iter().find(|stake| stake.owner == party);
                 let direct = own.map_or(0.0, |stake| part(stake.basis_points));
                 let open = if own.is_some_and(|stake| stake.more) { self.open(*of) } else { 0.0 };
@@ -192,7 +204,8 @@ impl Graph {
                 };
                 let portion = Portion { most, counted };
                 let before = portions.insert(*of, portion).unwrap_or_default();
-                change = change.max(portion.most - before.most).max(portion.counted - before.counted);
+                change =
+                    change.max(portion.most - before.most).max(portion.counted - before.counted);
             }
             if change < EQUAL / 1e4 || *looks == 0 {
                 break;
@@ -224,9 +237,17 @@ impl Graph {
 
     /// Fills in the walks of entities that are special, or in a ring with such. From nothing upwards, so that what
     /// hasn't settled within the budget is known to be restricted at least so far; the rest is unknown.
-    pub(super) fn settle(&self, ring: &[usize], ends: &[Ends], apart: &BTreeMap<usize, Apart>, walks: &mut [Walk], budget: &mut usize) {
+    pub(super) fn settle(
+        &self,
+        ring: &[usize],
+        ends: &[Ends],
+        apart: &BTreeMap<usize, Apart>,
+        walks: &mut [Walk],
+        budget: &mut usize,
+    ) {
         let nothing = Apart::default();
-        let edges = ring.iter().fold(ring.len(), |sum, i| sum.saturating_add(self.owners(*i).len()));
+        let edges =
+            ring.iter().fold(ring.len(), |sum, i| sum.saturating_add(self.owners(*i).len()));
         let settled = loop {
             let mut change: f64 = 0.0;
             for i in ring {
@@ -235,11 +256,16 @@ impl Graph {
                     (walk.restricted, walk.restricted + walk.unknown)
                 };
                 let end = ends.get(*i).copied().unwrap_or_default();
-                let (restricted, worst) = apart.get(i).unwrap_or(&nothing).shares(self.owners(*i), &end, of);
+                let (restricted, worst) =
+                    apart.get(i).unwrap_or(&nothing).shares(self.owners(*i), &end, of);
                 let before = of(*i);
                 change = change.max((restricted - before.0).abs()).max((worst - before.1).abs());
                 if let Some(walk) = walks.get_mut(*i) {
-                    *walk = Walk { restricted, unknown: (worst - restricted).max(0.0), clear: 1.0 - worst };
+                    *walk = Walk {
+                        restricted,
+                        unknown: (worst - restricted).max(0.0),
+                        clear: 1.0 - worst,
+                    };
                 }
             }
             *budget = budget.saturating_sub(edges);
@@ -271,7 +297,11 @@ impl Apart {
     /// What of the part that ends with nobody in particular may be somebody's who holds more than is known.
     fn open(&self, owners: &[Stake], end: &Ends, of: impl Fn(usize) -> f64) -> f64 {
         let [direct, _] = self.unnamed;
-        let more = owners.iter().filter(|stake| stake.more).map(|stake| part(stake.room) * of(stake.owner)).sum::<f64>();
+        let more = owners
+            .iter()
+            .filter(|stake| stake.more)
+            .map(|stake| part(stake.room) * of(stake.owner))
+            .sum::<f64>();
         part(end.clear).min(more + part(direct.most))
     }
 
@@ -280,16 +310,19 @@ impl Apart {
         if end.restricted.is_some() {
             return (1.0, 1.0);
         }
-        let direct =
-            |which: fn((f64, f64)) -> f64| -> f64 { owners.iter().map(|stake| part(stake.basis_points) * which(of(stake.owner))).sum() };
+        let direct = |which: fn((f64, f64)) -> f64| -> f64 {
+            owners.iter().map(|stake| part(stake.basis_points) * which(of(stake.owner))).sum()
+        };
         let mut restricted = direct(|(restricted, _)| restricted).min(1.0);
         for reading in &self.readings {
-            let others: f64 = reading.iter().map(|(owner, share)| part(*share) * (1.0 - of(*owner).0)).sum();
+            let others: f64 =
+                reading.iter().map(|(owner, share)| part(*share) * (1.0 - of(*owner).0)).sum();
             restricted = restricted.min((1.0 - others).max(0.0));
         }
         restricted += self.links.iter().map(|link| link.excess * of(link.owner).0).sum::<f64>();
         let [_, through] = self.unnamed;
-        let through = part(through.most) + self.links.iter().map(|link| link.open * of(link.owner).1).sum::<f64>();
+        let through = part(through.most)
+            + self.links.iter().map(|link| link.open * of(link.owner).1).sum::<f64>();
         let rest = part(end.unknown) + self.open(owners, end, |owner| of(owner).1);
         let mut worst = restricted.max(direct(|(_, worst)| worst) + rest.max(through));
         if self.over {
@@ -302,17 +335,31 @@ impl Apart {
     }
 
     /// What blocked entities hold of an entity, in basis points; in the worst case with all that isn't known.
-    pub(super) fn held(&self, owners: &[Stake], end: &Ends, worst: bool, blocked: impl Fn(usize) -> bool) -> u32 {
+    pub(super) fn held(
+        &self,
+        owners: &[Stake],
+        end: &Ends,
+        worst: bool,
+        blocked: impl Fn(usize) -> bool,
+    ) -> u32 {
         if end.restricted.is_some() || (worst && end.nowhere) {
             return WHOLE;
         }
-        if worst && self.over && (self.is_held_by_nobody_knows_whom() || self.holders(owners).any(&blocked)) {
+        if worst
+            && self.over
+            && (self.is_held_by_nobody_knows_whom() || self.holders(owners).any(&blocked))
+        {
             return WHOLE;
         }
-        let stakes = owners.iter().filter(|stake| blocked(stake.owner)).map(|stake| stake.basis_points);
+        let stakes =
+            owners.iter().filter(|stake| blocked(stake.owner)).map(|stake| stake.basis_points);
         let mut direct = stakes.fold(0, u32::saturating_add).min(WHOLE);
         for reading in &self.readings {
-            let others = reading.iter().filter(|(owner, _)| !blocked(*owner)).map(|(_, share)| *share).fold(0, u32::saturating_add);
+            let others = reading
+                .iter()
+                .filter(|(owner, _)| !blocked(*owner))
+                .map(|(_, share)| *share)
+                .fold(0, u32::saturating_add);
             direct = direct.min(WHOLE.saturating_sub(others));
         }
         let links = || self.links.iter().filter(|link| blocked(link.owner));
@@ -329,15 +376,22 @@ impl Apart {
             return direct.saturating_add(excess).min(WHOLE);
         }
         let [_, through] = self.unnamed;
-        let through = through.most.saturating_add(points(links().map(|link| link.open).sum::<f64>() + EQUAL));
-        let rest = end.unknown.saturating_add(points(self.open(owners, end, |owner| f64::from(u8::from(blocked(owner)))) + EQUAL));
+        let through =
+            through.most.saturating_add(points(links().map(|link| link.open).sum::<f64>() + EQUAL));
+        let rest = end.unknown.saturating_add(points(
+            self.open(owners, end, |owner| f64::from(u8::from(blocked(owner)))) + EQUAL,
+        ));
         direct.saturating_add(rest.max(through).max(excess)).min(WHOLE)
     }
 }
 
 /// A part of 1 in whole basis points, rounded down.
 fn points(part: f64) -> u32 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from 0 to 10,000")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a whole number from 0 to 10,000"
+    )]
     let whole = (part * f64::from(WHOLE)).floor().clamp(0.0, f64::from(WHOLE)) as u32;
     whole
 }
