@@ -189,7 +189,6 @@ impl Captured {
     }
 
     /// Completes the request for a configuration, which says what claims it reads.
-    #[must_use]
     pub fn own(self, config: &Config) -> Owned {
         let mut headers = vec![(b":method".to_vec(), self.method.as_str().into())];
         headers.extend(
@@ -225,7 +224,6 @@ impl Captured {
 
 impl Owned {
     /// The request as the pure core takes it.
-    #[must_use]
     pub fn request(&self) -> Request<'_> {
         Request {
             headers: self
@@ -307,7 +305,6 @@ impl Shape for HeaderPair {
 }
 
 /// Bytes as JSON: a string if printable ASCII, else `{"hex": "…"}`.
-#[must_use]
 pub fn text_or_hex(bytes: &[u8]) -> serde_json::Value {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.bytes().all(|b| (b' '..=b'~').contains(&b)) => text.into(),

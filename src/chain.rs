@@ -131,7 +131,6 @@ pub struct Verified {
 
 impl Lines<'_> {
     /// Whether nothing came.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tag.is_empty()
             && self.chain.is_empty()
@@ -150,7 +149,6 @@ impl Opened {
 
 impl Presented {
     /// Takes our signature out of the others, unless the same lines were opened before.
-    #[must_use]
     pub fn read(lines: &Lines<'_>, request: &Request<'_>, custody: &Custody) -> Self {
         if lines.is_empty() {
             return Self::default();
@@ -185,7 +183,6 @@ impl Received {
     }
 
     /// The chain, where it holds.
-    #[must_use]
     pub fn verified(&self) -> Option<&Verified> {
         match self {
             Self::Verified(verified) => Some(verified),
@@ -194,7 +191,6 @@ impl Received {
     }
 
     /// Whether this caller may send tag and chain.
-    #[must_use]
     pub fn concerns(&self) -> bool {
         !matches!(self, Self::Unconcerned)
     }
@@ -202,7 +198,6 @@ impl Received {
 
 impl Verified {
     /// The signer's hop.
-    #[must_use]
     pub fn signer(&self) -> Option<&Hop> {
         self.opened.hops.last()
     }
@@ -233,7 +228,6 @@ impl Verified {
     }
 
     /// Whether nothing speaks against it that would make vouching for it a lie.
-    #[must_use]
     pub fn stands(&self) -> bool {
         self.remarks.iter().all(|(code, _)| {
             matches!(code, FindingCode::ChainIncomplete | FindingCode::ChainUnproven)
@@ -266,7 +260,6 @@ pub struct Judge<'j, 'a> {
 impl Judge<'_, '_> {
     /// Verifies what a caller's chain says, where chains concern it: customers that are resellers, and callers
     /// whom nothing but the signature names.
-    #[must_use]
     pub fn receive(&self, identity: &Identity, custody: &mut Custody) -> Received {
         let reseller = identity.customer().map(|customer| customer.kind == Kind::Reseller);
         let concerned = match (identity, reseller) {
@@ -580,7 +573,6 @@ pub struct Vouched {
 impl Vouched {
     /// `full` for a screened customer's own request, `partial` for a reseller's whose chain was verified,
     /// `gateway` for all else.
-    #[must_use]
     pub fn for_request(identity: &Identity, received: &Received) -> Self {
         let screened = identity
             .customer()
@@ -601,7 +593,6 @@ impl Vouched {
 }
 
 /// The chain as it goes on from here: what was received, byte by byte, and this node's own hop.
-#[must_use]
 pub fn onward(
     config: &Config,
     customer: Option<&str>,

@@ -71,7 +71,6 @@ enum Verb {
 struct Failure(String);
 
 /// Runs the command line of this process.
-#[must_use]
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

@@ -384,7 +384,6 @@ const ANTHROPIC_ADMIN_PATHS: &[&str] = &["/v1/organizations", "/v1/user_profiles
 const OPENAI_ADMIN_PATHS: &[&str] = &["/v1/organization", "/v1/projects"];
 
 /// The JSON Schema of the configuration (draft 2020-12), generated from the types above.
-#[must_use]
 pub fn schema() -> serde_json::Value {
     let mut schema = Document::schema();
     if let Some(members) = schema.as_object_mut() {
@@ -400,7 +399,6 @@ pub fn schema() -> serde_json::Value {
 
 impl Config {
     /// Whether requests to that authority, as signatures cover it, are meant for this node.
-    #[must_use]
     pub fn answers_to(&self, authority: &str) -> bool {
         let is =
             |own: &str| signature::authority(own.as_bytes()).is_some_and(|own| own == authority);
@@ -423,13 +421,11 @@ impl Config {
     }
 
     /// Whether the servers behind this node know the caller by a credential of its own.
-    #[must_use]
     pub fn forwards(&self) -> bool {
         self.sources.iter().any(|source| source.forward)
     }
 
     /// What the source of that number is called in events and explanations.
-    #[must_use]
     pub fn source_name(&self, number: usize) -> &str {
         self.source_names.get(number).map_or("", String::as_str)
     }
@@ -649,7 +645,6 @@ impl Config {
 
 impl GeoSettings {
     /// Whether a header of Envoy's says where the client's address is.
-    #[must_use]
     pub fn reads_headers(&self) -> bool {
         self.origin.iter().any(|source| source.header.is_some())
     }
@@ -678,13 +673,11 @@ impl Endpoint {
     }
 
     /// The path, unless it is off.
-    #[must_use]
     pub fn path(&self) -> Option<&UrlPath> {
         self.0.as_ref()
     }
 
     /// Whether a request's path, without its query, is this one.
-    #[must_use]
     pub fn is(&self, path: &[u8]) -> bool {
         let path = path.split(|b| *b == b'?').next().unwrap_or_default();
         self.0.as_ref().is_some_and(|own| own.as_str().as_bytes() == path)
@@ -724,13 +717,11 @@ impl Policy {
     }
 
     /// What is done about a finding where no customer's override says otherwise.
-    #[must_use]
     pub fn action(&self, code: FindingCode) -> &Action {
         self.actions.get(code as usize).unwrap_or(&Action::Block)
     }
 
     /// Whether the configuration names this finding's action.
-    #[must_use]
     pub fn names(&self, code: FindingCode) -> bool {
         self.named.contains(&code)
     }
@@ -775,7 +766,6 @@ impl Upstream {
     }
 
     /// The provider's name, or nothing.
-    #[must_use]
     pub fn provider_name(&self) -> &str {
         self.provider.as_ref().map_or("", Text::as_str)
     }

@@ -13,7 +13,6 @@ use crate::shape::Json;
 pub const MEDIA_TYPE: &str = "application/json";
 
 /// The document, as JSON.
-#[must_use]
 #[cold]
 pub fn disclosure(config: &Config, watch: &Watch) -> String {
     let settings = &config.disclosure;

@@ -41,7 +41,6 @@ struct Line(Vec<u8>);
 
 impl Ledger {
     /// The ledger of a VM that nobody else has the number of.
-    #[must_use]
     pub fn new(vm: u64) -> Self {
         Self {
             vm: hex(&vm.to_be_bytes()),
@@ -53,7 +52,6 @@ impl Ledger {
     }
 
     /// The id of the next event.
-    #[must_use]
     pub fn next_id(&self) -> String {
         let mut id = String::with_capacity(self.vm.len().saturating_add(21));
         id.push_str(&self.vm);

@@ -141,7 +141,6 @@ struct Sightings<'a> {
 
 impl<'a> Evidence<'a> {
     /// Gathers the evidence in a request.
-    #[must_use]
     pub fn gather(config: &'a Config, watch: &'a Watch, request: &Request<'a>) -> Self {
         let full_path = request.path();
         let mut seen = Sightings::default();

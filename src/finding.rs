@@ -119,7 +119,6 @@ pub struct Finding {
 
 impl FindingCode {
     /// What is done about it in `enforce` mode where neither policy nor override says otherwise.
-    #[must_use]
     pub const fn default_action(self) -> Action {
         match self {
             Self::SnapshotMissing
@@ -167,13 +166,11 @@ impl FindingCode {
     }
 
     /// The anchor of its section in `docs/findings.md`, as GitHub makes it of the heading.
-    #[must_use]
     pub fn anchor(self) -> String {
         self.as_str().replace('.', "")
     }
 
     /// What a refused caller is told, in words that fit behind "this request was refused:".
-    #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
             Self::SnapshotMissing => "it has no register of customers loaded yet",
@@ -231,7 +228,6 @@ impl FindingCode {
     }
 
     /// The HTTP status of a refusal for this reason; TRACE gets 405.
-    #[must_use]
     pub const fn status(self) -> u16 {
         match self {
             Self::SnapshotMissing | Self::SnapshotStale => 503,
@@ -243,7 +239,6 @@ impl FindingCode {
 
     /// Whether nobody would be authenticated if this were let through, or the reseller's own key could be taken:
     /// `mode: report` doesn't soften it.
-    #[must_use]
     pub const fn guards_authentication(self) -> bool {
         matches!(
             self,
@@ -258,7 +253,6 @@ impl FindingCode {
     }
 
     /// Whether it fires before a customer is known, so that no customer's override can concern it.
-    #[must_use]
     pub const fn precedes_customer(self) -> bool {
         matches!(
             self,
@@ -273,7 +267,6 @@ impl FindingCode {
     /// Whether this node takes it over from a verified tag: what is said of a customer, of owners and of places holds for
     /// the request wherever it is. What is said of the other node's register, of its own caller's credential or of the
     /// chain that it saw holds there only.
-    #[must_use]
     pub fn is_adopted(self) -> bool {
         let family = self.as_str().split('.').next().unwrap_or_default();
         ["customer", "ownership", "geo", "network", "residency", "relay", "sharing"]
@@ -281,7 +274,6 @@ impl FindingCode {
     }
 
     /// Whether it is about what earlier nodes attested.
-    #[must_use]
     pub const fn is_of_chain(self) -> bool {
         matches!(
             self,
@@ -299,7 +291,6 @@ impl FindingCode {
 
     /// Whether this version has the input that the rule needs. The others are declared, so that
     /// configurations may already name them, and documented as not yet fired.
-    #[must_use]
     pub const fn fires(self) -> bool {
         !matches!(self, Self::SharingAddresses | Self::SharingCountries | Self::SharingVelocity)
     }
@@ -309,7 +300,6 @@ impl FindingCode {
 
 impl Action {
     /// The word for it in documents, tags, events and metrics.
-    #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Allow => "allow",
@@ -320,7 +310,6 @@ impl Action {
     }
 
     /// How strong it is: allow < report < reroute < block.
-    #[must_use]
     pub const fn strength(&self) -> u8 {
         match self {
             Self::Allow => 0,

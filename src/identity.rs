@@ -44,7 +44,6 @@ pub struct Caller {
 impl Identity {
     /// Looks the credentials up. Of several that name the same customer the first that holds is taken;
     /// one that names nobody counts only where no other names somebody.
-    #[must_use]
     pub fn look_up(lookups: Lookups<'_>, evidence: &Evidence<'_>, now: UnixSeconds) -> Self {
         if !lookups.are_loaded() {
             return Self::Unloaded;
@@ -69,7 +68,6 @@ impl Identity {
 
     /// Where nothing else names the caller, and the configuration lets a signature do so: whoever runs the
     /// node that signed.
-    #[must_use]
     pub fn or_signed(self, config: &Config, lookups: Lookups<'_>, received: &Received) -> Self {
         match (&self, received) {
             (Self::Missing | Self::Unknown, Received::Verified(verified)) => {
@@ -92,7 +90,6 @@ impl Identity {
     }
 
     /// The caller, where it is known.
-    #[must_use]
     pub fn caller(&self) -> Option<&Caller> {
         match self {
             Self::Known(caller) => Some(caller),
@@ -105,7 +102,6 @@ impl Identity {
     }
 
     /// The customer, where it is known.
-    #[must_use]
     pub fn customer(&self) -> Option<&Customer> {
         self.caller().map(|caller| &*caller.customer)
     }
@@ -142,7 +138,6 @@ impl Caller {
     }
 
     /// The credential's entry, where it is a secret.
-    #[must_use]
     pub fn entry(&self) -> Option<&CredentialEntry> {
         self.entry
             .and_then(|index| self.customer.credentials.get(index))
@@ -155,7 +150,6 @@ impl Caller {
     }
 
     /// What to call the credential in an event, where the register names it.
-    #[must_use]
     pub fn label(&self) -> Option<&str> {
         self.entry().and_then(|entry| entry.label.as_ref()).map(Text::as_str)
     }

@@ -41,7 +41,6 @@ pub const SIGNATURE_LENGTH: usize = 64;
 
 impl SigningKey {
     /// The key that 32 random bytes make (RFC 8032 section 5.1.5).
-    #[must_use]
     pub fn new(secret: &[u8; KEY_LENGTH], window: Window) -> Self {
         Self { key: ed25519_dalek::SigningKey::from_bytes(secret), window }
     }
@@ -115,38 +114,32 @@ impl SigningKey {
     }
 
     /// The public part.
-    #[must_use]
     pub fn verifying_key(&self) -> VerifyingKey {
         VerifyingKey(self.key.verifying_key())
     }
 
     /// When it counts.
-    #[must_use]
     pub fn window(&self) -> Window {
         self.window
     }
 
     /// The signature of a message.
-    #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LENGTH] {
         self.key.sign(message).to_bytes()
     }
 
     /// The private JWK in one line: the secret itself.
-    #[must_use]
     pub fn to_private_jwk(&self) -> String {
         let secret = URL_SAFE_NO_PAD.encode(self.key.as_bytes());
         self.verifying_key().jwk(&format!(r#","d":"{secret}""#), self.window, "")
     }
 
     /// The public JWK in one line, as a node's entry in a register has it.
-    #[must_use]
     pub fn to_public_jwk(&self) -> String {
         self.verifying_key().jwk("", self.window, "")
     }
 
     /// The public JWK in one line, as a directory of keys for HTTP signatures has it.
-    #[must_use]
     pub fn to_published_jwk(&self) -> String {
         self.verifying_key().jwk("", self.window, r#","use":"sig""#)
     }
@@ -162,32 +155,27 @@ impl fmt::Debug for SigningKey {
 impl VerifyingKey {
     /// The key in 32 bytes; `None` where they are no point of the curve, or one of small order, under which
     /// anybody can sign.
-    #[must_use]
     pub fn from_bytes(bytes: &[u8; KEY_LENGTH]) -> Option<Self> {
         ed25519_dalek::VerifyingKey::from_bytes(bytes).ok().filter(|key| !key.is_weak()).map(Self)
     }
 
     /// The key in standard base64 with padding, as `snapshot.trusted_keys` has it.
-    #[must_use]
     pub fn from_base64(text: &str) -> Option<Self> {
         let bytes = STANDARD.decode(text).ok()?;
         Self::from_bytes(bytes.as_slice().try_into().ok()?)
     }
 
     /// Its bytes (RFC 8032 section 5.1.2).
-    #[must_use]
     pub fn as_bytes(&self) -> &[u8; KEY_LENGTH] {
         self.0.as_bytes()
     }
 
     /// Standard base64 with padding, as `snapshot.trusted_keys` has it.
-    #[must_use]
     pub fn to_base64(&self) -> String {
         STANDARD.encode(self.as_bytes())
     }
 
     /// The SHA-256 thumbprint of its JWK in base64url (RFC 7638, RFC 8037 appendix A.3): what a `keyid` says.
-    #[must_use]
     pub fn thumbprint(&self) -> String {
         URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(format!(
             r#"{{"crv":"Ed25519","kty":"OKP","x":"{self}"}}"#
@@ -195,7 +183,6 @@ impl VerifyingKey {
     }
 
     /// Whether the signature is this key's, of this message. Strict: no signature has a second form that passes.
-    #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8; SIGNATURE_LENGTH]) -> bool {
         self.0.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
     }
@@ -242,13 +229,11 @@ impl fmt::Debug for VerifyingKey {
 
 impl Window {
     /// Whether the key counts at that second.
-    #[must_use]
     pub fn contains(&self, second: u64) -> bool {
         self.nbf.is_none_or(|nbf| nbf <= second) && self.exp.is_none_or(|exp| second < exp)
     }
 
     /// Whether it never counts, because it expires before it begins to.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.nbf.zip(self.exp).is_some_and(|(nbf, exp)| exp <= nbf)
     }

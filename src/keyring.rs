@@ -62,7 +62,6 @@ impl Keyring {
     }
 
     /// Reads what is there, and keeps apart what isn't: at the desk a node's variables needn't be set.
-    #[must_use]
     #[cold]
     pub fn gather(
         settings: &TagSettings,
@@ -110,14 +109,12 @@ impl Keyring {
     }
 
     /// Whether there is no key, so that tags go unsigned.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.signers.is_empty()
     }
 
     /// What signs at that second: of the keys whose window holds it, the one whose window began last; of
     /// several, the one that comes last in the configuration.
-    #[must_use]
     pub fn signing(&self, now: UnixSeconds) -> Option<&Signer> {
         let now = second(now);
         self.signers
@@ -136,7 +133,6 @@ impl Keyring {
 
     /// The directory: a JWK Set (RFC 7517 section 5) of the published keys. Without `alg`: the draft wants a
     /// name of HTTP signatures there, where readers of JWKs know only those of JOSE.
-    #[must_use]
     #[cold]
     pub fn directory(&self, now: UnixSeconds) -> String {
         let keys: Vec<String> =
@@ -145,7 +141,6 @@ impl Keyring {
     }
 
     /// What the operator should know: that no key counts, or for how much longer one does.
-    #[must_use]
     #[cold]
     pub fn notices(&self, now: UnixSeconds) -> Vec<Problem> {
         if self.is_empty() {

@@ -43,25 +43,21 @@ pub struct Located<'a> {
 
 impl<'a> Lookups<'a> {
     /// Lookups in the configuration's inline register, or else in the snapshot, where there is one yet.
-    #[must_use]
     pub fn new(config: &'a Config, snapshot: Option<&'a Snapshot>) -> Self {
         Self { config, snapshot }
     }
 
     /// Whether there is a register at all.
-    #[must_use]
     pub fn are_loaded(self) -> bool {
         self.config.register.is_some() || self.snapshot.is_some()
     }
 
     /// The snapshot's sequence.
-    #[must_use]
     pub fn sequence(self) -> Option<u64> {
         self.snapshot.map(Snapshot::sequence)
     }
 
     /// When the snapshot was made, where that is longer ago than the configuration allows.
-    #[must_use]
     pub fn stale_since(self, now: UnixSeconds) -> Option<UnixSeconds> {
         let max_age =
             i64::try_from(self.config.snapshot.as_ref()?.max_age_seconds.0).unwrap_or(i64::MAX);
@@ -70,13 +66,11 @@ impl<'a> Lookups<'a> {
     }
 
     /// The regions to judge by.
-    #[must_use]
     pub fn regions(self) -> Option<&'a Regions> {
         self.config.regions.as_ref().or_else(|| self.snapshot.map(Snapshot::regions))
     }
 
     /// The customer behind a credential, and the index of its entry among the customer's.
-    #[must_use]
     pub fn by_credential(self, digest: &CredentialDigest) -> Option<(Rc<Customer>, usize)> {
         match &self.config.register {
             Some(register) => register.by_credential(digest),
@@ -85,7 +79,6 @@ impl<'a> Lookups<'a> {
     }
 
     /// The customer that a client certificate names.
-    #[must_use]
     pub fn by_certificate(self, name: &str) -> Option<Rc<Customer>> {
         match &self.config.register {
             Some(register) => register.by_certificate(name),
@@ -94,7 +87,6 @@ impl<'a> Lookups<'a> {
     }
 
     /// The customer that a JWT claim names.
-    #[must_use]
     pub fn by_claim(self, value: &str) -> Option<Rc<Customer>> {
         match &self.config.register {
             Some(register) => register.by_claim(value),
@@ -103,7 +95,6 @@ impl<'a> Lookups<'a> {
     }
 
     /// A customer that runs a node, by its id.
-    #[must_use]
     pub fn by_id(self, id: &str) -> Option<Rc<Customer>> {
         match &self.config.register {
             Some(register) => register.by_id(id),
@@ -112,7 +103,6 @@ impl<'a> Lookups<'a> {
     }
 
     /// Other resellers' nodes.
-    #[must_use]
     pub fn nodes(self) -> Option<&'a Nodes> {
         match &self.config.register {
             Some(register) => Some(register.nodes()),
@@ -122,7 +112,6 @@ impl<'a> Lookups<'a> {
 
     /// What is known of the client's address: by the headers that earlier filters set, unless they were
     /// asked about another address, and by the snapshot. Nothing of an address that isn't known.
-    #[must_use]
     pub fn origin(self, evidence: &Evidence<'_>) -> Origin<'a> {
         let mut origin = Origin::default();
         let facts = self
@@ -163,14 +152,12 @@ impl<'a> Lookups<'a> {
 
 impl Origin<'_> {
     /// The country: of the first source that decides and knows, else of the first that hints.
-    #[must_use]
     pub fn place(&self) -> Option<Place> {
         let decided = self.located.iter().find(|located| located.role == Role::Decides);
         decided.or(self.located.first()).map(|located| located.place)
     }
 
     /// What kind of network it is: the kind that hides most, where it is on several lists.
-    #[must_use]
     pub fn network(&self) -> Option<NetworkClass> {
         self.networks.iter().map(|(_, class)| *class).max()
     }

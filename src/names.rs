@@ -85,7 +85,6 @@ macro_rules! text {
     ($($name:ident),+) => { $(
         impl $name {
             /// The text, as parsed.
-            #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -316,7 +315,6 @@ impl Word for TrustedKey {
 
 impl TrustedKey {
     /// The key.
-    #[must_use]
     pub fn key(&self) -> &VerifyingKey {
         &self.0
     }
@@ -391,7 +389,6 @@ impl Word for Nat64Prefix {
 
 impl Nat64Prefix {
     /// The IPv4 address behind this prefix.
-    #[must_use]
     pub fn embedded(&self, address: Ipv6Addr) -> Option<Ipv4Addr> {
         let [.., a, b, c, d] = address.octets();
         self.0.contains(&address).then(|| Ipv4Addr::new(a, b, c, d))
@@ -400,7 +397,6 @@ impl Nat64Prefix {
 
 impl Network {
     /// The network of an address in 4 or 16 bytes and the length of its prefix.
-    #[must_use]
     pub fn from_parts(address: &[u8], prefix: u8) -> Option<Self> {
         let address = match <[u8; 4]>::try_from(address) {
             Ok(v4) => IpAddr::from(v4),
@@ -410,7 +406,6 @@ impl Network {
     }
 
     /// Its address in 4 or 16 bytes, and the length of its prefix.
-    #[must_use]
     pub fn parts(&self) -> (Vec<u8>, u8) {
         let address = match self.0.addr() {
             IpAddr::V4(v4) => v4.octets().to_vec(),
@@ -420,13 +415,11 @@ impl Network {
     }
 
     /// Whether the address is in it. IPv4-mapped addresses must be IPv4 by then.
-    #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
     }
 
     /// Its first and its last address.
-    #[must_use]
     pub fn range(&self) -> (IpAddr, IpAddr) {
         (self.0.network(), self.0.broadcast())
     }
@@ -479,19 +472,16 @@ impl Word for CredentialDigest {
 
 impl CredentialDigest {
     /// The digest of a credential's bytes, as presented.
-    #[must_use]
     pub fn of(credential: &[u8]) -> Self {
         Self(sha2::Sha256::digest(credential).into())
     }
 
     /// Its bytes.
-    #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
     /// What a snapshot keeps of a digest: its first half, the other is zero.
-    #[must_use]
     pub fn of_key(key: [u8; 16]) -> Self {
         let mut digest = [0; 32];
         for (to, from) in digest.iter_mut().zip(key) {
@@ -573,7 +563,6 @@ impl Serialize for UnixSeconds {
 /// IPv4-compatible and IPv4-mapped (RFC 4291, 2.5.5), SIIT's IPv4-translated (RFC 2765, 2.1), NAT64's well-known
 /// prefix (RFC 6052, 2.1), 6to4 (RFC 3056, 2) and the client in a Teredo address (RFC 4380, 4). Without this, a tunnel
 /// would be a way around what is known of an address.
-#[must_use]
 pub fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let low =
         |bits: u128| Ipv4Addr::from_bits(u32::try_from(bits & 0xffff_ffff).unwrap_or_default());
@@ -592,7 +581,6 @@ pub fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 /// Bytes in lower-case hexadecimal digits.
-#[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| {
         if nibble < 10 {
@@ -607,7 +595,6 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// Bytes as text for a person: as they are if printable ASCII, else in hexadecimal.
-#[must_use]
 pub fn printable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.bytes().all(|b| (b' '..=b'~').contains(&b)) => text.to_owned(),

@@ -10,7 +10,6 @@ pub fn insert<T, K: Ord + ?Sized>(list: &mut Vec<T>, element: T, key: impl Fn(&T
 }
 
 /// The elements in order.
-#[must_use]
 pub fn sorted<T: Ord>(elements: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut list = Vec::new();
     for element in elements {

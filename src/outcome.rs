@@ -68,7 +68,6 @@ pub struct Grounds<'a, 'e> {
 }
 
 /// Makes the outcome of a verdict. `id` is the event's, which a refusal names.
-#[must_use]
 pub fn outcome<'a>(
     grounds: Grounds<'a, '_>,
     request: &Request<'a>,
@@ -270,7 +269,6 @@ fn sign(
 }
 
 /// The request's headers after the edits, as the next hop gets them.
-#[must_use]
 pub fn apply(request: &Request<'_>, edits: &Edits<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
     let is_set = |name: &[u8]| edits.set.iter().find(|(n, _)| n.as_bytes() == name);
     let mut headers: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();

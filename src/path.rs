@@ -10,7 +10,6 @@ use percent_encoding::percent_decode;
 use crate::names::UrlPath;
 
 /// The path without its query.
-#[must_use]
 pub fn without_query(path: &[u8]) -> &[u8] {
     path.split(|b| *b == b'?').next().unwrap_or_default()
 }
@@ -23,7 +22,6 @@ pub fn query_values<'a>(path: &'a [u8], name: &'a str) -> impl Iterator<Item = C
 }
 
 /// The path with every parameter of that name taken out; `None` where there is none.
-#[must_use]
 pub fn without_parameter(path: &[u8], name: &str) -> Option<Vec<u8>> {
     if !parameters(path).any(|pair| is_named(pair, name)) {
         return None;
@@ -40,7 +38,6 @@ pub fn without_parameter(path: &[u8], name: &str) -> Option<Vec<u8>> {
 
 /// The path that most servers take this one for: percent-decoded as often as it changes anything, backslashes as
 /// slashes, doubled slashes as one, dot segments resolved, without query. One pass, however deep escapes are nested.
-#[must_use]
 pub fn normal(path: &[u8]) -> Cow<'_, [u8]> {
     let path = without_query(path);
     if is_plain(path) {
@@ -66,7 +63,6 @@ const ROUNDS: usize = 4;
 
 impl<'a> Readings<'a> {
     /// The readings of a path as received; its query isn't part of it.
-    #[must_use]
     pub fn of(path: &'a [u8]) -> Self {
         let path = without_query(path);
         if is_plain(path) {
@@ -86,13 +82,11 @@ impl<'a> Readings<'a> {
     }
 
     /// The first of the prefixes that any server could take the path to be below.
-    #[must_use]
     pub fn under<'p>(&self, prefixes: &'p [UrlPath]) -> Option<&'p UrlPath> {
         prefixes.iter().find(|prefix| self.all().any(|path| is_under(path, prefix)))
     }
 
     /// The path, where all servers read it alike.
-    #[must_use]
     pub fn plain(&self) -> Option<&'a [u8]> {
         self.plain
     }
@@ -209,7 +203,6 @@ fn is_under(normal: &[u8], prefix: &UrlPath) -> bool {
 }
 
 /// Whether a [`normal`] path begins with these segments.
-#[must_use]
 pub fn starts_with(normal: &[u8], prefix: &str) -> bool {
     let (Some(head), Some(rest)) = (normal.get(..prefix.len()), normal.get(prefix.len()..)) else {
         return false;

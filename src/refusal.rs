@@ -182,7 +182,6 @@ impl Shape {
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The refusal of a request for `reason`. `id` is the event's.
-#[must_use]
 #[cold]
 pub fn refuse(config: &Config, evidence: &Evidence<'_>, reason: FindingCode, id: &str) -> Refusal {
     let shape = Shape::of(&evidence.path, evidence.speaks_anthropic);

@@ -141,7 +141,6 @@ static IN_USE: [[bool; 26]; 26] = {
 
 impl CountryCode {
     /// Two letters of a code that is in use, in either case; anything else (`XX`, `T1`, `EU`) is no country.
-    #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let code: [u8; 2] = bytes.try_into().ok()?;
         let code @ [first, second] = code.map(|b| b.to_ascii_uppercase());
@@ -150,7 +149,6 @@ impl CountryCode {
     }
 
     /// The two letters, in upper case.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
@@ -194,13 +192,11 @@ impl Serialize for CountryCode {
 
 impl Place {
     /// A country as a whole.
-    #[must_use]
     pub fn whole(country: CountryCode) -> Self {
         Self { country, subdivision: None }
     }
 
     /// Parses `SG` or `UA-43`, in either case; blanks around it don't count.
-    #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.trim_ascii();
         let mut parts = bytes.splitn(2, |b| *b == b'-');
@@ -222,7 +218,6 @@ impl Place {
     }
 
     /// Whether it is only a part of a country.
-    #[must_use]
     pub fn is_part(&self) -> bool {
         self.subdivision.is_some()
     }
@@ -258,7 +253,6 @@ impl fmt::Display for Place {
 
 impl Residency {
     /// Whether data that must stay in `self` may be processed in `upstream`.
-    #[must_use]
     pub fn admits(self, upstream: Self) -> bool {
         match (self, upstream) {
             (Self::EuropeanUnion, Self::Country(country)) => EUROPEAN_UNION.contains(&country.0),
@@ -290,7 +284,6 @@ impl fmt::Display for Residency {
 
 impl SetId {
     /// The set to judge by for a provider that names none in its configuration.
-    #[must_use]
     pub fn for_provider(provider: Option<&str>) -> Self {
         Self(
             match provider {
@@ -367,7 +360,6 @@ impl Regions {
     }
 
     /// Regions that were put together before, as a snapshot has them.
-    #[must_use]
     pub fn resolved(
         set: String,
         supported: Vec<CountryCode>,
@@ -383,7 +375,6 @@ impl Regions {
     }
 
     /// How the place stands.
-    #[must_use]
     pub fn standing(&self, place: Place) -> Standing {
         if self.restricted_parts.contains(&place) || contains(&self.restricted, place.country) {
             Standing::Restricted

@@ -303,7 +303,6 @@ pub struct Nodes {
 
 impl Nodes {
     /// Works out the thumbprints of their keys (RFC 7638).
-    #[must_use]
     pub fn new(nodes: Vec<Node>) -> Self {
         let places = nodes
             .iter()
@@ -316,7 +315,6 @@ impl Nodes {
     }
 
     /// The node that has a key of this thumbprint, and the key.
-    #[must_use]
     pub fn by_thumbprint(&self, thumbprint: &str) -> Option<(&Node, &NodeKey)> {
         let place = self
             .by_thumbprint
@@ -328,7 +326,6 @@ impl Nodes {
     }
 
     /// The node of that name.
-    #[must_use]
     pub fn by_id(&self, id: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.id.as_str() == id)
     }
@@ -440,7 +437,6 @@ impl std::ops::Deref for Enforced {
 
 impl EnforcementEntry {
     /// Whether the provider doesn't want this customer's requests: restricted or banned, and not ended.
-    #[must_use]
     pub fn refuses(&self, now: UnixSeconds) -> bool {
         matches!(self.status, Enforcement::Restricted | Enforcement::Banned)
             && self.expires.is_none_or(|expires| now < expires)
@@ -448,7 +444,6 @@ impl EnforcementEntry {
 
     /// The provider's reason and dates in words, with commas between; empty where there are none. Providers' APIs write
     /// `unsupported_region`.
-    #[must_use]
     pub fn details(&self) -> String {
         let details = [
             self.reason.as_ref().map(|reason| reason.as_str().replace('_', " ")),
@@ -484,25 +479,21 @@ impl std::ops::Deref for Credential {
 
 impl Customer {
     /// Whether it is owned from a restricted region; never clear where nobody says so.
-    #[must_use]
     pub fn ownership(&self) -> Ownership {
         self.ownership.unwrap_or(Ownership::Unresolved)
     }
 
     /// How far its screening got; nobody who wasn't screened has passed.
-    #[must_use]
     pub fn screening_status(&self) -> Option<ScreeningStatus> {
         self.screening.as_ref().map(|screening| screening.status)
     }
 
     /// Its entry at the provider of that name.
-    #[must_use]
     pub fn at_provider(&self, provider: &str) -> Option<&ProviderEntry> {
         self.providers.get(provider)
     }
 
     /// The override for a finding that is in force.
-    #[must_use]
     pub fn override_for(&self, code: FindingCode, now: UnixSeconds) -> Option<&Override> {
         self.overrides.iter().find(|entry| entry.finding == code && now < entry.until)
     }
@@ -510,7 +501,6 @@ impl Customer {
 
 impl NodeKey {
     /// When it counts.
-    #[must_use]
     pub fn window(&self) -> Window {
         Window { nbf: self.nbf.map(|second| second.0), exp: self.exp.map(|second| second.0) }
     }
@@ -617,13 +607,11 @@ impl Register {
     }
 
     /// How many customers there are.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.customers.len()
     }
 
     /// Whether there is none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.customers.is_empty()
     }
@@ -634,32 +622,27 @@ impl Register {
     }
 
     /// The customer behind a credential, and the index of its entry among the customer's.
-    #[must_use]
     pub fn by_credential(&self, digest: &CredentialDigest) -> Option<(Rc<Customer>, usize)> {
         let (customer, credential) = self.by_credential.get(digest)?;
         Some((self.customers.get(*customer).map(Rc::clone)?, *credential))
     }
 
     /// The customer that a client certificate names.
-    #[must_use]
     pub fn by_certificate(&self, name: &str) -> Option<Rc<Customer>> {
         self.customers.get(*self.by_certificate.get(name)?).map(Rc::clone)
     }
 
     /// The customer that a JWT claim names.
-    #[must_use]
     pub fn by_claim(&self, value: &str) -> Option<Rc<Customer>> {
         self.customers.get(*self.by_claim.get(value)?).map(Rc::clone)
     }
 
     /// A customer by its id. Few customers stand inline, and only a chain asks.
-    #[must_use]
     pub fn by_id(&self, id: &str) -> Option<Rc<Customer>> {
         self.customers.iter().find(|customer| customer.id.as_str() == id).map(Rc::clone)
     }
 
     /// Other resellers' nodes.
-    #[must_use]
     pub fn nodes(&self) -> &Nodes {
         &self.nodes
     }

@@ -42,19 +42,16 @@ pub struct Time(pub u64);
 
 impl<'a> Request<'a> {
     /// The first value of a header, or nothing.
-    #[must_use]
     pub fn first(&self, name: &str) -> Option<&'a [u8]> {
         self.headers.iter().find(|(n, _)| *n == name.as_bytes()).map(|(_, value)| *value)
     }
 
     /// The method, as received.
-    #[must_use]
     pub fn method(&self) -> &'a [u8] {
         self.first(":method").unwrap_or_default()
     }
 
     /// The path with its query, as received.
-    #[must_use]
     pub fn path(&self) -> &'a [u8] {
         self.first(":path").unwrap_or_default()
     }
@@ -62,7 +59,6 @@ impl<'a> Request<'a> {
 
 impl<'a> TlsNames<'a> {
     /// The name of that kind.
-    #[must_use]
     pub fn get(&self, san: San) -> Option<&'a [u8]> {
         match san {
             San::Uri => self.uri_san,
@@ -73,7 +69,6 @@ impl<'a> TlsNames<'a> {
 
 impl Time {
     /// Whole seconds.
-    #[must_use]
     pub fn seconds(self) -> UnixSeconds {
         UnixSeconds(i64::try_from(self.0 / 1_000_000_000).unwrap_or(i64::MAX))
     }

@@ -50,7 +50,6 @@ pub struct Grounds<'g, 'a> {
 }
 
 /// Everything that fired, in catalogue order.
-#[must_use]
 pub fn findings(grounds: Grounds<'_, '_>) -> Vec<Finding> {
     let Grounds { config, lookups, evidence, presented, received, identity, origin, now } = grounds;
     let mut found = Found(Vec::new());
@@ -73,7 +72,6 @@ pub fn findings(grounds: Grounds<'_, '_>) -> Vec<Finding> {
 }
 
 /// What fires at another upstream than the node's own, in catalogue order.
-#[must_use]
 pub fn findings_at(
     upstream: &Upstream,
     evidence: &Evidence<'_>,
@@ -86,7 +84,6 @@ pub fn findings_at(
 }
 
 /// The geography of a request.
-#[must_use]
 pub fn geography(
     evidence: &Evidence<'_>,
     origin: &Origin<'_>,

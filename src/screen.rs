@@ -65,20 +65,17 @@ impl Screen {
     }
 
     /// The configuration.
-    #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
     }
 
     /// The header names that are looked at.
-    #[must_use]
     pub fn watch(&self) -> &Watch {
         &self.watch
     }
 
     /// Decides a request by what the snapshot says, unless the configuration has an inline register. `id`
     /// names its event.
-    #[must_use]
     pub fn decide<'a>(
         &'a self,
         request: &Request<'a>,
@@ -165,7 +162,6 @@ impl Screen {
 
 impl Decision<'_> {
     /// The customer that the event names: who is calling, else whose node's key a chain names that doesn't hold.
-    #[must_use]
     pub fn customer(&self) -> Option<&str> {
         match (&self.identity, &self.received) {
             (Identity::Unproven, Received::Broken(broken)) => broken.customer.as_deref(),
@@ -174,7 +170,6 @@ impl Decision<'_> {
     }
 
     /// The HTTP status of the refusal, where it is one.
-    #[must_use]
     pub fn status(&self) -> Option<u16> {
         match &self.outcome {
             Outcome::Answer(refusal) => Some(refusal.status),
@@ -183,7 +178,6 @@ impl Decision<'_> {
     }
 
     /// The entry of `routes` that the request is sent to, where it is rerouted.
-    #[must_use]
     pub fn route(&self) -> Option<&str> {
         match &self.verdict.action {
             Action::Reroute(name) => Some(name.as_str()),

@@ -104,7 +104,6 @@ pub fn read_document<T: Shape>(text: &str, problems: &mut Problems) -> Option<(T
 }
 
 /// The candidate that `word` was probably meant to be.
-#[must_use]
 pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     candidates
         .iter()
@@ -116,7 +115,6 @@ pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
 }
 
 /// "did you mean `x`?", or the list to choose from.
-#[must_use]
 pub fn suggestion(word: &str, candidates: &[&str]) -> String {
     match nearest(word, candidates) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -182,7 +180,6 @@ impl Problems {
     }
 
     /// Whether nothing was found wrong.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -219,13 +216,11 @@ impl fmt::Display for Path<'_> {
 
 impl<K, V> Table<K, V> {
     /// A table without entries.
-    #[must_use]
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
     /// A table of these entries, whose names differ.
-    #[must_use]
     pub fn from_entries(entries: Vec<(K, V)>) -> Self {
         Self(entries)
     }
@@ -244,13 +239,11 @@ impl<K, V> Table<K, V> {
     }
 
     /// Whether there is no entry.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The same names with other values.
-    #[must_use]
     pub fn map<W>(self, mut change: impl FnMut(V) -> W) -> Table<K, W> {
         Table(self.0.into_iter().map(|(key, value)| (key, change(value))).collect())
     }
@@ -271,7 +264,6 @@ impl<'a> Members<'a> {
     }
 
     /// The members, in the order written.
-    #[must_use]
     pub fn all(&self) -> &'a [(String, Json)] {
         self.members
     }
@@ -484,7 +476,6 @@ impl<const MIN: u64, const MAX: u64> Shape for Whole<MIN, MAX> {
 }
 
 /// The schema of an object, from its declared fields: name, schema, doc lines, whether it is required.
-#[must_use]
 pub fn object_schema(
     doc: &[&str],
     fields: Vec<(&str, serde_json::Value, &[&str], bool)>,
@@ -507,7 +498,6 @@ pub fn object_schema(
 }
 
 /// A field's name as documents have it: without the mark that lets Rust take a word of its own, `r#type`.
-#[must_use]
 pub fn plain(name: &'static str) -> &'static str {
     name.strip_prefix("r#").unwrap_or(name)
 }
@@ -576,7 +566,6 @@ macro_rules! words {
             pub const ALL: &'static [Self] = &[$( Self::$variant ),+];
 
             /// The word as written in documents.
-            #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $( Self::$variant => $word ),+ }
             }

@@ -156,7 +156,6 @@ impl fmt::Display for Fault {
 
 impl Signatures {
     /// Takes this profile's own out of the lines of both headers.
-    #[must_use]
     pub fn take(signature_input: &[&[u8]], signature: &[&[u8]]) -> Self {
         if signature_input.is_empty() && signature.is_empty() {
             return Self::default();
@@ -277,19 +276,16 @@ impl Input {
     }
 
     /// `@signature-params`: the components and parameters in the order received.
-    #[must_use]
     pub fn params(&self) -> &str {
         &self.params
     }
 
     /// What would bind it to its request, and isn't covered.
-    #[must_use]
     pub fn unbound(&self) -> Option<&'static str> {
         REQUEST.into_iter().find(|name| !self.components.iter().any(|covered| covered == name))
     }
 
     /// Whether it covers only what comes again with the next request: neither the request nor any other field of it.
-    #[must_use]
     pub fn is_of_any_request(&self) -> bool {
         self.components.iter().all(|covered| ALWAYS.contains(&covered.as_str()))
     }
@@ -332,7 +328,6 @@ pub fn base(params: &str, message: &Message<'_>) -> Result<Vec<u8>, Fault> {
 
 /// Signs a message: `Signature-Input`'s parameters in the order that design and documents show, and the signature.
 /// `None` only if the message lacks what is covered.
-#[must_use]
 pub fn sign(
     key: &SigningKey,
     keyid: &str,
@@ -432,7 +427,6 @@ impl<'a> Message<'a> {
 
 /// An authority as signatures cover it: in lower case, without a default port (RFC 9421 2.2.3). Behind a proxy that
 /// ends TLS nobody knows which scheme the caller used, so the default port of either goes.
-#[must_use]
 pub fn authority(authority: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(authority).ok()?.to_ascii_lowercase();
     let bare = [":443", ":80"]
@@ -443,7 +437,6 @@ pub fn authority(authority: &[u8]) -> Option<String> {
 }
 
 /// The lines of a field as one (RFC 9110 5.3), without the blanks around each.
-#[must_use]
 pub fn joined<'a>(lines: &[&'a [u8]]) -> Cow<'a, [u8]> {
     match lines {
         [] => Cow::Borrowed(b""),

@@ -89,7 +89,6 @@ const SET: usize = 8;
 
 impl NetworkClass {
     /// Whether it hides where a request comes from.
-    #[must_use]
     pub fn hides(self) -> bool {
         match self {
             Self::Cdn | Self::Hosting => false,
@@ -119,74 +118,62 @@ impl Snapshot {
     }
 
     /// Its sequence.
-    #[must_use]
     pub fn sequence(&self) -> u64 {
         self.preamble.sequence
     }
 
     /// When it was compiled.
-    #[must_use]
     pub fn created(&self) -> UnixSeconds {
         self.preamble.created
     }
 
     /// How many bytes its table of addresses has.
-    #[must_use]
     pub fn table_size(&self) -> usize {
         self.addresses.size()
     }
 
     /// Its signed beginning.
-    #[must_use]
     pub fn preamble(&self) -> &Preamble {
         &self.preamble
     }
 
     /// Its head.
-    #[must_use]
     pub fn head(&self) -> &Head {
         &self.head
     }
 
     /// The regions to judge by.
-    #[must_use]
     pub fn regions(&self) -> &Regions {
         &self.head.regions
     }
 
     /// What is known of an address.
-    #[must_use]
     pub fn address(&self, address: IpAddr) -> Option<FactsRow<'_>> {
         self.addresses.find(address)
     }
 
     /// The customer behind a credential, and the index of its entry among the customer's.
-    #[must_use]
     pub fn by_credential(&self, digest: &CredentialDigest) -> Option<(Rc<Customer>, usize)> {
         // a record holds the one credential that leads to it
         self.customer(Key::of_credential(digest), Naming::Credential).map(|customer| (customer, 0))
     }
 
     /// The customer that a client certificate names.
-    #[must_use]
     pub fn by_certificate(&self, name: &str) -> Option<Rc<Customer>> {
         self.customer(Key::of_name(Naming::Certificate, name), Naming::Certificate)
     }
 
     /// The customer that a JWT claim names.
-    #[must_use]
     pub fn by_claim(&self, value: &str) -> Option<Rc<Customer>> {
         self.customer(Key::of_name(Naming::Claim, value), Naming::Claim)
     }
 
     /// A customer that runs a node, by its id.
-    #[must_use]
     pub fn by_id(&self, id: &str) -> Option<Rc<Customer>> {
         self.customer(Key::of_name(Naming::Id, id), Naming::Id)
     }
 
     /// Other resellers' nodes.
-    #[must_use]
     pub fn nodes(&self) -> &Nodes {
         &self.nodes
     }

@@ -31,7 +31,6 @@ const POLICY: &KeyRef = key_ref("policy");
 const AT: &KeyRef = key_ref("at");
 
 /// The tag of a request; `None` only if a value can't be a structured field, which parsing rules out.
-#[must_use]
 pub fn tag(
     config: &Config,
     customer: Option<&Customer>,

@@ -30,7 +30,6 @@ pub struct Verdict {
 }
 
 /// Says for each finding what is to be done about it: the customer's override, else the policy.
-#[must_use]
 pub fn weigh(
     policy: &Policy,
     customer: Option<&Customer>,
@@ -50,7 +49,6 @@ pub fn weigh(
 
 /// The verdict on weighed findings, which stand in catalogue order. `chain_is_identity`: nothing but a signature
 /// names the caller.
-#[must_use]
 pub fn verdict(mode: Mode, chain_is_identity: bool, weighed: &[Weighed]) -> Verdict {
     let mut best: Option<(&Action, &Action, FindingCode)> = None;
     let mut strongest = &Action::Allow;

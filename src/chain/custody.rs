@@ -58,7 +58,6 @@ struct Kept {
 
 impl Custody {
     /// The custody of a worker, whose replays are seen by all that share `replays`.
-    #[must_use]
     pub fn new(keyring: Keyring, replays: Box<dyn Buckets>) -> Self {
         Self {
             keyring,
@@ -72,7 +71,6 @@ impl Custody {
     }
 
     /// The keys.
-    #[must_use]
     pub fn keyring(&self) -> &Keyring {
         &self.keyring
     }
@@ -84,7 +82,6 @@ impl Custody {
     }
 
     /// Whether the replay cache was full, and forgot a nonce that could still pass for the one of this request.
-    #[must_use]
     pub fn forgot(&self) -> bool {
         self.forgot
     }
@@ -146,7 +143,6 @@ impl Custody {
     ///
     /// Bound to the customer, a signature is used again while everything in the tag but `at` stays the same, for
     /// three quarters of its lifetime: whoever receives it last has the rest.
-    #[must_use]
     pub fn sign(
         &mut self,
         settings: &TagSettings,

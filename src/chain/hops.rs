@@ -64,7 +64,6 @@ pub struct Claims {
 }
 
 /// The digest that the next hop's `prev` holds.
-#[must_use]
 pub fn prev_of(signature: &[u8]) -> Prev {
     sha2::Sha256::digest(signature).into()
 }
@@ -170,7 +169,6 @@ impl Claims {
     }
 
     /// The word for the customer's screening, where it is said and isn't `passed`.
-    #[must_use]
     pub fn unscreened(&self) -> Option<&str> {
         self.screening.as_deref().filter(|word| *word != ScreeningStatus::Passed.as_str())
     }
@@ -178,7 +176,6 @@ impl Claims {
 
 /// A chain with one more hop, whose `prev` is the digest of the signature before. What came stays as it is, byte by
 /// byte: it is what earlier nodes signed.
-#[must_use]
 pub fn append(
     before: Option<(&[u8], Prev)>,
     node: &str,

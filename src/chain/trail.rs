@@ -45,7 +45,6 @@ pub struct Member {
 
 impl Shown {
     /// What that hop signed.
-    #[must_use]
     pub fn input(&self) -> Option<&Input> {
         match self {
             Self::Signature(member) => Some(&member.signed.input),
@@ -54,7 +53,6 @@ impl Shown {
     }
 
     /// Whether another request could have shown the same.
-    #[must_use]
     pub fn is_of_any_request(&self) -> bool {
         match self {
             Self::Nothing => true,
@@ -65,7 +63,6 @@ impl Shown {
     }
 
     /// What that hop's tag says.
-    #[must_use]
     pub fn claims(&self) -> Option<&Claims> {
         match self {
             Self::Signature(member) => Some(&member.claims),
@@ -213,7 +210,6 @@ pub(super) fn judge<'n>(
 }
 
 /// The trail as it goes on: what was proven as received, `()` for what wasn't, and the signer's own.
-#[must_use]
 pub fn onward(opened: &Opened, unproven: &[Option<String>]) -> Option<String> {
     let mut trail = String::new();
     for (shown, unproven) in opened.shown.iter().zip(unproven) {

@@ -213,7 +213,6 @@ impl Statements {
     }
 
     /// What they say together at a time.
-    #[must_use]
     pub fn declared(&self, now: UnixSeconds) -> Declared {
         let (latest, successors) = self.latest();
         let mut declared = Declared::default();

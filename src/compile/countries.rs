@@ -10,7 +10,6 @@ use crate::region::CountryCode;
 use crate::shape::Json;
 
 /// The country of that name. The case of its letters, their accents and the blanks around it don't matter.
-#[must_use]
 pub fn named(name: &str) -> Option<CountryCode> {
     static NAMES: LazyLock<HashMap<String, CountryCode>> = LazyLock::new(names);
     NAMES.get(&plain(name)).copied()

@@ -165,7 +165,6 @@ fn action_in_words(action: &Action) -> String {
 }
 
 /// Who is added, removed or changed, by id.
-#[must_use]
 pub fn changes(before: &Side<'_>, after: &Side<'_>) -> Vec<Change> {
     let reachable = matches!(before, Side::Snapshot(_)) || matches!(after, Side::Snapshot(_));
     let ids: BTreeSet<String> = {
@@ -299,7 +298,6 @@ impl State {
 
 impl Change {
     /// `added`, `removed` or `changed`.
-    #[must_use]
     pub fn what(&self) -> &'static str {
         match (&self.before, &self.after) {
             (None, _) => "added",
@@ -310,7 +308,6 @@ impl Change {
 
     /// Whether what the node answers may be another for this customer: it comes, goes, or its status, screening, ownership or
     /// a provider's word on it is another.
-    #[must_use]
     pub fn changes_side(&self) -> bool {
         let side = |state: &State| {
             (
@@ -324,7 +321,6 @@ impl Change {
     }
 
     /// The fields that differ, in words; of who is added or removed, all that say something.
-    #[must_use]
     pub fn fields(&self) -> Vec<FieldChange> {
         let words = |state: &Option<State>| state.as_ref().map(State::words);
         match (words(&self.before), words(&self.after)) {
@@ -346,7 +342,6 @@ impl Change {
     }
 
     /// What the two were, for machines.
-    #[must_use]
     pub fn as_json(&self) -> Value {
         json!({"id": self.id, "change": self.what(), "before": self.before, "after": self.after})
     }

@@ -109,7 +109,6 @@ fn top() -> impl Iterator<Item = &'static str> {
 }
 
 /// Whether [`read`] wants that file's bytes; of any other its name is enough.
-#[must_use]
 pub fn is_document(name: &str) -> bool {
     (!name.ends_with('/') && top().any(|known| known == name))
         || name.strip_prefix(BODS).is_some_and(|rest| {
@@ -124,7 +123,6 @@ fn is_readme(name: &str) -> bool {
 
 /// Reads the register, and lets go of the largest files on the way. `now` is when holdings count, and for notices of what has
 /// ended. The directory is there only if nothing is wrong.
-#[must_use]
 pub fn read(files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
     let mut remarks = Remarks::default();
     check_names(&files, &mut remarks);
@@ -176,7 +174,6 @@ pub fn read(files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
 }
 
 /// Reads who owns whom, and nothing else; `now` is when holdings count. They are there only if nothing is wrong.
-#[must_use]
 pub fn owners(documents: &Documents, now: UnixSeconds) -> (Option<Owners>, Remarks) {
     let mut remarks = Remarks::default();
     let read = read_owners(documents, now, &mut remarks);
@@ -185,20 +182,17 @@ pub fn owners(documents: &Documents, now: UnixSeconds) -> (Option<Owners>, Remar
 }
 
 /// Whether [`customers`] or [`owners`] want that file's bytes: all but networks, which are the largest and say nothing here.
-#[must_use]
 pub fn says_of_customers(name: &str) -> bool {
     is_document(name) && !name.starts_with(NETWORKS)
 }
 
 /// The customers, as far as they can be read; a register that has only companies yet has none.
-#[must_use]
 pub fn customers(documents: &Documents) -> Vec<Customer> {
     read_customers(documents, &mut Remarks::default()).entries
 }
 
 impl Directory {
     /// Where a customer stands: its file and, counted from 1, its line.
-    #[must_use]
     pub fn place(&self, customer: usize) -> (&'static str, usize) {
         (self.origin.file, self.origin.line(customer))
     }
@@ -206,21 +200,18 @@ impl Directory {
 
 impl Owners {
     /// Judges every entity as the settings say.
-    #[must_use]
     pub fn screen(&self) -> Screening<'_> {
         self.graph.screen(&self.settings.ownership, |place| self.restricts(place))
     }
 
     /// Who owns a customer: what screening makes of its company, else what its entry says. Who names no company, and gives no
     /// result either, is unresolved.
-    #[must_use]
     pub fn of_customer(&self, customer: &Customer, screening: &Screening<'_>) -> Ownership {
         let entity = customer.entity.as_ref().and_then(|id| self.graph.get(id.as_str()));
         entity.map_or(customer.ownership(), |index| screening.judge(index).status)
     }
 
     /// Whether whoever is there is restricted.
-    #[must_use]
     pub fn restricts(&self, place: Place) -> bool {
         self.regions.standing(place) == Standing::Restricted
     }

@@ -220,7 +220,6 @@ impl Said {
 
 impl AddressTable {
     /// What is known of an address.
-    #[must_use]
     pub fn look_up(&self, address: IpAddr) -> Option<&Facts> {
         fn run<A: Copy + Ord>(runs: &[(A, u32)], address: A) -> Option<u32> {
             let after = runs.partition_point(|(first, _)| *first <= address);

@@ -593,13 +593,11 @@ impl Graph {
     }
 
     /// The entity of that id, if there is one.
-    #[must_use]
     pub fn get(&self, id: &str) -> Option<EntityIndex> {
         self.by_id.get(id).copied().map(EntityIndex)
     }
 
     /// How many holdings there are, those of one owner in one company taken together.
-    #[must_use]
     pub fn holdings(&self) -> usize {
         self.owners.iter().map(Vec::len).sum()
     }
@@ -610,7 +608,6 @@ impl Graph {
     }
 
     /// What is on file of it.
-    #[must_use]
     pub fn entity(&self, index: EntityIndex) -> Option<&Entity> {
         self.entities.get(index.0)
     }
@@ -621,7 +618,6 @@ impl Graph {
     }
 
     /// Judges every entity. `restricted` says which places are.
-    #[must_use]
     pub fn screen(
         &self,
         settings: &OwnershipSettings,
@@ -885,7 +881,6 @@ fn part(basis_points: u32) -> f64 {
 }
 
 /// A part of 1 in basis points, to the nearest.
-#[must_use]
 pub fn basis_points(part: f64) -> u32 {
     let rounded = (part * f64::from(WHOLE) + EQUAL).round().clamp(0.0, f64::from(WHOLE));
     #[expect(
@@ -922,7 +917,6 @@ fn did_you_mean(near: &str) -> String {
 
 impl GraphError {
     /// Its name for machines.
-    #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
             Self::DuplicateEntity { .. } => "duplicate_entity",
@@ -933,7 +927,6 @@ impl GraphError {
     }
 
     /// The entity that it concerns.
-    #[must_use]
     pub fn entity(&self) -> &str {
         match self {
             Self::DuplicateEntity { id, .. }
@@ -944,7 +937,6 @@ impl GraphError {
     }
 
     /// What to do about it.
-    #[must_use]
     pub fn help(&self) -> Option<String> {
         match self {
             Self::DuplicateEntity { .. } => Some("keep one of the two".into()),
@@ -997,19 +989,16 @@ impl fmt::Display for Percent {
 
 impl<'a> Screening<'a> {
     /// The entities that were screened.
-    #[must_use]
     pub fn graph(&self) -> &'a Graph {
         self.graph
     }
 
     /// The rule that they were screened under.
-    #[must_use]
     pub fn settings(&self) -> &OwnershipSettings {
         &self.settings
     }
 
     /// How an entity stands as a customer's company.
-    #[must_use]
     pub fn judge(&self, EntityIndex(i): EntityIndex) -> Judgement {
         let entity = self.graph.entities.get(i);
         let walk = self.multiplied.get(i).copied().unwrap_or_default();
@@ -1048,7 +1037,6 @@ impl<'a> Screening<'a> {
     }
 
     /// Who holds an entity, in the order of the file; last what nobody is known to hold.
-    #[must_use]
     pub fn holders(&self, EntityIndex(i): EntityIndex) -> Vec<Holder> {
         let stakes = self.graph.owners(i).iter();
         let mut holders: Vec<Holder> = stakes
@@ -1088,45 +1076,38 @@ impl<'a> Screening<'a> {
     }
 
     /// Whether what is said of an entity can't all be so, and one of its holders may hold it whole.
-    #[must_use]
     pub fn contradicts_itself(&self, EntityIndex(i): EntityIndex) -> bool {
         self.apart.get(&i).is_some_and(|apart| apart.over)
     }
 
     /// The restricted place that an entity is itself in.
-    #[must_use]
     pub fn itself(&self, EntityIndex(i): EntityIndex) -> Option<Place> {
         self.end(i).restricted
     }
 
     /// Whether an entity counts as restricted by the cascade, and what those hold of it who do, in basis points.
-    #[must_use]
     pub fn blocked(&self, EntityIndex(i): EntityIndex) -> Option<u32> {
         let (share, blocked) = self.cascade.at(i);
         blocked.then_some(share)
     }
 
     /// Whether nobody knows who or what stands behind an entity: nothing is followed from it, and all of it is unknown.
-    #[must_use]
     pub fn ends_unknown(&self, EntityIndex(i): EntityIndex) -> bool {
         self.end(i).unknown == WHOLE && self.graph.owners(i).is_empty()
     }
 
     /// Whether an owner is taken as not restricted by its place alone: it has no owner on file, and nobody says what it is.
-    #[must_use]
     pub fn taken_by_place(&self, EntityIndex(i): EntityIndex) -> bool {
         let unsaid = self.graph.entities.get(i).is_some_and(|entity| entity.kind.is_none());
         unsaid && self.end(i).clear == WHOLE && self.graph.owners(i).is_empty()
     }
 
     /// Whether an entity is one of a ring that holds itself whole, so that nobody is behind it.
-    #[must_use]
     pub fn in_closed_ring(&self, EntityIndex(i): EntityIndex) -> bool {
         self.closed.contains(&i)
     }
 
     /// An entity and all those behind it by shares that are known, nearest first. Nobody is behind who is itself restricted.
-    #[must_use]
     pub fn behind(&self, EntityIndex(subject): EntityIndex) -> Vec<EntityIndex> {
         let mut seen = BTreeSet::from([subject]);
         let mut queue = VecDeque::from([subject]);

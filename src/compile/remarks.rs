@@ -104,7 +104,6 @@ impl Remarks {
     }
 
     /// How many errors there are, those included that aren't kept.
-    #[must_use]
     pub fn count(&self) -> usize {
         self.errors.len().saturating_add(self.more)
     }
@@ -325,7 +324,6 @@ impl fmt::Display for Remark {
 }
 
 /// A number with its thousands apart: 1,204.
-#[must_use]
 pub fn grouped(number: impl fmt::Display) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len().saturating_mul(2));

@@ -351,7 +351,6 @@ fn without_nulls(mut json: serde_json::Value) -> serde_json::Value {
 }
 
 /// The digest of a file, as the head has it.
-#[must_use]
 pub fn digest(bytes: &[u8]) -> String {
     hex(&sha2::Sha256::digest(bytes))
 }

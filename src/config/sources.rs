@@ -81,7 +81,6 @@ pub enum UserSource {
 
 impl CredentialPlace {
     /// The header that is emptied, where it is one that is emptied whole.
-    #[must_use]
     pub fn header(&self) -> Option<&str> {
         match self {
             Self::Header(name) => Some(name.as_str()),

@@ -32,7 +32,6 @@ const ENVOY_READS: usize = 20;
 
 impl<'a> ClientAddress<'a> {
     /// Walks from `direct_peer` through the lines of the configured header, in the order received.
-    #[must_use]
     pub fn find(
         direct_peer: Option<&[u8]>,
         lines: &[&'a [u8]],
@@ -81,7 +80,6 @@ impl<'a> ClientAddress<'a> {
 
     /// The address by which the client is judged: the IPv4 address that its own embeds, else its own. None where it isn't
     /// known.
-    #[must_use]
     pub fn judged(&self, settings: &ClientAddressSettings) -> Option<IpAddr> {
         match self.client.filter(|_| !self.malformed)? {
             IpAddr::V6(v6) => {
@@ -129,7 +127,6 @@ impl<'a> ClientAddress<'a> {
 }
 
 /// The network that an address is cut to before it leaves the node: /24 or /48.
-#[must_use]
 pub fn cut(address: IpAddr) -> String {
     match address {
         IpAddr::V4(v4) => {
@@ -144,7 +141,6 @@ pub fn cut(address: IpAddr) -> String {
 }
 
 /// Parses `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` and `[2001:db8::1]:80`.
-#[must_use]
 pub fn address_with_port(element: &[u8]) -> Option<IpAddr> {
     host_and_port(element, is_port)
 }

@@ -25,7 +25,6 @@ pub struct Places {
 
 impl Places {
     /// Reads the table.
-    #[must_use]
     pub fn known() -> Self {
         let table: Json = serde_json::from_str(include_str!(concat!(
             env!("OUT_DIR"),

@@ -30,7 +30,6 @@ struct Row {
 
 impl SharedState {
     /// Reads the table.
-    #[must_use]
     pub fn known() -> Self {
         let table: Json =
             serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/shared-state.json")))
@@ -73,7 +72,6 @@ impl SharedState {
     }
 
     /// What a request of that method reaches by any reading of its path, in the table's words.
-    #[must_use]
     pub fn reached(&self, method: &[u8], readings: &Readings<'_>) -> Option<&str> {
         let method = if method == b"HEAD" { b"GET" } else { method };
         readings.all().find_map(|path| {
@@ -89,13 +87,11 @@ impl SharedState {
     }
 
     /// How many rows there are.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.groups.iter().flatten().map(|group| group.rows.len()).sum()
     }
 
     /// Whether there is none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }

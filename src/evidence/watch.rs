@@ -97,7 +97,6 @@ impl Role {
 
 /// Whether a trailer goes on (RFC 9110, 6.5): only a digest of the body (RFC 9530, and RFC 3230 before it). The next hop
 /// may take any other for a header.
-#[must_use]
 pub fn admits_trailer(name: &[u8]) -> bool {
     [&b"content-digest"[..], b"repr-digest", b"digest"]
         .iter()
@@ -106,7 +105,6 @@ pub fn admits_trailer(name: &[u8]) -> bool {
 
 impl Watch {
     /// The list for a configuration.
-    #[must_use]
     pub fn new(config: &Config) -> Self {
         let buckets = || (0..BUCKETS).map(|_| Vec::new()).collect();
         let mut watch = Self {
@@ -204,7 +202,6 @@ impl Watch {
     }
 
     /// Whether only a node may set a header of that name, in any case and with `_` for `-`.
-    #[must_use]
     pub fn owns(&self, name: &[u8]) -> bool {
         self.owned(name).is_some()
     }

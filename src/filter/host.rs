@@ -57,14 +57,12 @@ unsafe extern "C" {
 pub struct HeaderMap(Vec<u8>);
 
 /// Reads all pairs of a map at once. `None` where the host has none.
-#[must_use]
 pub fn header_map(map: MapType) -> Option<HeaderMap> {
     // SAFETY: both pointers are of live locals
     given(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) }).map(HeaderMap)
 }
 
 /// A property of the request; the parts of its path are separated by zero bytes. `None` where the host has none.
-#[must_use]
 pub fn property(path: &str) -> Option<Vec<u8>> {
     // SAFETY: the path is a live slice, the others are of live locals
     given(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
@@ -83,7 +81,6 @@ fn given(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> 
 }
 
 /// Sets a header: the value replaces all there were. Returns whether the host took it.
-#[must_use]
 pub fn set_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
     // SAFETY: both slices are live
     0 == unsafe {
@@ -98,21 +95,18 @@ pub fn set_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
 }
 
 /// Removes every copy of a header. Returns whether the host did so.
-#[must_use]
 pub fn remove_header(map: MapType, name: &[u8]) -> bool {
     // SAFETY: the slice is live
     0 == unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) }
 }
 
 /// Writes filter state `wasm.<name>`. Returns whether the host took it.
-#[must_use]
 pub fn set_property(name: &str, value: &[u8]) -> bool {
     // SAFETY: both slices are live
     0 == unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
 }
 
 /// The host's clock; the beginning of 1970 where it has none.
-#[must_use]
 pub fn now() -> Time {
     let mut nanoseconds = 0;
     // SAFETY: the pointer is of a live local
@@ -129,7 +123,6 @@ pub fn increment(counter: u32) {
 }
 
 /// Answers the request. Returns whether the host took it.
-#[must_use]
 pub fn send_local_response(
     status: u16,
     details: &str,
@@ -157,7 +150,6 @@ impl HeaderMap {
     /// The pairs, in order, as slices of the buffer. The layout is proxy-wasm's (ABI 0.2.1,
     /// `proxy_get_header_map_pairs`): u32 count, then the sizes of each name and value, then each name
     /// and value with a zero byte behind it, all little-endian. Whatever doesn't fit it ends the list.
-    #[must_use]
     pub fn pairs(&self) -> Vec<(&[u8], &[u8])> {
         let mut sizes = self.0.as_slice();
         let count = usize::try_from(take_u32(&mut sizes).unwrap_or(0)).unwrap_or(0);

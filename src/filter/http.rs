@@ -24,7 +24,6 @@ pub struct Exchange {
 
 impl Exchange {
     /// An exchange. Without a node (which Envoy never has, since it refuses to start) nothing passes.
-    #[must_use]
     pub fn new(node: Option<Rc<Node>>) -> Self {
         Self { node }
     }

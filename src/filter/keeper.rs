@@ -86,7 +86,6 @@ thread_local! {
 
 impl Keeper {
     /// A keeper for the configuration's snapshot, if it has one.
-    #[must_use]
     pub fn new(config: &Config) -> Option<Self> {
         let settings = config.snapshot.clone()?;
         let source = format!(

@@ -67,7 +67,6 @@ impl Metrics {
 
 impl Node {
     /// A node under a configuration; defines its counters.
-    #[must_use]
     pub fn new(screen: Screen, keyring: Keyring, ledger: Rc<RefCell<Ledger>>) -> Self {
         let keeper = Keeper::new(screen.config());
         let custody = RefCell::new(Custody::new(
@@ -103,7 +102,6 @@ impl Node {
     }
 
     /// Whether there is a register to decide by.
-    #[must_use]
     pub fn is_ready(&self) -> bool {
         self.keeper.as_ref().is_none_or(|keeper| keeper.snapshot().is_some())
     }

@@ -16,7 +16,6 @@ pub struct SharedBuckets {
 
 impl SharedBuckets {
     /// The buckets of this node. Nodes that share a VM id each have their own.
-    #[must_use]
     pub fn new(node: &NodeId) -> Self {
         Self { prefix: shared::prefix("r2", node.as_str()), secret: None }
     }

@@ -35,7 +35,6 @@ pub enum Number {
 
 impl Number {
     /// The number, if it is whole and not too large.
-    #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Natural(number) => i64::try_from(*number).ok(),
@@ -45,7 +44,6 @@ impl Number {
     }
 
     /// The number as a fraction, the nearest where it can't be held exactly.
-    #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "that is what it says")]
     pub fn as_f64(&self) -> f64 {
         match self {
@@ -56,7 +54,6 @@ impl Number {
     }
 
     /// The number, if it is whole, not negative and not too large.
-    #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Natural(number) => Some(*number),
@@ -67,7 +64,6 @@ impl Number {
 
 impl Json {
     /// The value's type in JSON's words, for errors.
-    #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -80,13 +76,11 @@ impl Json {
     }
 
     /// The member of that name, if this is an object that has it.
-    #[must_use]
     pub fn get(&self, name: &str) -> Option<&Self> {
         self.members().iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
     /// The text, if this is a string.
-    #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -95,7 +89,6 @@ impl Json {
     }
 
     /// The elements of a list; nothing of anything else.
-    #[must_use]
     pub fn items(&self) -> &[Self] {
         match self {
             Self::List(items) => items,
@@ -104,7 +97,6 @@ impl Json {
     }
 
     /// The members of an object; nothing of anything else.
-    #[must_use]
     pub fn members(&self) -> &[(String, Self)] {
         match self {
             Self::Object(members) => members,

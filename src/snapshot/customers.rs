@@ -48,13 +48,11 @@ pub enum Naming {
 
 impl Key {
     /// The key of a credential.
-    #[must_use]
     pub fn of_credential(digest: &CredentialDigest) -> Self {
         Self::from_digest(digest.as_bytes())
     }
 
     /// The key of a name in a client certificate, the value of a claim or a customer's id.
-    #[must_use]
     pub fn of_name(naming: Naming, name: &str) -> Self {
         let digest = sha2::Sha256::new().chain_update([naming as u8]).chain_update(name);
         Self::from_digest(&digest.finalize().into())
@@ -69,7 +67,6 @@ impl Key {
     }
 
     /// Its page, where there are 2^`bits` of them, and its bucket in that.
-    #[must_use]
     pub fn place(&self, bits: u32) -> (usize, usize) {
         let [a, b, c, d, ..] = self.0;
         let bucket = u32::from_be_bytes([a, b, c, d])
@@ -81,7 +78,6 @@ impl Key {
 }
 
 /// The buckets of a page that isn't empty; `None` where they don't fill it.
-#[must_use]
 pub fn buckets(page: &[u8]) -> Option<[&[u8]; BUCKETS]> {
     let (sizes, mut rest) = page.split_first_chunk::<{ 4 * BUCKETS }>()?;
     let mut buckets = [&[][..]; BUCKETS];
@@ -110,7 +106,6 @@ fn row([key @ .., a, b, c, d]: &[u8; ROW]) -> (&[u8; KEY], Option<usize>) {
 }
 
 /// The customer that a key leads to in its bucket, if it is a key of that kind.
-#[must_use]
 pub fn find(bucket: &[u8], key: &Key, naming: Naming) -> Option<Rc<Customer>> {
     let rows = rows(bucket)?;
     let found = rows.get(rows.binary_search_by(|one| row(one).0.cmp(&key.0)).ok()?)?;
@@ -373,7 +368,6 @@ fn decode_screening(from: &mut Reader<'_>) -> Option<Screening> {
 
 /// The customers of all rows of a page.
 #[cfg(not(target_family = "wasm"))]
-#[must_use]
 pub fn all(page: &[u8]) -> Vec<Rc<Customer>> {
     let customers = |bucket: &[u8]| -> Vec<Rc<Customer>> {
         let customer = |one: &[u8; ROW]| {
@@ -408,7 +402,6 @@ mod write {
     }
 
     /// A bucket of these records, whose keys ascend.
-    #[must_use]
     pub fn bucket(records: &[(Key, Record<'_>)]) -> Vec<u8> {
         if records.is_empty() {
             return Vec::new();
@@ -428,7 +421,6 @@ mod write {
 
     impl Record<'_> {
         /// Its size in bytes where nothing of it stands elsewhere in its bucket.
-        #[must_use]
         pub fn size(&self) -> usize {
             let mut to = Writer::default();
             self.write(&mut to);

@@ -492,7 +492,6 @@ fn cells(kind: PageKind, slot: u32) -> Range<u32> {
 }
 
 /// The number under which a bucket of a slot's page is kept; a page in one piece is under the first.
-#[must_use]
 pub fn cell(slot: u32, bucket: usize) -> u32 {
     (slot << customers::BUCKET_BITS).saturating_add(u32::try_from(bucket).unwrap_or(0))
 }
@@ -501,7 +500,6 @@ pub fn cell(slot: u32, bucket: usize) -> u32 {
 pub const NOWHERE: u32 = u32::MAX;
 
 /// The beginning of a page's digest, which is stored with it.
-#[must_use]
 pub fn mark(digest: &[u8; 32]) -> [u8; 8] {
     digest.first_chunk().copied().unwrap_or_default()
 }
@@ -531,14 +529,12 @@ impl Current {
 
 impl SharedPage<'_> {
     /// The stored form.
-    #[must_use]
     pub fn stored(&self) -> Vec<u8> {
         [self.bytes, &self.mark].concat()
     }
 }
 
 /// The page in its stored form, if it is the one of that mark.
-#[must_use]
 pub fn unmarked(mut stored: Vec<u8>, mark: [u8; 8]) -> Option<Vec<u8>> {
     let size = stored.len().checked_sub(mark.len())?;
     if stored.get(size..) != Some(&mark) {

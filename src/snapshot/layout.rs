@@ -197,7 +197,6 @@ pub enum Refused {
 
 /// A size as the file has it. Sizes are far below 4 GB: pages by [`MAX_PAGE`], the head by [`MAX_HEAD`].
 #[cfg(not(target_family = "wasm"))]
-#[must_use]
 pub fn little(size: usize) -> [u8; 4] {
     u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes()
 }
@@ -338,7 +337,6 @@ impl Head {
     }
 
     /// The number of the page that stands here where that page of `other` stands there, if the two are the same.
-    #[must_use]
     pub fn twin(&self, other: &Self, number: usize) -> Option<usize> {
         let page = other.pages.get(number)?;
         let place = number.checked_sub(other.of_kind(page.kind).start)?;
@@ -347,7 +345,6 @@ impl Head {
     }
 
     /// The numbers of the pages of a kind.
-    #[must_use]
     pub fn of_kind(&self, kind: PageKind) -> std::ops::Range<usize> {
         let edge = |number: usize| self.kinds.get(number).copied().unwrap_or(self.pages.len());
         edge(kind as usize)..edge((kind as usize).saturating_add(1))

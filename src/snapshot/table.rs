@@ -179,7 +179,6 @@ impl AddressTable {
     }
 
     /// What is known of an address. An IPv6 address that embeds an IPv4 one is judged by that.
-    #[must_use]
     pub fn find(&self, address: IpAddr) -> Option<FactsRow<'_>> {
         let embedded = match address {
             IpAddr::V4(v4) => Some(v4),
@@ -203,7 +202,6 @@ impl AddressTable {
     }
 
     /// How many bytes it holds.
-    #[must_use]
     pub fn size(&self) -> usize {
         let facts = self.facts.iter().map(Vec::len).fold(0, usize::saturating_add);
         [self.v4.size(), self.v6.size(), self.v6_fine.size()]
@@ -358,7 +356,6 @@ fn check_facts(page: &[u8], rows: usize, contents: &Contents) -> Result<(), &'st
 }
 
 /// The size of a row of facts: the autonomous system (4 bytes), the set of lists (2), a place for each source of countries (2).
-#[must_use]
 pub fn facts_width(countries: usize) -> usize {
     countries.saturating_mul(2).saturating_add(FACTS_FIXED)
 }
@@ -388,7 +385,6 @@ impl<'a> FactsRow<'a> {
     }
 
     /// The autonomous system that announces the address.
-    #[must_use]
     pub fn asn(self) -> Option<u32> {
         self.row.first_chunk().map(|asn| u32::from_le_bytes(*asn)).filter(|asn| *asn != 0)
     }

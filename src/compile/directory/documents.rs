@@ -162,7 +162,6 @@ impl<T> Each<T> {
     }
 
     /// The elements that could be read, without their numbers.
-    #[must_use]
     pub fn into_values(self) -> Vec<T> {
         self.values.into_iter().map(|(_, value)| value).collect()
     }
@@ -190,7 +189,6 @@ words! {
 
 impl Document {
     /// Its JSON Schema (draft 2020-12), generated from the types that read it.
-    #[must_use]
     pub fn schema(self) -> serde_json::Value {
         let (mut schema, title) = match self {
             Self::Configuration => return crate::config::schema(),

@@ -37,7 +37,6 @@ object! {
 
 impl ProviderWord {
     /// What stands in a customer's own entry.
-    #[must_use]
     pub fn enforced(&self) -> Enforced {
         let Self { status, reason, opened, expires, .. } = self;
         EnforcementEntry {

@@ -36,7 +36,6 @@ const STEPS: usize = 20_000;
 impl Screening<'_> {
     /// The chains of holdings that lead to an entity from somebody restricted or from what isn't known: the
     /// `most` largest. An entity stands in a chain once.
-    #[must_use]
     pub fn chains(&self, EntityIndex(subject): EntityIndex, most: usize) -> Chains {
         let mut search = Search::default();
         let mut found = Chains { chains: Vec::new(), more: false, rings: false };
