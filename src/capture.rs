@@ -12,7 +12,9 @@ use crate::config::Config;
 use crate::evidence::address::address_with_port;
 use crate::names::{LAST_SECOND, Text, UnixSeconds, hex};
 use crate::request::{Request, Time, TlsNames};
-use crate::shape::{Json, Mismatch, Path, Problems, Shape, Table, Whole, object, read_document};
+use crate::shape::{
+    Dictionary, Integer, Json, Mismatch, Path, Problems, Shape, Writer, object, read_document,
+};
 
 object! {
     /// A captured request.
@@ -32,9 +34,9 @@ object! {
         /// Names in the client certificate
         tls: TlsCapture = TlsCapture { uri_san: Vec::new(), dns_san: Vec::new() },
         /// Claims of verified JWTs, by the name in payload_in_metadata
-        jwt: Table<Text, Table<Text, Json>> = Table::new(),
+        jwt: Dictionary<Text, Dictionary<Text, Json>> = Dictionary::new(),
         /// When it came, in seconds since 1970; now where left out
-        time: Option<Whole<0, LAST_SECOND>> = None,
+        time: Option<Integer<0, LAST_SECOND>> = None,
     }
 }
 
@@ -157,7 +159,7 @@ impl Captured {
                 direct_peer: None,
                 envoy_client: None,
                 tls: TlsCapture { uri_san: Vec::new(), dns_san: Vec::new() },
-                jwt: Table::new(),
+                jwt: Dictionary::new(),
                 time: None,
             }),
             _ => Err(problems),
@@ -183,7 +185,7 @@ impl Captured {
         if let Some(time) = time {
             let seconds = UnixSeconds::read(&Json::Text(time.into()), &Path::Root, &mut problems);
             self.time =
-                seconds.and_then(|UnixSeconds(seconds)| u64::try_from(seconds).ok()).map(Whole);
+                seconds.and_then(|UnixSeconds(seconds)| u64::try_from(seconds).ok()).map(Integer);
         }
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }
@@ -209,7 +211,7 @@ impl Captured {
         let claims = config.claims().map(|wanted| claim(&wanted.provider, &wanted.claim)).collect();
         let time = self
             .time
-            .map_or_else(now, |Whole(seconds)| Time(seconds.saturating_mul(1_000_000_000)));
+            .map_or_else(now, |Integer(seconds)| Time(seconds.saturating_mul(1_000_000_000)));
         let text = |text: Option<Text>| text.map(|text| text.as_str().to_owned());
         Owned {
             headers,
@@ -272,6 +274,10 @@ impl Shape for Bytes {
         bytes.map(Self)
     }
 
+    fn write(&self, out: &mut Writer) {
+        out.raw(&text_or_hex(&self.0).to_string());
+    }
+
     fn schema() -> serde_json::Value {
         json!({"oneOf": [{"type": "string"}, {"type": "object", "properties": {"hex": {"type": "string"}}, "required": ["hex"]}]})
     }
@@ -297,6 +303,10 @@ impl Shape for HeaderPair {
         };
         Bytes::read(value, &Path::Element(at, 1), problems)
             .map(|Bytes(value)| Self(name.to_ascii_lowercase().into(), value))
+    }
+
+    fn write(&self, out: &mut Writer) {
+        out.raw(&json!([text_or_hex(&self.0), text_or_hex(&self.1)]).to_string());
     }
 
     fn schema() -> serde_json::Value {

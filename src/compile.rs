@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use crate::key::SigningKey;
 use crate::names::{Text, UnixSeconds};
 use crate::register::Ownership;
-use crate::shape::{Whole, Word as _};
+use crate::shape::{Integer, Word as _};
 use crate::snapshot::layout::{FileContents, SourceContents};
 
 use directory::Directory;
@@ -114,7 +114,7 @@ fn contents(
         class: source.class,
         date: source.date,
         sha256: Text::parse(sha256).ok()?,
-        networks: Whole(u64::try_from(summary.networks).ok()?),
+        networks: Integer(u64::try_from(summary.networks).ok()?),
         origin: source.origin.clone(),
     })
 }

@@ -20,8 +20,8 @@ use crate::names::{
 use crate::region::{RegionSettings, Regions, Residency, SetId};
 use crate::register::{Binding, InlineRegister, Register};
 use crate::shape::{
-    Json, Mismatch, Path, Problem, Problems, Shape, Table, Whole, Word, object, read_document,
-    suggestion, words,
+    Dictionary, Integer, Json, Mismatch, Path, Problem, Problems, Shape, Word, object,
+    read_document, suggestion, words,
 };
 use crate::signature;
 
@@ -48,7 +48,7 @@ pub struct Config {
     /// Where requests go by default
     pub upstream: Upstream,
     /// Where else requests can be sent
-    pub routes: Table<RouteName, Upstream>,
+    pub routes: Dictionary<RouteName, Upstream>,
     /// Marks that the operator's own proxies leave
     pub relay_ignore: Vec<IgnoredMark>,
     /// How tags are signed
@@ -160,13 +160,13 @@ object! {
         /// The file's path there
         path: UrlPath,
         /// How often to ask for a newer one, in seconds
-        poll_seconds: Whole<1, 86_400> = Whole(30),
+        poll_seconds: Integer<1, 86_400> = Integer(30),
         /// From which age on it is stale, in seconds since its creation
-        max_age_seconds: Whole<1, 31_536_000> = Whole(86_400),
+        max_age_seconds: Integer<1, 31_536_000> = Integer(86_400),
         /// The keys that may have signed it
         trusted_keys: Vec<TrustedKey>,
         /// The lowest sequence that is taken
-        min_sequence: Whole<0, { i64::MAX as u64 }> = Whole(0),
+        min_sequence: Integer<0, { i64::MAX as u64 }> = Integer(0),
     }
 }
 
@@ -206,7 +206,7 @@ object! {
         /// Whether findings take effect
         mode: Mode = Mode::Enforce,
         /// Actions that differ from the catalogue's defaults
-        actions: Table<FindingCode, Action> = Table::new(),
+        actions: Dictionary<FindingCode, Action> = Dictionary::new(),
     }
 }
 
@@ -254,7 +254,7 @@ object! {
         /// The keys; tags go unsigned where there is none
         keys: Vec<KeySource> = Vec::new(),
         /// How long a signature holds, in seconds; other nodes take no more than their `chain.max_lifetime_seconds`
-        lifetime_seconds: Whole<1, 3_600> = Whole(60),
+        lifetime_seconds: Integer<1, 3_600> = Integer(60),
         /// What a signature covers
         binding: Binding = Binding::Request,
     }
@@ -264,11 +264,11 @@ object! {
     /// What other nodes' signatures and chains may be like.
     pub struct ChainSettings {
         /// How many nodes a request may have come through
-        max_hops: Whole<2, 32> = Self::default().max_hops,
+        max_hops: Integer<2, 32> = Integer(8),
         /// How far other clocks may be ahead of or behind this one, in seconds
-        skew_seconds: Whole<0, 60> = Self::default().skew_seconds,
+        skew_seconds: Integer<0, 60> = Integer(5),
         /// The longest time that a signature may hold, in seconds from `created` to `expires`
-        max_lifetime_seconds: Whole<1, 3_600> = Self::default().max_lifetime_seconds,
+        max_lifetime_seconds: Integer<1, 3_600> = Integer(300),
     }
 }
 
@@ -342,7 +342,7 @@ object! {
     /// Waybill's configuration. It stands as JSON in the StringValue of the filter's configuration.
     pub struct Document {
         /// The version of this format
-        version: Whole<1, 1>,
+        version: Integer<1, 1>,
         /// Who this node is
         node: NodeSettings,
         /// Where the signed register file comes from; this or register
@@ -354,27 +354,27 @@ object! {
         /// Who is calling
         identity: IdentitySettings,
         /// How the client's address is found
-        client_address: ClientAddressSettings = ClientAddressSettings { trusted_proxies: Vec::new(), header: ForwardingHeader::XForwardedFor, nat64: Vec::new() },
+        client_address: ClientAddressSettings = ClientAddressSettings::default(),
         /// Where geography comes from
-        geo: GeoSettings = GeoSettings { origin: Vec::new(), user: Vec::new() },
+        geo: GeoSettings = GeoSettings::default(),
         /// What is done about findings
-        policy: PolicySettings = PolicySettings { mode: Mode::Enforce, actions: Table::new() },
+        policy: PolicySettings = PolicySettings::default(),
         /// Other upstreams, by name
-        routes: Table<RouteName, RouteSettings> = Table::new(),
+        routes: Dictionary<RouteName, RouteSettings> = Dictionary::new(),
         /// What to make of marks of relay software
-        relay: RelaySettings = RelaySettings { ignore: Vec::new() },
+        relay: RelaySettings = RelaySettings::default(),
         /// How tags are signed
-        tag: TagSettings = TagSettings { keys: Vec::new(), lifetime_seconds: Whole(60), binding: Binding::Request },
+        tag: TagSettings = TagSettings::default(),
         /// What other nodes' signatures and chains may be like
         chain: ChainSettings = ChainSettings::default(),
         /// The model provider behind this node
         provider: Option<ProviderSettings> = None,
         /// Where events go beside the access log
-        reports: ReportSettings = ReportSettings { otlp: None },
+        reports: ReportSettings = ReportSettings::default(),
         /// Paths that the node answers itself
         endpoints: EndpointSettings = EndpointSettings::default(),
         /// Who runs this node, and whom a refused caller can turn to
-        disclosure: DisclosureSettings = DisclosureSettings { operator: None, contact: None, appeal_url: None, policy_url: None, retention: None },
+        disclosure: DisclosureSettings = DisclosureSettings::default(),
     }
 }
 
@@ -632,7 +632,7 @@ impl Config {
                 "what the next hop is called there, as the route's `host_rewrite_literal` sets it",
             );
         }
-        let ChainSettings { max_lifetime_seconds: Whole(usual), .. } = ChainSettings::default();
+        let ChainSettings { max_lifetime_seconds: Integer(usual), .. } = ChainSettings::default();
         if self.tag.lifetime_seconds.0 > usual {
             notices.add(
                 "$.tag.lifetime_seconds",
@@ -647,22 +647,6 @@ impl GeoSettings {
     /// Whether a header of Envoy's says where the client's address is.
     pub fn reads_headers(&self) -> bool {
         self.origin.iter().any(|source| source.header.is_some())
-    }
-}
-
-impl Default for ChainSettings {
-    fn default() -> Self {
-        Self { max_hops: Whole(8), skew_seconds: Whole(5), max_lifetime_seconds: Whole(300) }
-    }
-}
-
-impl Default for EndpointSettings {
-    fn default() -> Self {
-        Self {
-            ready: Endpoint::at(READY_PATH),
-            directory: Endpoint::at(DIRECTORY_PATH),
-            disclosure: Endpoint::at(DISCLOSURE_PATH),
-        }
     }
 }
 
@@ -681,6 +665,12 @@ impl Endpoint {
     pub fn is(&self, path: &[u8]) -> bool {
         let path = path.split(|b| *b == b'?').next().unwrap_or_default();
         self.0.as_ref().is_some_and(|own| own.as_str().as_bytes() == path)
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.as_ref().map_or("off", UrlPath::as_str))
     }
 }
 
@@ -794,7 +784,7 @@ impl Convention {
 fn check_beta(
     is_set: bool,
     upstream: &Upstream,
-    routes: &Table<RouteName, Upstream>,
+    routes: &Dictionary<RouteName, Upstream>,
     problems: &mut Problems,
 ) {
     let used = std::iter::once(upstream)
@@ -812,7 +802,7 @@ fn check_beta(
 
 /// Notes reroutes to entries of `routes` that aren't there.
 fn check_reroutes(
-    actions: &Table<FindingCode, Action>,
+    actions: &Dictionary<FindingCode, Action>,
     register: Option<&Register>,
     routes: Option<&Json>,
     problems: &mut Problems,

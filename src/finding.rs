@@ -5,7 +5,9 @@
 //! each finding what it means, where the rule comes from, and how it is appealed or cleared.
 
 use crate::names::RouteName;
-use crate::shape::{Json, Members, Mismatch, Path, Problems, Shape, suggestion, words, wrong_type};
+use crate::shape::{
+    Json, Members, Mismatch, Path, Problems, Shape, Writer, suggestion, words, wrong_type,
+};
 
 /// Declares the codes and their rows: code, default action, HTTP status, traits, title.
 macro_rules! catalogue {
@@ -339,6 +341,17 @@ impl Shape for Action {
                     problems,
                 );
                 None
+            }
+        }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        match self {
+            Self::Allow | Self::Report | Self::Block => out.string(self.as_str()),
+            Self::Reroute(route) => {
+                out.raw("{");
+                out.field(",\"reroute\":", route);
+                out.raw("}");
             }
         }
     }

@@ -313,6 +313,12 @@ impl Word for TrustedKey {
     }
 }
 
+impl fmt::Display for TrustedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_base64())
+    }
+}
+
 impl TrustedKey {
     /// The key.
     pub fn key(&self) -> &VerifyingKey {
@@ -384,6 +390,12 @@ impl Word for Nat64Prefix {
                 "the /96 that your NAT64 puts before IPv4 addresses, such as `2001:db8:64::/96`; 64:ff9b::/96 is known without it",
             )),
         }
+    }
+}
+
+impl fmt::Display for Nat64Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

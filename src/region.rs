@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::ordered;
-use crate::shape::{Json, Mismatch, Path, Problems, Word, object, suggestion, words};
+use crate::shape::{Json, Mismatch, Path, Problems, Word, Writer, object, suggestion, words};
 
 /// A country or territory: ISO 3166-1 alpha-2, or XK, which geography databases use for Kosovo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -176,6 +176,10 @@ impl Word for CountryCode {
             }
         }
     }
+
+    fn put(&self, out: &mut Writer) {
+        out.string(self.as_str());
+    }
 }
 
 impl fmt::Display for CountryCode {
@@ -293,6 +297,12 @@ impl SetId {
             }
             .into(),
         )
+    }
+}
+
+impl fmt::Display for SetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

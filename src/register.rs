@@ -18,7 +18,7 @@ use crate::names::{
 };
 use crate::ordered;
 use crate::region::{CountryCode, Residency};
-use crate::shape::{Json, Path, Problems, Shape, Table, object, words};
+use crate::shape::{Dictionary, Json, Path, Problems, Shape, Writer, object, words};
 
 words! {
     /// What a customer is.
@@ -209,7 +209,7 @@ object! {
         /// Where its data must stay
         residency: Option<Residency> = None,
         /// Its entries at providers, by the provider's name
-        providers: Table<Text, ProviderEntry> = Table::new(),
+        providers: Dictionary<Text, ProviderEntry> = Dictionary::new(),
         /// Actions that differ for it
         overrides: Vec<Override> = Vec::new(),
     }
@@ -255,9 +255,9 @@ object! {
         /// Never here: the private part of a key
         d: Option<PrivatePart> = None,
         /// Not before, in seconds since 1970
-        nbf: Option<crate::shape::Whole<0, LAST_SECOND>> = None,
+        nbf: Option<crate::shape::Integer<0, LAST_SECOND>> = None,
         /// Expires, in seconds since 1970
-        exp: Option<crate::shape::Whole<0, LAST_SECOND>> = None,
+        exp: Option<crate::shape::Integer<0, LAST_SECOND>> = None,
     }
 }
 
@@ -369,6 +369,10 @@ impl Shape for Credential {
         }
     }
 
+    fn write(&self, out: &mut Writer) {
+        self.0.write(out);
+    }
+
     fn schema() -> serde_json::Value {
         serde_json::json!({"oneOf": [CredentialDigest::schema(), CredentialEntry::schema()]})
     }
@@ -385,6 +389,16 @@ impl Shape for Enforced {
         match json {
             Json::Object(_) => EnforcementEntry::read(json, at, problems).map(Self),
             bare => Enforcement::read(bare, at, problems).map(Self::from),
+        }
+    }
+
+    /// A bare status where there is nothing more.
+    fn write(&self, out: &mut Writer) {
+        match &self.0 {
+            EnforcementEntry { status, reason: None, opened: None, expires: None } => {
+                status.write(out);
+            }
+            entry => entry.write(out),
         }
     }
 
@@ -462,6 +476,10 @@ impl Shape for PrivatePart {
             "its owner replaces the key; `waybill keygen --public` prints what belongs here",
         );
         None
+    }
+
+    fn write(&self, _out: &mut Writer) {
+        match *self {}
     }
 
     fn schema() -> serde_json::Value {

@@ -383,7 +383,7 @@ fn other_files_get_a_clear_answer() {
     for (name, text, expected) in [
         ("other.yaml", "static_resources: {}", "no Waybill filter is in this file"),
         ("broken.yaml", "a: [", "can't be read as one YAML or JSON document"),
-        ("empty.yaml", "", "this is not JSON"),
+        ("empty.yaml", "", "invalid JSON"),
     ] {
         let (code, errors) = check(text, name);
         assert_eq!(code, 1, "{name}");

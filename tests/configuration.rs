@@ -9,7 +9,8 @@
 
 use std::path::{Path, PathBuf};
 
-use waybill::config::{Config, schema};
+use waybill::config::{Config, Document, schema};
+use waybill::shape::{Problems, read_document, to_text};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -33,6 +34,44 @@ fn mistakes_are_all_named() {
 #[test]
 fn the_published_schema_is_the_types() {
     same_as_file(&Path::new(ROOT).join("docs/config.schema.json"), &format!("{:#}\n", schema()));
+}
+
+/// Defaults are written once, so leaving an object out means the same as leaving it empty.
+#[test]
+fn an_absent_object_is_an_empty_one() {
+    let required = r#""version": 1, "node": {"id": "a.example"}, "identity": {"sources": []}"#;
+    let absent = written(&format!("{{{required}}}"));
+    let objects = [
+        "client_address",
+        "geo",
+        "policy",
+        "routes",
+        "relay",
+        "tag",
+        "chain",
+        "reports",
+        "endpoints",
+        "disclosure",
+    ];
+    for name in objects {
+        assert_eq!(written(&format!("{{{required}, \"{name}\": {{}}}}")), absent, "{name}");
+    }
+}
+
+#[test]
+fn configurations_are_written_as_they_are_read() {
+    for path in corpus("valid") {
+        let once = written(&std::fs::read_to_string(&path).unwrap());
+        assert!(Config::parse(&once).is_ok(), "{}: {once}", path.display());
+        assert_eq!(written(&once), once, "{}", path.display());
+    }
+}
+
+fn written(text: &str) -> String {
+    let mut problems = Problems::default();
+    let document = read_document::<Document>(text, &mut problems);
+    assert!(problems.is_empty(), "{problems}");
+    to_text(&document.unwrap().0)
 }
 
 #[test]

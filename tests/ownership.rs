@@ -21,12 +21,12 @@ use waybill::compile::settings::{Comparison, Method, OwnershipSettings};
 use waybill::names::{Text, UnixSeconds};
 use waybill::region::Place;
 use waybill::register::Ownership;
-use waybill::shape::{Json, Path as JsonPath, Problems, Shape, Whole, Word};
+use waybill::shape::{Integer, Json, Path as JsonPath, Problems, Shape, Word};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
 
 fn settings(method: Method, comparison: Comparison, threshold: u64) -> OwnershipSettings {
-    OwnershipSettings { method, comparison, threshold_basis_points: Whole(threshold) }
+    OwnershipSettings { method, comparison, threshold_basis_points: Integer(threshold) }
 }
 
 /// What entities.json holds.

@@ -632,7 +632,7 @@ fn mistakes_of_owners_are_named() {
         ("owner,of,country\na,c,Atlantis\n", "owners.csv:2: country: "),
         ("owner,of,kind\na,c,trust\n", "owners.csv:2: kind: unknown word `trust`"),
         ("of,share\nc,60\n", "owners.csv:1: the first line names no column `owner`"),
-        ("owner,of\n,c\n", "owners.csv:2: `owner` is missing"),
+        ("owner,of\n,c\n", "owners.csv:2: missing field `owner`"),
     ] {
         let told = wrong(files([customers, entities, ("owners.csv", table)]));
         assert!(told.contains(expected), "{expected}: {told}");

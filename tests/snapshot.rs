@@ -29,7 +29,7 @@ use waybill::register::{
     Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Node,
     Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
 };
-use waybill::shape::{Json, Path, Problems, Shape as _, Table, Whole, Word};
+use waybill::shape::{Dictionary, Integer, Json, Path, Problems, Shape as _, Word};
 use waybill::snapshot::customers::{self, Key, Naming, Record};
 use waybill::snapshot::fetch::{
     Answer, Ask, Current, Failure, Fetcher, MAX_WHOLE, PART, Progress, Rules, SharedPage, Store,
@@ -82,7 +82,7 @@ fn sources() -> Vec<SourceContents> {
         class,
         date: UnixSeconds(0),
         sha256: parsed("00"),
-        networks: Whole(0),
+        networks: Integer(0),
         origin: None,
     };
     let countries = COUNTRY_SOURCES.iter().map(|name| source(name, Some(Role::Decides), None));
@@ -294,7 +294,7 @@ fn customer() -> impl Strategy<Value = Customer> {
         let (kind, status, credentials, mtls, jwt) = who;
         let (screening, agreement, ownership, entity) = what;
         let (declared, vouches_for_users, residency) = more;
-        let (providers, overrides) = (Table::from_entries(lists.0), lists.1);
+        let (providers, overrides) = (Dictionary::from_entries(lists.0), lists.1);
         let id = parsed("unnamed");
         Customer {
             id,

@@ -16,7 +16,7 @@ use crate::compile::settings::{Comparison, Method, OwnershipSettings};
 use crate::names::{Text, UnixSeconds};
 use crate::region::{CountryCode, Place};
 use crate::register::{Customer, Ownership};
-use crate::shape::{Mismatch, Whole};
+use crate::shape::{Integer, Mismatch};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -88,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     settings.method = arguments.method.unwrap_or(settings.method);
     settings.comparison = arguments.comparison.unwrap_or(settings.comparison);
     settings.threshold_basis_points =
-        arguments.threshold.map_or(settings.threshold_basis_points, Whole);
+        arguments.threshold.map_or(settings.threshold_basis_points, Integer);
     let screening = owners.graph.screen(&settings, |place| match &arguments.restricted {
         Some(Countries(countries)) => countries.contains(&place.country),
         None => owners.restricts(place),
@@ -598,7 +598,7 @@ impl<'a> View<'a> {
     /// The result in one sentence.
     fn sentence(&self) -> String {
         let Judgement { status, itself, ownerless, cascade, multiplicative } = self.judgement;
-        let OwnershipSettings { method, comparison, threshold_basis_points: Whole(threshold) } =
+        let OwnershipSettings { method, comparison, threshold_basis_points: Integer(threshold) } =
             self.screening.settings();
         let threshold = Percent(u32::try_from(*threshold).unwrap_or(u32::MAX));
         let beyond = match comparison {

@@ -39,7 +39,7 @@ use crate::names::Text;
 use crate::region::Place;
 use crate::register::Ownership;
 use crate::shape::{
-    Json, Members, Mismatch, Path, Problems, Shape, Whole, Word as _, nearest, object,
+    Integer, Json, Members, Mismatch, Path, Problems, Shape, Word as _, nearest, object,
     object_schema, words, wrong_type,
 };
 
@@ -356,6 +356,20 @@ impl Shape for Entity {
         })
     }
 
+    fn write(&self, out: &mut crate::shape::Writer) {
+        out.raw("{");
+        out.field(",\"id\":", &self.id);
+        out.field(",\"jurisdiction\":", &MaybePlace(self.jurisdiction));
+        out.field(",\"headquarters\":", &MaybePlace(self.headquarters));
+        if let Some(kind) = &self.kind {
+            out.field(",\"type\":", kind);
+        }
+        if let Some(name) = &self.name {
+            out.field(",\"name\":", name);
+        }
+        out.raw("}");
+    }
+
     fn schema() -> serde_json::Value {
         object_schema(
             &["A company, person or state that owns or is owned."],
@@ -391,6 +405,10 @@ impl Shape for Entity {
 struct MaybePlace(Option<Place>);
 
 impl Shape for MaybePlace {
+    fn write(&self, out: &mut crate::shape::Writer) {
+        self.0.write(out);
+    }
+
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         match json {
             Json::Null => Some(Self(None)),
@@ -404,6 +422,10 @@ impl Shape for MaybePlace {
 }
 
 impl Shape for Share {
+    fn write(&self, out: &mut crate::shape::Writer) {
+        out.raw(&self.0.map_or_else(|| "null".into(), |share| share.to_string()));
+    }
+
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let number = match json {
             Json::Null => return Some(Self(None)),
@@ -894,7 +916,7 @@ pub fn basis_points(part: f64) -> u32 {
 
 /// Whether a share is beyond the threshold. Nothing never is.
 fn beyond(settings: &OwnershipSettings, basis_points: u32) -> bool {
-    let Whole(threshold) = settings.threshold_basis_points;
+    let Integer(threshold) = settings.threshold_basis_points;
     match settings.comparison {
         Comparison::Gt => u64::from(basis_points) > threshold,
         Comparison::Ge => basis_points > 0 && u64::from(basis_points) >= threshold,
@@ -903,7 +925,7 @@ fn beyond(settings: &OwnershipSettings, basis_points: u32) -> bool {
 
 /// The same for a part of 1.
 fn part_beyond(settings: &OwnershipSettings, share: f64) -> bool {
-    let Whole(threshold) = settings.threshold_basis_points;
+    let Integer(threshold) = settings.threshold_basis_points;
     let threshold = part(u32::try_from(threshold).unwrap_or(WHOLE));
     match settings.comparison {
         Comparison::Gt => share > threshold + EQUAL,

@@ -3,14 +3,14 @@
 use crate::config::Role;
 use crate::names::{Text, UnixSeconds};
 use crate::region::RegionSettings;
-use crate::shape::{Whole, object, words};
+use crate::shape::{Integer, object, words};
 use crate::snapshot::NetworkClass;
 
 object! {
     /// The settings of a register of files, in its register.json.
     pub struct Settings {
         /// The version of this format
-        schema: Whole<1, 1>,
+        schema: Integer<1, 1> => Integer(1),
         /// The regions to judge by; the provider's region set where left out
         regions: Option<RegionSettings> = None,
         /// How ownership is screened
@@ -28,7 +28,7 @@ object! {
         /// How it compares with the threshold
         comparison: Comparison = Comparison::Gt,
         /// The threshold, in basis points: 5,000 is one half
-        threshold_basis_points: Whole<0, 10_000> = Whole(5_000),
+        threshold_basis_points: Integer<0, 10_000> = Integer(5_000),
     }
 }
 
@@ -81,26 +81,5 @@ words! {
         Country = "country",
         /// The number of the autonomous system that announces it
         Asn = "asn",
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            schema: Whole(1),
-            regions: None,
-            ownership: OwnershipSettings::default(),
-            networks: Vec::new(),
-        }
-    }
-}
-
-impl Default for OwnershipSettings {
-    fn default() -> Self {
-        Self {
-            method: Method::Either,
-            comparison: Comparison::Gt,
-            threshold_basis_points: Whole(5_000),
-        }
     }
 }

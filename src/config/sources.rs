@@ -1,7 +1,7 @@
 //! Sources: where credentials and countries are looked for. Each says what it is by the name of one member.
 
 use crate::names::{HeaderName, Text};
-use crate::shape::{Json, Members, Path, Problems, Shape, True, object, words};
+use crate::shape::{Json, Members, Path, Problems, Shape, Switch, Writer, object, words};
 
 /// A place that a request's credential is looked for in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,14 +185,14 @@ impl Shape for IdentitySource {
         let kind = one_kind(&members, &KINDS, at, problems)?;
         let place = match kind {
             "header" => members.required("header", problems).map(CredentialPlace::Header),
-            "bearer" => members.required("bearer", problems).map(|True| CredentialPlace::Bearer),
+            "bearer" => members.required("bearer", problems).map(|Switch| CredentialPlace::Bearer),
             "query" => members.required("query", problems).map(CredentialPlace::Query),
             "websocket_protocol" => members
                 .required("websocket_protocol", problems)
                 .map(CredentialPlace::WebsocketProtocol),
             "mtls" => members.required("mtls", problems).map(CredentialPlace::Mtls),
             "jwt" => members.required("jwt", problems).map(CredentialPlace::Jwt),
-            _ => members.required("chain", problems).map(|True| CredentialPlace::Chain),
+            _ => members.required("chain", problems).map(|Switch| CredentialPlace::Chain),
         };
         let forward = members.optional("forward", problems).unwrap_or(Some(false));
         let mut known = KINDS.to_vec();
@@ -201,16 +201,33 @@ impl Shape for IdentitySource {
         Some(Self { place: place?, forward: forward? })
     }
 
+    fn write(&self, out: &mut Writer) {
+        out.raw("{");
+        match &self.place {
+            CredentialPlace::Header(name) => out.field(",\"header\":", name),
+            CredentialPlace::Bearer => out.field(",\"bearer\":", &Switch),
+            CredentialPlace::Query(name) => out.field(",\"query\":", name),
+            CredentialPlace::WebsocketProtocol(prefix) => {
+                out.field(",\"websocket_protocol\":", prefix);
+            }
+            CredentialPlace::Mtls(san) => out.field(",\"mtls\":", san),
+            CredentialPlace::Jwt(claim) => out.field(",\"jwt\":", claim),
+            CredentialPlace::Chain => out.field(",\"chain\":", &Switch),
+        }
+        out.field(",\"forward\":", &self.forward);
+        out.raw("}");
+    }
+
     fn schema() -> serde_json::Value {
         kinds_schema(
             &[
                 ("header", HeaderName::schema()),
-                ("bearer", True::schema()),
+                ("bearer", Switch::schema()),
                 ("query", Text::schema()),
                 ("websocket_protocol", Text::schema()),
                 ("mtls", San::schema()),
                 ("jwt", Claim::schema()),
-                ("chain", True::schema()),
+                ("chain", Switch::schema()),
             ],
             &[("forward", bool::schema())],
         )
@@ -221,7 +238,7 @@ impl Shape for OriginSource {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let members = Members::open(json, at, problems)?;
         let header = match one_kind(&members, &["snapshot", "header"], at, problems)? {
-            "snapshot" => members.required("snapshot", problems).map(|True| None),
+            "snapshot" => members.required("snapshot", problems).map(|Switch| None),
             _ => members.required("header", problems).map(Some),
         };
         let role = members.optional("role", problems).unwrap_or(Some(Role::Decides));
@@ -229,9 +246,19 @@ impl Shape for OriginSource {
         Some(Self { header: header?, role: role? })
     }
 
+    fn write(&self, out: &mut Writer) {
+        out.raw("{");
+        match &self.header {
+            Some(name) => out.field(",\"header\":", name),
+            None => out.field(",\"snapshot\":", &Switch),
+        }
+        out.field(",\"role\":", &self.role);
+        out.raw("}");
+    }
+
     fn schema() -> serde_json::Value {
         kinds_schema(
-            &[("snapshot", True::schema()), ("header", HeaderName::schema())],
+            &[("snapshot", Switch::schema()), ("header", HeaderName::schema())],
             &[("role", Role::schema())],
         )
     }
@@ -246,6 +273,15 @@ impl Shape for UserSource {
         };
         members.close(&["header", "jwt"], problems);
         source
+    }
+
+    fn write(&self, out: &mut Writer) {
+        out.raw("{");
+        match self {
+            Self::Header(name) => out.field(",\"header\":", name),
+            Self::Jwt(claim) => out.field(",\"jwt\":", claim),
+        }
+        out.raw("}");
     }
 
     fn schema() -> serde_json::Value {

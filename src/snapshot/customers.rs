@@ -18,7 +18,7 @@ use crate::register::{
     Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind,
     Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
 };
-use crate::shape::{Table, Word};
+use crate::shape::{Dictionary, Word};
 
 /// The size of a key, in bytes. Half a SHA-256 leaves 128 bits against finding another credential with the same key.
 pub const KEY: usize = 16;
@@ -331,7 +331,7 @@ fn decode(bucket: &[u8], at: usize, key: &Key, wanted: Option<Naming>) -> Option
         declared,
         vouches_for_users: flags & VOUCHES != 0,
         residency,
-        providers: Table::from_entries(providers),
+        providers: Dictionary::from_entries(providers),
         overrides: overrides.into_iter().flatten().collect(),
     }))
 }

@@ -18,7 +18,7 @@ use crate::config::Role;
 use crate::key::VerifyingKey;
 use crate::names::{Text, UnixSeconds};
 use crate::region::{CountryCode, Place, Regions};
-use crate::shape::{Whole, object, read_document, words};
+use crate::shape::{Integer, object, read_document, words};
 use crate::snapshot::NetworkClass;
 
 /// The first bytes of every snapshot.
@@ -110,13 +110,13 @@ object! {
         /// The places that rows of facts point at, from 1 on: 0 is "not known"
         places: Vec<Place> = Vec::new(),
         /// The sets of lists that rows of facts point at, from 1 on: 0 is "on no list". Each is the numbers of sources
-        list_sets: Vec<Vec<Whole<0, 4_095>>> = Vec::new(),
+        list_sets: Vec<Vec<Integer<0, 4_095>>> = Vec::new(),
         /// How many customers there are
-        customers: Whole<0, { u32::MAX as u64 }>,
+        customers: Integer<0, { u32::MAX as u64 }>,
         /// How many credentials and names lead to them
-        keys: Whole<0, { u32::MAX as u64 }>,
+        keys: Integer<0, { u32::MAX as u64 }>,
         /// How many other nodes there are
-        nodes: Whole<0, { u32::MAX as u64 }>,
+        nodes: Integer<0, { u32::MAX as u64 }>,
         /// The register's files, with their digests
         files: Vec<FileContents> = Vec::new(),
         /// What compiled it
@@ -152,7 +152,7 @@ object! {
         /// The SHA-256 of its file, in hexadecimal digits
         sha256: Text,
         /// How many networks it has
-        networks: Whole<0, { u64::MAX }>,
+        networks: Integer<0, { u64::MAX }>,
         /// Where it is from, and under which terms
         origin: Option<Text> = None,
     }

@@ -92,7 +92,7 @@ def test_two_nodes_and_their_metrics(start):
     ):
         assert line in metrics.splitlines()
     codes = re.findall(r'waybill_findings_total\{code="([^"]+)"\}', metrics)
-    assert [code for code in codes if not re.match(catalogue(), code)] == []
+    assert [code for code in codes if code not in catalogue()] == []
 
 
 def test_events_are_chained(start):
@@ -108,7 +108,7 @@ def test_events_are_chained(start):
 
 
 def catalogue():
-    """The pattern of all codes, as the configuration's schema publishes it."""
+    """All codes, as the configuration's schema publishes it."""
     done = subprocess.run([WAYBILL, "schema"], capture_output=True, text=True, check=True)
     schema = json.loads(done.stdout)
-    return schema["properties"]["policy"]["properties"]["actions"]["propertyNames"]["pattern"]
+    return schema["properties"]["policy"]["properties"]["actions"]["propertyNames"]["enum"]

@@ -81,6 +81,12 @@ impl Word for Country {
     }
 }
 
+impl std::fmt::Display for Country {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl Percent {
     const PATTERN: &'static str = r"^\s*(100([.,]0{1,2})?|[0-9]{1,2}([.,][0-9]{1,2})?)\s*%?\s*$";
 
@@ -125,6 +131,10 @@ impl Shape for Percent {
         Self::parse(&text).map_err(|mismatch| problems.mismatch(at, mismatch)).ok()
     }
 
+    fn write(&self, out: &mut crate::shape::Writer) {
+        out.raw(&format!("\"{}.{:02}\"", self.0 / 100, self.0 % 100));
+    }
+
     fn schema() -> serde_json::Value {
         serde_json::json!({"type": ["number", "string"], "minimum": 0, "maximum": 100, "pattern": Self::PATTERN})
     }
@@ -148,6 +158,10 @@ impl<T: Shape> Shape for Each<T> {
             |(i, item)| T::read(item, &Path::Element(at, i), problems).map(|value| (i, value));
         let values: Vec<(usize, T)> = items.iter().enumerate().filter_map(read).collect();
         Some(Self { whole: values.len() == items.len(), values })
+    }
+
+    fn write(&self, out: &mut crate::shape::Writer) {
+        out.list(&self.values, |(_, value), out| value.write(out));
     }
 
     fn schema() -> serde_json::Value {

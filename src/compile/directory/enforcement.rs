@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use crate::compile::remarks::Remarks;
 use crate::names::{CustomerId, Text, UnixSeconds};
 use crate::register::{Customer, Enforced, Enforcement, EnforcementEntry, ProviderEntry};
-use crate::shape::{Path, Problems, Table, object};
+use crate::shape::{Dictionary, Path, Problems, object};
 
 object! {
     /// Providers' enforcement against customers, in a register's enforcement.json. It counts in place of what the customers' own
@@ -99,5 +99,5 @@ fn put(customer: &mut Customer, provider: &Text, enforcement: Enforced) {
         Some((_, entry)) => entry.enforcement = enforcement,
         None => entries.push((provider.clone(), ProviderEntry { profile: None, enforcement })),
     }
-    customer.providers = Table::from_entries(entries);
+    customer.providers = Dictionary::from_entries(entries);
 }

@@ -1,0 +1,344 @@
+//! Shapes of general use: lists, switches, whole numbers, and values that may be missing.
+
+use super::contract::{Members, Shape, Word};
+use super::json::{Json, Number};
+use super::problem::{Path, Problems, wrong_type};
+use super::writer::Writer;
+
+/// A whole number from `MIN` to `MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Integer<const MIN: u64, const MAX: u64>(pub u64);
+
+/// An object whose names are data: few entries, in the order written.
+#[derive(Debug, Clone)]
+pub struct Dictionary<K, V>(Vec<(K, V)>);
+
+/// A member that is always there, and is null where there is no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nullable<T>(pub Option<T>);
+
+/// The literal `true`. Leaving the member out turns the switch off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switch;
+
+// === impl Dictionary ===
+
+impl<K, V> Default for Dictionary<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K, V> Dictionary<K, V> {
+    /// A dictionary without entries.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// A dictionary of these entries, whose names differ.
+    pub fn from_entries(entries: Vec<(K, V)>) -> Self {
+        Self(entries)
+    }
+
+    /// The value of that name.
+    pub fn get<Q: ?Sized>(&self, name: &Q) -> Option<&V>
+    where
+        K: PartialEq<Q>,
+    {
+        self.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// Names and values, in the order written.
+    pub fn iter(&self) -> impl Iterator<Item = &(K, V)> {
+        self.0.iter()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The same names with other values.
+    pub fn map<W>(self, mut change: impl FnMut(V) -> W) -> Dictionary<K, W> {
+        Dictionary(self.0.into_iter().map(|(key, value)| (key, change(value))).collect())
+    }
+}
+
+// === impl Shape for the general types ===
+
+#[cold]
+#[inline(never)]
+fn text<'j>(json: &'j Json, what: &str, at: &Path<'_>, problems: &mut Problems) -> Option<&'j str> {
+    let text = json.as_str();
+    if text.is_none() {
+        wrong_type(
+            at,
+            &format!("a string ({})", what.trim().trim_end_matches('.')),
+            json,
+            problems,
+        );
+    }
+    text
+}
+
+#[cold]
+#[inline(never)]
+fn whole(json: &Json, min: u64, max: u64, at: &Path<'_>, problems: &mut Problems) -> Option<u64> {
+    let Json::Number(number) = json else {
+        wrong_type(at, "a whole number", json, problems);
+        return None;
+    };
+    if let Some(number) = number.as_u64().filter(|number| (min..=max).contains(number)) {
+        return Some(number);
+    }
+    let found = match number {
+        Number::Natural(number) => format!("`{number}`"),
+        Number::Negative(number) => format!("`{number}`"),
+        Number::Fraction(_) => "a fraction".into(), // printing it takes 12 KB of tables
+    };
+    let expected =
+        if min == max { format!("`{min}`") } else { format!("a whole number from {min} to {max}") };
+    problems.note(at, format!("expected {expected}, found {found}"), None);
+    None
+}
+
+/// The schema of a word: its choices, else its pattern.
+fn word_schema<T: Word>() -> serde_json::Value {
+    if T::CHOICES.is_empty() {
+        serde_json::json!({"type": "string", "pattern": T::PATTERN})
+    } else {
+        serde_json::json!({"type": "string", "enum": T::CHOICES})
+    }
+}
+
+impl<T: Word> Shape for T {
+    #[inline(never)] // else the module has it once for each field of each document
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = text(json, T::WHAT, at, problems)?;
+        T::parse(text).map_err(|mismatch| problems.mismatch(at, mismatch)).ok()
+    }
+
+    fn write(&self, out: &mut Writer) {
+        self.put(out);
+    }
+
+    fn schema() -> serde_json::Value {
+        let mut schema = word_schema::<T>();
+        if let Some(members) = schema.as_object_mut() {
+            members.insert("description".into(), T::WHAT.trim().into());
+        }
+        schema
+    }
+}
+
+impl<T: Shape> Shape for Option<T> {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        T::read(json, at, problems).map(Some)
+    }
+
+    fn write(&self, out: &mut Writer) {
+        match self {
+            Some(value) => value.write(out),
+            None => out.raw("null"),
+        }
+    }
+
+    fn is_absent(&self) -> bool {
+        self.is_none()
+    }
+
+    fn schema() -> serde_json::Value {
+        T::schema()
+    }
+}
+
+impl<T: Shape> Shape for Nullable<T> {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        match json {
+            Json::Null => Some(Self(None)),
+            value => T::read(value, at, problems).map(|value| Self(Some(value))),
+        }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        self.0.write(out);
+    }
+
+    /// That of the value, of which `type` and `enum` admit null.
+    fn schema() -> serde_json::Value {
+        let mut schema = T::schema();
+        if let Some(members) = schema.as_object_mut() {
+            if let Some(choices) =
+                members.get_mut("enum").and_then(|choices| choices.as_array_mut())
+            {
+                choices.push(serde_json::Value::Null);
+            }
+            if let Some(kind) = members.get_mut("type") {
+                *kind = serde_json::json!([kind.take(), "null"]);
+            }
+        }
+        schema
+    }
+}
+
+impl<T: Shape> Shape for Vec<T> {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let Json::List(items) = json else {
+            wrong_type(at, "a list", json, problems);
+            return None;
+        };
+        let mut read = Vec::with_capacity(items.len());
+        for (i, item) in items.iter().enumerate() {
+            read.extend(T::read(item, &Path::Element(at, i), problems));
+        }
+        (read.len() == items.len()).then_some(read)
+    }
+
+    fn write(&self, out: &mut Writer) {
+        out.list(self, T::write);
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({"type": "array", "items": T::schema()})
+    }
+}
+
+/// Each name is a [`Word`] too.
+impl<K: Word + PartialEq, V: Shape> Shape for Dictionary<K, V> {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let members = Members::open(json, at, problems)?;
+        let mut table: Vec<(K, V)> = Vec::with_capacity(members.all().len());
+        for (name, value) in members.all() {
+            let here = Path::Member(at, name);
+            let key = K::parse(name).map_err(|mismatch| problems.mismatch(&here, mismatch)).ok();
+            if let (Some(key), Some(value)) = (key, V::read(value, &here, problems)) {
+                if table.iter().any(|(known, _)| *known == key) {
+                    problems.duplicate(&here, name);
+                }
+                table.push((key, value));
+            }
+        }
+        Some(Self(table)) // a bad entry is noted; the others are looked at further
+    }
+
+    fn write(&self, out: &mut Writer) {
+        out.raw("{");
+        for (i, (key, value)) in self.iter().enumerate() {
+            if i > 0 {
+                out.raw(",");
+            }
+            key.put(out);
+            out.raw(":");
+            value.write(out);
+        }
+        out.raw("}");
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({
+            "type": "object",
+            "propertyNames": word_schema::<K>(),
+            "additionalProperties": V::schema(),
+        })
+    }
+}
+
+impl Shape for Json {
+    fn read(json: &Json, _at: &Path<'_>, _problems: &mut Problems) -> Option<Self> {
+        Some(json.clone())
+    }
+
+    fn write(&self, out: &mut Writer) {
+        match self {
+            Self::Null => out.raw("null"),
+            Self::Bool(value) => value.write(out),
+            Self::Number(Number::Natural(number)) => out.number(*number),
+            Self::Number(Number::Negative(number)) => out.raw(&number.to_string()),
+            Self::Number(Number::Fraction(number)) => out.raw(&format!("{number:?}")),
+            Self::Text(text) => out.string(text),
+            Self::List(items) => items.write(out),
+            Self::Object(members) => {
+                out.raw("{");
+                for (i, (name, value)) in members.iter().enumerate() {
+                    if i > 0 {
+                        out.raw(",");
+                    }
+                    out.string(name);
+                    out.raw(":");
+                    value.write(out);
+                }
+                out.raw("}");
+            }
+        }
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({})
+    }
+}
+
+impl Shape for bool {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        match json {
+            Json::Bool(value) => Some(*value),
+            other => {
+                wrong_type(at, "true or false", other, problems);
+                None
+            }
+        }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        out.raw(if *self { "true" } else { "false" });
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({"type": "boolean"})
+    }
+}
+
+impl Shape for Switch {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        match json {
+            Json::Bool(true) => Some(Self),
+            other => {
+                let found = match other {
+                    Json::Bool(_) => "`false`",
+                    other => other.kind(),
+                };
+                problems.note(
+                    at,
+                    format!("expected `true`, found {found}"),
+                    Some("leave it out to turn it off".into()),
+                );
+                None
+            }
+        }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        true.write(out);
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({"const": true})
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Shape for Integer<MIN, MAX> {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        whole(json, MIN, MAX, at, problems).map(Self)
+    }
+
+    fn write(&self, out: &mut Writer) {
+        out.number(self.0);
+    }
+
+    fn schema() -> serde_json::Value {
+        if MIN == MAX {
+            serde_json::json!({"type": "integer", "const": MIN})
+        } else {
+            serde_json::json!({"type": "integer", "minimum": MIN, "maximum": MAX})
+        }
+    }
+}
