@@ -217,6 +217,30 @@ pub enum Action {
     Block,
 }
 
+words! {
+    /// An action by its name, weakest first.
+    pub enum ActionName {
+        /// Record it and let the request through
+        Allow = "allow",
+        /// Let the request through and report it
+        Report = "report",
+        /// Send the request elsewhere
+        Reroute = "reroute",
+        /// Refuse the request
+        Block = "block",
+    }
+}
+
+words! {
+    /// An action that keeps a request from its upstream.
+    pub enum Intervention {
+        /// Send the request elsewhere
+        Reroute = "reroute",
+        /// Refuse the request
+        Block = "block",
+    }
+}
+
 /// A rule that fired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -280,22 +304,31 @@ impl FindingCode {
 
 impl Action {
     /// The word for it in documents, tags, events and metrics.
-    pub const fn as_str(&self) -> &'static str {
+    pub const fn name(&self) -> ActionName {
         match self {
-            Self::Allow => "allow",
-            Self::Report => "report",
-            Self::Reroute(_) => "reroute",
-            Self::Block => "block",
+            Self::Allow => ActionName::Allow,
+            Self::Report => ActionName::Report,
+            Self::Reroute(_) => ActionName::Reroute,
+            Self::Block => ActionName::Block,
         }
+    }
+
+    /// The text of [`Action::name`].
+    pub const fn as_str(&self) -> &'static str {
+        self.name().as_str()
     }
 
     /// How strong it is: allow < report < reroute < block.
     pub const fn strength(&self) -> u8 {
+        self.name() as u8
+    }
+
+    /// Whether and how it keeps a request from its upstream.
+    pub const fn intervention(&self) -> Option<Intervention> {
         match self {
-            Self::Allow => 0,
-            Self::Report => 1,
-            Self::Reroute(_) => 2,
-            Self::Block => 3,
+            Self::Allow | Self::Report => None,
+            Self::Reroute(_) => Some(Intervention::Reroute),
+            Self::Block => Some(Intervention::Block),
         }
     }
 }

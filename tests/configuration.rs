@@ -1,4 +1,4 @@
-//! The corpus of configurations: what is valid, and every mistake in what isn't, word for word.
+//! The corpus of configurations: valid ones, and every mistake in the others, word for word.
 //!
 //! `tests/corpus/config/valid` must parse. `invalid` breaks the published JSON Schema too (which
 //! `tests/test_schema.py` checks with another implementation); `contradictory` fits the schema and can
@@ -9,7 +9,8 @@
 
 use std::path::{Path, PathBuf};
 
-use waybill::config::{Config, Document, schema};
+use waybill::config::{self, Config, Document};
+use waybill::event;
 use waybill::shape::{Problems, read_document, to_text};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -32,8 +33,11 @@ fn mistakes_are_all_named() {
 }
 
 #[test]
-fn the_published_schema_is_the_types() {
-    same_as_file(&Path::new(ROOT).join("docs/config.schema.json"), &format!("{:#}\n", schema()));
+fn the_published_schemas_are_the_types() {
+    for (name, schema) in [("config", config::schema()), ("event", event::schema())] {
+        let path = Path::new(ROOT).join(format!("docs/{name}.schema.json"));
+        same_as_file(&path, &format!("{schema:#}\n"));
+    }
 }
 
 /// Defaults are written once, so leaving an object out means the same as leaving it empty.

@@ -23,6 +23,7 @@ use waybill::compile::directory::{self, Files};
 use waybill::compile::networks::AddressTable;
 use waybill::compile::write::{Material, write};
 use waybill::compile::{Order, compile};
+use waybill::event::{Event, Ledger};
 use waybill::evidence::address::cut;
 use waybill::finding::FindingCode;
 use waybill::key::{SigningKey, VerifyingKey, Window};
@@ -32,7 +33,7 @@ use waybill::outcome::{Outcome, apply};
 use waybill::register::Node;
 use waybill::replay::InMemory;
 use waybill::screen::Screen;
-use waybill::shape::{Json, Path, Problems, Shape as _, Word as _};
+use waybill::shape::{Json, Path, Problems, Shape as _, Word as _, to_text};
 use waybill::signature::members;
 use waybill::snapshot::Snapshot;
 
@@ -216,7 +217,13 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
     let owned = with(&carried, &case["request"])?.own(screen.config());
     let request = owned.request();
     custody.next_request();
-    let decision = screen.decide(&request, snapshot, &mut custody, "test".to_owned());
+    let mut ledger = Ledger::new(1);
+    let decision = screen.decide(&request, snapshot, &mut custody, ledger.next_id());
+    for _ in 0..2 {
+        let line = std::str::from_utf8(ledger.write(&decision)).unwrap();
+        let event = Event::parse(line).map_err(|problems| format!("{line}: {problems}"))?;
+        assert_eq!(to_text(&event), line, "an event is written as it is read");
+    }
     let expect = &case["expect"];
     let verdict = &decision.verdict;
     let codes: Vec<&str> =

@@ -27,7 +27,8 @@ pub trait Shape: Sized {
 pub trait Word: Sized + fmt::Display {
     /// The leaf in a few words, for the schema and the reader of an error
     const WHAT: &'static str;
-    /// A regular expression (ECMA 262) that every accepted text matches
+    /// A regular expression (ECMA 262) that every accepted text matches; empty where any text is
+    /// accepted
     const PATTERN: &'static str;
     /// All accepted texts, where they are few
     const CHOICES: &'static [&'static str] = &[];

@@ -104,10 +104,10 @@ fn whole(json: &Json, min: u64, max: u64, at: &Path<'_>, problems: &mut Problems
 
 /// The schema of a word: its choices, else its pattern.
 fn word_schema<T: Word>() -> serde_json::Value {
-    if T::CHOICES.is_empty() {
-        serde_json::json!({"type": "string", "pattern": T::PATTERN})
-    } else {
-        serde_json::json!({"type": "string", "enum": T::CHOICES})
+    match (T::CHOICES, T::PATTERN) {
+        ([], "") => serde_json::json!({"type": "string"}),
+        ([], pattern) => serde_json::json!({"type": "string", "pattern": pattern}),
+        (choices, _) => serde_json::json!({"type": "string", "enum": choices}),
     }
 }
 
@@ -335,10 +335,10 @@ impl<const MIN: u64, const MAX: u64> Shape for Integer<MIN, MAX> {
     }
 
     fn schema() -> serde_json::Value {
-        if MIN == MAX {
-            serde_json::json!({"type": "integer", "const": MIN})
-        } else {
-            serde_json::json!({"type": "integer", "minimum": MIN, "maximum": MAX})
+        match MAX {
+            u64::MAX => serde_json::json!({"type": "integer", "minimum": MIN}),
+            _ if MIN == MAX => serde_json::json!({"type": "integer", "const": MIN}),
+            _ => serde_json::json!({"type": "integer", "minimum": MIN, "maximum": MAX}),
         }
     }
 }

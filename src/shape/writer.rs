@@ -54,18 +54,8 @@ impl Writer {
     }
 
     /// A whole number.
-    pub fn number(&mut self, mut number: u64) {
-        let mut digits = [0; 20]; // those of u64::MAX
-        let mut unused = digits.len();
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0'.saturating_add(u8::try_from(number % 10).unwrap_or(0));
-            unused = unused.saturating_sub(1);
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.bytes.extend_from_slice(digits.get(unused..).unwrap_or_default());
+    pub fn number(&mut self, number: u64) {
+        self.raw(decimal(number, &mut [0; DIGITS]));
     }
 
     /// The beginning of a member, as `,"name":`. The comma falls away behind an opening brace.
@@ -86,6 +76,23 @@ impl Writer {
         }
         self.raw("]");
     }
+}
+
+/// The most digits of a `u64`.
+pub const DIGITS: usize = 20;
+
+/// A number's decimal digits, at the end of `digits`. Formatting them costs several times as much.
+pub fn decimal(mut number: u64, digits: &mut [u8; DIGITS]) -> &str {
+    let mut unused = DIGITS;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0'.saturating_add(u8::try_from(number % 10).unwrap_or(0));
+        unused = unused.saturating_sub(1);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    std::str::from_utf8(digits.get(unused..).unwrap_or_default()).unwrap_or_default()
 }
 
 #[cfg(test)]

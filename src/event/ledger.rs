@@ -1,0 +1,176 @@
+//! The events of one VM, each with the digest of the one before.
+
+use sha2::Digest as _;
+
+use super::record::{
+    CutAddress, Event, EventCredential, EventDigest, EventFinding, EventHop, EventText,
+};
+use crate::chain::Received;
+use crate::evidence::address;
+use crate::finding::Action;
+use crate::names::{UnixSeconds, hex};
+use crate::request::Time;
+use crate::screen::Decision;
+use crate::shape::{DIGITS, Integer, Nullable, Shape as _, Writer, decimal};
+
+/// The events of one VM: its number, how many there were, and the digest of the last.
+#[derive(Debug)]
+pub struct Ledger {
+    vm: String,
+    seq: u64,
+    prev: Option<String>,
+    clock: EventClock,
+    line: Writer,
+}
+
+/// The time of the last event as text. Its date is formatted once a second.
+#[derive(Debug)]
+struct EventClock {
+    second: UnixSeconds,
+    text: String,
+    /// Length of the text up to the second
+    date: usize,
+}
+
+impl Ledger {
+    /// The ledger of a VM, whose number no other VM has.
+    pub fn new(vm: u64) -> Self {
+        Self {
+            vm: hex(&vm.to_be_bytes()),
+            seq: 0,
+            prev: None,
+            clock: EventClock { second: UnixSeconds(i64::MIN), text: String::new(), date: 0 },
+            line: Writer::default(),
+        }
+    }
+
+    /// The id of the next event.
+    pub fn next_id(&self) -> String {
+        [&self.vm, "-", decimal(self.seq, &mut [0; DIGITS])].concat()
+    }
+
+    /// Writes the event of a decision and moves on to the next.
+    pub fn write(&mut self, decision: &Decision<'_>) -> &[u8] {
+        let Self { vm, seq, prev, clock, line } = self;
+        let address = decision.evidence.client.map(address::cut);
+        let verdict = &decision.verdict;
+        let hops = hops(&decision.received);
+        let event = Event {
+            schema: Integer(1),
+            id: decision.id.as_str().into(),
+            time: clock.text_of(decision.time).into(),
+            node: decision.config.node.id.as_str().into(),
+            customer: text(decision.customer()),
+            credential: Nullable(decision.identity.caller().map(|caller| EventCredential {
+                source: decision.config.source_name(caller.source).into(),
+                label: caller.label().map(EventText::from),
+            })),
+            mode: decision.config.policy.mode,
+            verdict: verdict.action.name(),
+            would_be: Nullable(verdict.would_be.as_ref().and_then(Action::intervention)),
+            route: text(decision.route()),
+            reason: Nullable(verdict.reason),
+            findings: decision
+                .weighed
+                .iter()
+                .map(|weighed| EventFinding {
+                    code: weighed.finding.code,
+                    action: weighed.action.name(),
+                    evidence: weighed.finding.evidence.as_str().into(),
+                })
+                .collect(),
+            user: Nullable(decision.geography.user.map(|place| place.country)),
+            origin: Nullable(decision.geography.origin.map(|place| place.country)),
+            address: Nullable(address.as_deref().map(CutAddress::from)),
+            network: Nullable(decision.geography.network),
+            chain: Nullable(decision.received.verified().map(|verified| verified.worth)),
+            hops,
+            policy: decision.config.policy.revision.as_str().into(),
+            snapshot: Nullable(decision.snapshot.map(Integer)),
+            vm: vm.as_str().into(),
+            seq: Integer(*seq),
+            prev: Nullable(prev.as_deref().map(EventDigest::from)),
+        };
+        line.clear();
+        event.write(line);
+
+        *prev = Some(hex(&sha2::Sha256::digest(line.as_bytes())));
+        *seq = seq.saturating_add(1);
+        line.as_bytes()
+    }
+}
+
+fn text(text: Option<&str>) -> Nullable<EventText<'_>> {
+    Nullable(text.map(EventText::from))
+}
+
+/// The nodes of a verified chain.
+fn hops(received: &Received) -> Option<Vec<EventHop<'_>>> {
+    let verified = received.verified()?;
+    let hops = verified.hops().map(|(hop, unproven)| EventHop {
+        node: hop.node.as_str().into(),
+        customer: text(hop.customer.as_deref()),
+        attest: hop.attest,
+        proven: unproven.is_none(),
+    });
+    Some(hops.collect())
+}
+
+impl EventClock {
+    fn text_of(&mut self, time: Time) -> &str {
+        let second = time.seconds();
+        if self.second != second {
+            self.text = second.to_string();
+            self.date = self.text.strip_suffix('Z').unwrap_or(&self.text).len();
+            self.second = second;
+        }
+        self.text.truncate(self.date);
+        self.text.push('.');
+        for unit in [100_000_000, 10_000_000, 1_000_000] {
+            let digit = time.0.checked_div(unit).unwrap_or(0) % 10;
+            self.text.push(char::from(b'0'.saturating_add(u8::try_from(digit).unwrap_or(0))));
+        }
+        self.text.push('Z');
+        &self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::Digest as _;
+
+    use super::Ledger;
+    use crate::capture::Captured;
+    use crate::chain::Custody;
+    use crate::event::record::Event;
+    use crate::names::hex;
+    use crate::screen::Screen;
+    use crate::shape::to_text;
+
+    /// Each event is JSON that reads back, and has the digest of the one before.
+    #[test]
+    fn events_are_json_and_chained() {
+        let screen =
+            Screen::parse(include_str!("../../tests/corpus/config/valid/full.json")).unwrap();
+        let request = r#"{"method": "GET", "path": "/", "headers": [["x-api-key", "a"], ["x_waybill_\"", "1"]], "time": 1795000000}"#;
+        let owned = Captured::parse(request).unwrap().own(screen.config());
+        let mut ledger = Ledger::new(0xfeed);
+        let mut prev = None;
+        for seq in 0..3 {
+            let decision =
+                screen.decide(&owned.request(), None, &mut Custody::default(), ledger.next_id());
+            let line = ledger.write(&decision).to_vec();
+            let event: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            assert_eq!(
+                to_text(&Event::parse(std::str::from_utf8(&line).unwrap()).unwrap()).as_bytes(),
+                line
+            );
+            assert_eq!(event["seq"], seq);
+            assert_eq!(event["id"], format!("000000000000feed-{seq}"));
+            assert_eq!(event["time"], "2026-11-18T11:06:40.000Z");
+            assert_eq!(event["customer"], "c-1042");
+            assert_eq!(event["prev"], serde_json::json!(prev));
+            prev = Some(hex(&sha2::Sha256::digest(&line)));
+        }
+    }
+}
