@@ -10,11 +10,12 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::evidence::address::address_with_port;
-use crate::names::{LAST_SECOND, Text, UnixSeconds, hex};
+use crate::names::{Text, hex};
 use crate::request::{Request, Time, TlsNames};
 use crate::shape::{
     Dictionary, Integer, Json, Mismatch, Path, Problems, Shape, Writer, object, read_document,
 };
+use crate::time::{LAST_SECOND, UnixSeconds};
 
 object! {
     /// A captured request.

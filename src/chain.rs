@@ -24,12 +24,13 @@ use crate::evidence::Evidence;
 use crate::finding::FindingCode;
 use crate::identity::Identity;
 use crate::lookups::Lookups;
-use crate::names::UnixSeconds;
+use crate::names;
 use crate::register::{Binding, Customer, Kind, Node, NodeKey, Ownership, ScreeningStatus, Status};
 use crate::replay::Entered;
 use crate::request::Request;
 use crate::shape::words;
 use crate::signature::{self, Fault, Message, Signatures, Signed};
+use crate::time::UnixSeconds;
 
 words! {
     /// How far a node vouches for a request, in the words of STIR/SHAKEN (ATIS-1000074), from the weakest on.
@@ -416,7 +417,7 @@ impl Judge<'_, '_> {
         key: &NodeKey,
     ) -> Result<Opened, (FindingCode, String)> {
         let lines = &self.evidence.lines;
-        let authority = signature::authority(self.request.first(":authority").unwrap_or_default())
+        let authority = names::authority(self.request.first(":authority").unwrap_or_default())
             .unwrap_or_default();
         if !self.config.answers_to(&authority) {
             return Err(invalid("it is addressed to a name that this node doesn't answer to"));

@@ -24,10 +24,11 @@ pub mod write;
 use std::collections::BTreeMap;
 
 use crate::key::SigningKey;
-use crate::names::{Text, UnixSeconds};
+use crate::names::Text;
 use crate::register::Ownership;
 use crate::shape::{Integer, Word as _};
 use crate::snapshot::layout::{FileContents, SourceContents};
+use crate::time::UnixSeconds;
 
 use directory::Directory;
 use networks::SourceSummary;

@@ -8,22 +8,21 @@
 
 mod sources;
 
-use sha2::Digest as _;
-
-pub use sources::{Claim, CredentialPlace, IdentitySource, OriginSource, Role, San, UserSource};
+pub use sources::{Claim, CredentialPlace, IdentitySource, OriginSource, San, UserSource};
 
 use crate::finding::{Action, FindingCode};
+use crate::key::TrustedKey;
 use crate::names::{
-    Authority, HeaderName, HeaderText, Nat64Prefix, Network, NodeId, RouteName, Text, TrustedKey,
-    Url, UrlPath, VariableName, hex,
+    self, Authority, HeaderName, HeaderText, NodeId, RouteName, Text, Url, UrlPath, VariableName,
+    digest,
 };
+use crate::network::{Nat64Prefix, Network};
 use crate::region::{RegionSettings, Regions, Residency, SetId};
 use crate::register::{Binding, InlineRegister, Register};
 use crate::shape::{
     Dictionary, Integer, Json, Mismatch, Path, Problem, Problems, Shape, Word, object,
     read_document, suggestion, words,
 };
-use crate::signature;
 
 /// The configuration of a node, ready for requests.
 #[derive(Debug)]
@@ -400,8 +399,7 @@ pub fn schema() -> serde_json::Value {
 impl Config {
     /// Whether requests to that authority, as signatures cover it, are meant for this node.
     pub fn answers_to(&self, authority: &str) -> bool {
-        let is =
-            |own: &str| signature::authority(own.as_bytes()).is_some_and(|own| own == authority);
+        let is = |own: &str| names::authority(own.as_bytes()).is_some_and(|own| own == authority);
         if self.node.authorities.is_empty() {
             is(self.node.id.as_str())
         } else {
@@ -696,7 +694,7 @@ impl Policy {
             policy.chain(inline_regions.map(|regions| ("regions".to_owned(), regions.clone())));
         let mut canonical = String::new();
         Json::Object(policy.collect()).write_canonical(&mut canonical);
-        let mut revision = hex(&sha2::Sha256::digest(canonical));
+        let mut revision = digest(canonical.as_bytes());
         revision.truncate(16);
         let named = settings.actions.iter().map(|(code, _)| *code).collect();
         let action = |code: &FindingCode| {

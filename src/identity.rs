@@ -6,8 +6,9 @@ use crate::chain::Received;
 use crate::config::{Config, CredentialPlace};
 use crate::evidence::{Credential, Evidence, Presented};
 use crate::lookups::Lookups;
-use crate::names::{Text, UnixSeconds};
+use crate::names::Text;
 use crate::register::{CredentialEntry, Customer};
+use crate::time::UnixSeconds;
 
 /// Who is calling, as far as the register can tell.
 #[derive(Debug)]

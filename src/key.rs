@@ -11,8 +11,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ed25519_dalek::Signer as _;
 use sha2::Digest as _;
 
-use crate::names::LAST_SECOND;
 use crate::shape::{Json, Mismatch, Word};
+use crate::time::LAST_SECOND;
 
 /// A private key with its window.
 #[derive(Clone)]
@@ -24,6 +24,10 @@ pub struct SigningKey {
 /// A public key. INVARIANT (strong): a point of the curve whose order isn't small.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifyingKey(ed25519_dalek::VerifyingKey);
+
+/// An Ed25519 public key: 32 bytes in standard base64.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedKey(VerifyingKey);
 
 /// When a key counts, in seconds since 1970: from `nbf` on, before `exp`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -255,6 +259,34 @@ fn read_json(text: &str) -> Result<Json, Mismatch> {
 
 fn decode(text: &str) -> Option<[u8; KEY_LENGTH]> {
     URL_SAFE_NO_PAD.decode(text).ok()?.as_slice().try_into().ok()
+}
+
+impl Word for TrustedKey {
+    const WHAT: &'static str = "an Ed25519 public key: 32 bytes in base64";
+    const PATTERN: &'static str = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$";
+
+    fn parse(text: &str) -> Result<Self, Mismatch> {
+        let wrong = || {
+            Mismatch::new(
+                "this is no Ed25519 public key",
+                "32 bytes in standard base64: 43 characters and `=`",
+            )
+        };
+        VerifyingKey::from_base64(text).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for TrustedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_base64())
+    }
+}
+
+impl TrustedKey {
+    /// The key.
+    pub fn key(&self) -> &VerifyingKey {
+        &self.0
+    }
 }
 
 #[cfg(test)]

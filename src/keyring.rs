@@ -12,8 +12,8 @@ use std::env::VarError;
 
 use crate::config::{KeySource, TagSettings};
 use crate::key::{SigningKey, Window};
-use crate::names::UnixSeconds;
 use crate::shape::{Mismatch, Path, Problem, Problems};
+use crate::time::UnixSeconds;
 
 /// All keys of a configuration.
 #[derive(Debug, Default)]

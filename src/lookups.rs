@@ -5,12 +5,15 @@
 
 use std::rc::Rc;
 
-use crate::config::{Config, Role};
+use crate::config::Config;
 use crate::evidence::Evidence;
-use crate::names::{CredentialDigest, UnixSeconds};
+use crate::names::CredentialDigest;
+use crate::network::NetworkClass;
+use crate::network::SourceRole;
 use crate::region::{Place, Regions};
 use crate::register::{Customer, Nodes};
-use crate::snapshot::{NetworkClass, Snapshot};
+use crate::snapshot::Snapshot;
+use crate::time::UnixSeconds;
 
 /// Where a request looks things up.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +39,7 @@ pub struct Located<'a> {
     /// The place
     pub place: Place,
     /// How much the source counts
-    pub role: Role,
+    pub role: SourceRole,
     /// The source: a header's name, or what the snapshot calls it
     pub source: &'a str,
 }
@@ -122,8 +125,9 @@ impl<'a> Lookups<'a> {
             let Some(header) = &source.header else {
                 if let Some(facts) = &facts {
                     // what the configuration says of the snapshot as a whole can only weaken its sources
-                    let role =
-                        |own: Role| if source.role == Role::Hints { Role::Hints } else { own };
+                    let role = |own: SourceRole| {
+                        if source.role == SourceRole::Hints { SourceRole::Hints } else { own }
+                    };
                     let places = facts.places().map(|(place, own, source)| Located {
                         place,
                         role: role(own),
@@ -153,7 +157,7 @@ impl<'a> Lookups<'a> {
 impl Origin<'_> {
     /// The country: of the first source that decides and knows, else of the first that hints.
     pub fn place(&self) -> Option<Place> {
-        let decided = self.located.iter().find(|located| located.role == Role::Decides);
+        let decided = self.located.iter().find(|located| located.role == SourceRole::Decides);
         decided.or(self.located.first()).map(|located| located.place)
     }
 

@@ -1,16 +1,12 @@
-//! The small types that documents and requests are made of: names, addresses, dates, digests.
+//! The small types that documents and requests are made of: names, texts, digests.
 //!
-//! Each has one constructor that parses, so whoever holds one needn't look at it again.
+//! Each has one constructor, which parses; code that has a value needn't check it again.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, UNIX_EPOCH};
 
-use ipnet::{IpNet, Ipv6Net};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use sha2::Digest as _;
 
-use crate::key::VerifyingKey;
 use crate::shape::{Mismatch, Word};
 
 /// A node's name: a host name in lower case, as tags and refusals carry it.
@@ -53,32 +49,13 @@ pub struct Url(String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UrlPath(String);
 
-/// An Ed25519 public key: 32 bytes in standard base64.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrustedKey(VerifyingKey);
-
 /// The name of an environment variable that holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VariableName(String);
 
-/// A NAT64 prefix of 96 bits (RFC 6052, 2.2), behind which an IPv4 address stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Nat64Prefix(Ipv6Net);
-
-/// A network in CIDR notation. IPv4-mapped IPv6 networks are held as IPv4.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Network(IpNet);
-
 /// The SHA-256 digest of a credential's bytes: what a register stores instead of the credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CredentialDigest([u8; 32]);
-
-/// Seconds since 1970-01-01T00:00:00Z.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UnixSeconds(pub i64);
-
-/// 9999-12-31T23:59:59Z, the last second that RFC 3339 can write.
-pub const LAST_SECOND: u64 = 253_402_300_799;
 
 /// Declares `as_str` and `Display` for a type that wraps a proven text.
 macro_rules! text {
@@ -298,34 +275,6 @@ impl Word for UrlPath {
     }
 }
 
-impl Word for TrustedKey {
-    const WHAT: &'static str = "an Ed25519 public key: 32 bytes in base64";
-    const PATTERN: &'static str = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$";
-
-    fn parse(text: &str) -> Result<Self, Mismatch> {
-        let wrong = || {
-            Mismatch::new(
-                "this is no Ed25519 public key",
-                "32 bytes in standard base64: 43 characters and `=`",
-            )
-        };
-        VerifyingKey::from_base64(text).map(Self).ok_or_else(wrong)
-    }
-}
-
-impl fmt::Display for TrustedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.to_base64())
-    }
-}
-
-impl TrustedKey {
-    /// The key.
-    pub fn key(&self) -> &VerifyingKey {
-        &self.0
-    }
-}
-
 impl Word for VariableName {
     const WHAT: &'static str = "the name of an environment variable";
     const PATTERN: &'static str = "^[A-Za-z_][A-Za-z0-9_]{0,127}$";
@@ -341,105 +290,6 @@ impl Word for VariableName {
             "this is no name of an environment variable",
             "the key itself never stands in the configuration; name the variable that holds it",
         ))
-    }
-}
-
-impl Word for Network {
-    const WHAT: &'static str = "a network in CIDR notation, such as 203.0.113.0/24";
-    const PATTERN: &'static str = "^[0-9a-fA-F:.]+/[0-9]{1,3}$";
-
-    fn parse(text: &str) -> Result<Self, Mismatch> {
-        let bad = |help: String| {
-            Err(Mismatch::new(format!("`{text}` is no network in CIDR notation"), help))
-        };
-        let Ok(network) = text.parse::<IpNet>() else {
-            return match text.parse::<IpAddr>() {
-                Ok(IpAddr::V4(_)) => bad(format!("for this one address write `{text}/32`")),
-                Ok(IpAddr::V6(_)) => bad(format!("for this one address write `{text}/128`")),
-                Err(_) => bad("such as `203.0.113.0/24` or `2001:db8::/32`".into()),
-            };
-        };
-        if network.trunc() != network {
-            return bad(format!(
-                "it has bits beyond its prefix; did you mean `{}`?",
-                network.trunc()
-            ));
-        }
-        let mapped = match network {
-            IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96)),
-            IpNet::V4(_) => None,
-        };
-        Ok(Self(match mapped {
-            Some((v4, prefix)) => IpNet::new(v4.into(), prefix).unwrap_or(network),
-            None => network,
-        }))
-    }
-}
-
-impl Word for Nat64Prefix {
-    const WHAT: &'static str = "a NAT64 prefix of 96 bits, such as 2001:db8:64::/96";
-    const PATTERN: &'static str = "^[0-9a-fA-F:.]+/96$";
-
-    fn parse(text: &str) -> Result<Self, Mismatch> {
-        match text.parse::<IpNet>() {
-            Ok(IpNet::V6(prefix)) if prefix.prefix_len() == 96 && prefix.trunc() == prefix => {
-                Ok(Self(prefix))
-            }
-            _ => Err(Mismatch::new(
-                format!("`{text}` is not a NAT64 prefix of 96 bits"),
-                "the /96 that your NAT64 puts before IPv4 addresses, such as `2001:db8:64::/96`; 64:ff9b::/96 is known without it",
-            )),
-        }
-    }
-}
-
-impl fmt::Display for Nat64Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Nat64Prefix {
-    /// The IPv4 address behind this prefix.
-    pub fn embedded(&self, address: Ipv6Addr) -> Option<Ipv4Addr> {
-        let [.., a, b, c, d] = address.octets();
-        self.0.contains(&address).then(|| Ipv4Addr::new(a, b, c, d))
-    }
-}
-
-impl Network {
-    /// The network of an address in 4 or 16 bytes and the length of its prefix.
-    pub fn from_parts(address: &[u8], prefix: u8) -> Option<Self> {
-        let address = match <[u8; 4]>::try_from(address) {
-            Ok(v4) => IpAddr::from(v4),
-            Err(_) => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
-        };
-        IpNet::new(address, prefix).ok().map(Self)
-    }
-
-    /// Its address in 4 or 16 bytes, and the length of its prefix.
-    pub fn parts(&self) -> (Vec<u8>, u8) {
-        let address = match self.0.addr() {
-            IpAddr::V4(v4) => v4.octets().to_vec(),
-            IpAddr::V6(v6) => v6.octets().to_vec(),
-        };
-        (address, self.0.prefix_len())
-    }
-
-    /// Whether the address is in it. IPv4-mapped addresses must be IPv4 by then.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        self.0.contains(&address)
-    }
-
-    /// Its first and its last address.
-    pub fn range(&self) -> (IpAddr, IpAddr) {
-        (self.0.network(), self.0.broadcast())
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 
@@ -509,89 +359,6 @@ impl fmt::Display for CredentialDigest {
     }
 }
 
-impl Word for UnixSeconds {
-    const WHAT: &'static str = "a time by RFC 3339, such as 2027-01-31T00:00:00Z";
-    const PATTERN: &'static str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
-
-    fn parse(text: &str) -> Result<Self, Mismatch> {
-        let second = |text: &str| {
-            // the parser takes whatever stands between `Z` and another `Z`
-            let text = Some(text)
-                .filter(|text| text.len() == 20 || text.as_bytes().get(19) == Some(&b'.'))?;
-            let since = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
-            i64::try_from(since.as_secs()).ok()
-        };
-        let ahead_of_utc = || {
-            let (time, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
-            let sign = if offset.starts_with('+') { 1 } else { -1 };
-            let (hours, minutes) = offset.strip_prefix(['+', '-'])?.split_once(':')?;
-            let number = |digits: &str, most: i64| {
-                let digits = Some(digits).filter(|digits| {
-                    digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit())
-                })?;
-                digits.parse::<i64>().ok().filter(|number| *number <= most)
-            };
-            let seconds = number(hours, 23)?
-                .checked_mul(3_600)?
-                .checked_add(number(minutes, 59)?.checked_mul(60)?)?;
-            second(&format!("{time}Z"))?
-                .checked_sub(seconds.checked_mul(sign)?)
-                .filter(|second| u64::try_from(*second).is_ok_and(|second| second <= LAST_SECOND))
-        };
-        if let Some(second) = second(text).or_else(ahead_of_utc) {
-            return Ok(Self(second));
-        }
-        let midnight = format!("{text}T00:00:00Z");
-        let help = if humantime::parse_rfc3339(&midnight).is_ok() {
-            format!("say when on that day: `{midnight}`")
-        } else {
-            "from 1970 on, such as `2027-01-31T00:00:00Z`".into()
-        };
-        Err(Mismatch::new(format!("`{text}` is no time by RFC 3339"), help))
-    }
-}
-
-impl fmt::Display for UnixSeconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = u64::try_from(self.0)
-            .ok()
-            .filter(|seconds| *seconds <= LAST_SECOND)
-            .map(Duration::from_secs);
-        match since.and_then(|since| UNIX_EPOCH.checked_add(since)) {
-            Some(time) => humantime::format_rfc3339_seconds(time).fmt(f),
-            None => write!(f, "@{}", self.0),
-        }
-    }
-}
-
-impl Serialize for UnixSeconds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// The IPv4 address that an IPv6 address embeds, and by which it is judged.
-///
-/// IPv4-compatible and IPv4-mapped (RFC 4291, 2.5.5), SIIT's IPv4-translated (RFC 2765, 2.1), NAT64's well-known
-/// prefix (RFC 6052, 2.1), 6to4 (RFC 3056, 2) and the client in a Teredo address (RFC 4380, 4). Without this, a tunnel
-/// would be a way around what is known of an address.
-pub fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let low =
-        |bits: u128| Ipv4Addr::from_bits(u32::try_from(bits & 0xffff_ffff).unwrap_or_default());
-    match (address.to_bits(), address.segments()) {
-        (0 | 1, _) => None, // unspecified and loopback aren't IPv4-compatible
-        (
-            bits,
-            [0, 0, 0, 0, 0, 0 | 0xffff, _, _]
-            | [0, 0, 0, 0, 0xffff, 0, _, _]
-            | [0x64, 0xff9b, 0, 0, 0, 0, _, _],
-        ) => Some(low(bits)),
-        (bits, [0x2002, ..]) => Some(low(bits >> 80)),
-        (bits, [0x2001, 0, ..]) => Some(low(!bits)),
-        _ => None,
-    }
-}
-
 /// Bytes in lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| {
@@ -606,6 +373,11 @@ pub fn hex(bytes: &[u8]) -> String {
     String::from_utf8(digits).unwrap_or_default()
 }
 
+/// The SHA-256 of bytes, in lower-case hexadecimal digits.
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&sha2::Sha256::digest(bytes))
+}
+
 /// Bytes as text for a person: as they are if printable ASCII, else in hexadecimal.
 pub fn printable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
@@ -614,40 +386,14 @@ pub fn printable(bytes: &[u8]) -> String {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{UnixSeconds, Word as _};
-
-    #[test]
-    fn times_have_offsets() {
-        let second = |text| UnixSeconds::parse(text).ok().map(|time| time.0);
-        assert_eq!(second("1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(second("1970-01-01T08:00:01+08:00"), Some(1));
-        assert_eq!(
-            second("1969-12-31T16:00:01-08:00"),
-            None,
-            "nothing before 1970 is read, not even by its own clock"
-        );
-        assert_eq!(second("1970-01-01T00:00:00-23:59"), Some(86_340));
-        assert_eq!(second("1970-01-01T01:00:00.999+00:30"), Some(1_800));
-        for wrong in [
-            "1970-01-01T00:00:00+00:01",
-            "9999-12-31T23:59:59-00:01",
-            "2027-01-31T00:00:00+24:00",
-            "2027-01-31T00:00:00+08:60",
-            "2027-01-31T00:00:00+8:00",
-            "2027-01-31T00:00:00+0800",
-            "2027-01-31T00:00:00Z+08:00",
-            "2027-01-31T00:00:00ZZ",
-            "2027-01-31T00:00:00Z--Z",
-            "2027-01-31T00:00:00.Z5Z",
-            "2027-01-31T00:00:00 08:00",
-            "2027-01-31T00:00:00é8:00",
-            "2027-99-99T00:00:00+08:00",
-            "+08:00",
-            "",
-        ] {
-            assert_eq!(second(wrong), None, "{wrong}");
-        }
-    }
+/// An authority as signatures cover it: in lower case, without a default port (RFC 9421 2.2.3).
+/// Behind a proxy that ends TLS nobody knows which scheme the caller used, so the default port of
+/// either scheme is dropped.
+pub fn authority(authority: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(authority).ok()?.to_ascii_lowercase();
+    let bare = [":443", ":80"]
+        .into_iter()
+        .find_map(|port| text.strip_suffix(port))
+        .filter(|bare| !bare.is_empty() && !bare.ends_with(':'));
+    Some(bare.map_or_else(|| text.clone(), ToOwned::to_owned))
 }

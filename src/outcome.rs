@@ -10,14 +10,15 @@ use crate::chain::{self, Custody, Presented, Received, Vouched, hops, trail};
 use crate::config::{Config, Convention, CredentialPlace, Upstream};
 use crate::evidence::Evidence;
 use crate::finding::Action;
-use crate::names::UnixSeconds;
+use crate::names;
 use crate::path;
 use crate::refusal::{self, Refusal};
 use crate::register::Customer;
 use crate::request::Request;
 use crate::rules::Geography;
-use crate::signature::{self, Message};
+use crate::signature::Message;
 use crate::tag;
+use crate::time::UnixSeconds;
 use crate::verdict::{Verdict, Weighed};
 
 /// What is done with the request.
@@ -257,7 +258,7 @@ fn sign(
     let before = received.verified().map_or(&[][..], |verified| &verified.opened.signed.signature);
     let named = upstream.authority.as_ref().map(|authority| authority.as_str().as_bytes());
     let authority =
-        signature::authority(named.unwrap_or(request.first(":authority").unwrap_or_default()))?;
+        names::authority(named.unwrap_or(request.first(":authority").unwrap_or_default()))?;
     let message = Message {
         method: request.first(":method").unwrap_or_default(),
         authority: &authority,

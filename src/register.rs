@@ -12,13 +12,12 @@ use serde::ser::SerializeMap as _;
 
 use crate::finding::{Action, FindingCode};
 use crate::key::{VerifyingKey, Window};
-use crate::names::{
-    CredentialDigest, CustomerId, HeaderText, LAST_SECOND, Network, NodeId, Notes, Text,
-    UnixSeconds,
-};
+use crate::names::{CredentialDigest, CustomerId, HeaderText, NodeId, Notes, Text};
+use crate::network::Network;
 use crate::ordered;
 use crate::region::{CountryCode, Residency};
 use crate::shape::{Dictionary, Json, Path, Problems, Shape, Writer, object, words};
+use crate::time::{LAST_SECOND, UnixSeconds};
 
 words! {
     /// What a customer is.

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use sha2::Digest as _;
 
-use crate::names::UnixSeconds;
+use crate::time::UnixSeconds;
 
 /// How many buckets there are. Of a million nonces each holds 61 on average; that one of them has to hold
 /// more than [`MOST`] happens once in 3,000 such fillings (Poisson).

@@ -5,7 +5,7 @@
 //! clock. No body, no TLS fingerprint. `docs/privacy.md` publishes the list.
 
 use crate::config::San;
-use crate::names::UnixSeconds;
+use crate::time::UnixSeconds;
 
 /// A header as received: name in lower case (as Envoy gives it), value as bytes.
 pub type Pair<'a> = (&'a [u8], &'a [u8]);

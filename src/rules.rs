@@ -3,16 +3,17 @@
 //! A rule only says what is the case. What is done about it is [`crate::verdict`]'s business.
 
 use crate::chain::{Presented, Received, Verified};
-use crate::config::{Config, Role, Upstream};
+use crate::config::{Config, Upstream};
 use crate::evidence::{CREDENTIALS_AT_MOST, Evidence, Owned, Reading, Sent};
 use crate::finding::{Finding, FindingCode};
 use crate::identity::Identity;
 use crate::lookups::{Lookups, Origin};
-use crate::names::UnixSeconds;
+use crate::network::NetworkClass;
+use crate::network::SourceRole;
 use crate::ordered;
 use crate::region::{Place, Regions, Standing};
 use crate::register::{Customer, Kind, Ownership, ScreeningStatus, Status};
-use crate::snapshot::NetworkClass;
+use crate::time::UnixSeconds;
 
 /// The geography of a request, its parts kept apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -289,7 +290,7 @@ impl Found {
             said.note(regions.standing(reading.place), || format!("user {}", reading.place));
         }
         let by = |wanted| origin.located.iter().filter(move |located| located.role == wanted);
-        for located in by(Role::Decides) {
+        for located in by(SourceRole::Decides) {
             said.note(regions.standing(located.place), || {
                 format!("origin {} ({})", located.place, located.source)
             });
@@ -306,8 +307,8 @@ impl Found {
                 }
             }
         }
-        let hint =
-            by(Role::Hints).find(|located| regions.standing(located.place) == Standing::Restricted);
+        let hint = by(SourceRole::Hints)
+            .find(|located| regions.standing(located.place) == Standing::Restricted);
         if let Some(hint) = hint.filter(|_| said.restricted.is_empty()) {
             self.add(
                 FindingCode::GeoConflict,
@@ -323,7 +324,7 @@ impl Found {
         if !said.unlisted.is_empty() {
             self.add(FindingCode::GeoUnlisted, said.unlisted);
         }
-        if let Some(why) = evidence.set_aside.filter(|_| by(Role::Decides).next().is_none()) {
+        if let Some(why) = evidence.set_aside.filter(|_| by(SourceRole::Decides).next().is_none()) {
             self.add(FindingCode::GeoDisputed, format!("Envoy looked up another address: {why}"));
         } else if origin.located.is_empty() {
             let why = match (evidence.address.client, evidence.address.malformed) {
@@ -346,7 +347,7 @@ impl Found {
             let places = users
                 .iter()
                 .map(|reading| reading.place)
-                .chain(by(Role::Decides).map(|located| located.place))
+                .chain(by(SourceRole::Decides).map(|located| located.place))
                 .chain(attested);
             let mut last = None;
             for place in places.filter(|place| !customer.declared.contains(&place.country)) {

@@ -11,7 +11,7 @@ use std::fmt;
 use sfv::{BareItem, Dictionary, FieldType as _, InnerList, ListEntry, Parser};
 
 use crate::key::{SIGNATURE_LENGTH, SigningKey, VerifyingKey};
-use crate::names::UnixSeconds;
+use crate::time::UnixSeconds;
 
 /// The label of this profile's signatures.
 pub const LABEL: &str = "cmp";
@@ -423,17 +423,6 @@ impl<'a> Message<'a> {
             }
         }
     }
-}
-
-/// An authority as signatures cover it: in lower case, without a default port (RFC 9421 2.2.3). Behind a proxy that
-/// ends TLS nobody knows which scheme the caller used, so the default port of either goes.
-pub fn authority(authority: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(authority).ok()?.to_ascii_lowercase();
-    let bare = [":443", ":80"]
-        .into_iter()
-        .find_map(|port| text.strip_suffix(port))
-        .filter(|bare| !bare.is_empty() && !bare.ends_with(':'));
-    Some(bare.map_or_else(|| text.clone(), ToOwned::to_owned))
 }
 
 /// The lines of a field as one (RFC 9110 5.3), without the blanks around each.

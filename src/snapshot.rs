@@ -19,26 +19,11 @@ use customers::{Key, Naming};
 use layout::{Head, PageKind, PageRow, Preamble, Refused};
 use table::{AddressTable, FactsRow};
 
-use crate::names::{CredentialDigest, UnixSeconds};
+use crate::names::CredentialDigest;
+use crate::network::NetworkClass;
 use crate::region::{Place, Regions};
 use crate::register::{Customer, Nodes};
-use crate::shape::words;
-
-words! {
-    /// What the networks of a list are, from what hides least to what hides most.
-    pub enum NetworkClass {
-        /// A content delivery network
-        Cdn = "cdn",
-        /// A cloud or a data centre
-        Hosting = "hosting",
-        /// An open proxy
-        Proxy = "proxy",
-        /// A VPN
-        Vpn = "vpn",
-        /// An exit of Tor
-        Tor = "tor",
-    }
-}
+use crate::time::UnixSeconds;
 
 /// What the sources say of an address.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

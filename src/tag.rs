@@ -7,9 +7,9 @@ use sfv::{Date, DictSerializer, Integer, KeyRef, StringRef, TokenRef, key_ref};
 
 use crate::chain::Vouched;
 use crate::config::Config;
-use crate::names::UnixSeconds;
 use crate::register::{Customer, ScreeningStatus};
 use crate::rules::Geography;
+use crate::time::UnixSeconds;
 use crate::verdict::Weighed;
 
 /// The header's name.

@@ -6,8 +6,8 @@
 
 use crate::config::{Mode, Policy};
 use crate::finding::{Action, Finding, FindingCode};
-use crate::names::UnixSeconds;
 use crate::register::Customer;
+use crate::time::UnixSeconds;
 
 /// A finding and what the policy says is done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,13 +16,14 @@ use waybill::chain::{Attest, Custody};
 use waybill::finding::FindingCode;
 use waybill::key::{SigningKey, VerifyingKey, Window};
 use waybill::keyring::Keyring;
-use waybill::names::UnixSeconds;
+use waybill::names::authority;
 use waybill::outcome::{Outcome, apply};
 use waybill::replay::{Entered, InMemory, Remembered, enter};
 use waybill::request::{Request, Time, TlsNames};
 use waybill::screen::Screen;
 use waybill::shape::Word as _;
-use waybill::signature::{Message, Signatures, authority, base};
+use waybill::signature::{Message, Signatures, base};
+use waybill::time::UnixSeconds;
 
 const VECTORS: &str = include_str!("data/rfc9421-vectors.json");
 const NOW: u64 = 1_795_000_000;

@@ -6,8 +6,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use waybill::key::{SigningKey, VerifyingKey, Window};
-use waybill::names::{CredentialDigest, TrustedKey};
+use waybill::key::{SigningKey, TrustedKey, VerifyingKey, Window};
+use waybill::names::CredentialDigest;
 use waybill::shape::Word as _;
 
 #[test]

@@ -19,7 +19,7 @@ use serde_json::json;
 use waybill::compile::networks::{AddressTable, MAX_COUNTRY_SOURCES, MAX_LISTS, Networks, merge};
 use waybill::compile::remarks::Remarks;
 use waybill::compile::settings::{NetworkSource, Settings};
-use waybill::names::embedded_v4;
+use waybill::network::embedded_v4;
 use waybill::shape::{Problems, read_document};
 
 const COUNTRY_DB: &[u8] = include_bytes!("data/mmdb/GeoLite2-Country-Test.mmdb");

@@ -18,10 +18,11 @@ use waybill::compile::ownership::{
 };
 use waybill::compile::remarks::Remarks;
 use waybill::compile::settings::{Comparison, Method, OwnershipSettings};
-use waybill::names::{Text, UnixSeconds};
+use waybill::names::Text;
 use waybill::region::Place;
 use waybill::register::Ownership;
 use waybill::shape::{Integer, Json, Path as JsonPath, Problems, Shape, Word};
+use waybill::time::UnixSeconds;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
 

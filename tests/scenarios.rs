@@ -28,7 +28,6 @@ use waybill::evidence::address::cut;
 use waybill::finding::FindingCode;
 use waybill::key::{SigningKey, VerifyingKey, Window};
 use waybill::keyring::Keyring;
-use waybill::names::UnixSeconds;
 use waybill::outcome::{Outcome, apply};
 use waybill::register::Node;
 use waybill::replay::InMemory;
@@ -36,6 +35,7 @@ use waybill::screen::Screen;
 use waybill::shape::{Json, Path, Problems, Shape as _, Word as _, to_text};
 use waybill::signature::members;
 use waybill::snapshot::Snapshot;
+use waybill::time::UnixSeconds;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 

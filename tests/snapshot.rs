@@ -20,10 +20,13 @@ use proptest::sample::{Index, select};
 use sha2::Digest as _;
 use waybill::compile::networks::AddressTable;
 use waybill::compile::write::{Material, ROWS, write};
-use waybill::config::{Config, Role};
+use waybill::config::Config;
 use waybill::finding::{Action, FindingCode};
 use waybill::key::{SigningKey, VerifyingKey, Window};
-use waybill::names::{CredentialDigest, LAST_SECOND, Network, UnixSeconds};
+use waybill::names::CredentialDigest;
+use waybill::network::Network;
+use waybill::network::NetworkClass;
+use waybill::network::SourceRole;
 use waybill::region::{CountryCode, Place, Regions, Residency};
 use waybill::register::{
     Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Node,
@@ -39,7 +42,8 @@ use waybill::snapshot::layout::{
     MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, Refused, SIGNED, SourceContents,
 };
 use waybill::snapshot::table::{DIVIDED, facts_width};
-use waybill::snapshot::{Facts, NetworkClass, Pages, Snapshot};
+use waybill::snapshot::{Facts, Pages, Snapshot};
+use waybill::time::{LAST_SECOND, UnixSeconds};
 
 // === what is compiled ===
 
@@ -85,7 +89,8 @@ fn sources() -> Vec<SourceContents> {
         networks: Integer(0),
         origin: None,
     };
-    let countries = COUNTRY_SOURCES.iter().map(|name| source(name, Some(Role::Decides), None));
+    let countries =
+        COUNTRY_SOURCES.iter().map(|name| source(name, Some(SourceRole::Decides), None));
     countries.chain(LISTS.iter().map(|(name, class)| source(name, None, Some(*class)))).collect()
 }
 

@@ -11,13 +11,13 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use super::{Lines, Opened};
 use crate::config::TagSettings;
 use crate::keyring::Keyring;
-use crate::names::UnixSeconds;
 use crate::register::Binding;
 #[cfg(not(target_family = "wasm"))]
 use crate::replay::InMemory;
 use crate::replay::{Buckets, Entered, Remembered, enter};
 use crate::request::Request;
 use crate::signature::{self, LABEL, Message, Signatures, sign};
+use crate::time::UnixSeconds;
 
 /// The keys, caches and nonces of one worker.
 pub struct Custody {

@@ -10,10 +10,10 @@ use sha2::Digest as _;
 
 use super::Attest;
 use crate::finding::FindingCode;
-use crate::names::UnixSeconds;
 use crate::region::Place;
 use crate::register::ScreeningStatus;
 use crate::shape::Word as _;
+use crate::time::UnixSeconds;
 
 /// The header's name.
 pub const HEADER: &str = "compliance-chain";

@@ -7,9 +7,9 @@ use crate::compile::difference::{Change, Side, changes};
 use crate::compile::remarks::grouped;
 use crate::compile::{Compiled, Order, compile};
 use crate::key::SigningKey;
-use crate::names::UnixSeconds;
 use crate::register::Ownership;
 use crate::snapshot::Snapshot;
+use crate::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

@@ -8,8 +8,8 @@ use super::{Failure, inspect, print, register, table, word};
 use crate::compile::difference::{Change, Side, changes};
 use crate::compile::directory::Directory;
 use crate::compile::remarks::grouped;
-use crate::names::UnixSeconds;
 use crate::snapshot::Snapshot;
+use crate::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::{Failure, print, register, table, word};
 use crate::compile::directory::Directory;
-use crate::names::UnixSeconds;
 use crate::register::Customer;
+use crate::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

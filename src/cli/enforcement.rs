@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use super::{Failure, complain, print, read, register, replace};
 use crate::compile::directory::{Directory, ENFORCEMENT};
-use crate::names::{Text, UnixSeconds};
+use crate::names::Text;
 use crate::register::{Customer, Enforced, Enforcement, EnforcementEntry};
 use crate::shape::Word as _;
+use crate::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

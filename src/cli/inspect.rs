@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::{Failure, print};
 use crate::compile::remarks::grouped;
-use crate::config::Role;
-use crate::key::VerifyingKey;
-use crate::names::{CredentialDigest, TrustedKey};
+use crate::key::{TrustedKey, VerifyingKey};
+use crate::names::CredentialDigest;
+use crate::network::SourceRole;
 use crate::register::Customer;
 use crate::shape::Word as _;
 use crate::snapshot::Snapshot;
@@ -252,8 +252,8 @@ fn as_text(snapshot: &Snapshot, any_key: bool) -> Result<String, std::fmt::Error
     writeln!(out, "sources")?;
     for source in &head.contents.sources {
         let says = match (source.role, source.class) {
-            (Some(Role::Decides), _) => "country, decides".to_owned(),
-            (Some(Role::Hints), _) => "country, hints".to_owned(),
+            (Some(SourceRole::Decides), _) => "country, decides".to_owned(),
+            (Some(SourceRole::Hints), _) => "country, hints".to_owned(),
             (None, Some(class)) => format!("list: {class}"),
             (None, None) => "autonomous system".to_owned(),
         };

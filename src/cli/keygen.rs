@@ -10,8 +10,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{Failure, complain, print};
 use crate::key::{KEY_LENGTH, SigningKey, Window};
-use crate::names::{CredentialDigest, UnixSeconds};
+use crate::names::CredentialDigest;
 use crate::shape::{Mismatch, Word as _};
+use crate::time::UnixSeconds;
 
 /// What every credential begins with, so that scanners for leaked secrets can know it.
 const CREDENTIAL_PREFIX: &str = "wb_";

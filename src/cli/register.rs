@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::{Failure, complain};
 use crate::compile::directory::{Directory, Files, MOST_BYTES, is_document, read};
 use crate::compile::remarks::{Remarks, grouped};
-use crate::names::UnixSeconds;
+use crate::time::UnixSeconds;
 
 /// Reads those files of a register's directory whose names are `wanted`. What begins with a dot belongs to the system or to
 /// version control.

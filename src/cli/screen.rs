@@ -13,10 +13,11 @@ use crate::compile::ownership::{
     Chain, Chains, Entity, EntityIndex, Holder, Judgement, Percent, Screening, basis_points,
 };
 use crate::compile::settings::{Comparison, Method, OwnershipSettings};
-use crate::names::{Text, UnixSeconds};
+use crate::names::Text;
 use crate::region::{CountryCode, Place};
 use crate::register::{Customer, Ownership};
 use crate::shape::{Integer, Mismatch};
+use crate::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

@@ -14,7 +14,7 @@ use crate::chain::{Broken, Custody, Judge, Presented, Verified};
 use crate::evidence::Evidence;
 use crate::finding::FindingCode;
 use crate::lookups::Lookups;
-use crate::names::UnixSeconds;
+use crate::time::UnixSeconds;
 
 /// What doesn't hold: a finding's code and why.
 type Against = (FindingCode, String);

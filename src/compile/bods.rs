@@ -24,9 +24,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::countries;
 use super::ownership::{Entity, EntityType, Holding, Indirect, Reading, Share, WHOLE};
-use crate::names::{Text, UnixSeconds};
+use crate::names::Text;
 use crate::region::Place;
 use crate::shape::{Json, Path, Problems, Shape, Word, suggestion, wrong_type};
+use crate::time::UnixSeconds;
 
 /// The statements of any number of files.
 #[derive(Debug, Default)]

@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use super::directory::Directory;
 use super::ownership::Screening;
 use crate::finding::Action;
-use crate::names::{Network, Text, UnixSeconds, hex};
+use crate::names::{Text, hex};
+use crate::network::Network;
 use crate::register::{Customer, Enforcement, EnforcementEntry, Ownership, Status};
 use crate::snapshot::Snapshot;
 use crate::snapshot::customers::Key;
+use crate::time::UnixSeconds;
 
 /// What decides of a customer.
 #[derive(Debug, Clone, PartialEq, Serialize)]

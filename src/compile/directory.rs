@@ -27,13 +27,14 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::finding::Action;
-use crate::names::{CredentialDigest, Text, UnixSeconds};
+use crate::names::{CredentialDigest, Text};
 use crate::region::{Place, RegionSettings, Regions, SetId, Standing};
 use crate::register::{
     Credential, CredentialEntry, Customer, Kind, Node, Override, Ownership, ScreeningStatus,
     check_customer, check_node,
 };
 use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, nearest};
+use crate::time::UnixSeconds;
 
 pub use documents::{
     Country, CustomersFile, Document, Each, EntitiesFile, NodesFile, OwnerRow, OwnersFile, Percent,
@@ -46,7 +47,7 @@ use super::networks::{self, Networks};
 use super::ownership::{self, End, Entity, Graph, GraphError, Screening};
 use super::remarks::{Remark, Remarks, grouped, is_wide, without_mark};
 use super::settings::Settings;
-use super::write::digest;
+use crate::names::digest;
 
 /// Files with their bytes, by their way from the register's directory.
 pub type Documents = BTreeMap<String, Vec<u8>>;

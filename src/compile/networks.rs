@@ -22,7 +22,8 @@ use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 
 use super::remarks::{Remark, Remarks, without_mark};
 use super::settings::{Gives, NetworkSource};
-use crate::names::{Network, Text, embedded_v4};
+use crate::names::Text;
+use crate::network::{Network, embedded_v4};
 use crate::region::{CountryCode, Place, Regions};
 use crate::shape::{Mismatch, Path, Problem, Problems, Word as _, nearest};
 use crate::snapshot::Facts;

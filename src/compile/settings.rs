@@ -1,10 +1,11 @@
 //! `register.json`: how a register of files is to be read and screened.
 
-use crate::config::Role;
-use crate::names::{Text, UnixSeconds};
+use crate::names::Text;
+use crate::network::NetworkClass;
+use crate::network::SourceRole;
 use crate::region::RegionSettings;
 use crate::shape::{Integer, object, words};
-use crate::snapshot::NetworkClass;
+use crate::time::UnixSeconds;
 
 object! {
     /// The settings of a register of files, in its register.json.
@@ -64,7 +65,7 @@ object! {
         /// What it says of an address; `class` where that is given, else countries
         gives: Gives = Gives::Country,
         /// For countries: whether what it says decides or only hints
-        role: Role = Role::Decides,
+        role: SourceRole = SourceRole::Decides,
         /// For a list: what the networks in it are
         class: Option<NetworkClass> = None,
         /// As of when it is

@@ -7,7 +7,6 @@ use sha2::Digest as _;
 
 use super::networks::AddressTable;
 use crate::key::SigningKey;
-use crate::names::{UnixSeconds, hex};
 use crate::region::{Place, Regions};
 use crate::register::{Customer, Node};
 use crate::snapshot::customers::{self, BUCKETS, Key, Naming, Record};
@@ -16,6 +15,7 @@ use crate::snapshot::layout::{
     SourceContents, VERSION, little,
 };
 use crate::snapshot::table::{DIVIDED, POINTER};
+use crate::time::UnixSeconds;
 
 /// What goes into a snapshot: the register, screened.
 #[derive(Debug)]
@@ -348,11 +348,6 @@ fn without_nulls(mut json: serde_json::Value) -> serde_json::Value {
         members.retain(|_, value| !value.is_null());
     }
     json
-}
-
-/// The digest of a file, as the head has it.
-pub fn digest(bytes: &[u8]) -> String {
-    hex(&sha2::Sha256::digest(bytes))
 }
 
 impl std::fmt::Display for WriteError {

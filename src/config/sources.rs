@@ -1,6 +1,7 @@
 //! Sources: where credentials and countries are looked for. Each says what it is by the name of one member.
 
 use crate::names::{HeaderName, Text};
+use crate::network::SourceRole;
 use crate::shape::{Json, Members, Path, Problems, Shape, Switch, Writer, object, words};
 
 /// A place that a request's credential is looked for in.
@@ -51,23 +52,13 @@ object! {
     }
 }
 
-words! {
-    /// How much a source of geography counts.
-    pub enum Role {
-        /// What it says decides
-        Decides = "decides",
-        /// It only hints
-        Hints = "hints",
-    }
-}
-
 /// A source for the country of the client's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginSource {
     /// Where it is read; `None` is the snapshot's address table
     pub header: Option<HeaderName>,
     /// How much it counts
-    pub role: Role,
+    pub role: SourceRole,
 }
 
 /// A source for the country of the person who uses the model.
@@ -241,7 +232,7 @@ impl Shape for OriginSource {
             "snapshot" => members.required("snapshot", problems).map(|Switch| None),
             _ => members.required("header", problems).map(Some),
         };
-        let role = members.optional("role", problems).unwrap_or(Some(Role::Decides));
+        let role = members.optional("role", problems).unwrap_or(Some(SourceRole::Decides));
         members.close(&["snapshot", "header", "role"], problems);
         Some(Self { header: header?, role: role? })
     }
@@ -259,7 +250,7 @@ impl Shape for OriginSource {
     fn schema() -> serde_json::Value {
         kinds_schema(
             &[("snapshot", Switch::schema()), ("header", HeaderName::schema())],
-            &[("role", Role::schema())],
+            &[("role", SourceRole::schema())],
         )
     }
 }

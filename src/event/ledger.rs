@@ -1,17 +1,16 @@
 //! The events of one VM, each with the digest of the one before.
 
-use sha2::Digest as _;
-
 use super::record::{
     CutAddress, Event, EventCredential, EventDigest, EventFinding, EventHop, EventText,
 };
 use crate::chain::Received;
 use crate::evidence::address;
 use crate::finding::Action;
-use crate::names::{UnixSeconds, hex};
+use crate::names::{digest, hex};
 use crate::request::Time;
 use crate::screen::Decision;
 use crate::shape::{DIGITS, Integer, Nullable, Shape as _, Writer, decimal};
+use crate::time::UnixSeconds;
 
 /// The events of one VM: its number, how many there were, and the digest of the last.
 #[derive(Debug)]
@@ -94,7 +93,7 @@ impl Ledger {
         line.clear();
         event.write(line);
 
-        *prev = Some(hex(&sha2::Sha256::digest(line.as_bytes())));
+        *prev = Some(digest(line.as_bytes()));
         *seq = seq.saturating_add(1);
         line.as_bytes()
     }
@@ -137,13 +136,11 @@ impl EventClock {
 
 #[cfg(test)]
 mod tests {
-    use sha2::Digest as _;
-
     use super::Ledger;
     use crate::capture::Captured;
     use crate::chain::Custody;
     use crate::event::record::Event;
-    use crate::names::hex;
+    use crate::names::digest;
     use crate::screen::Screen;
     use crate::shape::to_text;
 
@@ -170,7 +167,7 @@ mod tests {
             assert_eq!(event["time"], "2026-11-18T11:06:40.000Z");
             assert_eq!(event["customer"], "c-1042");
             assert_eq!(event["prev"], serde_json::json!(prev));
-            prev = Some(hex(&sha2::Sha256::digest(&line)));
+            prev = Some(digest(&line));
         }
     }
 }

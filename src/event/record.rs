@@ -6,12 +6,12 @@ use std::fmt;
 use crate::chain::Attest;
 use crate::config::Mode;
 use crate::finding::{ActionName, FindingCode, Intervention};
-use crate::names::Network;
+use crate::network::Network;
+use crate::network::NetworkClass;
 use crate::region::CountryCode;
 use crate::shape::{
     Integer, Mismatch, Nullable, Path, Problems, Shape, Word, Writer, object, read_document,
 };
-use crate::snapshot::NetworkClass;
 
 /// Declares a text of an event by its pattern and the same rule in Rust. An event that is written
 /// borrows its texts from the decision; one that is read owns them.

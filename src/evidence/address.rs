@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::authorization::is_token;
 use crate::config::{ClientAddressSettings, ForwardingHeader};
-use crate::names::embedded_v4;
+use crate::network::embedded_v4;
 
 /// Where the request came from, as far as the operator's own proxies can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,13 +16,13 @@ use proxy_wasm::types::{MapType, MetricType};
 use super::{host, shared};
 use crate::config::{Config, SnapshotSettings};
 use crate::key::VerifyingKey;
-use crate::names::UnixSeconds;
 use crate::snapshot::fetch::{
     Answer, Ask, Current, Failure, Fetcher, NOWHERE, Progress, Rules, SharedPage, Store, cell,
     mark, unmarked,
 };
 use crate::snapshot::layout::{PREAMBLE, Preamble};
 use crate::snapshot::{Pages, Snapshot};
+use crate::time::UnixSeconds;
 
 /// How often a VM looks whether there is a newer snapshot, and whether it is time to ask for one.
 pub const TICK: Duration = Duration::from_millis(100);

@@ -14,8 +14,8 @@ use super::keeper;
 use super::node::Node;
 use crate::event::Ledger;
 use crate::keyring::Keyring;
-use crate::names::UnixSeconds;
 use crate::screen::Screen;
+use crate::time::UnixSeconds;
 
 /// The module's entry, which the SDK's macro writes.
 #[cfg(feature = "entry")]

@@ -10,15 +10,15 @@ use std::rc::Rc;
 use sha2::Digest as _;
 
 use crate::finding::{Action, FindingCode};
-use crate::names::{
-    CredentialDigest, CustomerId, HeaderText, Network, RouteName, Text, UnixSeconds,
-};
+use crate::names::{CredentialDigest, CustomerId, HeaderText, RouteName, Text};
+use crate::network::Network;
 use crate::region::{CountryCode, Residency};
 use crate::register::{
     Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind,
     Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
 };
 use crate::shape::{Dictionary, Word};
+use crate::time::UnixSeconds;
 
 /// The size of a key, in bytes. Half a SHA-256 leaves 128 bits against finding another credential with the same key.
 pub const KEY: usize = 16;

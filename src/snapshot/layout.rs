@@ -14,12 +14,13 @@ use std::fmt;
 
 use sha2::Digest as _;
 
-use crate::config::Role;
 use crate::key::VerifyingKey;
-use crate::names::{Text, UnixSeconds};
+use crate::names::Text;
+use crate::network::NetworkClass;
+use crate::network::SourceRole;
 use crate::region::{CountryCode, Place, Regions};
 use crate::shape::{Integer, object, read_document, words};
-use crate::snapshot::NetworkClass;
+use crate::time::UnixSeconds;
 
 /// The first bytes of every snapshot.
 pub const MAGIC: [u8; 8] = *b"WAYBILL\n";
@@ -144,7 +145,7 @@ object! {
         /// Its name
         name: Text,
         /// For countries: how much it counts
-        role: Option<Role> = None,
+        role: Option<SourceRole> = None,
         /// For a list: what the networks in it are
         class: Option<NetworkClass> = None,
         /// As of when it is

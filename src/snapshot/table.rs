@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use super::NetworkClass;
 use super::layout::{Contents, Head, PageKind, ROWS_A_PAGE, Refused};
-use crate::config::Role;
-use crate::names::embedded_v4;
+use crate::network::SourceRole;
+use crate::network::embedded_v4;
 use crate::region::Place;
 
 /// A row's pointer, in bytes: at most 2^24 - 1 different facts.
@@ -27,7 +27,7 @@ pub struct AddressTable {
     facts_width: usize,
     facts_a_page: usize,
     // the sources of countries, in order of precedence
-    countries: Vec<(String, Role)>,
+    countries: Vec<(String, SourceRole)>,
     // what the pointers in rows of facts mean, from 1 on
     places: Vec<Place>,
     list_sets: Vec<Vec<(String, NetworkClass)>>,
@@ -154,7 +154,7 @@ impl AddressTable {
             load(head, PageKind::V6Fine, kept.v6_fine, page, RunPage::new::<V6_FINE_ROW>)?;
         let first = |kind| head.of_kind(kind).start;
         let sources = &head.contents.sources;
-        let countries: Vec<(String, Role)> = sources
+        let countries: Vec<(String, SourceRole)> = sources
             .iter()
             .filter_map(|source| Some((source.name.as_str().to_owned(), source.role?)))
             .collect();
@@ -370,7 +370,7 @@ fn pointed<'a, T>(table: &'a [T], bytes: &[u8]) -> Option<&'a T> {
 
 impl<'a> FactsRow<'a> {
     /// What each source of countries says that knows, with its role and name.
-    pub fn places(self) -> impl Iterator<Item = (Place, Role, &'a str)> {
+    pub fn places(self) -> impl Iterator<Item = (Place, SourceRole, &'a str)> {
         let cells = self.row.get(FACTS_FIXED..).unwrap_or_default().chunks_exact(2);
         let sources = self.table.countries.iter();
         cells.zip(sources).filter_map(|(cell, (name, role))| {

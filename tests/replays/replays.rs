@@ -8,7 +8,8 @@ use std::time::Instant;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
 use waybill::filter::replays::SharedBuckets;
-use waybill::names::{NodeId, UnixSeconds};
+use waybill::names::NodeId;
+use waybill::time::UnixSeconds;
 use waybill::replay::{Entered, Remembered, enter};
 use waybill::shape::Word as _;
 

@@ -6,7 +6,7 @@ use waybill::identity::Identity;
 use waybill::key::{SigningKey, Window};
 use waybill::keyring::Keyring;
 use waybill::lookups::Lookups;
-use waybill::names::UnixSeconds;
+use waybill::time::UnixSeconds;
 use waybill::replay::{Buckets, SECRET};
 use waybill::request::{Request, Time, TlsNames};
 use waybill::screen::Screen;

@@ -4,9 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::compile::remarks::Remarks;
-use crate::names::{CustomerId, Text, UnixSeconds};
+use crate::names::{CustomerId, Text};
 use crate::register::{Customer, Enforced, Enforcement, EnforcementEntry, ProviderEntry};
 use crate::shape::{Dictionary, Path, Problems, object};
+use crate::time::UnixSeconds;
 
 object! {
     /// Providers' enforcement against customers, in a register's enforcement.json. It counts in place of what the customers' own

@@ -5,8 +5,8 @@
 
 use super::text::{Fault, Opening, Row, Rows, SEPARATORS, line_ends};
 use crate::compile::remarks::{Remark, Remarks, is_wide, without_mark};
-use crate::names::{LAST_SECOND, UnixSeconds};
 use crate::shape::{Json, Problem, Word as _, nearest};
+use crate::time::{LAST_SECOND, UnixSeconds};
 
 /// What a cell holds, once it isn't empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
