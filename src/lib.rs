@@ -14,12 +14,14 @@
 
 pub mod request;
 
+pub mod case;
 pub mod chain;
 pub mod evidence;
 pub mod identity;
 pub mod lookups;
 
 pub mod finding;
+pub mod receipt;
 pub mod rules;
 pub mod verdict;
 

@@ -5,11 +5,12 @@
 
 use std::rc::Rc;
 
+use crate::chain::Peers;
 use crate::config::{Config, Role};
 use crate::evidence::Evidence;
 use crate::names::{CredentialDigest, UnixSeconds};
 use crate::region::{Place, Regions};
-use crate::register::{Customer, Nodes};
+use crate::register::{Customer, Node, NodeKey, Nodes};
 use crate::snapshot::{NetworkClass, Snapshot};
 
 /// Where a request looks things up.
@@ -147,6 +148,20 @@ impl<'a> Lookups<'a> {
             origin.asn = facts.asn();
         }
         origin
+    }
+}
+
+impl Peers for Lookups<'_> {
+    fn node_by_key(&self, thumbprint: &str) -> Option<(&Node, &NodeKey)> {
+        self.nodes()?.by_thumbprint(thumbprint)
+    }
+
+    fn node(&self, id: &str) -> Option<&Node> {
+        self.nodes()?.by_id(id)
+    }
+
+    fn customer(&self, id: &str) -> Option<Rc<Customer>> {
+        self.by_id(id)
     }
 }
 

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 use waybill::capture::{Captured, text_or_hex};
-use waybill::chain::Custody;
-use waybill::screen::Screen;
+use waybill::screen::{Screen, Worker};
 
 #[test]
 fn every_case_holds() {
@@ -23,8 +22,11 @@ fn every_case_holds() {
         }
         let owned = Captured::parse(&request.to_string()).unwrap().own(screen.config());
         let request = owned.request();
-        let address =
-            screen.decide(&request, None, &mut Custody::default(), String::new()).evidence.address;
+        let address = screen
+            .decide(&request, None, &mut Worker::default(), String::new())
+            .case
+            .evidence
+            .address;
         let claimed: Vec<Value> = address.claimed.iter().map(|claim| text_or_hex(claim)).collect();
         let found =
             json!({"client": address.client, "claimed": claimed, "malformed": address.malformed});

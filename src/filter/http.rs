@@ -157,7 +157,7 @@ fn own_answer(node: &Node, request: &Request<'_>) -> Option<Refusal> {
         Some(document(
             "waybill_directory",
             DIRECTORY_MEDIA_TYPE,
-            node.custody.borrow().keyring().directory(request.time.seconds()),
+            node.worker.borrow().signer.keyring().directory(request.time.seconds()),
         ))
     } else if about.is(path) {
         Some(document(
