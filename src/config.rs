@@ -698,7 +698,7 @@ impl Policy {
         revision.truncate(16);
         let named = settings.actions.iter().map(|(code, _)| *code).collect();
         let action = |code: &FindingCode| {
-            settings.actions.get(code).cloned().unwrap_or_else(|| code.default_action())
+            settings.actions.get(code).cloned().unwrap_or_else(|| code.default_action().clone())
         };
         let actions = FindingCode::ALL.iter().map(action).collect();
         Self { mode: settings.mode, revision, actions, named }
