@@ -149,7 +149,7 @@ impl Snapshot {
         let (page, bucket) = key.place(self.page_bits);
         let number = self.head.of_kind(PageKind::Customers).start.checked_add(page)?;
         let bucket = self.pages.bucket(number, bucket)?;
-        let customer = customers::find(&bucket, &key, kind)?;
+        let customer = customers::find(&bucket, &key, kind, self.head.version)?;
         self.cache.borrow_mut().put(key, kind, Rc::clone(&customer));
         Some(Match { customer, entry })
     }
@@ -202,7 +202,7 @@ impl Snapshot {
     pub fn customers(&self) -> impl Iterator<Item = Rc<Customer>> {
         let pages =
             self.head.of_kind(PageKind::Customers).filter_map(|number| self.pages.page(number));
-        pages.flat_map(|page| customers::all(&page))
+        pages.flat_map(|page| customers::all(&page, self.head.version))
     }
 }
 
@@ -246,6 +246,7 @@ pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), Refuse
                 rows,
                 number.saturating_sub(pages.start),
                 pages.len().trailing_zeros(),
+                head.version,
             )
         }
     };

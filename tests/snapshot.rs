@@ -35,7 +35,8 @@ use waybill::snapshot::fetch::{
     cell, mark, unmarked,
 };
 use waybill::snapshot::layout::{
-    MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, Refused, SIGNED, SourceContents,
+    FormatVersion, MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, Refused, SIGNED,
+    SourceContents,
 };
 use waybill::snapshot::table::{DIVIDED, facts_width};
 use waybill::snapshot::{Facts, NetworkClass, Pages, Snapshot};
@@ -177,8 +178,9 @@ fn common_texts_are_written_once() {
     both.sort_by_key(|(key, _)| *key);
     let bucket = customers::bucket(&both);
     assert_eq!(bucket.windows(label.len()).filter(|bytes| *bytes == label.as_bytes()).count(), 1);
-    let found =
-        |bucket: &[u8], number: usize| customers::find(bucket, &both[number].0, NameKind::Secret);
+    let found = |bucket: &[u8], number: usize| {
+        customers::find(bucket, &both[number].0, NameKind::Secret, FormatVersion::Two)
+    };
     for (number, (_, record)) in both.iter().enumerate() {
         let found = found(&bucket, number).unwrap();
         assert_eq!(
@@ -590,8 +592,8 @@ fn each_reason_has_its_name() {
         read(file).unwrap_err()
     };
     assert_eq!(altered(0, b"waybill"), Refused::NotASnapshot);
-    assert_eq!(altered(8, &2_u64.to_le_bytes()), Refused::Format(2));
-    assert_eq!(altered(8, &u64::MAX.to_le_bytes()), Refused::Format(u16::MAX));
+    assert_eq!(altered(8, &3_u64.to_le_bytes()), Refused::Version(3));
+    assert_eq!(altered(8, &u64::MAX.to_le_bytes()), Refused::Version(u64::MAX));
     assert_eq!(altered(24, &1_u64.to_le_bytes()), Refused::Signature);
     assert_eq!(altered(SIGNED, &[0; 64]), Refused::Signature);
     assert_eq!(altered(PREAMBLE + 6, b"#"), Refused::HeadDigest);
@@ -775,6 +777,14 @@ fn signed_files_that_break_the_format_are_refused() {
             let last = &mut page[4 * (customers::BUCKETS - 1)..4 * customers::BUCKETS];
             let size = u32::from_le_bytes(last.try_into().unwrap()) - 1;
             last.copy_from_slice(&size.to_le_bytes());
+        }),
+        ("a flag of a customer that has no meaning yet", |parts| {
+            // kind, flags of the credential, id (`c-` and up to 4 digits), flags: 0x80 as LEB128
+            let page = &mut parts.page(PageKind::Customers, 0).2;
+            let begin = page.windows(2).position(|bytes| bytes == b"c-").unwrap();
+            let flags = begin + usize::from(page[begin - 1]);
+            assert_eq!(page[flags..flags + 2], [0x80, 1]);
+            page[flags + 1] = 3;
         }),
         ("keys in the wrong bucket of their page", |parts| {
             let page = &mut parts.page(PageKind::Customers, 0).2;
@@ -1365,6 +1375,49 @@ fn nothing_older_and_nothing_else_is_taken() {
     );
     desk.server.file = World::plain(5, 3, 3).file();
     assert_eq!(desk.poll(), Progress::Unchanged);
+}
+
+/// A node that doesn't know the version of a file keeps its last good one, and says which it knows.
+#[test]
+fn a_newer_format_is_not_taken() {
+    let mut desk = Desk::new(World::plain(1, 30, 3).file());
+    assert_eq!(desk.poll(), Progress::Published(1));
+    let good = desk.shelf.current.clone();
+    let next = World::plain(2, 30, 3).file();
+    let mut newer = next.clone();
+    newer[8] = 3;
+    desk.server.file = sign(newer, &next[PREAMBLE..]);
+    let progress = desk.poll();
+    assert_eq!(progress, Progress::Failed(Failure::Refused(Refused::Version(3))));
+    let said = Refused::Version(3).to_string();
+    assert!(said.contains("version 3") && said.contains("versions 1 and 2"), "{said}");
+    assert_eq!(desk.shelf.current, good);
+    desk.server.file = next;
+    assert_eq!(desk.poll(), Progress::Published(2));
+}
+
+/// Pages of the other version are checked anew, though their bytes may be the same.
+#[test]
+fn a_snapshot_of_version_1_is_followed_by_one_of_version_2() {
+    let mut second = World::plain(2, 300, 20_000);
+    second.customers.iter_mut().for_each(|customer| customer.ownership = Some(Ownership::Clear));
+    let mut first = second.clone();
+    first.sequence = 1;
+    // flags below 128 have the same bytes in both versions
+    let mut preamble = first.file();
+    preamble[8] = 1;
+    let rest = preamble.split_off(PREAMBLE);
+    let mut desk = Desk::new(sign(preamble, &rest));
+    assert_eq!(desk.poll(), Progress::Published(1));
+    let worker = desk.shelf.snapshot(None);
+    assert_eq!(worker.preamble().version, FormatVersion::One);
+    (desk.server.file, desk.shelf.written) = (second.file(), 0);
+    assert_eq!(desk.poll(), Progress::Published(2));
+    let pages = desk.shelf.parsed().unwrap().head.pages.len();
+    assert_eq!(desk.shelf.written, pages, "every page was fetched and checked");
+    let worker = desk.shelf.snapshot(Some(worker));
+    assert_eq!(worker.preamble().version, FormatVersion::Two);
+    assert!(worker.customer(Name::Secret(CredentialDigest::of(b"sk-7"))).is_some());
 }
 
 /// A snapshot whose key is no longer trusted is none: a file of a lower sequence by a trusted key replaces it.

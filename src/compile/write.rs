@@ -12,8 +12,8 @@ use crate::region::{Place, Regions};
 use crate::register::{Customer, Name, Node};
 use crate::snapshot::customers::{self, BUCKETS, CustomerRecord, NameKind, RecordKey};
 use crate::snapshot::layout::{
-    FileContents, MAGIC, MAX_HEAD, MAX_PAGE, PREAMBLE, PageKind, ROWS_A_PAGE, SIGNED,
-    SourceContents, VERSION, little,
+    FileContents, FormatVersion, MAGIC, MAX_HEAD, MAX_PAGE, PREAMBLE, PageKind, ROWS_A_PAGE,
+    SIGNED, SourceContents, little,
 };
 use crate::snapshot::table::{DIVIDED, POINTER};
 
@@ -99,7 +99,8 @@ pub fn write(material: &Material<'_>, key: &SigningKey) -> Result<Vec<u8>, Write
     let file_size =
         size(PREAMBLE).saturating_add(size(head.len())).saturating_add(size(pages.bytes.len()));
     let created = u64::try_from(material.created.0).unwrap_or(0);
-    for number in [u64::from(VERSION), size(head.len()), file_size, material.sequence, created] {
+    let version = FormatVersion::WRITTEN as u64;
+    for number in [version, size(head.len()), file_size, material.sequence, created] {
         file.extend(number.to_le_bytes());
     }
     file.extend(sha2::Sha256::digest(&head));
