@@ -23,7 +23,7 @@ use table::{AddressTable, FactsRow};
 
 use crate::names::UnixSeconds;
 use crate::region::{Place, Regions};
-use crate::register::{Customer, Match, Name, Nodes};
+use crate::register::{Match, Name, Nodes};
 use crate::shape::words;
 
 words! {
@@ -199,7 +199,7 @@ impl Snapshot {
 #[cfg(not(target_family = "wasm"))]
 impl Snapshot {
     /// Every customer, as often as credentials and names lead to it.
-    pub fn customers(&self) -> impl Iterator<Item = Rc<Customer>> {
+    pub fn customers(&self) -> impl Iterator<Item = Rc<crate::register::Customer>> {
         let pages =
             self.head.of_kind(PageKind::Customers).filter_map(|number| self.pages.page(number));
         pages.flat_map(|page| customers::all(&page, self.head.version))

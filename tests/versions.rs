@@ -1,7 +1,7 @@
 //! Snapshots of format version 1, which the Waybill before version 2 of the format wrote, say the
 //! same as those that are written now.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(clippy::panic, reason = "tests fail by panicking")]
 
 use std::collections::BTreeSet;
 
