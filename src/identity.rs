@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use crate::config::{Config, CredentialPlace};
-use crate::evidence::{Credential, Evidence, Presented};
+use crate::evidence::{CallerName, Evidence};
 use crate::lookups::Lookups;
 use crate::names::{Text, UnixSeconds};
-use crate::register::{CredentialEntry, Customer};
+use crate::register::{CredentialEntry, Customer, Match};
 
 /// Who is calling, as far as the register can tell.
 #[derive(Debug)]
@@ -104,18 +104,11 @@ impl Identity {
 impl Caller {
     fn find(
         lookups: Lookups<'_>,
-        presented: &Presented<'_>,
+        presented: &CallerName<'_>,
         evidence: &Evidence<'_>,
         now: UnixSeconds,
     ) -> Option<Self> {
-        let (customer, index) = match presented.credential {
-            Credential::Secret(digest) => {
-                lookups.by_credential(&digest).map(|(customer, entry)| (customer, Some(entry)))?
-            }
-            Credential::Certificate(name) => (lookups.by_certificate(name)?, None),
-            Credential::Claim(value) => (lookups.by_claim(value)?, None),
-            Credential::Unreadable => return None,
-        };
+        let Match { customer, entry: index } = lookups.customer(presented.name?)?;
         let entry = index.and_then(|index| customer.credentials.get(index));
         // a network holds the address as it came, or the IPv4 address that it embeds
         let clients =

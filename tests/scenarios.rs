@@ -42,6 +42,10 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 fn the_core_decides_as_the_table_says() {
     let mut failures = Vec::new();
     let mut played = 0;
+    let version_1 = format!("{ROOT}/tests/data/snapshots/version-1-scenarios.snapshot");
+    let version_1 =
+        Snapshot::read(std::fs::read(version_1).unwrap(), |key| *key == signer().verifying_key())
+            .unwrap();
     for (file, case, config) in cases() {
         played += 1;
         let name = format!("{file}/{}", case["name"].as_str().unwrap());
@@ -52,6 +56,13 @@ fn the_core_decides_as_the_table_says() {
         };
         if let Err(why) = played {
             failures.push(format!("{name}: {why}"));
+        }
+        // the register of snapshot.json as the Waybill before format version 2 compiled it
+        if file == "snapshot"
+            && case["made"] == json!(version_1.created().0)
+            && let Err(why) = play(&case, &trusting(&config), Some(&version_1))
+        {
+            failures.push(format!("{name} by version 1: {why}"));
         }
         // the same customers and regions out of a snapshot decide the same
         if config.get("register").is_some()
@@ -123,7 +134,7 @@ fn compiled(config: &Value) -> Result<(Value, Snapshot), String> {
     let register = inline.config().register.as_ref().ok_or("no register")?;
     let customers: Vec<_> = register.customers().cloned().collect();
     let nodes = nodes(&config["register"]);
-    let key = SigningKey::new(&[7; 32], Window::default());
+    let key = signer();
     let material = Material {
         sequence: 1,
         created: UnixSeconds(i64::MAX / 2), // never stale: cases have their own times
@@ -170,14 +181,24 @@ fn from_files(config: &Value, files: &Value, made: i64) -> Result<(Value, Snapsh
     let (register, remarks) =
         directory::read(Files { documents, others: BTreeSet::new() }, UnixSeconds(made));
     let register = register.ok_or_else(|| format!("{:?}", remarks.errors))?;
-    let key = SigningKey::new(&[7; 32], Window::default());
+    let key = signer();
     let compiled = compile(register, &Order { sequence: 1, created: UnixSeconds(made), key: &key })
         .map_err(|error| error.to_string())?;
     let snapshot = Snapshot::read(compiled.file, |signer| *signer == key.verifying_key())
         .map_err(|refused| refused.to_string())?;
+    Ok((trusting(config), snapshot))
+}
+
+/// What the runners sign snapshots with.
+fn signer() -> SigningKey {
+    SigningKey::new(&[7; 32], Window::default())
+}
+
+/// The configuration with the signer's key among those that are trusted.
+fn trusting(config: &Value) -> Value {
     let mut config = config.clone();
-    config["snapshot"]["trusted_keys"] = json!([key.verifying_key().to_base64()]);
-    Ok((config, snapshot))
+    config["snapshot"]["trusted_keys"] = json!([signer().verifying_key().to_base64()]);
+    config
 }
 
 fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(), String> {
