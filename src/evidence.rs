@@ -357,7 +357,6 @@ impl<'a> Evidence<'a> {
             Some((known, digest)) if known == bytes => Credential::Secret(digest),
             _ => Credential::Secret(hashed.insert((bytes, CredentialDigest::of(bytes))).1),
         };
-        let mut claims = request.claims.iter();
         for (source, place) in config.sources.iter().map(|source| &source.place).enumerate() {
             let lines =
                 headers.iter().filter(|(index, _)| *index == source).map(|(_, value)| *value);
@@ -409,10 +408,8 @@ impl<'a> Evidence<'a> {
                         );
                     }
                 }
-                CredentialPlace::Jwt(_) => {
-                    if let Some(value) =
-                        claims.next().and_then(Option::as_deref).filter(|value| !value.is_empty())
-                    {
+                CredentialPlace::Jwt(claim) => {
+                    if let Some(value) = request.claim(claim).filter(|value| !value.is_empty()) {
                         self.counts()?;
                         self.present(
                             source,
@@ -438,20 +435,13 @@ impl<'a> Evidence<'a> {
     }
 
     fn find_user_claims(&mut self, config: &Config, request: &Request<'a>) {
-        let identities = config
-            .sources
-            .iter()
-            .filter(|source| matches!(source.place, CredentialPlace::Jwt(_)))
-            .count();
-        let mut claims = request.claims.iter().skip(identities);
         for (source, kind) in config.geo.user.iter().enumerate() {
-            if let UserSource::Jwt(_) = kind {
-                let value = claims.next().and_then(Option::as_deref);
-                if let Some(place) = value.and_then(Place::from_bytes) {
-                    ordered::insert(&mut self.user, Reading { source, place }, |reading| {
-                        &reading.source
-                    });
-                }
+            if let UserSource::Jwt(claim) = kind
+                && let Some(place) = request.claim(claim).and_then(Place::from_bytes)
+            {
+                ordered::insert(&mut self.user, Reading { source, place }, |reading| {
+                    &reading.source
+                });
             }
         }
     }

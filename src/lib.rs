@@ -13,6 +13,7 @@
 //! [`filter`] knows proxy-wasm and only the command line knows files.
 
 pub mod request;
+pub mod signals;
 
 pub mod chain;
 pub mod evidence;
@@ -25,6 +26,7 @@ pub mod verdict;
 
 pub mod outcome;
 pub mod refusal;
+pub mod reply;
 pub mod tag;
 
 pub mod event;
@@ -41,6 +43,7 @@ pub mod compile;
 
 pub mod config;
 pub mod disclosure;
+pub mod endpoints;
 pub mod key;
 pub mod keyring;
 pub mod names;

@@ -12,8 +12,9 @@ use crate::evidence::Evidence;
 use crate::finding::Action;
 use crate::names::UnixSeconds;
 use crate::path;
-use crate::refusal::{self, Refusal};
+use crate::refusal;
 use crate::register::Customer;
+use crate::reply::LocalReply;
 use crate::request::Request;
 use crate::rules::Geography;
 use crate::signature::{self, Message};
@@ -26,7 +27,7 @@ pub enum Outcome<'a> {
     /// It goes on, edited
     Forward(Edits<'a>),
     /// It is answered here
-    Answer(Refusal),
+    Answer(LocalReply),
 }
 
 /// Header edits: first every removal, then every header that is set.

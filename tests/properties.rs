@@ -70,7 +70,7 @@ fn request<'a>(
         direct_peer: Some(peer),
         envoy_client: None,
         tls: TlsNames::default(),
-        claims: &[],
+        claims: Vec::new(),
         time: Time(1_795_000_000_000_000_000),
     }
 }
