@@ -25,7 +25,9 @@ use crate::finding::FindingCode;
 use crate::identity::Identity;
 use crate::lookups::Lookups;
 use crate::names::UnixSeconds;
-use crate::register::{Binding, Customer, Kind, Node, NodeKey, Ownership, ScreeningStatus, Status};
+use crate::register::{
+    Binding, Customer, Kind, Name, Node, NodeKey, Ownership, ScreeningStatus, Status,
+};
 use crate::replay::Entered;
 use crate::request::Request;
 use crate::shape::words;
@@ -500,10 +502,10 @@ impl Judge<'_, '_> {
                 Some(node) => {
                     // the signer's customer is the caller, whose own findings say it
                     let runs = (node.id != signer.id)
-                        .then(|| self.lookups.by_id(node.customer.as_str()))
+                        .then(|| self.lookups.customer(Name::Id(node.customer.as_str())))
                         .flatten();
                     if let Some(why) = unscreened(node, self.now)
-                        .or_else(|| runs.and_then(|customer| unfit(node, &customer)))
+                        .or_else(|| runs.and_then(|runs| unfit(node, &runs.customer)))
                     {
                         remarks.push((FindingCode::ChainUnscreenedNode, why));
                     }

@@ -25,6 +25,7 @@ use crate::names::{CredentialDigest, Text};
 use crate::ordered;
 use crate::path::{self, Readings};
 use crate::region::Place;
+use crate::register::Name;
 use crate::request::Request;
 
 /// What was seen in a request.
@@ -38,7 +39,7 @@ pub struct Evidence<'a> {
     pub set_aside: Option<&'static str>,
     /// The credentials presented, in the order of the configured sources. A key behind `Bearer` in a header of keys
     /// stands here twice: as it came, and bare
-    pub credentials: Vec<Presented<'a>>,
+    pub credentials: Vec<CallerName<'a>>,
     /// How many values stood in the places that sources read, up to one more than [`CREDENTIALS_AT_MOST`]
     pub values: usize,
     /// What sources of geography say of the client's address
@@ -73,26 +74,13 @@ pub struct Evidence<'a> {
     pub kept_subprotocols: Option<Vec<&'a [u8]>>,
 }
 
-/// A credential and where it stood.
+/// What a caller identifies itself by, and the source that it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Presented<'a> {
-    /// The index of its source in [`Config::sources`]
+pub struct CallerName<'a> {
+    /// The index of the source in [`Config::sources`]
     pub source: usize,
-    /// What it is
-    pub credential: Credential<'a>,
-}
-
-/// What a caller identifies itself by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Credential<'a> {
-    /// A secret, of which only the digest is kept
-    Secret(CredentialDigest),
-    /// A name in a client certificate that Envoy verified
-    Certificate(&'a str),
-    /// A claim in a JWT that Envoy verified
-    Claim(&'a str),
-    /// Bytes that are no name
-    Unreadable,
+    /// The name to look up; `None` where the bytes aren't UTF-8
+    pub name: Option<Name<'a>>,
 }
 
 /// What one source of geography says.
@@ -354,8 +342,8 @@ impl<'a> Evidence<'a> {
     ) -> Option<()> {
         let mut hashed: Option<(&'a [u8], CredentialDigest)> = None;
         let mut secret = |bytes: &'a [u8]| match hashed {
-            Some((known, digest)) if known == bytes => Credential::Secret(digest),
-            _ => Credential::Secret(hashed.insert((bytes, CredentialDigest::of(bytes))).1),
+            Some((known, digest)) if known == bytes => Name::Secret(digest),
+            _ => Name::Secret(hashed.insert((bytes, CredentialDigest::of(bytes))).1),
         };
         for (source, place) in config.sources.iter().map(|source| &source.place).enumerate() {
             let lines =
@@ -365,9 +353,9 @@ impl<'a> Evidence<'a> {
                     let is_joined = name == AUTHORIZATION;
                     for value in lines.flat_map(|line| values(line, is_joined)) {
                         self.counts()?;
-                        self.present(source, secret(value));
+                        self.add_name(source, secret(value));
                         if let Some(key) = authorization::bearer(value) {
-                            self.present(source, secret(key));
+                            self.add_name(source, secret(key));
                         }
                     }
                 }
@@ -375,7 +363,7 @@ impl<'a> Evidence<'a> {
                     for value in lines.flat_map(|line| values(line, true)) {
                         self.counts()?;
                         if let Some(token) = authorization::bearer(value) {
-                            self.present(source, secret(token));
+                            self.add_name(source, secret(token));
                         }
                     }
                 }
@@ -384,7 +372,7 @@ impl<'a> Evidence<'a> {
                         .filter(|value| !value.is_empty())
                     {
                         self.counts()?;
-                        self.present(source, Credential::Secret(CredentialDigest::of(&value)));
+                        self.add_name(source, Name::Secret(CredentialDigest::of(&value)));
                     }
                 }
                 CredentialPlace::WebsocketProtocol(prefix) => {
@@ -395,27 +383,21 @@ impl<'a> Evidence<'a> {
                             .and_then(|element| element.strip_prefix(prefix.as_str().as_bytes()));
                         let Some(key) = element.filter(|key| !key.is_empty()) else { continue };
                         self.counts()?;
-                        self.present(source, secret(key));
+                        self.add_name(source, secret(key));
                     }
                 }
                 CredentialPlace::Mtls(san) => {
                     if let Some(name) = request.tls.get(*san).filter(|name| !name.is_empty()) {
                         self.counts()?;
-                        self.present(
-                            source,
-                            std::str::from_utf8(name)
-                                .map_or(Credential::Unreadable, Credential::Certificate),
-                        );
+                        let name = std::str::from_utf8(name).ok().map(Name::Certificate);
+                        self.credentials.push(CallerName { source, name });
                     }
                 }
                 CredentialPlace::Jwt(claim) => {
                     if let Some(value) = request.claim(claim).filter(|value| !value.is_empty()) {
                         self.counts()?;
-                        self.present(
-                            source,
-                            std::str::from_utf8(value)
-                                .map_or(Credential::Unreadable, Credential::Claim),
-                        );
+                        let name = std::str::from_utf8(value).ok().map(Name::Claim);
+                        self.credentials.push(CallerName { source, name });
                     }
                 }
                 CredentialPlace::Chain => {}
@@ -430,8 +412,8 @@ impl<'a> Evidence<'a> {
         (self.values <= CREDENTIALS_AT_MOST).then_some(())
     }
 
-    fn present(&mut self, source: usize, credential: Credential<'a>) {
-        self.credentials.push(Presented { source, credential });
+    fn add_name(&mut self, source: usize, name: Name<'a>) {
+        self.credentials.push(CallerName { source, name: Some(name) });
     }
 
     fn find_user_claims(&mut self, config: &Config, request: &Request<'a>) {

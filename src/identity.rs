@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use crate::chain::Received;
 use crate::config::{Config, CredentialPlace};
-use crate::evidence::{Credential, Evidence, Presented};
+use crate::evidence::{CallerName, Evidence};
 use crate::lookups::Lookups;
 use crate::names::{Text, UnixSeconds};
-use crate::register::{CredentialEntry, Customer};
+use crate::register::{CredentialEntry, Customer, Match, Name};
 
 /// Who is calling, as far as the register can tell.
 #[derive(Debug)]
@@ -73,8 +73,8 @@ impl Identity {
             (Self::Missing | Self::Unknown, Received::Verified(verified)) => {
                 let source =
                     config.sources.iter().position(|source| source.place == CredentialPlace::Chain);
-                let customer = lookups.by_id(&verified.customer);
-                source.zip(customer).map_or(Self::Unknown, |(source, customer)| {
+                let found = lookups.customer(Name::Id(&verified.customer));
+                source.zip(found).map_or(Self::Unknown, |(source, Match { customer, .. })| {
                     Self::Known(Caller {
                         customer,
                         source,
@@ -110,18 +110,11 @@ impl Identity {
 impl Caller {
     fn find(
         lookups: Lookups<'_>,
-        presented: &Presented<'_>,
+        presented: &CallerName<'_>,
         evidence: &Evidence<'_>,
         now: UnixSeconds,
     ) -> Option<Self> {
-        let (customer, index) = match presented.credential {
-            Credential::Secret(digest) => {
-                lookups.by_credential(&digest).map(|(customer, entry)| (customer, Some(entry)))?
-            }
-            Credential::Certificate(name) => (lookups.by_certificate(name)?, None),
-            Credential::Claim(value) => (lookups.by_claim(value)?, None),
-            Credential::Unreadable => return None,
-        };
+        let Match { customer, entry: index } = lookups.customer(presented.name?)?;
         let entry = index.and_then(|index| customer.credentials.get(index));
         // a network holds the address as it came, or the IPv4 address that it embeds
         let clients =

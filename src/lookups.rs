@@ -3,13 +3,11 @@
 //! Both are in memory: in the configuration itself (an inline register, no table) or in the snapshot that
 //! the worker holds at the time. A request asks one of them only, from beginning to end.
 
-use std::rc::Rc;
-
 use crate::config::{Config, Role};
 use crate::evidence::Evidence;
-use crate::names::{CredentialDigest, UnixSeconds};
+use crate::names::UnixSeconds;
 use crate::region::{Place, Regions};
-use crate::register::{Customer, Nodes};
+use crate::register::{Match, Name, Nodes};
 use crate::snapshot::{NetworkClass, Snapshot};
 
 /// Where a request looks things up.
@@ -70,35 +68,11 @@ impl<'a> Lookups<'a> {
         self.config.regions.as_ref().or_else(|| self.snapshot.map(Snapshot::regions))
     }
 
-    /// The customer behind a credential, and the index of its entry among the customer's.
-    pub fn by_credential(self, digest: &CredentialDigest) -> Option<(Rc<Customer>, usize)> {
+    /// The customer of a name.
+    pub fn customer(self, name: Name<'_>) -> Option<Match> {
         match &self.config.register {
-            Some(register) => register.by_credential(digest),
-            None => self.snapshot?.by_credential(digest),
-        }
-    }
-
-    /// The customer that a client certificate names.
-    pub fn by_certificate(self, name: &str) -> Option<Rc<Customer>> {
-        match &self.config.register {
-            Some(register) => register.by_certificate(name),
-            None => self.snapshot?.by_certificate(name),
-        }
-    }
-
-    /// The customer that a JWT claim names.
-    pub fn by_claim(self, value: &str) -> Option<Rc<Customer>> {
-        match &self.config.register {
-            Some(register) => register.by_claim(value),
-            None => self.snapshot?.by_claim(value),
-        }
-    }
-
-    /// A customer that runs a node, by its id.
-    pub fn by_id(self, id: &str) -> Option<Rc<Customer>> {
-        match &self.config.register {
-            Some(register) => register.by_id(id),
-            None => self.snapshot?.by_id(id),
+            Some(register) => register.customer(name),
+            None => self.snapshot?.customer(name),
         }
     }
 

@@ -13,9 +13,9 @@ use super::directory::Directory;
 use super::ownership::Screening;
 use crate::finding::Action;
 use crate::names::{Network, Text, UnixSeconds, hex};
-use crate::register::{Customer, Enforcement, EnforcementEntry, Ownership, Status};
+use crate::register::{Customer, Enforcement, EnforcementEntry, Name, Ownership, Status};
 use crate::snapshot::Snapshot;
-use crate::snapshot::customers::Key;
+use crate::snapshot::customers::RecordKey;
 
 /// What decides of a customer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -99,7 +99,7 @@ impl Side<'_> {
             print.0 = hash_of_state(customer, ownership);
             for credential in &customer.credentials {
                 let parts = (
-                    Key::of_credential(&credential.digest).0,
+                    RecordKey::of(Name::Secret(credential.digest)).0,
                     &credential.label,
                     credential.expires,
                     &credential.networks,
@@ -186,7 +186,7 @@ impl State {
                 .then(|| (name.to_string(), value))
         });
         let credentials = customer.credentials.iter().map(|credential| {
-            let half = hex(&Key::of_credential(&credential.digest).0);
+            let half = hex(&RecordKey::of(Name::Secret(credential.digest)).0);
             let networks: Vec<String> = credential.networks.iter().map(ToString::to_string).collect();
             (format!("sha256:{half}"), json!({"label": credential.label, "expires": credential.expires, "networks": networks}))
         });

@@ -9,8 +9,8 @@ use super::networks::AddressTable;
 use crate::key::SigningKey;
 use crate::names::{UnixSeconds, hex};
 use crate::region::{Place, Regions};
-use crate::register::{Customer, Node};
-use crate::snapshot::customers::{self, BUCKETS, Key, Naming, Record};
+use crate::register::{Customer, Name, Node};
+use crate::snapshot::customers::{self, BUCKETS, CustomerRecord, NameKind, RecordKey};
 use crate::snapshot::layout::{
     FileContents, MAGIC, MAX_HEAD, MAX_PAGE, PREAMBLE, PageKind, ROWS_A_PAGE, SIGNED,
     SourceContents, VERSION, little,
@@ -264,23 +264,20 @@ fn divide(runs: &[(u128, u32)]) -> (Vec<Row<8>>, Vec<Row<16>>) {
 fn write_customers(material: &Material<'_>, pages: &mut Pages) -> Result<usize, WriteError> {
     let runs_a_node: BTreeSet<&str> =
         material.nodes.iter().map(|node| node.customer.as_str()).collect();
-    let mut records: Vec<(Key, Record<'_>)> = Vec::new();
+    let mut records: Vec<(RecordKey, CustomerRecord<'_>)> = Vec::new();
     for customer in material.customers {
-        records.extend(customer.credentials.iter().map(|credential| {
-            (
-                Key::of_credential(&credential.digest),
-                Record { naming: Naming::Credential, entry: Some(credential), customer },
-            )
-        }));
-        let ids = runs_a_node
-            .contains(customer.id.as_str())
-            .then_some((Naming::Id, customer.id.as_str()));
-        let certificates = customer.mtls.iter().map(|name| (Naming::Certificate, name.as_str()));
-        let claims = customer.jwt.iter().map(|value| (Naming::Claim, value.as_str()));
-        let names = certificates.chain(claims).chain(ids);
-        records.extend(names.map(|(naming, name)| {
-            (Key::of_name(naming, name), Record { naming, entry: None, customer })
-        }));
+        let mut add = |name, entry| {
+            let record = CustomerRecord { kind: NameKind::of(name), entry, customer };
+            records.push((RecordKey::of(name), record));
+        };
+        for credential in &customer.credentials {
+            add(Name::Secret(credential.digest), Some(&**credential));
+        }
+        customer.mtls.iter().for_each(|name| add(Name::Certificate(name.as_str()), None));
+        customer.jwt.iter().for_each(|value| add(Name::Claim(value.as_str()), None));
+        if runs_a_node.contains(customer.id.as_str()) {
+            add(Name::Id(customer.id.as_str()), None);
+        }
     }
     records.sort_by_key(|(key, _)| *key);
     if let Some([(_, one), (_, other)]) =

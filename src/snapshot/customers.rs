@@ -15,7 +15,7 @@ use crate::names::{
 };
 use crate::region::{CountryCode, Residency};
 use crate::register::{
-    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind,
+    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Name,
     Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
 };
 use crate::shape::{Table, Word};
@@ -31,13 +31,13 @@ pub(super) const BUCKET_BITS: u32 = 2;
 
 /// The key of what names a customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key(pub [u8; KEY]);
+pub struct RecordKey(pub [u8; KEY]);
 
 /// What kind of name leads to a customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Naming {
-    /// A credential
-    Credential = 0,
+pub enum NameKind {
+    /// The digest of a secret
+    Secret = 0,
     /// A name in a client certificate
     Certificate = 1,
     /// The value of a claim
@@ -46,15 +46,27 @@ pub enum Naming {
     Id = 3,
 }
 
-impl Key {
-    /// The key of a credential.
-    pub fn of_credential(digest: &CredentialDigest) -> Self {
-        Self::from_digest(digest.as_bytes())
+impl NameKind {
+    /// The kind of a name.
+    pub fn of(name: Name<'_>) -> Self {
+        match name {
+            Name::Secret(_) => Self::Secret,
+            Name::Certificate(_) => Self::Certificate,
+            Name::Claim(_) => Self::Claim,
+            Name::Id(_) => Self::Id,
+        }
     }
+}
 
-    /// The key of a name in a client certificate, the value of a claim or a customer's id.
-    pub fn of_name(naming: Naming, name: &str) -> Self {
-        let digest = sha2::Sha256::new().chain_update([naming as u8]).chain_update(name);
+impl RecordKey {
+    /// The key of a name.
+    pub fn of(name: Name<'_>) -> Self {
+        let text = match name {
+            Name::Secret(digest) => return Self::from_digest(digest.as_bytes()),
+            Name::Certificate(text) | Name::Claim(text) | Name::Id(text) => text,
+        };
+        let digest =
+            sha2::Sha256::new().chain_update([NameKind::of(name) as u8]).chain_update(text);
         Self::from_digest(&digest.finalize().into())
     }
 
@@ -106,10 +118,10 @@ fn row([key @ .., a, b, c, d]: &[u8; ROW]) -> (&[u8; KEY], Option<usize>) {
 }
 
 /// The customer that a key leads to in its bucket, if it is a key of that kind.
-pub fn find(bucket: &[u8], key: &Key, naming: Naming) -> Option<Rc<Customer>> {
+pub fn find(bucket: &[u8], key: &RecordKey, kind: NameKind) -> Option<Rc<Customer>> {
     let rows = rows(bucket)?;
     let found = rows.get(rows.binary_search_by(|one| row(one).0.cmp(&key.0)).ok()?)?;
-    decode(bucket, row(found).1?, key, Some(naming))
+    decode(bucket, row(found).1?, key, Some(kind))
 }
 
 /// Checks a page by itself: buckets that fill it, ascending keys that belong there, records that can be read.
@@ -132,7 +144,7 @@ pub fn check(page: &[u8], count: usize, number: usize, bits: u32) -> Result<(), 
                 return Err("its keys aren't in ascending order");
             }
             last = Some(key);
-            let key = Key(*key);
+            let key = RecordKey(*key);
             if key.place(bits) != (number, place) {
                 return Err("a key is in a bucket where nobody looks for it");
             }
@@ -260,15 +272,22 @@ const PROFILED: u8 = 128;
 const UNUSED: u8 = 0x60;
 
 /// The record at a place of a bucket, if it is under that kind of name.
-fn decode(bucket: &[u8], at: usize, key: &Key, wanted: Option<Naming>) -> Option<Rc<Customer>> {
+fn decode(
+    bucket: &[u8],
+    at: usize,
+    key: &RecordKey,
+    wanted: Option<NameKind>,
+) -> Option<Rc<Customer>> {
     let from = &mut Reader::new(bucket, at)?;
-    let naming =
-        pick(&[Naming::Credential, Naming::Certificate, Naming::Claim, Naming::Id], from.byte()?)?;
-    if wanted.is_some_and(|wanted| wanted != naming) {
+    let kind = pick(
+        &[NameKind::Secret, NameKind::Certificate, NameKind::Claim, NameKind::Id],
+        from.byte()?,
+    )?;
+    if wanted.is_some_and(|wanted| wanted != kind) {
         return None;
     }
     let credentials =
-        if naming == Naming::Credential { vec![decode_credential(from, key)?] } else { Vec::new() };
+        if kind == NameKind::Secret { vec![decode_credential(from, key)?] } else { Vec::new() };
     let id: CustomerId = from.word()?;
     let flags = from.byte()?;
     let ownership = pick(Ownership::ALL, flags >> OWNERSHIP_SHIFT)?;
@@ -337,7 +356,7 @@ fn decode(bucket: &[u8], at: usize, key: &Key, wanted: Option<Naming>) -> Option
 }
 
 /// Of the credential itself only the label, the date and the networks are there: its digest is the key.
-fn decode_credential(from: &mut Reader<'_>, key: &Key) -> Option<Credential> {
+fn decode_credential(from: &mut Reader<'_>, key: &RecordKey) -> Option<Credential> {
     let flags = from.byte()?;
     let label = present(flags, 1, || from.common())?;
     let expires = present(flags, 2, || from.time())?;
@@ -372,7 +391,7 @@ pub fn all(page: &[u8]) -> Vec<Rc<Customer>> {
     let customers = |bucket: &[u8]| -> Vec<Rc<Customer>> {
         let customer = |one: &[u8; ROW]| {
             let (key, at) = row(one);
-            decode(bucket, at?, &Key(*key), None)
+            decode(bucket, at?, &RecordKey(*key), None)
         };
         rows(bucket).unwrap_or_default().iter().filter_map(customer).collect()
     };
@@ -384,17 +403,17 @@ mod write {
     use std::collections::BTreeMap;
 
     use super::{
-        AGREED, Action, CredentialEntry, Customer, EXPIRES, EnforcementEntry, Key, Kind, Naming,
-        OPENED, OWNERSHIP_SHIFT, PROFILED, REASONED, RESELLER, RESIDENT, ROW, SCREENED, SUSPENDED,
-        Status, UnixSeconds, VOUCHES,
+        AGREED, Action, CredentialEntry, Customer, EXPIRES, EnforcementEntry, Kind, NameKind,
+        OPENED, OWNERSHIP_SHIFT, PROFILED, REASONED, RESELLER, RESIDENT, ROW, RecordKey, SCREENED,
+        SUSPENDED, Status, UnixSeconds, VOUCHES,
     };
     use crate::snapshot::layout::little;
 
     /// A customer under one of its names.
     #[derive(Debug, Clone, Copy)]
-    pub struct Record<'a> {
+    pub struct CustomerRecord<'a> {
         /// What kind of name
-        pub naming: Naming,
+        pub kind: NameKind,
         /// The credential, where it is one
         pub entry: Option<&'a CredentialEntry>,
         /// The customer
@@ -402,7 +421,7 @@ mod write {
     }
 
     /// A bucket of these records, whose keys ascend.
-    pub fn bucket(records: &[(Key, Record<'_>)]) -> Vec<u8> {
+    pub fn bucket(records: &[(RecordKey, CustomerRecord<'_>)]) -> Vec<u8> {
         if records.is_empty() {
             return Vec::new();
         }
@@ -419,7 +438,7 @@ mod write {
         to.bytes
     }
 
-    impl Record<'_> {
+    impl CustomerRecord<'_> {
         /// Its size in bytes where nothing of it stands elsewhere in its bucket.
         pub fn size(&self) -> usize {
             let mut to = Writer::default();
@@ -429,7 +448,7 @@ mod write {
 
         fn write(&self, to: &mut Writer) {
             let customer = self.customer;
-            to.bytes.push(self.naming as u8);
+            to.bytes.push(self.kind as u8);
             if let Some(entry) = self.entry {
                 let bound = !entry.networks.is_empty();
                 to.flags(&[(1, entry.label.is_some()), (2, entry.expires.is_some()), (4, bound)]);
@@ -561,4 +580,4 @@ mod write {
 }
 
 #[cfg(not(target_family = "wasm"))]
-pub use write::{Record, bucket};
+pub use write::{CustomerRecord, bucket};
