@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 use waybill::config::{Config, schema};
 use waybill::disclosure::disclosure;
-use waybill::evidence::places::Places;
+use waybill::evidence::credential_headers::CredentialHeaders;
 use waybill::evidence::shared_state::SharedState;
 use waybill::evidence::{Watch, relay};
 use waybill::finding::FindingCode;
@@ -95,8 +95,9 @@ fn what_is_read_is_published() {
         .collect();
     // two tables are published as files
     let tables = relay::marks().into_iter().map(|mark| mark.header);
-    let tables: BTreeSet<String> =
-        tables.chain(Places::known().headers.into_iter().map(|(header, _)| header)).collect();
+    let tables: BTreeSet<String> = tables
+        .chain(CredentialHeaders::known().headers.into_iter().map(|(header, _)| header))
+        .collect();
     for file in ["relay-marks", "credential-headers"] {
         assert!(
             document.contains(&format!("(../data/{file}.json)")),
@@ -332,7 +333,7 @@ fn every_known_place_has_a_source() {
         let name = row.get("header").or(row.get("prefix")).unwrap().as_str().unwrap();
         assert_eq!(name, name.to_ascii_lowercase().replace('_', "-"));
     }
-    let known = Places::known();
+    let known = CredentialHeaders::known();
     assert_eq!(
         (rows("headers").len(), rows("subprotocols").len()),
         (known.headers.len(), known.subprotocols.len())

@@ -71,7 +71,7 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
             "chain": chain(&decision.received),
             "path": text_or_hex(&decision.evidence.path),
             "relay_marks": decision.evidence.relay_marks.iter().map(|mark| json!({"software": mark.software, "header": mark.header})).collect::<Vec<_>>(),
-            "owned_headers": decision.evidence.owned.iter().map(|owned| owned.name).collect::<Vec<_>>(),
+            "owned_headers": decision.evidence.reserved.iter().map(|header| header.name).collect::<Vec<_>>(),
         },
         "findings": findings,
         "verdict": {
