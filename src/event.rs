@@ -213,7 +213,7 @@ fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::Captured;
+    use crate::capture::Capture;
     use crate::screen::{Screen, Worker};
 
     /// What is written by hand is JSON, has the published members, and each event the digest of the one before.
@@ -221,7 +221,7 @@ mod tests {
     fn events_are_json_and_chained() {
         let screen = Screen::parse(include_str!("../tests/corpus/config/valid/full.json")).unwrap();
         let request = r#"{"method": "GET", "path": "/", "headers": [["x-api-key", "a"], ["x_waybill_\"", "1"]], "time": 1795000000}"#;
-        let owned = Captured::parse(request).unwrap().own(screen.config());
+        let owned = Capture::parse(request).unwrap().complete();
         let mut ledger = Ledger::new(0xfeed);
         let mut prev = None;
         for seq in 0..3 {

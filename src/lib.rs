@@ -13,6 +13,7 @@
 //! [`filter`] knows proxy-wasm and only the command line knows files.
 
 pub mod request;
+pub mod signals;
 
 pub mod case;
 pub mod chain;
@@ -27,6 +28,7 @@ pub mod verdict;
 
 pub mod outcome;
 pub mod refusal;
+pub mod reply;
 pub mod tag;
 
 pub mod event;
@@ -43,6 +45,7 @@ pub mod compile;
 
 pub mod config;
 pub mod disclosure;
+pub mod endpoints;
 pub mod key;
 pub mod keyring;
 pub mod names;

@@ -95,7 +95,7 @@ impl<'a> Lookups<'a> {
             .snapshot
             .zip(evidence.client)
             .and_then(|(snapshot, address)| snapshot.address(address));
-        for (number, source) in self.config.geo.origin.iter().enumerate() {
+        for source in &self.config.geo.origin {
             let Some(header) = &source.header else {
                 if let Some(facts) = &facts {
                     // what the configuration says of the snapshot as a whole can only weaken its sources
@@ -111,7 +111,7 @@ impl<'a> Lookups<'a> {
                 continue;
             };
             if evidence.set_aside.is_none() && evidence.client.is_some() {
-                let readings = evidence.origin.iter().filter(|reading| reading.source == number);
+                let readings = evidence.origin.iter().filter(|reading| header == reading.header);
                 origin.located.extend(readings.map(|reading| Located {
                     place: reading.place,
                     role: source.role,

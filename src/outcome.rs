@@ -12,8 +12,9 @@ use crate::evidence::Evidence;
 use crate::finding::Action;
 use crate::path;
 use crate::receipt::Attestation;
-use crate::refusal::{self, Refusal};
+use crate::refusal;
 use crate::register::Customer;
+use crate::reply::LocalReply;
 use crate::request::Request;
 use crate::signature::{self, Message, Signatures};
 use crate::tag;
@@ -25,7 +26,7 @@ pub enum Outcome<'a> {
     /// It goes on, edited
     Forward(Edits<'a>),
     /// It is answered here
-    Answer(Refusal),
+    Answer(LocalReply),
 }
 
 /// Header edits: first every removal, then every header that is set.

@@ -5,7 +5,7 @@
 use crate::case::Case;
 use crate::chain::{Proof, Rejection};
 use crate::config::{Config, Role, Upstream};
-use crate::evidence::{CREDENTIALS_AT_MOST, Evidence, Owned, Reading, Sent};
+use crate::evidence::{CREDENTIALS_AT_MOST, Evidence, ReservedHeader, ReservedKind};
 use crate::finding::{Finding, FindingCode};
 use crate::identity::Identity;
 use crate::lookups::{Lookups, Origin};
@@ -68,7 +68,7 @@ pub fn geography(
     customer: Option<&Customer>,
 ) -> Geography {
     let (users, _) = vouched(evidence, customer);
-    let user = users.first().map(|reading| reading.place);
+    let user = users.first().copied();
     let (own, network) = (origin.place(), origin.network());
     match receipt.proof() {
         None => Geography { user, origin: own, via: None, network },
@@ -83,7 +83,7 @@ pub fn geography(
 fn vouched<'e>(
     evidence: &'e Evidence<'_>,
     customer: Option<&Customer>,
-) -> (&'e [Reading], &'e [Reading]) {
+) -> (&'e [Place], &'e [Place]) {
     if customer.is_some_and(|customer| customer.vouches_for_users) {
         (&evidence.user, &[])
     } else {
@@ -262,8 +262,8 @@ impl Findings {
         // who says what, by how the place stands; a vouched user's place is said by the customer
         let mut said = Standings::default();
         let (users, claims) = vouched(evidence, customer);
-        for reading in users {
-            said.note(regions.standing(reading.place), || format!("user {}", reading.place));
+        for place in users {
+            said.note(regions.standing(*place), || format!("user {place}"));
         }
         let by = |wanted| origin.located.iter().filter(move |located| located.role == wanted);
         for located in by(Role::Decides) {
@@ -311,18 +311,18 @@ impl Findings {
             self.add(FindingCode::GeoUnknown, why);
         }
         if let Some(claim) =
-            claims.iter().find(|claim| regions.standing(claim.place) == Standing::Restricted)
+            claims.iter().find(|place| regions.standing(**place) == Standing::Restricted)
         {
             self.add(
                 FindingCode::GeoClaimed,
-                format!("user {} by a caller that isn't trusted with it", claim.place),
+                format!("user {claim} by a caller that isn't trusted with it"),
             );
         }
         if let Some(customer) = customer {
             let mut undeclared = String::new();
             let places = users
                 .iter()
-                .map(|reading| reading.place)
+                .copied()
                 .chain(by(Role::Decides).map(|located| located.place))
                 .chain(attested);
             let mut last = None;
@@ -424,15 +424,15 @@ impl Findings {
             );
         }
         // another reseller's node sends tag and chain by right
-        let own = Owned { name: "signature", how: Sent::OfChain };
+        let own = ReservedHeader { name: "signature", kind: ReservedKind::Chain };
         let own = Some(own)
-            .filter(|own| inbound.signatures.ours.is_some() && !evidence.owned.contains(own));
+            .filter(|own| inbound.signatures.ours.is_some() && !evidence.reserved.contains(own));
         let (mut sent, mut listed) = (String::new(), String::new());
-        for owned in evidence.owned.iter().copied().chain(own) {
-            match owned.how {
-                Sent::OfChain if receipt.concerns() => {}
-                Sent::OfChain | Sent::OfNode => append(&mut sent, owned.name),
-                Sent::Listed => append(&mut listed, owned.name),
+        for header in evidence.reserved.iter().copied().chain(own) {
+            match header.kind {
+                ReservedKind::Chain if receipt.concerns() => {}
+                ReservedKind::Chain | ReservedKind::Node => append(&mut sent, header.name),
+                ReservedKind::Connection => append(&mut listed, header.name),
             }
         }
         if !sent.is_empty() {

@@ -300,7 +300,7 @@ impl Node {
             direct_peer: Some(b"203.0.113.9"),
             envoy_client: None,
             tls: TlsNames::default(),
-            claims: &[],
+            claims: Vec::new(),
             time: Time(second * 1_000_000_000),
         };
         let decision = self.screen.decide(&request, None, &mut self.worker, "test".into());

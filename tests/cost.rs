@@ -110,7 +110,7 @@ fn cost(screen: &Screen, headers: &[(Vec<u8>, Vec<u8>)]) -> (usize, Duration) {
         direct_peer: Some(b"10.0.0.1"),
         envoy_client: Some(b"10.0.0.1"),
         tls: TlsNames::default(),
-        claims: &[],
+        claims: Vec::new(),
         time: Time(1_795_000_000_000_000_000),
     };
     let (before, start) = (ASKED.get(), Instant::now());

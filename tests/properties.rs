@@ -69,7 +69,7 @@ fn request<'a>(
         direct_peer: Some(peer),
         envoy_client: None,
         tls: TlsNames::default(),
-        claims: &[],
+        claims: Vec::new(),
         time: Time(1_795_000_000_000_000_000),
     }
 }
@@ -101,7 +101,7 @@ proptest! {
             let spelled = String::from_utf8_lossy(name).replace('_', "-");
             // what the node itself says stands there once, as the node says it
             let ours = edits.set.iter().any(|(set, said)| set.as_bytes() == name && said == value);
-            prop_assert!(!screen.watch().owns(name) || ours, "{spelled} goes on");
+            prop_assert!(!screen.watch().reserves(name) || ours, "{spelled} goes on");
             prop_assert!(!ours || sent.iter().filter(|(other, _)| other == name).count() == 1, "{spelled} goes on twice");
             prop_assert!(!ours || ["compliance-tag", "x-waybill-route", "anthropic-user-profile-id", "anthropic-beta"].contains(&spelled.as_str()), "{spelled}");
             prop_assert!(!["authorization", "x-api-key", "x-geo-country"].contains(&spelled.as_str()), "{spelled} goes on");

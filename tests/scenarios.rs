@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::Digest as _;
-use waybill::capture::Captured;
+use waybill::capture::Capture;
 use waybill::chain::Signer;
 use waybill::compile::directory::{self, Files};
 use waybill::compile::networks::AddressTable;
@@ -204,7 +204,7 @@ fn trusting(config: &Value) -> Value {
 fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(), String> {
     let screen = Screen::parse(&config.to_string()).map_err(|problems| problems.to_string())?;
     let captured = |request: &Value| {
-        Captured::parse(&request.to_string()).map_err(|problems| problems.to_string())
+        Capture::parse(&request.to_string()).map_err(|problems| problems.to_string())
     };
     let secret = case.get("signs").map(|name| key(case, name.as_str().unwrap()).to_private_jwk());
     let keyring = Keyring::read(&screen.config().tag, &|_| {
@@ -230,10 +230,10 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
         let mut before = case["request"].clone();
         merge(&mut before, patch);
         let carried = signed(if case["signed_anew"] == json!(true) { i + 1 } else { 0 });
-        let owned = with(&carried, &before)?.own(screen.config());
+        let owned = with(&carried, &before)?.complete();
         let _earlier = screen.decide(&owned.request(), snapshot, &mut worker, "before".to_owned());
     }
-    let owned = with(&carried, &case["request"])?.own(screen.config());
+    let owned = with(&carried, &case["request"])?.complete();
     let request = owned.request();
     let decision = screen.decide(&request, snapshot, &mut worker, "test".to_owned());
     let expect = &case["expect"];

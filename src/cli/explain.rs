@@ -72,7 +72,7 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
             "chain": chain(&decision.case.receipt),
             "path": text_or_hex(&decision.case.evidence.path),
             "relay_marks": decision.case.evidence.relay_marks.iter().map(|mark| json!({"software": mark.software, "header": mark.header})).collect::<Vec<_>>(),
-            "owned_headers": decision.case.evidence.owned.iter().map(|owned| owned.name).collect::<Vec<_>>(),
+            "owned_headers": decision.case.evidence.reserved.iter().map(|header| header.name).collect::<Vec<_>>(),
         },
         "findings": findings,
         "verdict": {

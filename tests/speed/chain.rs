@@ -73,7 +73,7 @@ pub(super) fn measure() -> String {
         direct_peer: Some(b"203.0.113.9"),
         envoy_client: None,
         tls: TlsNames::default(),
-        claims: &[],
+        claims: Vec::new(),
         time: Time(1_795_000_000_000_000_000),
     };
     let mut custody = Custody::new(Keyring::default(), Box::new(NoBuckets));
