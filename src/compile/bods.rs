@@ -23,36 +23,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::countries;
-use super::ownership::{Entity, EntityType, Holding, Indirect, Reading, Share, WHOLE};
+use super::ownership::{
+    DeclaredInterest, Entity, EntityType, Holding, Interpretation, Share, WHOLE,
+};
 use crate::names::{Text, UnixSeconds};
 use crate::region::Place;
 use crate::shape::{Json, Path, Problems, Shape, Word, suggestion, wrong_type};
 
 /// The statements of any number of files.
 #[derive(Debug, Default)]
-pub struct Statements {
+pub struct BodsStatements {
     all: Vec<Statement>,
     files: usize,
 }
 
 /// What the statements say as of a day.
 #[derive(Debug, Clone, Default)]
-pub struct Declared {
+pub struct BodsExtract {
     /// Companies, persons and states, each with where it stands
-    pub entities: Vec<(Entity, Origin)>,
+    pub entities: Vec<(Entity, StatementOrigin)>,
     /// Who holds what share of whom directly, each with where it stands
-    pub holdings: Vec<(Holding, Origin)>,
+    pub holdings: Vec<(Holding, StatementOrigin)>,
     /// Who is said to hold through others, or isn't named, each with where it stands
-    pub indirect: Vec<(Indirect, Origin)>,
+    pub indirect: Vec<(DeclaredInterest, StatementOrigin)>,
     /// Companies whose kinds of interest can't all hold at once: what each says
-    pub readings: Vec<Reading>,
+    pub interpretations: Vec<Interpretation>,
     /// Places that nobody knows, each with where it stands and as it is written there
-    pub nowhere: Vec<(String, Origin)>,
+    pub nowhere: Vec<(String, StatementOrigin)>,
 }
 
 /// Where a statement stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub struct StatementOrigin {
     /// Which call of [`Statements::read`] it came with, from 0
     pub file: usize,
     /// The JSON path of the statement
@@ -63,7 +65,7 @@ pub struct Origin {
 
 #[derive(Debug)]
 struct Statement {
-    origin: Origin,
+    origin: StatementOrigin,
     /// 0.4: the record that it is about; 0.3: its own id
     record: Text,
     /// When it was made and published
@@ -71,17 +73,17 @@ struct Statement {
     closed: bool,
     /// The statements that it takes the place of (0.3)
     replaces: Vec<String>,
-    body: Body,
+    body: StatementBody,
 }
 
 #[derive(Debug)]
-enum Body {
+enum StatementBody {
     Party(Entity),
     Relationship {
         /// `None` where it isn't specified
         subject: Option<Text>,
         /// `None` where it isn't specified
-        interested: Party,
+        interested: InterestedParty,
         interests: Vec<Interest>,
     },
 }
@@ -89,7 +91,7 @@ enum Body {
 #[derive(Debug, Clone)]
 struct Interest {
     /// `None` for control
-    stake: Option<Stake>,
+    stake: Option<InterestType>,
     indirect: bool,
     /// What is known of the share, in basis points
     least: u32,
@@ -101,7 +103,7 @@ struct Interest {
 
 /// Who has an interest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Party {
+enum InterestedParty {
     /// A record's id
     Known(Text),
     /// Somebody whom nobody names
@@ -112,7 +114,7 @@ enum Party {
 
 /// A kind of stake, by the standard's interestType.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stake {
+enum InterestType {
     Shareholding,
     VotingRights,
     /// What a partnership has in place of shares
@@ -125,14 +127,14 @@ enum Stake {
 }
 
 /// The standard's interestType codelist, versions 0.3 and 0.4.
-const INTERESTS: &[(&str, Option<Stake>)] = &[
-    ("shareholding", Some(Stake::Shareholding)),
-    ("votingRights", Some(Stake::VotingRights)),
-    ("rightsToSurplusAssetsOnDissolution", Some(Stake::SurplusAssets)),
-    ("rightsToProfitOrIncome", Some(Stake::Profit)),
-    ("beneficiaryOfLegalArrangement", Some(Stake::Beneficiary)),
-    ("unknownInterest", Some(Stake::Unnamed)),
-    ("unpublishedInterest", Some(Stake::Unnamed)),
+const INTERESTS: &[(&str, Option<InterestType>)] = &[
+    ("shareholding", Some(InterestType::Shareholding)),
+    ("votingRights", Some(InterestType::VotingRights)),
+    ("rightsToSurplusAssetsOnDissolution", Some(InterestType::SurplusAssets)),
+    ("rightsToProfitOrIncome", Some(InterestType::Profit)),
+    ("beneficiaryOfLegalArrangement", Some(InterestType::Beneficiary)),
+    ("unknownInterest", Some(InterestType::Unnamed)),
+    ("unpublishedInterest", Some(InterestType::Unnamed)),
     ("appointmentOfBoard", None),
     ("otherInfluenceOrControl", None),
     ("seniorManagingOfficial", None),
@@ -171,25 +173,25 @@ const PERSONS: &[(&str, EntityType)] = &[
 ];
 
 /// What a statement is about: recordType (0.4) and statementType (0.3).
-const RECORDS: &[(&str, Record)] = &[
-    ("entity", Record::Entity),
-    ("person", Record::Person),
-    ("relationship", Record::Relationship),
+const RECORDS: &[(&str, RecordType)] = &[
+    ("entity", RecordType::Entity),
+    ("person", RecordType::Person),
+    ("relationship", RecordType::Relationship),
 ];
-const STATEMENTS: &[(&str, Record)] = &[
-    ("entityStatement", Record::Entity),
-    ("personStatement", Record::Person),
-    ("ownershipOrControlStatement", Record::Relationship),
+const STATEMENTS: &[(&str, RecordType)] = &[
+    ("entityStatement", RecordType::Entity),
+    ("personStatement", RecordType::Person),
+    ("ownershipOrControlStatement", RecordType::Relationship),
 ];
 
 #[derive(Debug, Clone, Copy)]
-enum Record {
+enum RecordType {
     Entity,
     Person,
     Relationship,
 }
 
-impl Statements {
+impl BodsStatements {
     /// Takes a file in. Notes every mistake; statements without one are kept.
     pub fn read(&mut self, json: &Json, problems: &mut Problems) {
         let file = self.files;
@@ -213,17 +215,17 @@ impl Statements {
     }
 
     /// What they say together at a time.
-    pub fn declared(&self, now: UnixSeconds) -> Declared {
+    pub fn declared(&self, now: UnixSeconds) -> BodsExtract {
         let (latest, successors) = self.latest();
-        let mut declared = Declared::default();
+        let mut declared = BodsExtract::default();
         let mut gone = BTreeSet::new();
-        let mut subjects: BTreeMap<&str, Vec<Held<'_>>> = BTreeMap::new();
+        let mut subjects: BTreeMap<&str, Vec<CurrentRelationship<'_>>> = BTreeMap::new();
         for statement in &latest {
             match &statement.body {
-                Body::Party(_) if statement.closed => {
+                StatementBody::Party(_) if statement.closed => {
                     gone.insert(statement.record.as_str());
                 }
-                Body::Party(entity) => {
+                StatementBody::Party(entity) => {
                     declared.nowhere.extend(
                         entity
                             .nowhere
@@ -232,20 +234,20 @@ impl Statements {
                     );
                     declared.entities.push((entity.clone(), statement.origin.clone()));
                 }
-                Body::Relationship { subject: Some(subject), interested, interests }
+                StatementBody::Relationship { subject: Some(subject), interested, interests }
                     if !statement.closed =>
                 {
                     let owner = match interested {
-                        Party::Known(id) => Some(in_force(&successors, id.as_str())),
-                        Party::Unnamed => None,
-                        Party::Nobody => continue,
+                        InterestedParty::Known(id) => Some(in_force(&successors, id.as_str())),
+                        InterestedParty::Unnamed => None,
+                        InterestedParty::Nobody => continue,
                     };
                     let held = subjects.entry(in_force(&successors, subject.as_str())).or_default();
                     let interests =
                         interests.iter().filter(|interest| interest.holds(now)).collect();
-                    held.push(Held { owner, interests, origin: &statement.origin });
+                    held.push(CurrentRelationship { owner, interests, origin: &statement.origin });
                 }
-                Body::Relationship { .. } => {}
+                StatementBody::Relationship { .. } => {}
             }
         }
         // the owner or the company of a relationship may have left the network: nobody knows to whom
@@ -289,21 +291,21 @@ fn in_force<'a>(successors: &BTreeMap<&'a str, &'a str>, id: &'a str) -> &'a str
 }
 
 /// What one relationship says now.
-struct Held<'a> {
+struct CurrentRelationship<'a> {
     /// `None` where nobody names it
     owner: Option<&'a str>,
     interests: Vec<&'a Interest>,
-    origin: &'a Origin,
+    origin: &'a StatementOrigin,
 }
 
 /// What one owner holds of a company in one way: of each kind, how much is known and how much it may be.
-struct Sums<'a> {
+struct InterestSums<'a> {
     owner: Option<&'a str>,
-    origin: &'a Origin,
-    kinds: BTreeMap<Stake, (u32, u32)>,
+    origin: &'a StatementOrigin,
+    kinds: BTreeMap<InterestType, (u32, u32)>,
 }
 
-impl Sums<'_> {
+impl InterestSums<'_> {
     /// What is known of the stake that the kinds repeat, and what it may be.
     fn largest(&self) -> (u32, u32) {
         let of = |which: fn(&(u32, u32)) -> u32| self.kinds.values().map(which).max().unwrap_or(0);
@@ -317,15 +319,15 @@ impl Sums<'_> {
 }
 
 /// Adds up what each owner holds, owner by owner in the order read: directly, or else through others.
-fn sums<'a>(held: &[Held<'a>], indirect: bool) -> Vec<Sums<'a>> {
-    let mut owners: Vec<Sums<'a>> = Vec::new();
+fn sums<'a>(held: &[CurrentRelationship<'a>], indirect: bool) -> Vec<InterestSums<'a>> {
+    let mut owners: Vec<InterestSums<'a>> = Vec::new();
     let mut places: BTreeMap<Option<&str>, usize> = BTreeMap::new();
     for held in held {
         for interest in held.interests.iter().filter(|interest| interest.indirect == indirect) {
             let Some(stake) = interest.stake else { continue };
             let at = *places.entry(held.owner).or_insert(owners.len());
             if at == owners.len() {
-                owners.push(Sums {
+                owners.push(InterestSums {
                     owner: held.owner,
                     origin: held.origin,
                     kinds: BTreeMap::new(),
@@ -342,13 +344,13 @@ fn sums<'a>(held: &[Held<'a>], indirect: bool) -> Vec<Sums<'a>> {
 }
 
 /// What the relationships of one company come to.
-fn add_stakes(of: &Text, held: &[Held<'_>], declared: &mut Declared) {
+fn add_stakes(of: &Text, held: &[CurrentRelationship<'_>], declared: &mut BodsExtract) {
     let direct = sums(held, false);
     for sums in &direct {
         let (known, most) = sums.largest();
         let Some(Ok(owner)) = sums.owner.map(Text::parse) else {
             let unnamed =
-                Indirect { owner: None, of: of.clone(), least: known, most, direct: true };
+                DeclaredInterest { owner: None, of: of.clone(), least: known, most, direct: true };
             declared.indirect.push((unnamed, sums.origin.clone()));
             continue;
         };
@@ -369,7 +371,7 @@ fn add_stakes(of: &Text, held: &[Held<'_>], declared: &mut Declared) {
     }
     let sum = |shares: &mut dyn Iterator<Item = u32>| shares.fold(0_u32, u32::saturating_add);
     if sum(&mut direct.iter().map(|sums| sums.largest().0)) > WHOLE {
-        let kinds: BTreeSet<Stake> =
+        let kinds: BTreeSet<InterestType> =
             direct.iter().flat_map(|sums| sums.kinds.keys().copied()).collect();
         for kind in kinds {
             let shares: Vec<(Option<&str>, u32)> = direct
@@ -382,14 +384,14 @@ fn add_stakes(of: &Text, held: &[Held<'_>], declared: &mut Declared) {
                     .into_iter()
                     .filter_map(|(owner, share)| Some((Text::parse(owner?).ok()?, share)))
                     .collect();
-                declared.readings.push(Reading { of: of.clone(), shares });
+                declared.interpretations.push(Interpretation { of: of.clone(), shares });
             }
         }
     }
     for sums in sums(held, true) {
         let (least, most) = sums.largest();
         let owner = sums.owner.and_then(|owner| Text::parse(owner).ok());
-        let indirect = Indirect {
+        let indirect = DeclaredInterest {
             owner,
             of: of.clone(),
             least: least.min(WHOLE),
@@ -408,7 +410,7 @@ impl Interest {
     /// An interest of which nothing is said but that there is one.
     fn unnamed() -> Self {
         Self {
-            stake: Some(Stake::Unnamed),
+            stake: Some(InterestType::Unnamed),
             indirect: false,
             least: 0,
             most: WHOLE,
@@ -428,13 +430,13 @@ impl Interest {
         let stake = member(json, at, "type", problems, |json, at, problems| {
             one_of(json, at, problems, INTERESTS)
         });
-        let stake = stake.unwrap_or(Some(Stake::Unnamed));
+        let stake = stake.unwrap_or(Some(InterestType::Unnamed));
         let direct = &[("direct", false), ("indirect", true), ("unknown", false)];
         let indirect = member(json, at, "directOrIndirect", problems, |json, at, problems| {
             one_of(json, at, problems, direct)
         });
         let (least, most) = match stake {
-            Some(Stake::Unnamed) => (0, WHOLE),
+            Some(InterestType::Unnamed) => (0, WHOLE),
             _ => member(json, at, "share", problems, share).unwrap_or((0, WHOLE)),
         };
         let from = member(json, at, "startDate", problems, time);
@@ -491,14 +493,14 @@ impl Statement {
             member(json, at, "replacesStatements", problems, Vec::<Text>::read).unwrap_or_default();
         let (record, kind) = (record?, kind?);
         let body = if old {
-            Body::read(&record, kind, json, at, problems)
+            StatementBody::read(&record, kind, json, at, problems)
         } else {
             required(json, at, "recordDetails", problems, |json, at, problems| {
-                Body::read(&record, kind, json, at, problems)
+                StatementBody::read(&record, kind, json, at, problems)
             })
         };
         Some(Self {
-            origin: Origin { file, path: at.to_string(), line },
+            origin: StatementOrigin { file, path: at.to_string(), line },
             record,
             dates: (made, published),
             closed: closed.unwrap_or(false),
@@ -508,16 +510,16 @@ impl Statement {
     }
 }
 
-impl Body {
+impl StatementBody {
     fn read(
         id: &Text,
-        kind: Record,
+        kind: RecordType,
         json: &Json,
         at: &Path<'_>,
         problems: &mut Problems,
     ) -> Option<Self> {
         match kind {
-            Record::Entity => {
+            RecordType::Entity => {
                 let kind =
                     required(json, at, "entityType", problems, |json, at, problems| match json {
                         Json::Object(_) => {
@@ -527,18 +529,18 @@ impl Body {
                         }
                         bare => one_of(bare, at, problems, ENTITIES),
                     });
-                let mut found = Found::default();
+                let mut found = PartyPlaces::default();
                 found.add(member(json, at, "jurisdiction", problems, place));
                 let jurisdiction = found.places.pop();
                 found.addresses(json, at, &["business", "registered"], problems);
                 let name = said(json, "name").and_then(readable);
                 Some(Self::Party(found.entity(id, jurisdiction, kind?, name)))
             }
-            Record::Person => {
+            RecordType::Person => {
                 let kind = required(json, at, "personType", problems, |json, at, problems| {
                     one_of(json, at, problems, PERSONS)
                 });
-                let mut found = Found::default();
+                let mut found = PartyPlaces::default();
                 list(json, at, "nationalities", problems, place)
                     .into_iter()
                     .for_each(|nationality| found.add(Some(nationality)));
@@ -556,10 +558,10 @@ impl Body {
                 let name = names.iter().filter_map(|name| name.get("fullName")).find_map(readable);
                 Some(Self::Party(found.entity(id, jurisdiction, kind?, name)))
             }
-            Record::Relationship => {
+            RecordType::Relationship => {
                 let subject = required(json, at, "subject", problems, party);
                 let interested = if json.get("interestedParty").is_some_and(is_null) {
-                    Some(Party::Unnamed)
+                    Some(InterestedParty::Unnamed)
                 } else {
                     required(json, at, "interestedParty", problems, party)
                 };
@@ -570,8 +572,8 @@ impl Body {
                     interests.push(Interest::unnamed());
                 }
                 let subject = match subject? {
-                    Party::Known(id) => Some(id),
-                    Party::Unnamed | Party::Nobody => None,
+                    InterestedParty::Known(id) => Some(id),
+                    InterestedParty::Unnamed | InterestedParty::Nobody => None,
                 };
                 Some(Self::Relationship { subject, interested: interested?, interests })
             }
@@ -581,17 +583,17 @@ impl Body {
 
 /// The places of a party.
 #[derive(Default)]
-struct Found {
+struct PartyPlaces {
     places: Vec<Place>,
     /// Those that nobody knows, as written
     nowhere: Vec<String>,
 }
 
-impl Found {
-    fn add(&mut self, place: Option<Where>) {
+impl PartyPlaces {
+    fn add(&mut self, place: Option<StatedPlace>) {
         match place {
-            Some(Where::Known(place)) => self.places.push(place),
-            Some(Where::Nowhere(name)) => self.nowhere.push(name),
+            Some(StatedPlace::Known(place)) => self.places.push(place),
+            Some(StatedPlace::Nowhere(name)) => self.nowhere.push(name),
             None => {}
         }
     }
@@ -630,14 +632,14 @@ impl Found {
 }
 
 /// An end of a relationship: a record's id (0.4), an object that points at a statement (0.3), or why there is neither.
-fn party(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Party> {
+fn party(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<InterestedParty> {
     const POINTERS: [&str; 2] = ["describedByEntityStatement", "describedByPersonStatement"];
     if let Json::Text(_) = json {
-        return Text::read(json, at, problems).map(Party::Known);
+        return Text::read(json, at, problems).map(InterestedParty::Known);
     }
     for name in POINTERS {
         if let Some(id) = said(json, name) {
-            return Text::read(id, &Path::Member(at, name), problems).map(Party::Known);
+            return Text::read(id, &Path::Member(at, name), problems).map(InterestedParty::Known);
         }
     }
     let unspecified = said(json, "unspecified").unwrap_or(json);
@@ -645,10 +647,10 @@ fn party(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Party> {
         unspecified.get("reason").and_then(Json::as_str),
         Some("noBeneficialOwners" | "no-beneficial-owners")
     ) {
-        return Some(Party::Nobody);
+        return Some(InterestedParty::Nobody);
     }
     if POINTERS.iter().chain(&["reason", "unspecified"]).any(|name| json.get(name).is_some()) {
-        return Some(Party::Unnamed);
+        return Some(InterestedParty::Unnamed);
     }
     problems.note(
         at,
@@ -740,7 +742,7 @@ fn readable(name: &Json) -> Option<Text> {
 }
 
 /// Where somebody is, as a file says it.
-enum Where {
+enum StatedPlace {
     Known(Place),
     /// A place that nobody knows, as it is written
     Nowhere(String),
@@ -750,7 +752,7 @@ enum Where {
 const NO_CODES: &[&str] = &["", "XX", "ZZ"];
 
 /// A place: an object with a country's code or name, or one of the two by itself.
-fn place(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Where> {
+fn place(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<StatedPlace> {
     let (code, name) = match json {
         Json::Object(_) => (said(json, "code"), said(json, "name")),
         Json::Null => return None,
@@ -774,20 +776,22 @@ fn place(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Where> {
                 let help = "ISO 3166-1 alpha-2 (`SG`) or ISO 3166-2 (`US-DE`); where there is none, give the name alone";
                 problems.note(&at, format!("unknown country code `{text}`"), Some(help.into()));
             }
-            return place.map(Where::Known);
+            return place.map(StatedPlace::Known);
         }
     }
     match (name, code) {
         (None, None) => None, // nothing is said
         (Some(name @ Json::Text(text)), _) => {
             let found = countries::named(text).map(Place::whole);
-            Some(found.map_or_else(|| Where::Nowhere(written(name, code)), Where::Known))
+            Some(
+                found.map_or_else(|| StatedPlace::Nowhere(written(name, code)), StatedPlace::Known),
+            )
         }
         (Some(other), _) => {
             wrong_type(&Path::Member(at, "name"), "a country's name", other, problems);
             None
         }
-        (None, Some(code)) => Some(Where::Nowhere(written(code, None))),
+        (None, Some(code)) => Some(StatedPlace::Nowhere(written(code, None))),
     }
 }
 

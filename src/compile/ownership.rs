@@ -31,9 +31,9 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use self::cascade::Cascade;
-pub use self::chains::{Chain, Chains};
-use self::rings::{Member, Walk};
-use self::through::Apart;
+pub use self::chains::{OwnershipChain, OwnershipChains};
+use self::rings::{RingMember, Walk};
+use self::through::SpecialCase;
 use super::settings::{Comparison, Method, OwnershipSettings};
 use crate::names::Text;
 use crate::region::Place;
@@ -95,7 +95,7 @@ pub struct Share(pub Option<i64>);
 
 /// What somebody is said to hold of a company beside the holdings: through others, or without being named. From BODS only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Indirect {
+pub struct DeclaredInterest {
     /// Who holds it; `None` for somebody whom nobody names
     pub owner: Option<Text>,
     /// What it is a share of
@@ -110,7 +110,7 @@ pub struct Indirect {
 
 /// One way to read who holds a company whose kinds of interest come to more than the whole together: one kind by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
+pub struct Interpretation {
     /// The company
     pub of: Text,
     /// Its holders with their shares in basis points, together at most the whole
@@ -119,13 +119,13 @@ pub struct Reading {
 
 /// What statements of others say, who may contradict themselves.
 #[derive(Debug, Clone, Default)]
-pub struct Statements {
+pub struct Declarations {
     /// How many holdings stand before theirs. These must fit together, theirs needn't
     pub after: usize,
     /// What is held through others, or by nobody knows whom
-    pub indirect: Vec<Indirect>,
+    pub indirect: Vec<DeclaredInterest>,
     /// Kinds of interest that can't all hold at once
-    pub readings: Vec<Reading>,
+    pub interpretations: Vec<Interpretation>,
 }
 
 /// The whole of a company, in basis points.
@@ -144,24 +144,24 @@ pub struct Graph {
     /// What its owners are known to hold of it, in basis points. INVARIANT (sum): at most `WHOLE`
     known: Vec<u32>,
     /// What is said of some entities beside that
-    beside: BTreeMap<usize, Beside>,
+    supplements: BTreeMap<usize, Supplement>,
 }
 
 /// What is said of an entity beside its owners' stakes.
 #[derive(Debug, Default)]
-struct Beside {
+struct Supplement {
     /// What the stakes come to where that is more than the whole, in basis points
     over: Option<u64>,
     /// Who holds through others
-    indirect: Vec<Through>,
+    indirect: Vec<IndirectStake>,
     /// What somebody holds whom nobody names, in basis points: directly, and through others
-    unnamed: [Unnamed; 2],
-    readings: Vec<Vec<(usize, u32)>>,
+    unnamed: [AnonymousStake; 2],
+    interpretations: Vec<Vec<(usize, u32)>>,
 }
 
 /// What one owner is said to hold through others, in basis points.
 #[derive(Debug, Clone, Copy)]
-struct Through {
+struct IndirectStake {
     owner: usize,
     least: u32,
     most: u32,
@@ -169,7 +169,7 @@ struct Through {
 
 /// What those hold together whom nobody names, in basis points.
 #[derive(Debug, Clone, Copy, Default)]
-struct Unnamed {
+struct AnonymousStake {
     there: bool,
     least: u32,
     most: u32,
@@ -208,7 +208,7 @@ pub enum GraphError {
         /// The holding
         holding: usize,
         /// Which end of it
-        end: End,
+        end: HoldingEnd,
         /// What stands there
         id: Text,
         /// What was probably meant
@@ -238,7 +238,7 @@ pub enum GraphError {
 
 /// An end of a holding, named as in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum HoldingEnd {
     /// Who holds it
     Owner,
     /// What it is a share of
@@ -247,13 +247,13 @@ pub enum End {
 
 /// Every entity judged under one rule.
 #[derive(Debug)]
-pub struct Screening<'a> {
+pub struct OwnershipScreening<'a> {
     graph: &'a Graph,
     settings: OwnershipSettings,
     // INVARIANT (entities): one element an entity in all
-    ends: Vec<Ends>,
+    ends: Vec<Remainder>,
     /// What is special about some entities
-    apart: BTreeMap<usize, Apart>,
+    special: BTreeMap<usize, SpecialCase>,
     cascade: Cascade,
     worst: Cascade,
     multiplied: Vec<Walk>,
@@ -263,7 +263,7 @@ pub struct Screening<'a> {
 
 /// What of an entity has no owner to follow to, in basis points.
 #[derive(Debug, Clone, Copy, Default)]
-struct Ends {
+struct Remainder {
     /// The restricted place that it is itself in; its owners no longer matter then
     restricted: Option<Place>,
     /// Held by nobody knows whom
@@ -276,7 +276,7 @@ struct Ends {
 
 /// How one entity stands.
 #[derive(Debug, Clone, Copy)]
-pub struct Judgement {
+pub struct OwnershipResult {
     /// The result
     pub status: Ownership,
     /// The restricted place that it is itself in
@@ -446,7 +446,7 @@ impl Graph {
         Self::with(
             entities,
             holdings,
-            &Statements { after: holdings.len(), ..Statements::default() },
+            &Declarations { after: holdings.len(), ..Declarations::default() },
         )
     }
 
@@ -457,7 +457,7 @@ impl Graph {
     pub fn with(
         entities: Vec<Entity>,
         holdings: &[Holding],
-        statements: &Statements,
+        statements: &Declarations,
     ) -> Result<Self, Vec<GraphError>> {
         let mut errors = Vec::new();
         let mut by_id = HashMap::with_capacity(entities.len());
@@ -493,7 +493,7 @@ impl Graph {
                 }
                 found
             };
-            let ends = (find(End::Owner, &holding.owner), find(End::Of, &holding.of));
+            let ends = (find(HoldingEnd::Owner, &holding.owner), find(HoldingEnd::Of, &holding.of));
             let share = match holding.basis_points.0 {
                 None => None,
                 Some(written) => {
@@ -529,8 +529,8 @@ impl Graph {
                 }
             }
         }
-        let mut beside =
-            beside(statements, holdings.len(), &by_id, &mut owners, &mut sums, &mut unknown);
+        let mut supplements =
+            supplements(statements, holdings.len(), &by_id, &mut owners, &mut sums, &mut unknown);
         // a graph may have a hundred thousand ids; the help is for the first few mistakes, which somebody reads
         for error in unknown.iter_mut().take(10) {
             if let GraphError::UnknownEntity { id, near, .. } = error {
@@ -549,7 +549,7 @@ impl Graph {
                 && *firm <= u64::from(WHOLE)
                 && (*firm == 0 || theirs > u64::from(WHOLE))
             {
-                beside.entry(entity).or_default().over = Some(*sum);
+                supplements.entry(entity).or_default().over = Some(*sum);
             } else if *sum > u64::from(WHOLE)
                 && let Some(Entity { id, .. }) = entities.get(entity)
             {
@@ -575,7 +575,7 @@ impl Graph {
         }
         let known =
             sums.into_iter().map(|sum| u32::try_from(sum).unwrap_or(WHOLE).min(WHOLE)).collect();
-        Ok(Self { entities, by_id, owners, owned, known, beside })
+        Ok(Self { entities, by_id, owners, owned, known, supplements })
     }
 
     /// The entity of that id.
@@ -604,7 +604,9 @@ impl Graph {
 
     /// The entities whose shares come to more than the whole, each with what they come to in basis points.
     pub fn over(&self) -> impl Iterator<Item = (EntityIndex, u64)> {
-        self.beside.iter().filter_map(|(i, beside)| Some((EntityIndex(*i), beside.over?)))
+        self.supplements
+            .iter()
+            .filter_map(|(i, supplements)| Some((EntityIndex(*i), supplements.over?)))
     }
 
     /// What is on file of it.
@@ -622,18 +624,18 @@ impl Graph {
         &self,
         settings: &OwnershipSettings,
         restricted: impl Fn(Place) -> bool,
-    ) -> Screening<'_> {
-        let ends: Vec<Ends> =
+    ) -> OwnershipScreening<'_> {
+        let ends: Vec<Remainder> =
             self.entities().map(|(index, entity)| self.ends(index, entity, &restricted)).collect();
-        let apart = self.apart(&ends);
-        let cascade = self.cascade(settings, &ends, &apart, false);
-        let worst = self.cascade(settings, &ends, &apart, true);
-        let (multiplied, closed) = self.multiply(&ends, &apart);
-        Screening {
+        let special = self.special(&ends);
+        let cascade = self.cascade(settings, &ends, &special, false);
+        let worst = self.cascade(settings, &ends, &special, true);
+        let (multiplied, closed) = self.multiply(&ends, &special);
+        OwnershipScreening {
             graph: self,
             settings: settings.clone(),
             ends,
-            apart,
+            special,
             cascade,
             worst,
             multiplied,
@@ -650,9 +652,9 @@ impl Graph {
         index: EntityIndex,
         entity: &Entity,
         restricted: impl Fn(Place) -> bool,
-    ) -> Ends {
+    ) -> Remainder {
         if let Some(place) = entity.places().find(|place| restricted(*place)) {
-            return Ends { restricted: Some(place), ..Ends::default() };
+            return Remainder { restricted: Some(place), ..Remainder::default() };
         }
         let rest = WHOLE.saturating_sub(self.known.get(index.0).copied().unwrap_or(0));
         let company = matches!(entity.kind, None | Some(EntityType::Company));
@@ -662,7 +664,7 @@ impl Graph {
             || (entity.places().next().is_none() && (ownerless || !company));
         let unknown =
             if ownerless { nowhere || entity.kind == Some(EntityType::Company) } else { company };
-        Ends {
+        Remainder {
             restricted: None,
             unknown: if unknown { rest } else { 0 },
             clear: if unknown { 0 } else { rest },
@@ -673,8 +675,8 @@ impl Graph {
     /// Where walks end, and who is in a closed ring. Entities are taken owners first, those that own each other in rings together.
     fn multiply(
         &self,
-        ends: &[Ends],
-        apart: &BTreeMap<usize, Apart>,
+        ends: &[Remainder],
+        special: &BTreeMap<usize, SpecialCase>,
     ) -> (Vec<Walk>, BTreeSet<usize>) {
         let mut graph = DiGraph::<(), (), usize>::default();
         for _ in &self.entities {
@@ -686,8 +688,8 @@ impl Graph {
                 graph.add_edge(NodeIndex::new(of), NodeIndex::new(stake.owner), ());
             }
         }
-        for (of, apart) in apart {
-            for owner in apart.holders(self.owners(*of)) {
+        for (of, special) in special {
+            for owner in special.holders(self.owners(*of)) {
                 graph.add_edge(NodeIndex::new(*of), NodeIndex::new(owner), ());
             }
         }
@@ -701,12 +703,12 @@ impl Graph {
                     *ring = number;
                 }
             }
-            if members.iter().any(|member| apart.contains_key(&member.index())) {
+            if members.iter().any(|member| special.contains_key(&member.index())) {
                 let members: Vec<usize> = members.iter().map(|member| member.index()).collect();
-                self.settle(&members, ends, apart, &mut walks, &mut budget);
+                self.settle(&members, ends, special, &mut walks, &mut budget);
                 continue;
             }
-            let mut ring: Vec<Member> = members
+            let mut ring: Vec<RingMember> = members
                 .iter()
                 .map(|member| self.member(member.index(), number, ends, &ring_of, &walks))
                 .collect();
@@ -732,14 +734,14 @@ impl Graph {
         &self,
         entity: usize,
         ring: usize,
-        ends: &[Ends],
+        ends: &[Remainder],
         ring_of: &[usize],
         walks: &[Walk],
-    ) -> Member {
+    ) -> RingMember {
         let end = ends.get(entity).copied().unwrap_or_default();
         if end.restricted.is_some() {
             let walk = Walk { restricted: 1.0, ..Walk::default() };
-            return Member { entity, base: walk, within: Vec::new(), leaves: 1.0, walk };
+            return RingMember { entity, base: walk, within: Vec::new(), leaves: 1.0, walk };
         }
         let mut base = Walk { restricted: 0.0, unknown: part(end.unknown), clear: part(end.clear) };
         let mut within = Vec::new();
@@ -755,7 +757,7 @@ impl Graph {
                 );
             }
         }
-        Member {
+        RingMember {
             entity,
             base,
             within,
@@ -791,22 +793,22 @@ fn add_up(stakes: &mut Vec<Stake>) {
 
 /// Reads what is said beside the holdings. Where nobody holds a company directly, what is held through others is all that
 /// is on file, and stands in its place.
-fn beside(
-    statements: &Statements,
+fn supplements(
+    statements: &Declarations,
     before: usize,
     by_id: &HashMap<String, usize>,
     owners: &mut [Vec<Stake>],
     sums: &mut [u64],
     unknown: &mut Vec<GraphError>,
-) -> BTreeMap<usize, Beside> {
-    let mut all: BTreeMap<usize, Beside> = BTreeMap::new();
+) -> BTreeMap<usize, Supplement> {
+    let mut all: BTreeMap<usize, Supplement> = BTreeMap::new();
     let direct: BTreeSet<&str> = statements
         .indirect
         .iter()
         .filter(|holding| holding.direct)
         .map(|holding| holding.of.as_str())
         .collect();
-    let direct = |of: usize, holding: &Indirect, owners: &[Vec<Stake>]| {
+    let direct = |of: usize, holding: &DeclaredInterest, owners: &[Vec<Stake>]| {
         direct.contains(holding.of.as_str())
             || owners.get(of).is_some_and(|owners| !owners.is_empty())
     };
@@ -826,9 +828,11 @@ fn beside(
             }
             found
         };
-        let owner = holding.owner.as_ref().map(|id| find(End::Owner, id));
-        let (Some(of), false) = (find(End::Of, &holding.of), owner == Some(None)) else { continue };
-        let Indirect { least, most, .. } = *holding;
+        let owner = holding.owner.as_ref().map(|id| find(HoldingEnd::Owner, id));
+        let (Some(of), false) = (find(HoldingEnd::Of, &holding.of), owner == Some(None)) else {
+            continue;
+        };
+        let DeclaredInterest { least, most, .. } = *holding;
         match owner.flatten() {
             Some(owner) if direct(of, holding, owners) => {
                 let sum = declared.entry((of, owner)).or_default();
@@ -854,7 +858,7 @@ fn beside(
         }
     }
     for ((of, owner), (least, most)) in declared {
-        all.entry(of).or_default().indirect.push(Through { owner, least, most });
+        all.entry(of).or_default().indirect.push(IndirectStake { owner, least, most });
     }
     for (of, stake) in inplace {
         if let (Some(owners), Some(sum)) = (owners.get_mut(of), sums.get_mut(of)) {
@@ -862,14 +866,14 @@ fn beside(
             *sum = sum.saturating_add(stake.basis_points.into());
         }
     }
-    for reading in &statements.readings {
-        let shares = reading
+    for interpretation in &statements.interpretations {
+        let shares = interpretation
             .shares
             .iter()
             .filter_map(|(owner, share)| Some((*by_id.get(owner.as_str())?, *share)))
             .collect();
-        if let Some(of) = by_id.get(reading.of.as_str()) {
-            all.entry(*of).or_default().readings.push(shares);
+        if let Some(of) = by_id.get(interpretation.of.as_str()) {
+            all.entry(*of).or_default().interpretations.push(shares);
         }
     }
     all
@@ -967,7 +971,7 @@ impl fmt::Display for GraphError {
                 write!(
                     f,
                     "the shares of `{id}` come to {}",
-                    Percent(u32::try_from(*basis_points).unwrap_or(u32::MAX))
+                    Percentage(u32::try_from(*basis_points).unwrap_or(u32::MAX))
                 )
             }
         }
@@ -976,9 +980,9 @@ impl fmt::Display for GraphError {
 
 /// Basis points as people write them: `62.5 %`.
 #[derive(Debug, Clone, Copy)]
-pub struct Percent(pub u32);
+pub struct Percentage(pub u32);
 
-impl fmt::Display for Percent {
+impl fmt::Display for Percentage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = format!("{:.2}", f64::from(self.0) / 100.0);
         write!(f, "{} %", text.trim_end_matches('0').trim_end_matches('.'))
@@ -987,7 +991,7 @@ impl fmt::Display for Percent {
 
 // === impl Screening ===
 
-impl<'a> Screening<'a> {
+impl<'a> OwnershipScreening<'a> {
     /// The entities that were screened.
     pub fn graph(&self) -> &'a Graph {
         self.graph
@@ -999,7 +1003,7 @@ impl<'a> Screening<'a> {
     }
 
     /// How an entity stands as a customer's company.
-    pub fn judge(&self, EntityIndex(i): EntityIndex) -> Judgement {
+    pub fn judge(&self, EntityIndex(i): EntityIndex) -> OwnershipResult {
         let entity = self.graph.entities.get(i);
         let walk = self.multiplied.get(i).copied().unwrap_or_default();
         let (basis_points, blocked) = self.cascade.at(i);
@@ -1033,7 +1037,7 @@ impl<'a> Screening<'a> {
         } else {
             Ownership::Clear
         };
-        Judgement { status, itself, ownerless, cascade, multiplicative }
+        OwnershipResult { status, itself, ownerless, cascade, multiplicative }
     }
 
     /// Who holds an entity, in the order of the file; last what nobody is known to hold.
@@ -1047,15 +1051,15 @@ impl<'a> Screening<'a> {
                 through: false,
             })
             .collect();
-        if let Some(beside) = self.graph.beside.get(&i) {
-            let named = beside.indirect.iter();
-            holders.extend(named.map(|Through { owner, least, most }| Holder {
+        if let Some(supplements) = self.graph.supplements.get(&i) {
+            let named = supplements.indirect.iter();
+            holders.extend(named.map(|IndirectStake { owner, least, most }| Holder {
                 entity: Some(EntityIndex(*owner)),
                 basis_points: *least,
                 more: most > least,
                 through: true,
             }));
-            let [_, Unnamed { there, least, most }] = beside.unnamed;
+            let [_, AnonymousStake { there, least, most }] = supplements.unnamed;
             holders.extend(there.then_some(Holder {
                 entity: None,
                 basis_points: least,
@@ -1063,7 +1067,7 @@ impl<'a> Screening<'a> {
                 through: true,
             }));
         }
-        let Ends { unknown, .. } = self.end(i);
+        let Remainder { unknown, .. } = self.end(i);
         if unknown > 0 && !holders.is_empty() {
             holders.push(Holder {
                 entity: None,
@@ -1077,7 +1081,7 @@ impl<'a> Screening<'a> {
 
     /// Whether what is said of an entity can't all be so, and one of its holders may hold it whole.
     pub fn contradicts_itself(&self, EntityIndex(i): EntityIndex) -> bool {
-        self.apart.get(&i).is_some_and(|apart| apart.over)
+        self.special.get(&i).is_some_and(|special| special.over)
     }
 
     /// The restricted place that an entity is itself in.
@@ -1117,10 +1121,10 @@ impl<'a> Screening<'a> {
             if self.end(i).restricted.is_none() {
                 let owners = self.graph.owners(i).iter().filter(|stake| stake.basis_points > 0);
                 let through = self
-                    .apart
+                    .special
                     .get(&i)
                     .into_iter()
-                    .flat_map(|apart| apart.links.iter().map(|link| link.owner));
+                    .flat_map(|special| special.links.iter().map(|link| link.owner));
                 queue.extend(
                     owners
                         .map(|stake| stake.owner)
@@ -1132,7 +1136,7 @@ impl<'a> Screening<'a> {
         behind
     }
 
-    fn end(&self, i: usize) -> Ends {
+    fn end(&self, i: usize) -> Remainder {
         self.ends.get(i).copied().unwrap_or_default()
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::through::Apart;
-use super::{Ends, Graph, OwnershipSettings, WHOLE, beyond};
+use super::through::SpecialCase;
+use super::{Graph, OwnershipSettings, Remainder, WHOLE, beyond};
 
 /// Who counts as restricted by the cascade, and how much of each entity these hold, in basis points.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ impl Graph {
     pub(super) fn cascade(
         &self,
         settings: &OwnershipSettings,
-        ends: &[Ends],
-        apart: &BTreeMap<usize, Apart>,
+        ends: &[Remainder],
+        special: &BTreeMap<usize, SpecialCase>,
         worst: bool,
     ) -> Cascade {
         let blocked: Vec<bool> =
@@ -38,13 +38,13 @@ impl Graph {
             }
         }
         let mut touched: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (of, apart) in apart {
-            apart
+        for (of, special) in special {
+            special
                 .holders(self.owners(*of))
                 .for_each(|owner| touched.entry(owner).or_default().push(*of));
         }
         // what is said of these depends on all their holders at once, so they wait until nobody else changes
-        let mut waiting: BTreeSet<usize> = apart.keys().copied().collect();
+        let mut waiting: BTreeSet<usize> = special.keys().copied().collect();
         loop {
             while let Some(owner) = queue.pop_front() {
                 waiting.extend(touched.get(&owner).into_iter().flatten());
@@ -53,7 +53,7 @@ impl Graph {
                     .get(owner)
                     .into_iter()
                     .flatten()
-                    .filter(|(of, _)| !apart.contains_key(of))
+                    .filter(|(of, _)| !special.contains_key(of))
                 {
                     if let (Some(share), Some(blocked)) =
                         (found.share.get_mut(*of), found.blocked.get_mut(*of))
@@ -67,8 +67,8 @@ impl Graph {
                 }
             }
             for of in std::mem::take(&mut waiting) {
-                let (Some(apart), Some(end)) = (apart.get(&of), ends.get(of)) else { continue };
-                let held = apart.held(self.owners(of), end, worst, |i| found.at(i).1);
+                let (Some(special), Some(end)) = (special.get(&of), ends.get(of)) else { continue };
+                let held = special.held(self.owners(of), end, worst, |i| found.at(i).1);
                 if let (Some(share), Some(blocked)) =
                     (found.share.get_mut(of), found.blocked.get_mut(of))
                 {

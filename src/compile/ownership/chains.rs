@@ -3,13 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::{EQUAL, EntityIndex, Screening, basis_points, part};
+use super::{EQUAL, EntityIndex, OwnershipScreening, basis_points, part};
 
 /// Where the share of one entity comes from.
 #[derive(Debug)]
-pub struct Chains {
+pub struct OwnershipChains {
     /// The largest chains, largest first, those of unknown size last
-    pub chains: Vec<Chain>,
+    pub chains: Vec<OwnershipChain>,
     /// Whether there are more than these
     pub more: bool,
     /// Whether a ring of holdings is on the way: its turns add to the share, and no chain shows them
@@ -18,7 +18,7 @@ pub struct Chains {
 
 /// A chain of holdings down to the entity that is screened.
 #[derive(Debug, Clone)]
-pub struct Chain {
+pub struct OwnershipChain {
     /// From the far end to the entity itself. The far end is `None` where nobody knows who it is
     pub entities: Vec<Option<EntityIndex>>,
     /// What each holds of the next, in basis points; `None` where that isn't known
@@ -33,12 +33,12 @@ pub struct Chain {
 /// How many owners a search for chains may step to.
 const STEPS: usize = 20_000;
 
-impl Screening<'_> {
+impl OwnershipScreening<'_> {
     /// The chains of holdings that lead to an entity from somebody restricted or from what isn't known: the
     /// `most` largest. An entity stands in a chain once.
-    pub fn chains(&self, EntityIndex(subject): EntityIndex, most: usize) -> Chains {
+    pub fn chains(&self, EntityIndex(subject): EntityIndex, most: usize) -> OwnershipChains {
         let mut search = Search::default();
-        let mut found = Chains { chains: Vec::new(), more: false, rings: false };
+        let mut found = OwnershipChains { chains: Vec::new(), more: false, rings: false };
         search.push(Step {
             entity: subject,
             share: None,
@@ -72,7 +72,9 @@ impl Screening<'_> {
                     end: true,
                 });
             }
-            for link in self.apart.get(&step.entity).into_iter().flat_map(|apart| &apart.links) {
+            for link in
+                self.special.get(&step.entity).into_iter().flat_map(|special| &special.links)
+            {
                 // what of it no chain explains that is drawn by itself
                 let share = basis_points(link.excess);
                 let seen = search.back(at).any(|step| step.entity == link.owner);
@@ -172,12 +174,12 @@ impl Search {
         })
     }
 
-    fn chain(&self, at: usize, restricted: bool) -> Chain {
+    fn chain(&self, at: usize, restricted: bool) -> OwnershipChain {
         let share = self.steps.get(at).and_then(|step| step.product);
         let entities =
             self.back(at).map(|step| (!step.end).then_some(EntityIndex(step.entity))).collect();
         let shares =
             self.back(at).filter(|step| step.next.is_some()).map(|step| step.share).collect();
-        Chain { entities, shares, share, restricted }
+        OwnershipChain { entities, shares, share, restricted }
     }
 }

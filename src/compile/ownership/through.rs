@@ -11,17 +11,17 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::rings::Walk;
-use super::{EQUAL, Ends, Graph, Stake, Through, Unnamed, WHOLE, part};
+use super::{AnonymousStake, EQUAL, Graph, IndirectStake, Remainder, Stake, WHOLE, part};
 
 /// An entity whose holders can't be followed one by one.
 #[derive(Debug, Default)]
-pub(super) struct Apart {
+pub(super) struct SpecialCase {
     /// Whether what is said can't all be so: in the worst case each holder may hold the whole
     pub(super) over: bool,
     /// Who is said to hold through others
     pub(super) links: Vec<Link>,
-    unnamed: [Unnamed; 2],
-    readings: Vec<Vec<(usize, u32)>>,
+    unnamed: [AnonymousStake; 2],
+    interpretations: Vec<Vec<(usize, u32)>>,
 }
 
 /// What one owner is said to hold of an entity through others, as parts of 1.
@@ -55,24 +55,24 @@ const ROUNDS: usize = 1_000;
 
 impl Graph {
     /// The entities that are special, with what is.
-    pub(super) fn apart(&self, ends: &[Ends]) -> BTreeMap<usize, Apart> {
-        let mut all: BTreeMap<usize, Apart> = BTreeMap::new();
+    pub(super) fn special(&self, ends: &[Remainder]) -> BTreeMap<usize, SpecialCase> {
+        let mut all: BTreeMap<usize, SpecialCase> = BTreeMap::new();
         let mut links = self.links(ends);
-        for (i, beside) in &self.beside {
+        for (i, supplements) in &self.supplements {
             let links = links.remove(i).unwrap_or_default();
             let beyond: f64 = links.iter().map(|(_, beyond)| beyond).sum();
-            let [direct, through] = beside.unnamed;
+            let [direct, through] = supplements.unnamed;
             let known = self.known.get(*i).copied().unwrap_or(0);
             let sum = part(known) + part(direct.least) + part(through.least) + beyond;
-            let apart = Apart {
-                over: beside.over.is_some()
+            let special = SpecialCase {
+                over: supplements.over.is_some()
                     || sum > 1.0 + EQUAL
                     || (direct.most > 0 && direct.least == 0 && known == WHOLE),
                 links: links.into_iter().map(|(link, _)| link).collect(),
-                unnamed: beside.unnamed,
-                readings: beside.readings.clone(),
+                unnamed: supplements.unnamed,
+                interpretations: supplements.interpretations.clone(),
             };
-            all.insert(*i, apart);
+            all.insert(*i, special);
         }
         for (i, end) in ends.iter().enumerate().filter(|(_, end)| end.restricted.is_none()) {
             let mut open = self.owners(i).iter().filter(|stake| stake.more).peekable();
@@ -90,10 +90,10 @@ impl Graph {
     }
 
     /// The declarations of each entity, each with what of it is more than all that chains may explain.
-    fn links(&self, ends: &[Ends]) -> HashMap<usize, Vec<(Link, f64)>> {
-        let mut parties: BTreeMap<usize, BTreeMap<usize, Through>> = BTreeMap::new();
-        for (of, beside) in &self.beside {
-            for through in &beside.indirect {
+    fn links(&self, ends: &[Remainder]) -> HashMap<usize, Vec<(Link, f64)>> {
+        let mut parties: BTreeMap<usize, BTreeMap<usize, IndirectStake>> = BTreeMap::new();
+        for (of, supplements) in &self.supplements {
+            for through in &supplements.indirect {
                 parties.entry(through.owner).or_default().insert(*of, *through);
             }
         }
@@ -137,11 +137,10 @@ impl Graph {
             graph.add_node(());
         }
         for of in 0..self.entities.len() {
-            let through = self
-                .beside
-                .get(&of)
-                .into_iter()
-                .flat_map(|beside| beside.indirect.iter().map(|through| through.owner));
+            let through =
+                self.supplements.get(&of).into_iter().flat_map(|supplements| {
+                    supplements.indirect.iter().map(|through| through.owner)
+                });
             for owner in self.owners(of).iter().map(|stake| stake.owner).chain(through) {
                 graph.add_edge(NodeIndex::new(of), NodeIndex::new(owner), ());
                 if let Some(owned) = owned.get_mut(owner) {
@@ -162,8 +161,8 @@ impl Graph {
     fn portions(
         &self,
         party: usize,
-        declared: &BTreeMap<usize, Through>,
-        ends: &[Ends],
+        declared: &BTreeMap<usize, IndirectStake>,
+        ends: &[Remainder],
         rank: &[usize],
         owned: &[Vec<usize>],
         looks: &mut usize,
@@ -240,12 +239,12 @@ impl Graph {
     pub(super) fn settle(
         &self,
         ring: &[usize],
-        ends: &[Ends],
-        apart: &BTreeMap<usize, Apart>,
+        ends: &[Remainder],
+        special: &BTreeMap<usize, SpecialCase>,
         walks: &mut [Walk],
         budget: &mut usize,
     ) {
-        let nothing = Apart::default();
+        let nothing = SpecialCase::default();
         let edges =
             ring.iter().fold(ring.len(), |sum, i| sum.saturating_add(self.owners(*i).len()));
         let settled = loop {
@@ -257,7 +256,7 @@ impl Graph {
                 };
                 let end = ends.get(*i).copied().unwrap_or_default();
                 let (restricted, worst) =
-                    apart.get(i).unwrap_or(&nothing).shares(self.owners(*i), &end, of);
+                    special.get(i).unwrap_or(&nothing).shares(self.owners(*i), &end, of);
                 let before = of(*i);
                 change = change.max((restricted - before.0).abs()).max((worst - before.1).abs());
                 if let Some(walk) = walks.get_mut(*i) {
@@ -284,7 +283,7 @@ impl Graph {
     }
 }
 
-impl Apart {
+impl SpecialCase {
     /// All who hold anything, whether one knows how much or not.
     pub(super) fn holders(&self, owners: &[Stake]) -> impl Iterator<Item = usize> {
         owners.iter().map(|stake| stake.owner).chain(self.links.iter().map(|link| link.owner))
@@ -295,7 +294,7 @@ impl Apart {
     }
 
     /// What of the part that ends with nobody in particular may be somebody's who holds more than is known.
-    fn open(&self, owners: &[Stake], end: &Ends, of: impl Fn(usize) -> f64) -> f64 {
+    fn open(&self, owners: &[Stake], end: &Remainder, of: impl Fn(usize) -> f64) -> f64 {
         let [direct, _] = self.unnamed;
         let more = owners
             .iter()
@@ -306,7 +305,12 @@ impl Apart {
     }
 
     /// The restricted share of an entity as a part of 1, and the same in the worst case; `of` gives both for its holders.
-    fn shares(&self, owners: &[Stake], end: &Ends, of: impl Fn(usize) -> (f64, f64)) -> (f64, f64) {
+    fn shares(
+        &self,
+        owners: &[Stake],
+        end: &Remainder,
+        of: impl Fn(usize) -> (f64, f64),
+    ) -> (f64, f64) {
         if end.restricted.is_some() {
             return (1.0, 1.0);
         }
@@ -314,9 +318,11 @@ impl Apart {
             owners.iter().map(|stake| part(stake.basis_points) * which(of(stake.owner))).sum()
         };
         let mut restricted = direct(|(restricted, _)| restricted).min(1.0);
-        for reading in &self.readings {
-            let others: f64 =
-                reading.iter().map(|(owner, share)| part(*share) * (1.0 - of(*owner).0)).sum();
+        for interpretation in &self.interpretations {
+            let others: f64 = interpretation
+                .iter()
+                .map(|(owner, share)| part(*share) * (1.0 - of(*owner).0))
+                .sum();
             restricted = restricted.min((1.0 - others).max(0.0));
         }
         restricted += self.links.iter().map(|link| link.excess * of(link.owner).0).sum::<f64>();
@@ -338,7 +344,7 @@ impl Apart {
     pub(super) fn held(
         &self,
         owners: &[Stake],
-        end: &Ends,
+        end: &Remainder,
         worst: bool,
         blocked: impl Fn(usize) -> bool,
     ) -> u32 {
@@ -354,8 +360,8 @@ impl Apart {
         let stakes =
             owners.iter().filter(|stake| blocked(stake.owner)).map(|stake| stake.basis_points);
         let mut direct = stakes.fold(0, u32::saturating_add).min(WHOLE);
-        for reading in &self.readings {
-            let others = reading
+        for interpretation in &self.interpretations {
+            let others = interpretation
                 .iter()
                 .filter(|(owner, _)| !blocked(*owner))
                 .map(|(_, share)| *share)
