@@ -264,11 +264,13 @@ fn all_mistakes_are_named_at_once() {
     assert_eq!(
         found,
         [
-            "duplicate_entity: two entities have the id `A` / keep one of the two",
-            "unknown_entity: no entity `holdin` is in the register / did you mean `holding`?",
-            "unknown_entity: no entity `B` is in the register / add the entity, if with its id alone",
-            "bad_share: a share of `B` can't be -1 basis points / from 0 to 10000 basis points: 62.5 % is 6250; leave it out where it isn't known",
-            "sum_over_100: the shares of `A` come to 100.01 % / several holdings of one owner add up; take what is held through others out",
+            "duplicate_entity: duplicate entity `A` / keep one of the two",
+            "unknown_entity: unknown entity `holdin` / did you mean `holding`?",
+            "unknown_entity: unknown entity `B` / add the entity; its id is enough",
+            "bad_share: invalid share of `B`: expected 0 to 10000 basis points, found -1 / \
+             62.5 % is 6250; leave an unknown share out",
+            "sum_over_100: shares of `A` add up to 100.01 %, expected at most 100 % / \
+             list direct holdings only; several holdings of one owner add up",
         ]
     );
 }
@@ -907,7 +909,10 @@ fn votes_without_shares_are_not_more_than_the_whole() {
         &[&relationships(&[(r#""X""#, &mixed(60, 60)), (r#""O""#, &mixed(60, 40))])],
         "2026-01-01",
     );
-    assert_eq!(found.interpretations.iter().map(|reading| reading.shares.len()).collect::<Vec<_>>(), [2]);
+    assert_eq!(
+        found.interpretations.iter().map(|reading| reading.shares.len()).collect::<Vec<_>>(),
+        [2]
+    );
     let graph = put_together(found);
     assert_eq!(graph.over().map(|(_, sum)| sum).collect::<Vec<_>>(), [12_000]);
 }
@@ -1398,10 +1403,7 @@ fn mistakes_in_the_register_have_their_place() {
     );
     let directory = register("screen-acme-2", &[("entities.json", ACME)]);
     let (code, _, err) = screen(&directory, &["acmee"]);
-    assert_eq!(
-        (code, err.as_str()),
-        (1, "no entity `acmee` is in the register\n  help: did you mean `acme`?\n")
-    );
+    assert_eq!((code, err.as_str()), (1, "unknown entity `acmee`\n  help: did you mean `acme`?\n"));
     assert_eq!(screen(&directory, &["acme", "--method", "casc"]).0, 2);
     assert_eq!(screen(&directory, &[]).0, 2);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::EQUAL;
+use super::share::EQUAL;
 
 /// Where a walk from an entity to its owners ends: chances, which together come to 1 once it is solved.
 #[derive(Debug, Clone, Copy, Default)]
