@@ -715,7 +715,7 @@ fn declared(files: &[&str], today: &str) -> BodsExtract {
         statements.read(&serde_json::from_str(text).unwrap(), &mut problems);
         assert!(problems.is_empty(), "{problems}");
     }
-    statements.declared(UnixSeconds::parse(&format!("{today}T12:00:00Z")).unwrap())
+    statements.as_of(UnixSeconds::parse(&format!("{today}T12:00:00Z")).unwrap())
 }
 
 /// Holdings as `owner > of: share`, and those through others as `owner ~> of: share`.
@@ -1033,7 +1033,7 @@ fn mistakes_in_lines_have_their_line() {
         [
             "bods/register.json:Some(1): unknown country code `QQ`",
             "bods/register.json:Some(3): expected a string (a text of 1 to 1,024 bytes without control characters), found a number",
-            "bods/register.json:Some(3): `recordType` is missing",
+            "bods/register.json:Some(3): missing `recordType`",
             "bods/register.json:Some(4): this is not JSON from column 2 on: key must be a string",
         ]
     );
@@ -1078,7 +1078,7 @@ fn dates_are_times() {
         let found: Vec<String> = remarks.errors.iter().map(ToString::to_string).collect();
         assert!(
             found[0].starts_with(&format!(
-                "bods/register.json:1: $[3].recordDetails.interests[0].endDate: `{date}` is no date"
+                "bods/register.json:1: $[3].recordDetails.interests[0].endDate: invalid date `{date}`"
             )),
             "{found:?}"
         );
@@ -1151,9 +1151,9 @@ fn mistakes_in_bods_are_all_named() {
         [
             "$[0].recordDetails.entityType.type: unknown word `registeredentity`",
             "$[0].recordDetails.jurisdiction.code: unknown country code `XQ`",
-            "$[1]: `recordId` is missing",
-            "$[2].publicationDetails.bodsVersion: this version of the standard isn't known",
-            "$[2]: `recordDetails` is missing",
+            "$[1]: missing `recordId`",
+            "$[2].publicationDetails.bodsVersion: unknown version `0.2`",
+            "$[2]: missing `recordDetails`",
             "$[3]: expected a statement, found a number",
         ]
     );
@@ -1198,7 +1198,7 @@ fn nothing_in_a_file_is_trusted() {
             statements.read(&json, &mut problems);
             assert!(problems.iter().all(|problem| problem.path.starts_with('$')));
             refused += usize::from(!problems.is_empty());
-            let declared = statements.declared(UnixSeconds(0));
+            let declared = statements.as_of(UnixSeconds(0));
             let lines: Vec<_> = declared.holdings.into_iter().map(|(holding, _)| holding).collect();
             if let Ok(graph) = Graph::new(
                 declared.entities.into_iter().map(|(entity, _)| entity).collect(),

@@ -473,7 +473,7 @@ fn read_owners(documents: &Documents, now: UnixSeconds, remarks: &mut Remarks) -
         read_statements(name, bytes, &mut statements, remarks);
         whole = whole && remarks.count() == errors;
     }
-    let declared = statements.declared(now);
+    let declared = statements.as_of(now);
     notice_places(&declared.nowhere, &files, remarks);
 
     let (numbers, mut entities): (Vec<usize>, Vec<_>) = entities.values.into_iter().unzip();
