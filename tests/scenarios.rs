@@ -20,7 +20,7 @@ use sha2::Digest as _;
 use waybill::capture::Capture;
 use waybill::chain::Signer;
 use waybill::compile::directory::{self, Files};
-use waybill::compile::networks::AddressTable;
+use waybill::compile::networks::AddressMap;
 use waybill::compile::write::{Material, write};
 use waybill::compile::{Order, compile};
 use waybill::evidence::address::cut;
@@ -140,7 +140,7 @@ fn compiled(config: &Value) -> Result<(Value, Snapshot), String> {
         created: UnixSeconds(i64::MAX / 2), // never stale: cases have their own times
         regions: inline.config().regions.as_ref().ok_or("no regions")?,
         sources: &[],
-        addresses: &AddressTable::default(),
+        addresses: &AddressMap::default(),
         customers: &customers,
         nodes: &nodes,
         files: &[],
