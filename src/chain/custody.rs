@@ -13,7 +13,7 @@ use crate::config::TagSettings;
 use crate::keyring::Keyring;
 use crate::names::UnixSeconds;
 use crate::register::Binding;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 use crate::replay::InMemory;
 use crate::replay::{Buckets, Entered, Remembered, enter};
 use crate::request::Request;
@@ -191,7 +191,7 @@ impl Custody {
 }
 
 /// The custody of the desk and of tests: nothing to sign with, and nothing seen before.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Default for Custody {
     fn default() -> Self {
         Self::new(Keyring::default(), Box::new(InMemory::default()))
