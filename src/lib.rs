@@ -34,13 +34,14 @@ pub mod tag;
 pub mod event;
 pub mod screen;
 
+#[cfg(feature = "proxy-wasm")]
 pub mod filter;
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 pub mod capture;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 pub mod cli;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 pub mod compile;
 
 pub mod config;

@@ -12,7 +12,7 @@
 //! bits are another's, and nonces that all fall into one bucket: then one would forget the other's.
 
 use std::cmp::Reverse;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 use std::collections::BTreeMap;
 
 use sha2::Digest as _;
@@ -192,18 +192,18 @@ impl BucketEntry {
 }
 
 /// Buckets of one process alone: what the desk and tests use.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 #[derive(Debug, Default)]
 pub struct InMemory(BTreeMap<u16, (Vec<u8>, u32)>);
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl ReplayMemory for InMemory {
     fn admit(&mut self, nonce: SignedNonce<'_>, now: UnixSeconds) -> Admission {
         admit(self, nonce, now)
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Buckets for InMemory {
     fn secret(&mut self) -> [u8; SECRET] {
         [0; SECRET] // nobody else is here

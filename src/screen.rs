@@ -15,7 +15,7 @@ use crate::lookups::Lookups;
 use crate::ordered;
 use crate::outcome::{Outcome, outcome};
 use crate::receipt::{self, Receipt};
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 use crate::replay::InMemory;
 use crate::replay::ReplayMemory;
 use crate::request::{Request, Time};
@@ -145,7 +145,7 @@ impl Screen {
 }
 
 /// The desk's and tests' worker: nothing to sign with, and nothing seen before.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Default for Worker {
     fn default() -> Self {
         Self::new(Signer::default(), Box::new(InMemory::default()))

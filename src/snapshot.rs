@@ -161,7 +161,7 @@ impl Snapshot {
 }
 
 /// A snapshot in one piece, as the desk has it.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Snapshot {
     /// Reads a whole file: verifies the signature, each page and their order.
     ///
@@ -196,7 +196,7 @@ impl Snapshot {
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Snapshot {
     /// Every customer, as often as credentials and names lead to it.
     pub fn customers(&self) -> impl Iterator<Item = Rc<crate::register::Customer>> {
@@ -207,13 +207,13 @@ impl Snapshot {
 }
 
 /// The pages of a file.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 struct FilePages {
     file: Vec<u8>,
     places: Vec<std::ops::Range<usize>>,
 }
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Pages for FilePages {
     fn page(&self, number: usize) -> Option<Vec<u8>> {
         self.file.get(self.places.get(number)?.clone()).map(<[u8]>::to_vec)
