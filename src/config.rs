@@ -13,8 +13,7 @@ pub use sources::{Claim, CredentialPlace, IdentitySource, OriginSource, San, Use
 use crate::finding::{Action, FindingCode};
 use crate::key::TrustedKey;
 use crate::names::{
-    self, Authority, HeaderName, HeaderText, NodeId, RouteName, Text, Url, UrlPath, VariableName,
-    digest,
+    Authority, HeaderName, HeaderText, NodeId, RouteName, Text, Url, UrlPath, VariableName, digest,
 };
 use crate::network::{Nat64Prefix, Network};
 use crate::region::{RegionSettings, Regions, Residency, SetId};
@@ -397,16 +396,6 @@ pub fn schema() -> serde_json::Value {
 }
 
 impl Config {
-    /// Whether requests to that authority, as signatures cover it, are meant for this node.
-    pub fn answers_to(&self, authority: &str) -> bool {
-        let is = |own: &str| names::authority(own.as_bytes()).is_some_and(|own| own == authority);
-        if self.node.authorities.is_empty() {
-            is(self.node.id.as_str())
-        } else {
-            self.node.authorities.iter().any(|own| is(own.as_str()))
-        }
-    }
-
     /// Parses the text of a configuration.
     ///
     /// # Errors

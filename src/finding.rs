@@ -6,7 +6,7 @@
 
 use crate::names::RouteName;
 use crate::shape::{
-    Json, Members, Mismatch, Path, Problems, Shape, Writer, suggestion, words, wrong_type,
+    Json, JsonWriter, Members, Mismatch, Path, Problems, Shape, suggestion, words, wrong_type,
 };
 
 /// Declares the codes and their rows: code, default action, HTTP status, traits, title.
@@ -378,7 +378,7 @@ impl Shape for Action {
         }
     }
 
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut JsonWriter) {
         match self {
             Self::Allow | Self::Report | Self::Block => out.string(self.as_str()),
             Self::Reroute(route) => {

@@ -41,6 +41,16 @@ words! {
     }
 }
 
+impl NetworkClass {
+    /// Whether it hides where a request comes from.
+    pub fn hides(self) -> bool {
+        match self {
+            Self::Cdn | Self::Hosting => false,
+            Self::Proxy | Self::Vpn | Self::Tor => true,
+        }
+    }
+}
+
 impl Word for Network {
     const WHAT: &'static str = "a network in CIDR notation, such as 203.0.113.0/24";
     const PATTERN: &'static str = "^[0-9a-fA-F:.]+/[0-9]{1,3}$";

@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::ordered;
-use crate::shape::{Json, Mismatch, Path, Problems, Word, Writer, object, suggestion, words};
+use crate::shape::{Json, JsonWriter, Mismatch, Path, Problems, Word, object, suggestion, words};
 
 /// A country or territory: ISO 3166-1 alpha-2, or XK, which geography databases use for Kosovo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -177,7 +177,7 @@ impl Word for CountryCode {
         }
     }
 
-    fn put(&self, out: &mut Writer) {
+    fn put(&self, out: &mut JsonWriter) {
         out.string(self.as_str());
     }
 }

@@ -18,7 +18,7 @@ pub use contract::{Members, Shape, Word, object_schema, to_report, to_text};
 pub use json::Json;
 pub use leaves::{Dictionary, Integer, Nullable, Switch};
 pub use problem::{Mismatch, Path, Problem, Problems, nearest, suggestion, wrong_type};
-pub use writer::{DIGITS, Writer, decimal};
+pub use writer::{DIGITS, JsonWriter, decimal};
 
 /// Reads a whole document, as far as it can be read. A value beside `problems` has mistakes only in
 /// members with a default; it counts once `problems` is empty.
@@ -69,7 +69,7 @@ macro_rules! object {
                 Some(Self { $( $field: $field? ),+ })
             }
 
-            fn write(&self, out: &mut $crate::shape::Writer) {
+            fn write(&self, out: &mut $crate::shape::JsonWriter) {
                 out.raw("{");
                 $(
                     if out.writes_nulls() || !$crate::shape::Shape::is_absent(&self.$field) {
@@ -173,7 +173,7 @@ macro_rules! words {
                 }
             }
 
-            fn put(&self, out: &mut $crate::shape::Writer) {
+            fn put(&self, out: &mut $crate::shape::JsonWriter) {
                 out.string(self.as_str());
             }
         }

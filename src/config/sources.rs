@@ -2,7 +2,7 @@
 
 use crate::names::{HeaderName, Text};
 use crate::network::SourceRole;
-use crate::shape::{Json, Members, Path, Problems, Shape, Switch, Writer, object, words};
+use crate::shape::{Json, JsonWriter, Members, Path, Problems, Shape, Switch, object, words};
 
 /// A place that a request's credential is looked for in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,7 +192,7 @@ impl Shape for IdentitySource {
         Some(Self { place: place?, forward: forward? })
     }
 
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut JsonWriter) {
         out.raw("{");
         match &self.place {
             CredentialPlace::Header(name) => out.field(",\"header\":", name),
@@ -237,7 +237,7 @@ impl Shape for OriginSource {
         Some(Self { header: header?, role: role? })
     }
 
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut JsonWriter) {
         out.raw("{");
         match &self.header {
             Some(name) => out.field(",\"header\":", name),
@@ -266,7 +266,7 @@ impl Shape for UserSource {
         source
     }
 
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut JsonWriter) {
         out.raw("{");
         match self {
             Self::Header(name) => out.field(",\"header\":", name),

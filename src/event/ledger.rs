@@ -3,13 +3,13 @@
 use super::record::{
     CutAddress, Event, EventCredential, EventDigest, EventFinding, EventHop, EventText,
 };
-use crate::chain::Received;
 use crate::evidence::address;
 use crate::finding::Action;
 use crate::names::{digest, hex};
+use crate::receipt::Receipt;
 use crate::request::Time;
 use crate::screen::Decision;
-use crate::shape::{DIGITS, Integer, Nullable, Shape as _, Writer, decimal};
+use crate::shape::{DIGITS, Integer, JsonWriter, Nullable, Shape as _, decimal};
 use crate::time::UnixSeconds;
 
 /// The events of one VM: its number, how many there were, and the digest of the last.
@@ -19,7 +19,7 @@ pub struct Ledger {
     seq: u64,
     prev: Option<String>,
     clock: EventClock,
-    line: Writer,
+    line: JsonWriter,
 }
 
 /// The time of the last event as text. Its date is formatted once a second.
@@ -39,7 +39,7 @@ impl Ledger {
             seq: 0,
             prev: None,
             clock: EventClock { second: UnixSeconds(i64::MIN), text: String::new(), date: 0 },
-            line: Writer::default(),
+            line: JsonWriter::default(),
         }
     }
 
@@ -51,20 +51,20 @@ impl Ledger {
     /// Writes the event of a decision and moves on to the next.
     pub fn write(&mut self, decision: &Decision<'_>) -> &[u8] {
         let Self { vm, seq, prev, clock, line } = self;
-        let address = decision.evidence.client.map(address::cut);
-        let verdict = &decision.verdict;
-        let hops = hops(&decision.received);
+        let (case, verdict) = (&decision.case, &decision.verdict);
+        let address = case.evidence.client.map(address::cut);
+        let hops = hops(&case.receipt);
         let event = Event {
             schema: Integer(1),
             id: decision.id.as_str().into(),
             time: clock.text_of(decision.time).into(),
-            node: decision.config.node.id.as_str().into(),
+            node: case.config.node.id.as_str().into(),
             customer: text(decision.customer()),
-            credential: Nullable(decision.identity.caller().map(|caller| EventCredential {
-                source: decision.config.source_name(caller.source).into(),
+            credential: Nullable(case.identity.caller().map(|caller| EventCredential {
+                source: case.config.source_name(caller.source).into(),
                 label: caller.label().map(EventText::from),
             })),
-            mode: decision.config.policy.mode,
+            mode: case.config.policy.mode,
             verdict: verdict.action.name(),
             would_be: Nullable(verdict.would_be.as_ref().and_then(Action::intervention)),
             route: text(decision.route()),
@@ -78,13 +78,13 @@ impl Ledger {
                     evidence: weighed.finding.evidence.as_str().into(),
                 })
                 .collect(),
-            user: Nullable(decision.geography.user.map(|place| place.country)),
-            origin: Nullable(decision.geography.origin.map(|place| place.country)),
+            user: Nullable(case.geography.user.map(|place| place.country)),
+            origin: Nullable(case.geography.origin.map(|place| place.country)),
             address: Nullable(address.as_deref().map(CutAddress::from)),
-            network: Nullable(decision.geography.network),
-            chain: Nullable(decision.received.verified().map(|verified| verified.worth)),
+            network: Nullable(case.geography.network),
+            chain: Nullable(case.receipt.proof().map(|proof| proof.worth())),
             hops,
-            policy: decision.config.policy.revision.as_str().into(),
+            policy: case.config.policy.revision.as_str().into(),
             snapshot: Nullable(decision.snapshot.map(Integer)),
             vm: vm.as_str().into(),
             seq: Integer(*seq),
@@ -104,13 +104,13 @@ fn text(text: Option<&str>) -> Nullable<EventText<'_>> {
 }
 
 /// The nodes of a verified chain.
-fn hops(received: &Received) -> Option<Vec<EventHop<'_>>> {
-    let verified = received.verified()?;
-    let hops = verified.hops().map(|(hop, unproven)| EventHop {
+fn hops(receipt: &Receipt) -> Option<Vec<EventHop<'_>>> {
+    let proof = receipt.proof()?;
+    let hops = proof.hops().map(|(hop, proof)| EventHop {
         node: hop.node.as_str().into(),
         customer: text(hop.customer.as_deref()),
         attest: hop.attest,
-        proven: unproven.is_none(),
+        proven: proof.is_ok(),
     });
     Some(hops.collect())
 }
@@ -137,11 +137,10 @@ impl EventClock {
 #[cfg(test)]
 mod tests {
     use super::Ledger;
-    use crate::capture::Captured;
-    use crate::chain::Custody;
+    use crate::capture::Capture;
     use crate::event::record::Event;
     use crate::names::digest;
-    use crate::screen::Screen;
+    use crate::screen::{Screen, Worker};
     use crate::shape::to_text;
 
     /// Each event is JSON that reads back, and has the digest of the one before.
@@ -150,12 +149,12 @@ mod tests {
         let screen =
             Screen::parse(include_str!("../../tests/corpus/config/valid/full.json")).unwrap();
         let request = r#"{"method": "GET", "path": "/", "headers": [["x-api-key", "a"], ["x_waybill_\"", "1"]], "time": 1795000000}"#;
-        let owned = Captured::parse(request).unwrap().own(screen.config());
+        let owned = Capture::parse(request).unwrap().complete();
         let mut ledger = Ledger::new(0xfeed);
         let mut prev = None;
         for seq in 0..3 {
             let decision =
-                screen.decide(&owned.request(), None, &mut Custody::default(), ledger.next_id());
+                screen.decide(&owned.request(), None, &mut Worker::default(), ledger.next_id());
             let line = ledger.write(&decision).to_vec();
             let event: serde_json::Value = serde_json::from_slice(&line).unwrap();
             assert_eq!(

@@ -10,7 +10,7 @@ use crate::network::Network;
 use crate::network::NetworkClass;
 use crate::region::CountryCode;
 use crate::shape::{
-    Integer, Mismatch, Nullable, Path, Problems, Shape, Word, Writer, object, read_document,
+    Integer, JsonWriter, Mismatch, Nullable, Path, Problems, Shape, Word, object, read_document,
 };
 
 /// Declares a text of an event by its pattern and the same rule in Rust. An event that is written
@@ -48,7 +48,7 @@ macro_rules! event_texts {
                 ))
             }
 
-            fn put(&self, out: &mut Writer) {
+            fn put(&self, out: &mut JsonWriter) {
                 out.string(&self.0);
             }
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::json::Json;
 use super::problem::{Mismatch, Path, Problems, suggestion, wrong_type};
-use super::writer::Writer;
+use super::writer::JsonWriter;
 
 /// A type that is read from a JSON value and written as one.
 pub trait Shape: Sized {
@@ -12,7 +12,7 @@ pub trait Shape: Sized {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self>;
 
     /// Writes the value as [`Shape::read`] takes it.
-    fn write(&self, out: &mut Writer);
+    fn write(&self, out: &mut JsonWriter);
 
     /// Whether there is no value, so that an object leaves the member out.
     fn is_absent(&self) -> bool {
@@ -40,7 +40,7 @@ pub trait Word: Sized + fmt::Display {
     fn parse(text: &str) -> Result<Self, Mismatch>;
 
     /// Writes the text that [`Word::parse`] takes.
-    fn put(&self, out: &mut Writer) {
+    fn put(&self, out: &mut JsonWriter) {
         out.string(&self.to_string());
     }
 }
@@ -52,8 +52,8 @@ pub struct Members<'a> {
     at: &'a Path<'a>,
 }
 
-impl Writer {
-    /// A member with its beginning, as [`Writer::member`] takes it.
+impl JsonWriter {
+    /// A member with its beginning, as [`JsonWriter::member`] takes it.
     pub fn field(&mut self, beginning: &'static str, value: &impl Shape) {
         self.member(beginning);
         value.write(self);
@@ -62,14 +62,14 @@ impl Writer {
 
 /// The value as compact JSON.
 pub fn to_text(value: &impl Shape) -> String {
-    let mut out = Writer::default();
+    let mut out = JsonWriter::default();
     value.write(&mut out);
     out.into_string()
 }
 
 /// The value for reports, in which every member is there: null where there is no value.
 pub fn to_report(value: &impl Shape) -> serde_json::Value {
-    let mut out = Writer::with_nulls();
+    let mut out = JsonWriter::with_nulls();
     value.write(&mut out);
     serde_json::from_slice(out.as_bytes()).unwrap_or_default()
 }

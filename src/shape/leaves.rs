@@ -3,7 +3,7 @@
 use super::contract::{Members, Shape, Word};
 use super::json::{Json, Number};
 use super::problem::{Path, Problems, wrong_type};
-use super::writer::Writer;
+use super::writer::JsonWriter;
 
 /// A whole number from `MIN` to `MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl<T: Word> Shape for T {
         T::parse(text).map_err(|mismatch| problems.mismatch(at, mismatch)).ok()
     }
 
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut JsonWriter) {
         self.put(out);
     }
 
@@ -136,7 +136,7 @@ impl<T: Shape> Shape for Option<T> {
         T::read(json, at, problems).map(Some)
     }
 
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut JsonWriter) {
         match self {
             Some(value) => value.write(out),
             None => out.raw("null"),
@@ -160,7 +160,7 @@ impl<T: Shape> Shape for Nullable<T> {
         }
     }
 
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut JsonWriter) {
         self.0.write(out);
     }
 
@@ -194,7 +194,7 @@ impl<T: Shape> Shape for Vec<T> {
         (read.len() == items.len()).then_some(read)
     }
 
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut JsonWriter) {
         out.list(self, T::write);
     }
 
@@ -221,7 +221,7 @@ impl<K: Word + PartialEq, V: Shape> Shape for Dictionary<K, V> {
         Some(Self(table)) // a bad entry is noted; the others are looked at further
     }
 
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut JsonWriter) {
         out.raw("{");
         for (i, (key, value)) in self.iter().enumerate() {
             if i > 0 {
@@ -248,7 +248,7 @@ impl Shape for Json {
         Some(json.clone())
     }
 
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut JsonWriter) {
         match self {
             Self::Null => out.raw("null"),
             Self::Bool(value) => value.write(out),
@@ -288,7 +288,7 @@ impl Shape for bool {
         }
     }
 
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut JsonWriter) {
         out.raw(if *self { "true" } else { "false" });
     }
 
@@ -316,7 +316,7 @@ impl Shape for Switch {
         }
     }
 
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut JsonWriter) {
         true.write(out);
     }
 
@@ -330,7 +330,7 @@ impl<const MIN: u64, const MAX: u64> Shape for Integer<MIN, MAX> {
         whole(json, MIN, MAX, at, problems).map(Self)
     }
 
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut JsonWriter) {
         out.number(self.0);
     }
 

@@ -1,17 +1,17 @@
 //! Compact JSON, written straight into one buffer.
 //!
 //! An event is written on every request, and serde's serializer took twice as long. Appending a
-//! piece costs the same whether it is long or short, so [`Writer::member`] takes a member's
+//! piece costs the same whether it is long or short, so [`JsonWriter::member`] takes a member's
 //! beginning as one text.
 
 /// JSON while it is written.
 #[derive(Debug, Default)]
-pub struct Writer {
+pub struct JsonWriter {
     bytes: Vec<u8>,
     nulls: bool,
 }
 
-impl Writer {
+impl JsonWriter {
     /// A writer of reports, in which a member without a value is null.
     pub fn with_nulls() -> Self {
         Self { nulls: true, ..Self::default() }
@@ -97,17 +97,17 @@ pub fn decimal(mut number: u64, digits: &mut [u8; DIGITS]) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::Writer;
+    use super::JsonWriter;
 
     #[test]
     fn numbers_and_strings_are_written_as_serde_writes_them() {
         for number in [0, 7, 10, 1_000, u64::MAX] {
-            let mut out = Writer::default();
+            let mut out = JsonWriter::default();
             out.number(number);
             assert_eq!(out.into_string(), number.to_string());
         }
         for text in ["", "plain", "quo\"te", "back\\slash", "line\nfeed", "é", "\u{7f}"] {
-            let mut out = Writer::default();
+            let mut out = JsonWriter::default();
             out.string(text);
             assert_eq!(out.into_string(), serde_json::to_string(text).unwrap());
         }

@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 
-use super::NetworkClass;
 use super::layout::{Contents, Head, PageKind, ROWS_A_PAGE, Refused};
+use crate::network::NetworkClass;
 use crate::network::SourceRole;
 use crate::network::embedded_v4;
 use crate::region::Place;

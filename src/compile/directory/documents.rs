@@ -131,7 +131,7 @@ impl Shape for Percent {
         Self::parse(&text).map_err(|mismatch| problems.mismatch(at, mismatch)).ok()
     }
 
-    fn write(&self, out: &mut crate::shape::Writer) {
+    fn write(&self, out: &mut crate::shape::JsonWriter) {
         out.raw(&format!("\"{}.{:02}\"", self.0 / 100, self.0 % 100));
     }
 
@@ -160,7 +160,7 @@ impl<T: Shape> Shape for Each<T> {
         Some(Self { whole: values.len() == items.len(), values })
     }
 
-    fn write(&self, out: &mut crate::shape::Writer) {
+    fn write(&self, out: &mut crate::shape::JsonWriter) {
         out.list(&self.values, |(_, value), out| value.write(out));
     }
 
