@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::lines;
-use crate::shape::{Path, Problem, Problems};
+use crate::shape::{Mismatch, Path, Problem, Problems};
 
 /// What was found in the files of a register.
 #[derive(Debug, Default, Clone)]
@@ -77,6 +77,11 @@ impl Remarks {
         let problem =
             Problem { path: String::new(), message: message.into(), help: help.map(str::to_owned) };
         self.push_error(Remark { file: file.into(), line, problem });
+    }
+
+    /// An error on a line of a file that isn't JSON.
+    pub(super) fn mismatch(&mut self, file: &str, line: Option<usize>, mismatch: Mismatch) {
+        self.error(file, line, &mismatch.message, mismatch.help.as_deref());
     }
 
     pub(super) fn notice(&mut self, file: &str, path: &str, message: String, help: &str) {

@@ -7,7 +7,8 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::{PlaceEntry, parts};
+use super::parts;
+use super::spans::PlaceEntry;
 use crate::region::Place;
 
 type Leaf<'a> = LookupResult<'a, &'a [u8]>;
