@@ -1,4 +1,5 @@
-//! Network sources: what the merged table says of an address is what its sources say, whatever the files.
+//! Network sources: what the merged table says of an address is what its sources say, whatever the
+//! files.
 
 #![expect(
     clippy::unwrap_used,
@@ -510,7 +511,8 @@ fn a_damaged_file_is_refused_or_read() {
     }
 }
 
-/// A tree whose branches meet again has 2^96 leaves after 96 nodes; no reader lives to see them all.
+/// A tree whose branches meet again has 2^96 leaves after 96 nodes; no reader lives to see them
+/// all.
 #[test]
 fn trees_that_never_end_are_refused() {
     let same: Vec<[u32; 2]> = (1..=96).map(|next| [next, next]).collect();
@@ -593,7 +595,8 @@ const CODES: [&str; 3] = ["SG", "CN", "JP"];
 struct Source {
     kind: &'static str,
     nested: bool,
-    /// Whether IPv6, the low byte of the first address, the prefix's length in the last byte, which value
+    /// Whether IPv6, the low byte of the first address, the prefix's length in the last byte, which
+    /// value
     networks: Vec<(bool, u8, u8, usize)>,
     /// On a list
     asns: Vec<u32>,
@@ -627,7 +630,8 @@ fn source() -> impl Strategy<Value = Source> {
                 };
                 let twice =
                     networks.iter().any(|other| (other.0, other.1, other.2) == (v6, low, length));
-                // a tree has one value for an address; a text may have networks in each other, a list may say things twice
+                // a tree has one value for an address; a text may have networks in each other, a
+                // list may say things twice
                 if kind == "list" || (kind == "text" && !twice) || !networks.iter().any(meets) {
                     networks.push((v6, low, length, value));
                 }

@@ -6,15 +6,16 @@
 //!                                     source    resolved        ends      addresses
 //! ```
 //!
-//! A source is an MMDB file with countries or AS numbers, a text of networks with their countries (by
-//! hand, or a feed after RFC 8805), or a list of networks. [`Facts`](crate::snapshot::Facts) keep
-//! sources apart, so that a finding can name the source of each.
+//! A source is an MMDB file with countries or AS numbers, a text of networks with their countries
+//! (by hand, or a feed after RFC 8805), or a list of networks. [`Facts`](crate::snapshot::Facts)
+//! keep sources apart, so that a finding can name the source of each.
 //!
 //! An IPv6 address that embeds an IPv4 address (mapped, SIIT, NAT64, 6to4, Teredo) has the facts of
 //! that one: see [`embedded_v4`](crate::names::embedded_v4). The makers of MMDB files point those
 //! ranges to their IPv4 half or leave them out; both are ignored.
 //!
-//! Limits: [`MAX_COUNTRY_SOURCES`] and [`MAX_LISTS`]. A file is read whole; the Internet takes 300 MB.
+//! Limits: [`MAX_COUNTRY_SOURCES`] and [`MAX_LISTS`]. A file is read whole; the Internet takes 300
+//! MB.
 
 mod lists;
 mod mmdb;
@@ -52,8 +53,9 @@ pub struct Networks {
     pub sources: Vec<SourceSummary>,
 }
 
-/// Reads all sources and merges them. `files` are those of the register's `networks/`, by their path
-/// from its directory. `None` where the sources' settings or files have mistakes; `remarks` has them.
+/// Reads all sources and merges them. `files` are those of the register's `networks/`, by their
+/// path from its directory. `None` where the sources' settings or files have mistakes; `remarks`
+/// has them.
 pub fn merge(
     sources: &[NetworkSource],
     files: &BTreeMap<String, Vec<u8>>,

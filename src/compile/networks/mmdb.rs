@@ -35,8 +35,8 @@ pub(super) fn read_mmdb(
         )
     };
     let reader = Reader::from_source(bytes).map_err(unreadable)?;
-    // A tree of n nodes has n + 1 leaves, and several walks may meet the same leaf. With many more, the
-    // file's branches join again, and the walk could go on for ever.
+    // A tree of n nodes has n + 1 leaves, and several walks may meet the same leaf. With many more,
+    // the file's branches join again, and the walk could go on for ever.
     let mut leaves = usize::try_from(reader.metadata().node_count)
         .unwrap_or(usize::MAX)
         .saturating_mul(2)

@@ -9,8 +9,9 @@ use crate::snapshot::Facts;
 
 /// All facts of all addresses.
 ///
-/// Both runs are sorted and begin at address 0. An entry holds from its address up to the next one's,
-/// and points into `facts`. Neighbours differ. `facts` is sorted: its first entry has no fact at all.
+/// Both runs are sorted and begin at address 0. An entry holds from its address up to the next
+/// one's, and points into `facts`. Neighbours differ. `facts` is sorted: its first entry has no
+/// fact at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddressMap {
     /// IPv4: the first address of a run, and the index of its facts

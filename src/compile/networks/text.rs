@@ -79,8 +79,8 @@ pub(super) fn read_list(bytes: &[u8], file: &str, remarks: &mut Remarks) -> Netw
     list
 }
 
-/// Adds networks with their places to `spans`. Of networks within each other the smaller one counts,
-/// with or without a place. Returns the number of networks with a place.
+/// Adds networks with their places to `spans`. Of networks within each other the smaller one
+/// counts, with or without a place. Returns the number of networks with a place.
 pub(super) fn read_countries(
     bytes: &[u8],
     file: &str,
@@ -133,8 +133,8 @@ pub(super) fn read_countries(
     count
 }
 
-/// Reads a line of a text: a network and a place, or a line of a feed (RFC 8805): a network, a country,
-/// its region, and ignored fields. An empty country says nothing.
+/// Reads a line of a text: a network and a place, or a line of a feed (RFC 8805): a network, a
+/// country, its region, and ignored fields. An empty country says nothing.
 fn read_place(entry: &str, may_be_alone: bool) -> Result<(Network, Option<PlaceEntry>), Mismatch> {
     let by_hand = |place: Place| PlaceEntry { place, divides: place.is_part() };
     let fields: Vec<&str> = entry.split(',').map(unquoted).collect();
@@ -173,7 +173,8 @@ fn unquoted(field: &str) -> &str {
     field.strip_prefix('"').and_then(|field| field.strip_suffix('"')).unwrap_or(field).trim()
 }
 
-/// Makes runs that don't overlap out of networks: of networks within each other the smaller one counts.
+/// Makes runs that don't overlap out of networks: of networks within each other the smaller one
+/// counts.
 fn most_specific(
     mut networks: Vec<(u128, u128, Option<Place>)>,
 ) -> Vec<(u128, u128, Option<Place>)> {
