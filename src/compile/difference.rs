@@ -13,9 +13,9 @@ use super::directory::Directory;
 use super::ownership::OwnershipScreening;
 use crate::finding::Action;
 use crate::names::{Network, Text, UnixSeconds, hex};
-use crate::register::{Customer, Enforcement, EnforcementEntry, Ownership, Status};
+use crate::register::{Customer, Enforcement, EnforcementEntry, Name, Ownership, Status};
 use crate::snapshot::Snapshot;
-use crate::snapshot::customers::Key;
+use crate::snapshot::customers::RecordKey;
 
 /// The fields of a customer that decide verdicts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -101,7 +101,7 @@ impl RegisterView<'_> {
             print.0 = hash_of_state(customer, ownership);
             for credential in &customer.credentials {
                 let parts = (
-                    Key::of_credential(&credential.digest).0,
+                    RecordKey::of(Name::Secret(credential.digest)).0,
                     &credential.label,
                     credential.expires,
                     &credential.networks,
@@ -192,7 +192,7 @@ impl CustomerState {
                 .then(|| (name.to_string(), value))
         });
         let credentials = customer.credentials.iter().map(|entry| {
-            let half = hex(&Key::of_credential(&entry.digest).0);
+            let half = hex(&RecordKey::of(Name::Secret(entry.digest)).0);
             let networks: Vec<String> = entry.networks.iter().map(ToString::to_string).collect();
             let value = json!({
                 "label": entry.label, "expires": entry.expires, "networks": networks,
