@@ -17,7 +17,7 @@ use crate::names::{
     Authority, HeaderName, HeaderText, Nat64Prefix, Network, NodeId, RouteName, Text, TrustedKey,
     Url, UrlPath, VariableName, hex,
 };
-use crate::region::{RegionSettings, Regions, Residency, SetId};
+use crate::region::{RegionSetId, RegionSettings, Regions, Residency};
 use crate::register::{Binding, InlineRegister, Register};
 use crate::shape::{
     Json, Mismatch, Path, Problem, Problems, Shape, Table, Whole, Word, object, read_document,
@@ -487,7 +487,7 @@ impl Config {
         let provider_name = document.provider.as_ref().map(|provider| provider.name.as_str());
         let region_settings =
             document.regions.clone().or(inline_regions).unwrap_or_else(|| RegionSettings {
-                set: SetId::for_provider(provider_name),
+                set: RegionSetId::for_provider(provider_name),
                 restricted: Vec::new(),
                 unsupported: None,
             });

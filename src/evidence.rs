@@ -1,8 +1,8 @@
 //! The evidence in a request: what it holds, where, and how it reads. Nothing is looked up yet.
 //!
-//! Evidence is gathered in one pass over the headers. A header counts only if [`Watch`] has its name,
-//! so the watch list is the closed list of header signals (`docs/privacy.md`, held by a test).
-//! Malformed input is evidence too: it stops nothing, and names nobody.
+//! Evidence is gathered in one pass over the headers. A header counts only if [`Watch`] has its
+//! name, so the watch list is the closed list of header signals (`docs/privacy.md`, held by a
+//! test). Malformed input is evidence too: it stops nothing, and names nobody.
 
 pub mod address;
 mod authorization;
