@@ -15,12 +15,14 @@
 pub mod request;
 pub mod signals;
 
+pub mod case;
 pub mod chain;
 pub mod evidence;
 pub mod identity;
 pub mod lookups;
 
 pub mod finding;
+pub mod receipt;
 pub mod rules;
 pub mod verdict;
 
@@ -32,13 +34,14 @@ pub mod tag;
 pub mod event;
 pub mod screen;
 
+#[cfg(feature = "proxy-wasm")]
 pub mod filter;
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 pub mod capture;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 pub mod cli;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 pub mod compile;
 
 pub mod config;

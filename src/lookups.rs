@@ -3,11 +3,14 @@
 //! Both are in memory: in the configuration itself (an inline register, no table) or in the snapshot that
 //! the worker holds at the time. A request asks one of them only, from beginning to end.
 
+use std::rc::Rc;
+
+use crate::chain::Peers;
 use crate::config::{Config, Role};
 use crate::evidence::Evidence;
 use crate::names::UnixSeconds;
 use crate::region::{Place, Regions};
-use crate::register::{Match, Name, Nodes};
+use crate::register::{Customer, Match, Name, Node, NodeKey, Nodes};
 use crate::snapshot::{NetworkClass, Snapshot};
 
 /// Where a request looks things up.
@@ -121,6 +124,20 @@ impl<'a> Lookups<'a> {
             origin.asn = facts.asn();
         }
         origin
+    }
+}
+
+impl Peers for Lookups<'_> {
+    fn node_by_key(&self, thumbprint: &str) -> Option<(&Node, &NodeKey)> {
+        self.nodes()?.by_thumbprint(thumbprint)
+    }
+
+    fn node(&self, id: &str) -> Option<&Node> {
+        self.nodes()?.by_id(id)
+    }
+
+    fn customer(&self, id: &str) -> Option<Rc<Customer>> {
+        Some(Lookups::customer(*self, Name::Id(id))?.customer)
     }
 }
 

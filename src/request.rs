@@ -6,6 +6,7 @@
 
 use crate::config::{Claim, San};
 use crate::names::UnixSeconds;
+use crate::signature::Message;
 
 /// A header as received: name in lower case (as Envoy gives it), value as bytes.
 pub type Pair<'a> = (&'a [u8], &'a [u8]);
@@ -68,6 +69,17 @@ impl<'a> Request<'a> {
     /// The method, as received.
     pub fn method(&self) -> &'a [u8] {
         self.first(":method").unwrap_or_default()
+    }
+
+    /// The authority, as received.
+    pub fn authority(&self) -> &'a [u8] {
+        self.first(":authority").unwrap_or_default()
+    }
+
+    /// What signatures cover of it, under this authority.
+    pub fn message<'m>(&'m self, authority: &'m str) -> Message<'m> {
+        let (method, path) = (self.method(), self.path());
+        Message { method, authority, path, values: &[], fields: &self.headers }
     }
 
     /// The path with its query, as received.

@@ -23,7 +23,7 @@ use table::{AddressTable, FactsRow};
 
 use crate::names::UnixSeconds;
 use crate::region::{Place, Regions};
-use crate::register::{Customer, Match, Name, Nodes};
+use crate::register::{Match, Name, Nodes};
 use crate::shape::words;
 
 words! {
@@ -149,7 +149,7 @@ impl Snapshot {
         let (page, bucket) = key.place(self.page_bits);
         let number = self.head.of_kind(PageKind::Customers).start.checked_add(page)?;
         let bucket = self.pages.bucket(number, bucket)?;
-        let customer = customers::find(&bucket, &key, kind)?;
+        let customer = customers::find(&bucket, &key, kind, self.head.version)?;
         self.cache.borrow_mut().put(key, kind, Rc::clone(&customer));
         Some(Match { customer, entry })
     }
@@ -161,7 +161,7 @@ impl Snapshot {
 }
 
 /// A snapshot in one piece, as the desk has it.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Snapshot {
     /// Reads a whole file: verifies the signature, each page and their order.
     ///
@@ -196,24 +196,24 @@ impl Snapshot {
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Snapshot {
     /// Every customer, as often as credentials and names lead to it.
-    pub fn customers(&self) -> impl Iterator<Item = Rc<Customer>> {
+    pub fn customers(&self) -> impl Iterator<Item = Rc<crate::register::Customer>> {
         let pages =
             self.head.of_kind(PageKind::Customers).filter_map(|number| self.pages.page(number));
-        pages.flat_map(|page| customers::all(&page))
+        pages.flat_map(|page| customers::all(&page, self.head.version))
     }
 }
 
 /// The pages of a file.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 struct FilePages {
     file: Vec<u8>,
     places: Vec<std::ops::Range<usize>>,
 }
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Pages for FilePages {
     fn page(&self, number: usize) -> Option<Vec<u8>> {
         self.file.get(self.places.get(number)?.clone()).map(<[u8]>::to_vec)
@@ -246,6 +246,7 @@ pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), Refuse
                 rows,
                 number.saturating_sub(pages.start),
                 pages.len().trailing_zeros(),
+                head.version,
             )
         }
     };

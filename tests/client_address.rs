@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 use waybill::capture::{Capture, text_or_hex};
-use waybill::chain::Custody;
-use waybill::screen::Screen;
+use waybill::screen::{Screen, Worker};
 
 #[test]
 fn every_case_holds() {
@@ -24,8 +23,11 @@ fn every_case_holds() {
         }
         let owned = Capture::parse(&request.to_string()).unwrap().complete();
         let request = owned.request();
-        let address =
-            screen.decide(&request, None, &mut Custody::default(), String::new()).evidence.address;
+        let address = screen
+            .decide(&request, None, &mut Worker::default(), String::new())
+            .case
+            .evidence
+            .address;
         let claimed: Vec<Value> = address.claimed.iter().map(|claim| text_or_hex(claim)).collect();
         let found =
             json!({"client": address.client, "claimed": claimed, "malformed": address.malformed});

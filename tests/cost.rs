@@ -15,9 +15,8 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use waybill::chain::Custody;
 use waybill::request::{Request, Time, TlsNames};
-use waybill::screen::Screen;
+use waybill::screen::{Screen, Worker};
 
 const CONFIG: &str = include_str!("corpus/config/valid/full.json");
 
@@ -115,7 +114,7 @@ fn cost(screen: &Screen, headers: &[(Vec<u8>, Vec<u8>)]) -> (usize, Duration) {
         time: Time(1_795_000_000_000_000_000),
     };
     let (before, start) = (ASKED.get(), Instant::now());
-    drop(screen.decide(&request, None, &mut Custody::default(), String::new()));
+    drop(screen.decide(&request, None, &mut Worker::default(), String::new()));
     (ASKED.get() - before, start.elapsed())
 }
 

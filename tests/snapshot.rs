@@ -17,7 +17,7 @@ use std::ops::Range;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sha2::Digest as _;
-use waybill::compile::networks::AddressTable;
+use waybill::compile::networks::AddressMap;
 use waybill::compile::write::{Material, ROWS, write};
 use waybill::config::{Config, Role};
 use waybill::finding::{Action, FindingCode};
@@ -35,7 +35,8 @@ use waybill::snapshot::fetch::{
     cell, mark, unmarked,
 };
 use waybill::snapshot::layout::{
-    MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, Refused, SIGNED, SourceContents,
+    FormatVersion, MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, Refused, SIGNED,
+    SourceContents,
 };
 use waybill::snapshot::table::{DIVIDED, facts_width};
 use waybill::snapshot::{Facts, NetworkClass, Pages, Snapshot};
@@ -53,7 +54,7 @@ struct World {
     sequence: u64,
     customers: Vec<Customer>,
     nodes: Vec<Node>,
-    addresses: AddressTable,
+    addresses: AddressMap,
 }
 
 fn key() -> SigningKey {
@@ -118,7 +119,7 @@ impl World {
         let facts: Vec<Facts> =
             (0..2).map(|n| facts(&[None, None], (n > 0).then_some(n), 0)).collect();
         let v4 = (0..runs).map(|n| (n * 256, n % 2)).collect();
-        let addresses = AddressTable { v4, v6: vec![(0, 0)], facts };
+        let addresses = AddressMap { v4, v6: vec![(0, 0)], facts };
         Self {
             sequence,
             customers: (0..customers).map(plain_customer).collect(),
@@ -177,8 +178,9 @@ fn common_texts_are_written_once() {
     both.sort_by_key(|(key, _)| *key);
     let bucket = customers::bucket(&both);
     assert_eq!(bucket.windows(label.len()).filter(|bytes| *bytes == label.as_bytes()).count(), 1);
-    let found =
-        |bucket: &[u8], number: usize| customers::find(bucket, &both[number].0, NameKind::Secret);
+    let found = |bucket: &[u8], number: usize| {
+        customers::find(bucket, &both[number].0, NameKind::Secret, FormatVersion::Two)
+    };
     for (number, (_, record)) in both.iter().enumerate() {
         let found = found(&bucket, number).unwrap();
         assert_eq!(
@@ -362,7 +364,7 @@ proptest! {
         let keys: Vec<SigningKey> = (1..=25).map(|n| SigningKey::new(&[n; 32], Window::default())).collect();
         let nodes: Vec<Node> =
             customers.iter().zip(&keys).filter(|(customer, _)| runs_a_node(customer)).map(|(customer, key)| node(customer.id.as_str(), key)).collect();
-        let world = World { sequence: 1, customers, nodes, addresses: AddressTable::default() };
+        let world = World { sequence: 1, customers, nodes, addresses: AddressMap::default() };
         let snapshot = read(world.file()).unwrap();
         for (customer, key) in world.customers.iter().zip(&keys) {
             let imitated = |name| if before { None } else { snapshot.customer(imitation(name)) };
@@ -461,7 +463,7 @@ fn v4() -> impl Strategy<Value = u32> {
     prop_oneof![select(vec![1, 2, 255, 256, 0x0a00_0000, u32::MAX - 1, u32::MAX]), any::<u32>()]
 }
 
-fn table() -> impl Strategy<Value = AddressTable> {
+fn table() -> impl Strategy<Value = AddressMap> {
     let place = || maybe(select(vec!["SG", "CN", "UA-43", "US-CA"]).prop_map(parsed::<Place>));
     let facts = (place(), place(), maybe(1..4_u32), 0..8_u64)
         .prop_map(|(one, other, asn, lists)| facts(&[one, other], asn, lists));
@@ -470,7 +472,7 @@ fn table() -> impl Strategy<Value = AddressTable> {
     (prop::collection::btree_set(facts, 1..12), runs4, runs6).prop_map(|(mut known, v4, v6)| {
         known.insert(Facts { places: vec![None, None], ..Facts::default() });
         let facts: Vec<Facts> = known.into_iter().collect();
-        AddressTable { v4: runs(0, v4, facts.len()), v6: runs(0, v6, facts.len()), facts }
+        AddressMap { v4: runs(0, v4, facts.len()), v6: runs(0, v6, facts.len()), facts }
     })
 }
 
@@ -590,8 +592,8 @@ fn each_reason_has_its_name() {
         read(file).unwrap_err()
     };
     assert_eq!(altered(0, b"waybill"), Refused::NotASnapshot);
-    assert_eq!(altered(8, &2_u64.to_le_bytes()), Refused::Format(2));
-    assert_eq!(altered(8, &u64::MAX.to_le_bytes()), Refused::Format(u16::MAX));
+    assert_eq!(altered(8, &3_u64.to_le_bytes()), Refused::Version(3));
+    assert_eq!(altered(8, &u64::MAX.to_le_bytes()), Refused::Version(u64::MAX));
     assert_eq!(altered(24, &1_u64.to_le_bytes()), Refused::Signature);
     assert_eq!(altered(SIGNED, &[0; 64]), Refused::Signature);
     assert_eq!(altered(PREAMBLE + 6, b"#"), Refused::HeadDigest);
@@ -775,6 +777,14 @@ fn signed_files_that_break_the_format_are_refused() {
             let last = &mut page[4 * (customers::BUCKETS - 1)..4 * customers::BUCKETS];
             let size = u32::from_le_bytes(last.try_into().unwrap()) - 1;
             last.copy_from_slice(&size.to_le_bytes());
+        }),
+        ("a flag of a customer that has no meaning yet", |parts| {
+            // kind, flags of the credential, id (`c-` and up to 4 digits), flags: 0x80 as LEB128
+            let page = &mut parts.page(PageKind::Customers, 0).2;
+            let begin = page.windows(2).position(|bytes| bytes == b"c-").unwrap();
+            let flags = begin + usize::from(page[begin - 1]);
+            assert_eq!(page[flags..flags + 2], [0x80, 1]);
+            page[flags + 1] = 3;
         }),
         ("keys in the wrong bucket of their page", |parts| {
             let page = &mut parts.page(PageKind::Customers, 0).2;
@@ -1367,6 +1377,49 @@ fn nothing_older_and_nothing_else_is_taken() {
     assert_eq!(desk.poll(), Progress::Unchanged);
 }
 
+/// A node that doesn't know the version of a file keeps its last good one, and says which it knows.
+#[test]
+fn a_newer_format_is_not_taken() {
+    let mut desk = Desk::new(World::plain(1, 30, 3).file());
+    assert_eq!(desk.poll(), Progress::Published(1));
+    let good = desk.shelf.current.clone();
+    let next = World::plain(2, 30, 3).file();
+    let mut newer = next.clone();
+    newer[8] = 3;
+    desk.server.file = sign(newer, &next[PREAMBLE..]);
+    let progress = desk.poll();
+    assert_eq!(progress, Progress::Failed(Failure::Refused(Refused::Version(3))));
+    let said = Refused::Version(3).to_string();
+    assert!(said.contains("version 3") && said.contains("versions 1 and 2"), "{said}");
+    assert_eq!(desk.shelf.current, good);
+    desk.server.file = next;
+    assert_eq!(desk.poll(), Progress::Published(2));
+}
+
+/// Pages of the other version are checked anew, though their bytes may be the same.
+#[test]
+fn a_snapshot_of_version_1_is_followed_by_one_of_version_2() {
+    let mut second = World::plain(2, 300, 20_000);
+    second.customers.iter_mut().for_each(|customer| customer.ownership = Some(Ownership::Clear));
+    let mut first = second.clone();
+    first.sequence = 1;
+    // flags below 128 have the same bytes in both versions
+    let mut preamble = first.file();
+    preamble[8] = 1;
+    let rest = preamble.split_off(PREAMBLE);
+    let mut desk = Desk::new(sign(preamble, &rest));
+    assert_eq!(desk.poll(), Progress::Published(1));
+    let worker = desk.shelf.snapshot(None);
+    assert_eq!(worker.preamble().version, FormatVersion::One);
+    (desk.server.file, desk.shelf.written) = (second.file(), 0);
+    assert_eq!(desk.poll(), Progress::Published(2));
+    let pages = desk.shelf.parsed().unwrap().head.pages.len();
+    assert_eq!(desk.shelf.written, pages, "every page was fetched and checked");
+    let worker = desk.shelf.snapshot(Some(worker));
+    assert_eq!(worker.preamble().version, FormatVersion::Two);
+    assert!(worker.customer(Name::Secret(CredentialDigest::of(b"sk-7"))).is_some());
+}
+
 /// A snapshot whose key is no longer trusted is none: a file of a lower sequence by a trusted key replaces it.
 #[test]
 fn a_current_snapshot_by_another_key_counts_for_nothing() {
@@ -1423,7 +1476,7 @@ fn pages_without_bytes_have_no_slot() {
             sequence,
             customers: customers.into(),
             nodes: Vec::new(),
-            addresses: AddressTable::default(),
+            addresses: AddressMap::default(),
         }
     };
     let mut desk = Desk::new(world(1, "x").file());

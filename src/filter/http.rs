@@ -42,7 +42,7 @@ impl HttpContext for Exchange {
         let reply = endpoints::answer(
             config,
             node.screen.watch(),
-            node.custody.borrow().keyring(),
+            node.worker.borrow().signer.keyring(),
             node.is_ready(),
             &request,
         );

@@ -139,7 +139,7 @@ fn measure(snapshot: &Snapshot) -> String {
     let hot = digests(HOT.min(count));
     let uniform = digests(count);
     let found = |digests: &[CredentialDigest]| {
-        digests.iter().filter(|digest| snapshot.customer(Name::Secret(*digest)).is_some()).count()
+        digests.iter().filter(|digest| snapshot.customer(Name::Secret(**digest)).is_some()).count()
     };
     let (found_hot, found_uniform) = (found(&hot), found(&uniform));
     format!(
