@@ -62,6 +62,10 @@ pub struct Config {
     pub notices: Vec<Problem>,
 }
 
+/// The place of an identity source in [`Config::sources`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceIndex(usize);
+
 /// What is worth knowing, as it is found. Never inlined: copies of this are kilobytes of the module.
 #[derive(Default)]
 struct Notices(Vec<Problem>);
@@ -413,9 +417,14 @@ impl Config {
         self.sources.iter().any(|source| source.forward)
     }
 
-    /// What the source of that number is called in events and explanations.
-    pub fn source_name(&self, number: usize) -> &str {
-        self.source_names.get(number).map_or("", String::as_str)
+    /// The identity sources, each with its index.
+    pub fn indexed_sources(&self) -> impl Iterator<Item = (SourceIndex, &IdentitySource)> {
+        self.sources.iter().enumerate().map(|(i, source)| (SourceIndex(i), source))
+    }
+
+    /// The name of an identity source in events and explanations.
+    pub fn source_name(&self, SourceIndex(index): SourceIndex) -> &str {
+        self.source_names.get(index).map_or("", String::as_str)
     }
 
     /// The JWT claims that this configuration reads: identities first, then users' countries.
