@@ -80,7 +80,7 @@ pub struct Evidence<'a> {
 pub struct CallerName<'a> {
     /// The source
     pub source: SourceIndex,
-    /// The name to look up; `None` where the bytes aren't UTF-8
+    /// The name to look up. `None` if the bytes aren't UTF-8
     pub name: Option<Name<'a>>,
 }
 
@@ -248,7 +248,7 @@ impl<'a> Evidence<'a> {
             if mark.is_credential {
                 self.withheld.push(name);
             }
-            // each once, however many lines show it
+            // each mark once, in any number of lines
             let is_known = self.relay_marks.iter().any(|known| std::ptr::eq(*known, mark));
             if !is_known && mark.is_in(value, ignored) {
                 self.relay_marks.push(mark);

@@ -79,7 +79,7 @@ impl<'a> PathReadings<'a> {
             }
         }
         add_readings(&mut others, &stage);
-        Self { plain: None, others, is_folded: escape(&stage).is_some() }
+        Self { plain: None, others, is_folded: decoded_once(&stage).is_some() }
     }
 
     /// The first of the prefixes that any server could take the path to be below.
@@ -119,21 +119,6 @@ fn is_plain(path: &[u8]) -> bool {
     !path.iter().any(ends_segment) && !path.windows(2).any(|pair| pair == b"//" || pair == b"/.")
 }
 
-/// The first valid escape: the text before it, its byte, and the text behind it.
-fn escape(path: &[u8]) -> Option<(&[u8], u8, &[u8])> {
-    let mut from = 0;
-    while let Some(found) = path.get(from..)?.iter().position(|b| *b == b'%') {
-        let at = from.saturating_add(found);
-        if let [b'%', high, low, rest @ ..] = path.get(at..)?
-            && let Some(byte) = escaped(*high, *low)
-        {
-            return Some((path.get(..at)?, byte, rest));
-        }
-        from = at.saturating_add(1);
-    }
-    None
-}
-
 /// The byte behind two hexadecimal digits.
 fn escaped(high: u8, low: u8) -> Option<u8> {
     let digit = |b: u8| char::from(b).to_digit(16);
@@ -142,18 +127,20 @@ fn escaped(high: u8, low: u8) -> Option<u8> {
 
 /// The path with each escape decoded once. `None` if it has none.
 fn decoded_once(path: &[u8]) -> Option<Vec<u8>> {
-    let (mut before, mut byte, mut rest) = escape(path)?;
     let mut decoded = Vec::with_capacity(path.len());
-    loop {
-        decoded.extend_from_slice(before);
-        decoded.push(byte);
-        match escape(rest) {
-            Some(next) => (before, byte, rest) = next,
-            None => break,
+    let mut rest = path;
+    while let [first, after @ ..] = rest {
+        if let [b'%', high, low, after @ ..] = rest
+            && let Some(byte) = escaped(*high, *low)
+        {
+            decoded.push(byte);
+            rest = after;
+        } else {
+            decoded.push(*first);
+            rest = after;
         }
     }
-    decoded.extend_from_slice(rest);
-    Some(decoded)
+    (decoded.len() < path.len()).then_some(decoded)
 }
 
 /// The path decoded until nothing changes, in one pass: a byte that comes out of an escape may end

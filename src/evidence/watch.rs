@@ -97,8 +97,7 @@ impl HeaderRole {
         )
     }
 
-    /// Whether such a header holds a credential or chooses an account. It doesn't mark a relay
-    /// then.
+    /// Whether such a header holds a credential or chooses an account. If so, it marks no relay.
     pub(super) fn is_place(self) -> bool {
         matches!(self, Self::Credential { .. } | Self::KnownPlace)
     }
