@@ -13,18 +13,22 @@
 //! [`filter`] knows proxy-wasm and only the command line knows files.
 
 pub mod request;
+pub mod signals;
 
+pub mod case;
 pub mod chain;
 pub mod evidence;
 pub mod identity;
 pub mod lookups;
 
 pub mod finding;
+pub mod receipt;
 pub mod rules;
 pub mod verdict;
 
 pub mod outcome;
 pub mod refusal;
+pub mod reply;
 pub mod tag;
 
 pub mod event;
@@ -42,6 +46,7 @@ pub mod compile;
 
 pub mod config;
 pub mod disclosure;
+pub mod endpoints;
 pub mod key;
 pub mod keyring;
 pub mod names;

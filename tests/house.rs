@@ -86,7 +86,6 @@ fn no_help_is_a_riddle() {
 }
 
 #[test]
-#[ignore = "until the others' branches are in"]
 fn the_readme_has_short_sentences() {
     let text = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
     assert!(sentences(&text).len() > 20, "README.md wasn't read");

@@ -12,7 +12,7 @@ use crate::compile::remarks::grouped;
 use crate::config::Role;
 use crate::key::VerifyingKey;
 use crate::names::{CredentialDigest, TrustedKey};
-use crate::register::Customer;
+use crate::register::{Customer, Name};
 use crate::shape::Word as _;
 use crate::snapshot::Snapshot;
 use crate::snapshot::layout::{PageKind, SourceContents};
@@ -66,22 +66,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         found.insert("address".into(), address(&snapshot, text)?);
     }
     let none = |what: &str| Failure(format!("no customer has this {what}"));
+    let customer = |name: Name<'_>, what: &str| {
+        let found = snapshot.customer(name).ok_or_else(|| none(what))?;
+        Ok::<Value, Failure>(describe(&found.customer))
+    };
     if let Some(text) = &arguments.credential {
         let digest = CredentialDigest::parse(text).map_err(|mismatch| Failure(mismatch.message))?;
-        let (customer, _) = snapshot.by_credential(&digest).ok_or_else(|| none("credential"))?;
-        found.insert("customer".into(), describe(&customer));
+        found.insert("customer".into(), customer(Name::Secret(digest), "credential")?);
     }
     if let Some(name) = &arguments.certificate {
-        found.insert(
-            "customer".into(),
-            describe(&*snapshot.by_certificate(name).ok_or_else(|| none("certificate"))?),
-        );
+        found.insert("customer".into(), customer(Name::Certificate(name), "certificate")?);
     }
     if let Some(value) = &arguments.claim {
-        found.insert(
-            "customer".into(),
-            describe(&*snapshot.by_claim(value).ok_or_else(|| none("claim"))?),
-        );
+        found.insert("customer".into(), customer(Name::Claim(value), "claim")?);
     }
     if let Some(id) = &arguments.customer {
         let customer = snapshot.customers().find(|customer| customer.id.as_str() == id);
