@@ -1,5 +1,16 @@
 //! The host calls of a request, straight to the host.
 //!
+<<<<<<< HEAD
+//! The SDK's functions cost more. They copy header pairs into two allocations each, build a
+//! property's path anew each time, and convert the clock to dates. Names must be UTF-8 there, and
+//! an unknown status traps the VM. Its local reply can't carry the details that
+//! `%RESPONSE_CODE_DETAILS%` prints. Calls that aren't made for each request (metrics' names,
+//! ticks, shared data, HTTP calls) go through the SDK.
+
+#![expect(
+    unsafe_code,
+    reason = "host calls: each pointer is of a live slice or local, or of a buffer that the host \
+=======
 //! The SDK's forms of these calls cost more. They copy each header pair into two allocations, join
 //! a property's path each time, and read the clock through dates. They need names in UTF-8, and an
 //! unknown status traps the VM. Their local reply can't carry the details that
@@ -9,6 +20,7 @@
 #![expect(
     unsafe_code,
     reason = "the host calls: each pointer is of a live slice or local, or of a buffer that the host \
+>>>>>>> evidence
               allocated through the SDK"
 )]
 
@@ -64,8 +76,13 @@ pub fn header_map(map: MapType) -> Option<HeaderMap> {
     given(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) }).map(HeaderMap)
 }
 
+<<<<<<< HEAD
+/// A property of the request; the parts of its path are separated by zero bytes. `None` where the
+/// host has none.
+=======
 /// A property of the request. Zero bytes separate the parts of its path. `None` if the host has
 /// none.
+>>>>>>> evidence
 pub fn property(path: &str) -> Option<Vec<u8>> {
     // SAFETY: the path is a live slice, the others are of live locals
     given(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
@@ -152,8 +169,13 @@ pub fn send_local_response(
 impl HeaderMap {
     /// The pairs, in order, as slices of the buffer. The layout is proxy-wasm's (ABI 0.2.1,
     /// `proxy_get_header_map_pairs`): u32 count, then the sizes of each name and value, then each
+<<<<<<< HEAD
+    /// name and value with a zero byte behind it, all little-endian. Whatever doesn't fit it ends
+    /// the list.
+=======
     /// name and value with a zero byte behind it, all little-endian. Bytes that don't fit end the
     /// list.
+>>>>>>> evidence
     pub fn pairs(&self) -> Vec<(&[u8], &[u8])> {
         let mut sizes = self.0.as_slice();
         let count = usize::try_from(take_u32(&mut sizes).unwrap_or(0)).unwrap_or(0);
