@@ -16,7 +16,7 @@ use crate::names::{
     Authority, HeaderName, HeaderText, NodeId, RouteName, Text, Url, UrlPath, VariableName, digest,
 };
 use crate::network::{Nat64Prefix, Network};
-use crate::region::{RegionSettings, Regions, Residency, SetId};
+use crate::region::{RegionSetId, RegionSettings, Regions, Residency};
 use crate::register::{Binding, InlineRegister, Register};
 use crate::shape::{
     Dictionary, Integer, Json, Mismatch, Path, Problem, Problems, Shape, Word, object,
@@ -60,6 +60,10 @@ pub struct Config {
     /// What is worth knowing about this configuration though nothing is wrong with it
     pub notices: Vec<Problem>,
 }
+
+/// The place of an identity source in [`Config::sources`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceIndex(usize);
 
 /// What is worth knowing, as it is found. Never inlined: copies of this are kilobytes of the module.
 #[derive(Default)]
@@ -412,9 +416,14 @@ impl Config {
         self.sources.iter().any(|source| source.forward)
     }
 
-    /// What the source of that number is called in events and explanations.
-    pub fn source_name(&self, number: usize) -> &str {
-        self.source_names.get(number).map_or("", String::as_str)
+    /// The identity sources, each with its index.
+    pub fn indexed_sources(&self) -> impl Iterator<Item = (SourceIndex, &IdentitySource)> {
+        self.sources.iter().enumerate().map(|(i, source)| (SourceIndex(i), source))
+    }
+
+    /// The name of an identity source in events and explanations.
+    pub fn source_name(&self, SourceIndex(index): SourceIndex) -> &str {
+        self.source_names.get(index).map_or("", String::as_str)
     }
 
     /// The JWT claims that this configuration reads: identities first, then users' countries.
@@ -474,7 +483,7 @@ impl Config {
         let provider_name = document.provider.as_ref().map(|provider| provider.name.as_str());
         let region_settings =
             document.regions.clone().or(inline_regions).unwrap_or_else(|| RegionSettings {
-                set: SetId::for_provider(provider_name),
+                set: RegionSetId::for_provider(provider_name),
                 restricted: Vec::new(),
                 unsupported: None,
             });

@@ -7,8 +7,8 @@ use crate::names::NodeId;
 use crate::replay::{Admission, BUCKETS, Buckets, ReplayMemory, SECRET, SignedNonce, admit};
 use crate::time::UnixSeconds;
 
-/// The replay memory of a node, in buckets. Each bucket is made when it is first written, so a node that
-/// verifies nothing has none.
+/// The replay memory of a node, in buckets. Each bucket is made when it is first written, so a node
+/// that verifies nothing has none.
 #[derive(Debug)]
 pub struct SharedMemory {
     prefix: String,
