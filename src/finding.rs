@@ -349,7 +349,7 @@ impl Shape for Action {
                 "reroute" => {
                     problems.note(
                         at,
-                        "`reroute` doesn't say where to",
+                        "`reroute` needs a route",
                         Some(r#"write {"reroute": "<name of an entry in routes>"}"#.into()),
                     );
                     None

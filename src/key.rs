@@ -276,7 +276,7 @@ impl Word for TrustedKey {
     fn parse(text: &str) -> Result<Self, Mismatch> {
         let wrong = || {
             Mismatch::new(
-                "this is no Ed25519 public key",
+                "not an Ed25519 public key",
                 "32 bytes in standard base64: 43 characters and `=`",
             )
         };

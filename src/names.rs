@@ -111,7 +111,7 @@ impl Word for NodeId {
             return Ok(Self(text.to_owned()));
         }
         Err(Mismatch::new(
-            format!("`{text}` is no node name"),
+            format!("invalid node name `{text}`"),
             "a host name in lower case, such as `acme.example`",
         ))
     }
@@ -131,7 +131,7 @@ impl Word for Authority {
             return Ok(Self(text.to_owned()));
         }
         Err(Mismatch::new(
-            format!("`{text}` is no authority"),
+            format!("invalid authority `{text}`"),
             "a host name in lower case with an optional port, without `https://` and path",
         ))
     }
@@ -148,7 +148,7 @@ impl Word for CustomerId {
         }
         // 64 is what OpenAI's safety identifier holds, so that the id can always be sent as it is
         Err(Mismatch::new(
-            format!("`{text}` is no customer id"),
+            format!("invalid customer id `{text}`"),
             "1 to 64 letters, digits and `.` `_` `:` `@` `/` `-`: a pseudonym, not a name",
         ))
     }
@@ -165,7 +165,7 @@ impl Word for RouteName {
             return Ok(Self(text.to_owned()));
         }
         Err(Mismatch::new(
-            format!("`{text}` is no route name"),
+            format!("invalid route name `{text}`"),
             "1 to 64 lower-case letters, digits, `-` and `_`",
         ))
     }
@@ -186,7 +186,7 @@ impl Word for HeaderName {
             lower if lower != text && lower.bytes().all(allowed) => format!("write `{lower}`"),
             _ => "lower-case letters, digits and `-`".into(),
         };
-        Err(Mismatch::new(format!("`{text}` is no header name in lower case"), help))
+        Err(Mismatch::new(format!("invalid header name `{text}`"), help))
     }
 }
 
@@ -200,7 +200,7 @@ impl Word for HeaderText {
             return Ok(Self(text.to_owned()));
         }
         Err(Mismatch::new(
-            "this can't be a header's value",
+            "invalid header value",
             "1 to 1,024 visible ASCII characters, no spaces around them",
         ))
     }
@@ -215,7 +215,7 @@ impl Word for Text {
             return Ok(Self(text.to_owned()));
         }
         Err(Mismatch::new(
-            "this text is empty, too long or has control characters",
+            "invalid text: empty, too long or with control characters",
             "1 to 1,024 bytes",
         ))
     }
@@ -227,11 +227,11 @@ impl Word for Notes {
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         if text.chars().count() > 32_767 {
-            return Err(Mismatch::new("these notes are too long", "32767 characters at most"));
+            return Err(Mismatch::new("notes too long", "32767 characters at most"));
         }
         if text.bytes().any(|b| (b < b' ' && !b"\t\n\r".contains(&b)) || b == 0x7f) {
             return Err(Mismatch::new(
-                "there is a control character in these notes",
+                "control character in notes",
                 "take it out; line breaks and tabs may stay",
             ));
         }
@@ -251,7 +251,7 @@ impl Word for Url {
             return Ok(Self(text.to_owned()));
         }
         Err(Mismatch::new(
-            format!("`{text}` is no address that a refused caller could open"),
+            format!("invalid address `{text}`"),
             "an `https://` or `mailto:` address, percent-encoded",
         ))
     }
@@ -269,7 +269,7 @@ impl Word for UrlPath {
             return Ok(Self(text.to_owned()));
         }
         Err(Mismatch::new(
-            format!("`{text}` is no path"),
+            format!("invalid path `{text}`"),
             "a path starts with `/` and has no spaces",
         ))
     }
@@ -287,8 +287,8 @@ impl Word for VariableName {
         }
         // the text isn't repeated: somebody may have put the key itself here
         Err(Mismatch::new(
-            "this is no name of an environment variable",
-            "the key itself never stands in the configuration; name the variable that holds it",
+            "not the name of an environment variable",
+            "name the variable that holds the key; the key itself must not be in the configuration",
         ))
     }
 }
@@ -302,13 +302,13 @@ impl Word for CredentialDigest {
         // neither message repeats the text: it may be somebody's key
         let Some(hex) = text.strip_prefix("sha256:") else {
             return Err(Mismatch::new(
-                "this is no digest; a credential never stands here in plain text",
+                "not a digest: credentials must not be stored in plain text",
                 "store `sha256:` and the output of `printf %s KEY | sha256sum`",
             ));
         };
         let bad = || {
             Mismatch::new(
-                "this digest isn't 64 hexadecimal digits in lower case",
+                "invalid digest: expected 64 hexadecimal digits in lower case",
                 "the output of `printf %s KEY | sha256sum`",
             )
         };

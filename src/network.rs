@@ -56,14 +56,12 @@ impl Word for Network {
     const PATTERN: &'static str = "^[0-9a-fA-F:.]+/[0-9]{1,3}$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        let bad = |help: String| {
-            Err(Mismatch::new(format!("`{text}` is no network in CIDR notation"), help))
-        };
+        let bad = |help: String| Err(Mismatch::new(format!("invalid network `{text}`"), help));
         let Ok(network) = text.parse::<IpNet>() else {
             return match text.parse::<IpAddr>() {
                 Ok(IpAddr::V4(_)) => bad(format!("for this one address write `{text}/32`")),
                 Ok(IpAddr::V6(_)) => bad(format!("for this one address write `{text}/128`")),
-                Err(_) => bad("such as `203.0.113.0/24` or `2001:db8::/32`".into()),
+                Err(_) => bad("CIDR notation, such as `203.0.113.0/24` or `2001:db8::/32`".into()),
             };
         };
         if network.trunc() != network {
@@ -93,7 +91,7 @@ impl Word for Nat64Prefix {
                 Ok(Self(prefix))
             }
             _ => Err(Mismatch::new(
-                format!("`{text}` is not a NAT64 prefix of 96 bits"),
+                format!("invalid NAT64 prefix `{text}`"),
                 "the /96 that your NAT64 puts before IPv4 addresses, such as `2001:db8:64::/96`; 64:ff9b::/96 is known without it",
             )),
         }

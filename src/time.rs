@@ -48,11 +48,11 @@ impl Word for UnixSeconds {
         }
         let midnight = format!("{text}T00:00:00Z");
         let help = if humantime::parse_rfc3339(&midnight).is_ok() {
-            format!("say when on that day: `{midnight}`")
+            format!("add the time of day: `{midnight}`")
         } else {
-            "from 1970 on, such as `2027-01-31T00:00:00Z`".into()
+            "RFC 3339, from 1970 on, such as `2027-01-31T00:00:00Z`".into()
         };
-        Err(Mismatch::new(format!("`{text}` is no time by RFC 3339"), help))
+        Err(Mismatch::new(format!("invalid time `{text}`"), help))
     }
 }
 

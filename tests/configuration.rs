@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use waybill::config::{self, Config, Document};
+use waybill::config::{self, Config, ConfigDocument};
 use waybill::event;
 use waybill::shape::{Problems, read_document, to_text};
 
@@ -73,7 +73,7 @@ fn configurations_are_written_as_they_are_read() {
 
 fn written(text: &str) -> String {
     let mut problems = Problems::default();
-    let document = read_document::<Document>(text, &mut problems);
+    let document = read_document::<ConfigDocument>(text, &mut problems);
     assert!(problems.is_empty(), "{problems}");
     to_text(&document.unwrap().0)
 }

@@ -333,10 +333,10 @@ fn feeds_are_texts_of_countries() {
     let wrong =
         refused(&[(TEXT, b"10.0.0.1/8,US,,,\n10.0.0.0/8,UK,,,\n11.0.0.0/8,US,,,\n11.0.0.0/8,,,,\nprefix,country,region,city,postal\n")]);
     for expected in [
-        "0.txt:1: `10.0.0.1/8` is no network",
+        "0.txt:1: invalid network `10.0.0.1/8`",
         "0.txt:2: unknown country code `UK`",
         "0.txt:4: duplicate network: line 3 says US",
-        "0.txt:5: `prefix`",
+        "0.txt:5: invalid network `prefix`",
     ] {
         assert!(wrong.contains(expected), "{expected} in {wrong}");
     }
@@ -444,8 +444,8 @@ fn mistakes_are_named_all_at_once() {
         (r#", "class": "vpn", "gives": "asn""#, b"1.2.3.4"),
     ]);
     for expected in [
-        "networks/0:1: `10.0.0.1/8` is no network in CIDR notation\n  help: it has bits beyond its prefix; did you mean `10.0.0.0/8`?",
-        "networks/0:4: `nonsense` is no network",
+        "networks/0:1: invalid network `10.0.0.1/8`\n  help: it has bits beyond its prefix; did you mean `10.0.0.0/8`?",
+        "networks/0:4: invalid network `nonsense`",
         "networks/0:5: invalid AS number `AS0`",
         "networks/0:6: invalid AS number `AS4294967296`",
         "networks/1: empty file",

@@ -363,7 +363,7 @@ fn mistakes_beside_are_named_where_they_stand() {
     for expected in [
         "customers.csv:3: credentials: this credential leads to two customers",
         "customers-keys.csv:3: customer: no customer `c-3` is in the register\n  help: did you mean `c-2`?",
-        "customers-keys.csv:4: digest: this is no digest; a credential never stands here in plain text",
+        "customers-keys.csv:4: digest: not a digest: credentials must not be stored in plain text",
         "customers-keys.csv:4: expires: invalid date: cell `D4` has `1/2/2027`",
         "customers-overrides.csv:2: finding: `identity.missing` fires before a customer is known",
         "customers-overrides.csv:3: `customer` is missing",

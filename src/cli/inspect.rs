@@ -122,7 +122,7 @@ pub(super) fn open(
 
 fn address(snapshot: &Snapshot, text: &str) -> Result<Value, Failure> {
     let address: IpAddr =
-        text.trim().parse().map_err(|_| Failure(format!("`{}` is no address", text.trim())))?;
+        text.trim().parse().map_err(|_| Failure(format!("invalid address `{}`", text.trim())))?;
     let facts = snapshot.address(address);
     let places: Vec<Value> = facts
         .iter()

@@ -1,4 +1,4 @@
-//! Sources: where credentials and countries are looked for. Each says what it is by the name of one member.
+//! Sources: where credentials and countries are looked for. The name of one member tells the kind.
 
 use crate::names::{HeaderName, Text};
 use crate::network::SourceRole;
@@ -138,13 +138,13 @@ fn one_kind<'k>(
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("one of `{}`", kinds.join("`, `")),
                 };
-            problems.note(at, "this doesn't say what it is", Some(help));
+            problems.note(at, "unknown kind of source", Some(help));
             None
         }
         several => {
             problems.note(
                 at,
-                format!("`{}` exclude each other", several.join("` and `")),
+                format!("expected one kind of source, found `{}`", several.join("` and `")),
                 Some("make each an element of its own".into()),
             );
             None

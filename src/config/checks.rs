@@ -1,0 +1,125 @@
+//! Contradictions between settings, which no single type can refuse.
+
+use super::settings::{EndpointSettings, KeySource};
+use super::sources::IdentitySource;
+use super::upstream::{Convention, Upstream};
+use crate::finding::{Action, FindingCode};
+use crate::names::RouteName;
+use crate::register::Register;
+use crate::shape::{Dictionary, Json, Path, Problems, suggestion};
+
+/// Notes a beta for Anthropic where no request goes there.
+pub(super) fn check_beta(
+    is_set: bool,
+    upstream: &Upstream,
+    routes: &Dictionary<RouteName, Upstream>,
+    problems: &mut Problems,
+) {
+    let used = std::iter::once(upstream)
+        .chain(routes.iter().map(|(_, route)| route))
+        .any(|to| matches!(to.convention, Convention::Anthropic(_)));
+    if is_set && !used {
+        let at = Path::Member(&Path::Root, "provider");
+        problems.wrong(
+            &Path::Member(&at, "anthropic_beta"),
+            "no request goes to `anthropic`",
+            "remove it, or set the provider's `name` to `anthropic`",
+        );
+    }
+}
+
+/// Notes reroutes to unknown entries of `routes`.
+pub(super) fn check_reroutes(
+    actions: &Dictionary<FindingCode, Action>,
+    register: Option<&Register>,
+    routes: Option<&Json>,
+    problems: &mut Problems,
+) {
+    let known: Vec<&str> = routes
+        .map(Json::members)
+        .unwrap_or_default()
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let mut check = |action: &Action, at: &Path<'_>| {
+        if let Action::Reroute(name) = action
+            && !known.contains(&name.as_str())
+        {
+            let help = match known.as_slice() {
+                [] => "add it to `routes`, which has no entry".into(),
+                known => suggestion(name.as_str(), known),
+            };
+            problems.wrong(&Path::Member(at, "reroute"), &format!("unknown route `{name}`"), &help);
+        }
+    };
+    let policy_at = Path::Member(&Path::Root, "policy");
+    let actions_at = Path::Member(&policy_at, "actions");
+    for (code, action) in actions.iter() {
+        check(action, &Path::Member(&actions_at, code.as_str()));
+    }
+    let register_at = Path::Member(&Path::Root, "register");
+    let customers_at = Path::Member(&register_at, "customers");
+    for (i, customer) in register.into_iter().flat_map(Register::customers).enumerate() {
+        let customer_at = Path::Element(&customers_at, i);
+        let overrides_at = Path::Member(&customer_at, "overrides");
+        for (n, entry) in customer.overrides.iter().enumerate() {
+            check(&entry.action, &Path::Member(&Path::Element(&overrides_at, n), "action"));
+        }
+    }
+}
+
+/// Notes that there is no source, or one twice.
+pub(super) fn check_sources(sources: &[IdentitySource], problems: &mut Problems) {
+    let identity_at = Path::Member(&Path::Root, "identity");
+    let at = Path::Member(&identity_at, "sources");
+    if sources.is_empty() {
+        problems.wrong(
+            &at,
+            "no source is given, so no caller can be identified",
+            r#"such as [{"header": "x-api-key"}, {"bearer": true}]"#,
+        );
+    }
+    for (i, source) in sources.iter().enumerate() {
+        if sources.iter().take(i).any(|earlier| earlier.place.same(&source.place)) {
+            problems.wrong(
+                &Path::Element(&at, i),
+                &format!("duplicate source `{}`", source.place),
+                "remove one of the two",
+            );
+        }
+    }
+}
+
+/// Notes duplicate variables.
+pub(super) fn check_keys(keys: &[KeySource], problems: &mut Problems) {
+    let tag_at = Path::Member(&Path::Root, "tag");
+    let at = Path::Member(&tag_at, "keys");
+    for (i, key) in keys.iter().enumerate() {
+        if keys.iter().take(i).any(|earlier| earlier.env == key.env) {
+            let key_at = Path::Element(&at, i);
+            problems.wrong(
+                &Path::Member(&key_at, "env"),
+                &format!("duplicate variable `{}`", key.env),
+                "name each key once",
+            );
+        }
+    }
+}
+
+/// Notes a path that would have two answers.
+pub(super) fn check_endpoints(endpoints: &EndpointSettings, problems: &mut Problems) {
+    let at = Path::Member(&Path::Root, "endpoints");
+    let EndpointSettings { ready, directory, disclosure } = endpoints;
+    let all = [("ready", ready), ("directory", directory), ("disclosure", disclosure)];
+    for (i, (name, endpoint)) in all.iter().enumerate() {
+        if let Some(path) = endpoint.path()
+            && all.iter().take(i).any(|(_, earlier)| earlier.path() == Some(path))
+        {
+            problems.wrong(
+                &Path::Member(&at, name),
+                &format!("duplicate path `{path}`"),
+                "give each endpoint its own path, or turn one `off`",
+            );
+        }
+    }
+}
