@@ -13,10 +13,10 @@ use crate::chain::Received;
 use crate::evidence::address;
 use crate::finding::Action;
 use crate::names::{UnixSeconds, hex};
+use crate::network::NetworkClass;
 use crate::region::Place;
 use crate::request::Time;
 use crate::screen::Decision;
-use crate::snapshot::NetworkClass;
 
 /// The events of one VM: who it is, how many there were, and the digest of the last.
 #[derive(Debug)]

@@ -44,6 +44,7 @@ pub mod disclosure;
 pub mod key;
 pub mod keyring;
 pub mod names;
+pub mod network;
 pub mod ordered;
 pub mod path;
 pub mod region;

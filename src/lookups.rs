@@ -6,9 +6,10 @@
 use crate::config::{Config, Role};
 use crate::evidence::Evidence;
 use crate::names::UnixSeconds;
+use crate::network::NetworkClass;
 use crate::region::{Place, Regions};
 use crate::register::{Match, Name, Nodes};
-use crate::snapshot::{NetworkClass, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// Where a request looks things up.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +73,7 @@ impl<'a> Lookups<'a> {
     pub fn customer(self, name: Name<'_>) -> Option<Match> {
         match &self.config.register {
             Some(register) => register.customer(name),
-            None => self.snapshot?.customer(name),
+            None => self.snapshot?.customer(name).unwrap_or_default(),
         }
     }
 

@@ -9,10 +9,10 @@ use crate::finding::{Finding, FindingCode};
 use crate::identity::Identity;
 use crate::lookups::{Lookups, Origin};
 use crate::names::UnixSeconds;
+use crate::network::NetworkClass;
 use crate::ordered;
 use crate::region::{Place, Regions, Standing};
 use crate::register::{Customer, Kind, Ownership, ScreeningStatus, Status};
-use crate::snapshot::NetworkClass;
 
 /// The geography of a request, its parts kept apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

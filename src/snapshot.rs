@@ -7,6 +7,7 @@
 mod cache;
 pub mod customers;
 pub mod fetch;
+pub mod keeping;
 pub mod layout;
 pub mod nodes;
 pub mod table;
@@ -18,47 +19,25 @@ use std::rc::Rc;
 
 use cache::CustomerCache;
 use customers::{NameKind, RecordKey};
-use layout::{Head, PageKind, PageRow, Preamble, Refused};
+use layout::{Head, PageGone, PageKind, PageRow, Preamble, Refused};
 use table::{AddressTable, FactsRow};
 
 use crate::names::UnixSeconds;
-use crate::region::{Place, Regions};
+use crate::region::Regions;
 use crate::register::{Match, Name, Nodes};
-use crate::shape::words;
-
-words! {
-    /// What the networks of a list are, from what hides least to what hides most.
-    pub enum NetworkClass {
-        /// A content delivery network
-        Cdn = "cdn",
-        /// A cloud or a data centre
-        Hosting = "hosting",
-        /// An open proxy
-        Proxy = "proxy",
-        /// A VPN
-        Vpn = "vpn",
-        /// An exit of Tor
-        Tor = "tor",
-    }
-}
-
-/// What the sources say of an address.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Facts {
-    /// What each source of countries says, in the order of the sources
-    pub places: Vec<Option<Place>>,
-    /// The autonomous system that announces it
-    pub asn: Option<u32>,
-    /// The lists that it is on, as bits: bit n is the n-th list in the order of the sources
-    pub lists: u64,
-}
 
 /// Where the pages of a snapshot are.
 pub trait Pages {
-    /// The bytes of a page, verified; `None` where it is gone, because the worker's snapshot is no longer the current one.
-    fn page(&self, number: usize) -> Option<Vec<u8>>;
-    /// The bytes of one bucket of a page of customers; `None` where the page has none, or is gone.
-    fn bucket(&self, number: usize, bucket: usize) -> Option<Vec<u8>>;
+    /// The bytes of a page, verified.
+    ///
+    /// # Errors
+    /// That the page is gone.
+    fn page(&self, number: usize) -> Result<Vec<u8>, PageGone>;
+    /// The bytes of one bucket of a page of customers, verified.
+    ///
+    /// # Errors
+    /// That the page is gone.
+    fn bucket(&self, number: usize, bucket: usize) -> Result<Vec<u8>, PageGone>;
 }
 
 /// A verified snapshot, ready for requests.
@@ -71,16 +50,6 @@ pub struct Snapshot {
     // there are 2^n pages of customers
     page_bits: u32,
     cache: RefCell<CustomerCache>,
-}
-
-impl NetworkClass {
-    /// Whether it hides where a request comes from.
-    pub fn hides(self) -> bool {
-        match self {
-            Self::Cdn | Self::Hosting => false,
-            Self::Proxy | Self::Vpn | Self::Tor => true,
-        }
-    }
 }
 
 impl Snapshot {
@@ -139,19 +108,23 @@ impl Snapshot {
     }
 
     /// The customer of a name.
-    pub fn customer(&self, name: Name<'_>) -> Option<Match> {
+    ///
+    /// # Errors
+    /// That the page with the customer is gone.
+    pub fn customer(&self, name: Name<'_>) -> Result<Option<Match>, PageGone> {
         let (key, kind) = (RecordKey::of(name), NameKind::of(name));
         // a record holds the one credential that leads to it
         let entry = matches!(name, Name::Secret(_)).then_some(0);
         if let Some(customer) = self.cache.borrow_mut().get(&key, kind) {
-            return Some(Match { customer, entry });
+            return Ok(Some(Match { customer, entry }));
         }
         let (page, bucket) = key.place(self.page_bits);
-        let number = self.head.of_kind(PageKind::Customers).start.checked_add(page)?;
+        let number = self.head.of_kind(PageKind::Customers).start.saturating_add(page);
         let bucket = self.pages.bucket(number, bucket)?;
-        let customer = customers::find(&bucket, &key, kind, self.head.version)?;
-        self.cache.borrow_mut().put(key, kind, Rc::clone(&customer));
-        Some(Match { customer, entry })
+        Ok(customers::find(&bucket, &key, kind, self.head.version).map(|customer| {
+            self.cache.borrow_mut().put(key, kind, Rc::clone(&customer));
+            Match { customer, entry }
+        }))
     }
 
     /// Other resellers' nodes.
@@ -200,8 +173,10 @@ impl Snapshot {
 impl Snapshot {
     /// Every customer, as often as credentials and names lead to it.
     pub fn customers(&self) -> impl Iterator<Item = Rc<crate::register::Customer>> {
-        let pages =
-            self.head.of_kind(PageKind::Customers).filter_map(|number| self.pages.page(number));
+        let pages = self
+            .head
+            .of_kind(PageKind::Customers)
+            .filter_map(|number| self.pages.page(number).ok());
         pages.flat_map(|page| customers::all(&page, self.head.version))
     }
 }
@@ -215,14 +190,15 @@ struct FilePages {
 
 #[cfg(not(target_family = "wasm"))]
 impl Pages for FilePages {
-    fn page(&self, number: usize) -> Option<Vec<u8>> {
-        self.file.get(self.places.get(number)?.clone()).map(<[u8]>::to_vec)
+    fn page(&self, number: usize) -> Result<Vec<u8>, PageGone> {
+        let place = self.places.get(number).ok_or(PageGone)?.clone();
+        self.file.get(place).map(<[u8]>::to_vec).ok_or(PageGone)
     }
 
-    fn bucket(&self, number: usize, bucket: usize) -> Option<Vec<u8>> {
-        customers::buckets(self.file.get(self.places.get(number)?.clone())?)?
-            .get(bucket)
-            .map(|bucket| bucket.to_vec())
+    fn bucket(&self, number: usize, bucket: usize) -> Result<Vec<u8>, PageGone> {
+        let page = self.page(number)?;
+        let bucket = customers::buckets(&page).and_then(|buckets| buckets.get(bucket).copied());
+        Ok(bucket.unwrap_or_default().to_vec())
     }
 }
 

@@ -23,6 +23,7 @@ use waybill::config::{Config, Role};
 use waybill::finding::{Action, FindingCode};
 use waybill::key::{SigningKey, VerifyingKey, Window};
 use waybill::names::{CredentialDigest, LAST_SECOND, Network, UnixSeconds};
+use waybill::network::{Facts, NetworkClass};
 use waybill::region::{CountryCode, Place, Regions, Residency};
 use waybill::register::{
     Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Match,
@@ -35,11 +36,11 @@ use waybill::snapshot::fetch::{
     cell, mark, unmarked,
 };
 use waybill::snapshot::layout::{
-    FormatVersion, MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, Refused, SIGNED,
-    SourceContents,
+    FormatVersion, MAX_PAGE, PAGE_ROW, PREAMBLE, PageGone, PageKind, PageRow, ROWS_A_PAGE, Refused,
+    SIGNED, SourceContents,
 };
 use waybill::snapshot::table::{DIVIDED, facts_width};
-use waybill::snapshot::{Facts, NetworkClass, Pages, Snapshot};
+use waybill::snapshot::{Pages, Snapshot};
 
 // === what is compiled ===
 
@@ -150,6 +151,11 @@ fn node(customer: &str, key: &SigningKey) -> Node {
     let json: Json = serde_json::from_str(&text).unwrap();
     let mut problems = Problems::default();
     Node::read(&json, &Path::Root, &mut problems).unwrap_or_else(|| panic!("{problems}"))
+}
+
+/// What a look-up finds in a snapshot none of whose pages is gone.
+fn find(snapshot: &Snapshot, name: Name<'_>) -> Option<Match> {
+    snapshot.customer(name).unwrap()
 }
 
 fn read(file: Vec<u8>) -> Result<Snapshot, Refused> {
@@ -367,34 +373,34 @@ proptest! {
         let world = World { sequence: 1, customers, nodes, addresses: AddressTable::default() };
         let snapshot = read(world.file()).unwrap();
         for (customer, key) in world.customers.iter().zip(&keys) {
-            let imitated = |name| if before { None } else { snapshot.customer(imitation(name)) };
+            let imitated = |name| if before { None } else { find(&snapshot, imitation(name)) };
             for credential in &customer.credentials {
-                let found = snapshot.customer(Name::Secret(credential.digest));
+                let found = find(&snapshot, Name::Secret(credential.digest));
                 prop_assert_eq!(found.as_ref().and_then(|found| found.entry), Some(0));
                 prop_assert_eq!(shown(found).unwrap(), kept(customer, Some(credential)));
                 // the second time out of what was seen lately
-                prop_assert!(snapshot.customer(Name::Secret(credential.digest)).is_some());
+                prop_assert!(find(&snapshot, Name::Secret(credential.digest)).is_some());
             }
             for name in &customer.mtls {
                 prop_assert!(imitated(Name::Certificate(name.as_str())).is_none());
-                prop_assert_eq!(shown(snapshot.customer(Name::Certificate(name.as_str()))), Some(kept(customer, None)));
-                prop_assert!(snapshot.customer(imitation(Name::Certificate(name.as_str()))).is_none());
-                prop_assert!(snapshot.customer(Name::Claim(name.as_str())).is_none() && snapshot.customer(Name::Id(name.as_str())).is_none());
+                prop_assert_eq!(shown(find(&snapshot, Name::Certificate(name.as_str()))), Some(kept(customer, None)));
+                prop_assert!(find(&snapshot, imitation(Name::Certificate(name.as_str()))).is_none());
+                prop_assert!(find(&snapshot, Name::Claim(name.as_str())).is_none() && find(&snapshot, Name::Id(name.as_str())).is_none());
             }
             for value in &customer.jwt {
                 prop_assert!(imitated(Name::Claim(value.as_str())).is_none());
-                prop_assert_eq!(shown(snapshot.customer(Name::Claim(value.as_str()))), Some(kept(customer, None)));
-                prop_assert!(snapshot.customer(imitation(Name::Claim(value.as_str()))).is_none());
+                prop_assert_eq!(shown(find(&snapshot, Name::Claim(value.as_str()))), Some(kept(customer, None)));
+                prop_assert!(find(&snapshot, imitation(Name::Claim(value.as_str()))).is_none());
             }
             let id = customer.id.as_str();
-            prop_assert_eq!(shown(snapshot.customer(Name::Id(id))), runs_a_node(customer).then(|| kept(customer, None)));
-            prop_assert!(snapshot.customer(imitation(Name::Id(id))).is_none());
-            prop_assert!(snapshot.customer(Name::Claim(id)).is_none() && snapshot.customer(Name::Certificate(id)).is_none());
+            prop_assert_eq!(shown(find(&snapshot, Name::Id(id))), runs_a_node(customer).then(|| kept(customer, None)));
+            prop_assert!(find(&snapshot, imitation(Name::Id(id))).is_none());
+            prop_assert!(find(&snapshot, Name::Claim(id)).is_none() && find(&snapshot, Name::Certificate(id)).is_none());
             let found = snapshot.nodes().by_thumbprint(&key.verifying_key().thumbprint()).map(|(node, _)| node.customer.as_str());
             prop_assert_eq!(found, runs_a_node(customer).then_some(id));
         }
         for unknown in 0..50_u32 {
-            prop_assert!(snapshot.customer(Name::Secret(CredentialDigest::of(&unknown.to_le_bytes()))).is_none());
+            prop_assert!(find(&snapshot, Name::Secret(CredentialDigest::of(&unknown.to_le_bytes()))).is_none());
         }
         prop_assert_eq!(snapshot.customers().count(), snapshot.head().contents.keys.0 as usize);
         prop_assert_eq!(snapshot.head().contents.customers.0 as usize, world.customers.len());
@@ -417,11 +423,11 @@ fn a_credential_names_nobody_by_certificate_claim_or_id() {
         })];
         let snapshot =
             read(World { customers: vec![customer], ..World::default() }.file()).unwrap();
-        assert!(snapshot.customer(Name::Secret(digest)).is_some());
+        assert!(find(&snapshot, Name::Secret(digest)).is_some());
         assert!(
-            snapshot.customer(Name::Certificate(name)).is_none()
-                && snapshot.customer(Name::Claim(name)).is_none()
-                && snapshot.customer(Name::Id(name)).is_none()
+            find(&snapshot, Name::Certificate(name)).is_none()
+                && find(&snapshot, Name::Claim(name)).is_none()
+                && find(&snapshot, Name::Id(name)).is_none()
         );
     }
 }
@@ -429,10 +435,9 @@ fn a_credential_names_nobody_by_certificate_claim_or_id() {
 #[test]
 fn an_empty_register_knows_nobody() {
     let snapshot = read(World::default().file()).unwrap();
-    assert!(snapshot.customer(Name::Secret(CredentialDigest::of(b""))).is_none());
+    assert!(find(&snapshot, Name::Secret(CredentialDigest::of(b""))).is_none());
     assert!(
-        snapshot.customer(Name::Claim("")).is_none()
-            && snapshot.nodes().by_thumbprint("").is_none()
+        find(&snapshot, Name::Claim("")).is_none() && snapshot.nodes().by_thumbprint("").is_none()
     );
     assert!(
         snapshot.address("192.0.2.1".parse().unwrap()).is_none()
@@ -679,7 +684,7 @@ fn sign(mut preamble: Vec<u8>, rest: &[u8]) -> Vec<u8> {
 /// Looks everything up that can be looked up, which must end.
 fn use_it(snapshot: &Snapshot) {
     for n in 0..300 {
-        drop(snapshot.customer(Name::Secret(CredentialDigest::of(format!("sk-{n}").as_bytes()))));
+        drop(find(snapshot, Name::Secret(CredentialDigest::of(format!("sk-{n}").as_bytes()))));
     }
     for bits in [0, 1, 300, 256 * 1_999, u32::MAX] {
         if let Some(found) = snapshot.address(Ipv4Addr::from_bits(bits).into()) {
@@ -1110,12 +1115,13 @@ impl Shelf {
 struct Memory(Vec<Option<Vec<u8>>>);
 
 impl Pages for Memory {
-    fn page(&self, number: usize) -> Option<Vec<u8>> {
-        self.0.get(number)?.clone()
+    fn page(&self, number: usize) -> Result<Vec<u8>, PageGone> {
+        self.0[number].clone().ok_or(PageGone)
     }
 
-    fn bucket(&self, number: usize, bucket: usize) -> Option<Vec<u8>> {
-        customers::buckets(self.0.get(number)?.as_ref()?).map(|buckets| buckets[bucket].to_vec())
+    fn bucket(&self, number: usize, bucket: usize) -> Result<Vec<u8>, PageGone> {
+        let page = self.page(number)?;
+        Ok(customers::buckets(&page).map_or_else(Vec::new, |buckets| buckets[bucket].to_vec()))
     }
 }
 
@@ -1199,7 +1205,7 @@ fn a_file_comes_in_parts() {
     assert_eq!(desk.poll(), Progress::Unchanged);
     assert_eq!((desk.server.asks.len(), desk.server.asks[0].end), (1, PREAMBLE as u64));
     let snapshot = desk.shelf.snapshot(None);
-    assert!(snapshot.customer(Name::Secret(CredentialDigest::of(b"sk-1999"))).is_some());
+    assert!(find(&snapshot, Name::Secret(CredentialDigest::of(b"sk-1999"))).is_some());
     assert_eq!(snapshot.address("0.0.1.7".parse().unwrap()).unwrap().asn(), Some(1));
 }
 
@@ -1210,7 +1216,7 @@ fn one_customer_of_many_costs_little() {
     assert_eq!(desk.poll(), Progress::Published(1));
     let worker = desk.shelf.snapshot(None);
     let credential = CredentialDigest::of(b"sk-70000");
-    assert_eq!(worker.customer(Name::Secret(credential)).unwrap().customer.status, Status::Active);
+    assert_eq!(find(&worker, Name::Secret(credential)).unwrap().customer.status, Status::Active);
 
     (desk.server.sent, desk.shelf.written) = (0, 0);
     (world.sequence, world.customers[70_000].status) = (2, Status::Suspended);
@@ -1221,12 +1227,9 @@ fn one_customer_of_many_costs_little() {
     assert_eq!(desk.shelf.written, 1);
     assert_eq!(desk.shelf.file().unwrap(), desk.server.file);
     let worker = desk.shelf.snapshot(Some(worker));
+    assert_eq!(find(&worker, Name::Secret(credential)).unwrap().customer.status, Status::Suspended);
     assert_eq!(
-        worker.customer(Name::Secret(credential)).unwrap().customer.status,
-        Status::Suspended
-    );
-    assert_eq!(
-        worker.customer(Name::Secret(CredentialDigest::of(b"sk-69999"))).unwrap().customer.status,
+        find(&worker, Name::Secret(CredentialDigest::of(b"sk-69999"))).unwrap().customer.status,
         Status::Active
     );
     assert_eq!(worker.address("0.0.1.7".parse().unwrap()).unwrap().asn(), Some(1));
@@ -1417,7 +1420,7 @@ fn a_snapshot_of_version_1_is_followed_by_one_of_version_2() {
     assert_eq!(desk.shelf.written, pages, "every page was fetched and checked");
     let worker = desk.shelf.snapshot(Some(worker));
     assert_eq!(worker.preamble().version, FormatVersion::Two);
-    assert!(worker.customer(Name::Secret(CredentialDigest::of(b"sk-7"))).is_some());
+    assert!(find(&worker, Name::Secret(CredentialDigest::of(b"sk-7"))).is_some());
 }
 
 /// A snapshot whose key is no longer trusted is none: a file of a lower sequence by a trusted key replaces it.

@@ -23,9 +23,9 @@ use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 use super::remarks::{Remark, Remarks, without_mark};
 use super::settings::{Gives, NetworkSource};
 use crate::names::{Network, Text, embedded_v4};
+use crate::network::Facts;
 use crate::region::{CountryCode, Place, Regions};
 use crate::shape::{Mismatch, Path, Problem, Problems, Word as _, nearest};
-use crate::snapshot::Facts;
 
 /// As many sources of countries as a snapshot can tell apart.
 pub const MAX_COUNTRY_SOURCES: usize = 16;

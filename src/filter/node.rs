@@ -8,7 +8,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
 use super::host;
-use super::keeper::Keeper;
+use super::keeper::{self, Keeper};
 use super::replays::SharedBuckets;
 use crate::chain::Custody;
 use crate::event::Ledger;
@@ -68,7 +68,7 @@ impl Metrics {
 impl Node {
     /// A node under a configuration; defines its counters.
     pub fn new(screen: Screen, keyring: Keyring, ledger: Rc<RefCell<Ledger>>) -> Self {
-        let keeper = Keeper::new(screen.config());
+        let keeper = keeper::open(screen.config());
         let custody = RefCell::new(Custody::new(
             keyring,
             Box::new(SharedBuckets::new(&screen.config().node.id)),

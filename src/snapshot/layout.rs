@@ -17,9 +17,9 @@ use sha2::Digest as _;
 use crate::config::Role;
 use crate::key::VerifyingKey;
 use crate::names::{Text, UnixSeconds};
+use crate::network::NetworkClass;
 use crate::region::{CountryCode, Place, Regions};
 use crate::shape::{Whole, object, read_document, words};
-use crate::snapshot::NetworkClass;
 
 /// The first bytes of every snapshot.
 pub const MAGIC: [u8; 8] = *b"WAYBILL\n";
@@ -217,6 +217,19 @@ pub enum Refused {
     Rollback(u64, u64),
     /// It has the sequence of another snapshot
     SameSequence(u64),
+    /// A page is gone already, for a newer snapshot
+    Gone,
+}
+
+/// A page was overwritten or given back: the snapshot that has it isn't the current one any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a page of this snapshot is gone; a newer snapshot is there")]
+pub struct PageGone;
+
+impl From<PageGone> for Refused {
+    fn from(_: PageGone) -> Self {
+        Self::Gone
+    }
 }
 
 /// A size as the file has it. Sizes are far below 4 GB: pages by [`MAX_PAGE`], the head by [`MAX_HEAD`].
@@ -443,6 +456,7 @@ impl fmt::Display for Refused {
             Self::SameSequence(sequence) => {
                 write!(f, "it has the sequence {sequence} of another snapshot")
             }
+            Self::Gone => write!(f, "{PageGone}"),
         }
     }
 }

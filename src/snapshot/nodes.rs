@@ -2,7 +2,7 @@
 //!
 //! A page is a JSON list of nodes as `nodes.json` has them; `rows` counts them.
 
-use super::layout::{Head, PageKind, Refused};
+use super::layout::{Head, PageGone, PageKind, Refused};
 use crate::register::{Node, Nodes};
 use crate::shape::{Json, Path, Problems, Shape as _};
 
@@ -10,10 +10,13 @@ use crate::shape::{Json, Path, Problems, Shape as _};
 ///
 /// # Errors
 /// What breaks the format.
-pub fn read(head: &Head, mut page: impl FnMut(usize) -> Option<Vec<u8>>) -> Result<Nodes, Refused> {
+pub fn read(
+    head: &Head,
+    mut page: impl FnMut(usize) -> Result<Vec<u8>, PageGone>,
+) -> Result<Nodes, Refused> {
     let mut nodes = Vec::new();
     for number in head.of_kind(PageKind::Nodes) {
-        let bytes = page(number).ok_or(Refused::Page(number, "it is gone"))?;
+        let bytes = page(number)?;
         nodes.extend(read_page(&bytes).ok_or(Refused::Page(number, UNREADABLE))?);
     }
     Ok(Nodes::new(nodes))

@@ -5,10 +5,10 @@
 
 use std::net::IpAddr;
 
-use super::NetworkClass;
-use super::layout::{Contents, Head, PageKind, ROWS_A_PAGE, Refused};
+use super::layout::{Contents, Head, PageGone, PageKind, ROWS_A_PAGE, Refused};
 use crate::config::Role;
 use crate::names::embedded_v4;
+use crate::network::NetworkClass;
 use crate::region::Place;
 
 /// A row's pointer, in bytes: at most 2^24 - 1 different facts.
@@ -103,7 +103,7 @@ fn load<P>(
     head: &Head,
     kind: PageKind,
     kept: Twins<P>,
-    read: &mut impl FnMut(usize) -> Option<Vec<u8>>,
+    read: &mut impl FnMut(usize) -> Result<Vec<u8>, PageGone>,
     made: impl Fn(Vec<u8>) -> P,
 ) -> Result<Vec<P>, Refused> {
     let mut kept = kept.into_iter().peekable();
@@ -111,7 +111,7 @@ fn load<P>(
     numbers
         .map(|number| match kept.next_if(|(twin, _)| *twin == number) {
             Some((_, page)) => Ok(page),
-            None => read(number).map(&made).ok_or(Refused::Page(number, "it is gone")),
+            None => Ok(made(read(number)?)),
         })
         .collect()
 }
@@ -137,7 +137,7 @@ impl AddressTable {
     pub fn new(
         head: &Head,
         before: Option<(Self, Head)>,
-        mut page: impl FnMut(usize) -> Option<Vec<u8>>,
+        mut page: impl FnMut(usize) -> Result<Vec<u8>, PageGone>,
     ) -> Result<Self, Refused> {
         let kept = before.map(|(before, other)| Kept {
             facts: twins(head, &other, PageKind::Facts, before.facts),
