@@ -3,12 +3,15 @@
 //! Both are in memory: in the configuration itself (an inline register, no table) or in the snapshot that
 //! the worker holds at the time. A request asks one of them only, from beginning to end.
 
+use std::rc::Rc;
+
+use crate::chain::Peers;
 use crate::config::{Config, Role};
 use crate::evidence::Evidence;
 use crate::names::UnixSeconds;
 use crate::network::NetworkClass;
 use crate::region::{Place, Regions};
-use crate::register::{Match, Name, Nodes};
+use crate::register::{Customer, Match, Name, Node, NodeKey, Nodes};
 use crate::snapshot::Snapshot;
 
 /// Where a request looks things up.
@@ -93,7 +96,7 @@ impl<'a> Lookups<'a> {
             .snapshot
             .zip(evidence.client)
             .and_then(|(snapshot, address)| snapshot.address(address));
-        for (number, source) in self.config.geo.origin.iter().enumerate() {
+        for source in &self.config.geo.origin {
             let Some(header) = &source.header else {
                 if let Some(facts) = &facts {
                     // what the configuration says of the snapshot as a whole can only weaken its sources
@@ -109,7 +112,7 @@ impl<'a> Lookups<'a> {
                 continue;
             };
             if evidence.set_aside.is_none() && evidence.client.is_some() {
-                let readings = evidence.origin.iter().filter(|reading| reading.source == number);
+                let readings = evidence.origin.iter().filter(|reading| header == reading.header);
                 origin.located.extend(readings.map(|reading| Located {
                     place: reading.place,
                     role: source.role,
@@ -122,6 +125,20 @@ impl<'a> Lookups<'a> {
             origin.asn = facts.asn();
         }
         origin
+    }
+}
+
+impl Peers for Lookups<'_> {
+    fn node_by_key(&self, thumbprint: &str) -> Option<(&Node, &NodeKey)> {
+        self.nodes()?.by_thumbprint(thumbprint)
+    }
+
+    fn node(&self, id: &str) -> Option<&Node> {
+        self.nodes()?.by_id(id)
+    }
+
+    fn customer(&self, id: &str) -> Option<Rc<Customer>> {
+        Some(Lookups::customer(*self, Name::Id(id))?.customer)
     }
 }
 

@@ -134,7 +134,7 @@ impl Snapshot {
 }
 
 /// A snapshot in one piece, as the desk has it.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Snapshot {
     /// Reads a whole file: verifies the signature, each page and their order.
     ///
@@ -169,7 +169,7 @@ impl Snapshot {
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Snapshot {
     /// Every customer, as often as credentials and names lead to it.
     pub fn customers(&self) -> impl Iterator<Item = Rc<crate::register::Customer>> {
@@ -182,13 +182,13 @@ impl Snapshot {
 }
 
 /// The pages of a file.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 struct FilePages {
     file: Vec<u8>,
     places: Vec<std::ops::Range<usize>>,
 }
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Pages for FilePages {
     fn page(&self, number: usize) -> Result<Vec<u8>, PageGone> {
         let place = self.places.get(number).ok_or(PageGone)?.clone();

@@ -15,9 +15,8 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use waybill::chain::Custody;
 use waybill::request::{Request, Time, TlsNames};
-use waybill::screen::Screen;
+use waybill::screen::{Screen, Worker};
 
 const CONFIG: &str = include_str!("corpus/config/valid/full.json");
 
@@ -111,11 +110,11 @@ fn cost(screen: &Screen, headers: &[(Vec<u8>, Vec<u8>)]) -> (usize, Duration) {
         direct_peer: Some(b"10.0.0.1"),
         envoy_client: Some(b"10.0.0.1"),
         tls: TlsNames::default(),
-        claims: &[],
+        claims: Vec::new(),
         time: Time(1_795_000_000_000_000_000),
     };
     let (before, start) = (ASKED.get(), Instant::now());
-    drop(screen.decide(&request, None, &mut Custody::default(), String::new()));
+    drop(screen.decide(&request, None, &mut Worker::default(), String::new()));
     (ASKED.get() - before, start.elapsed())
 }
 

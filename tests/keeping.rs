@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use waybill::compile::networks::AddressTable;
+use waybill::compile::networks::AddressMap;
 use waybill::compile::write::{Material, write};
 use waybill::config::Config;
 use waybill::key::{SigningKey, Window};
@@ -117,7 +117,7 @@ fn file(sequence: u64, customers: usize) -> Vec<u8> {
         created: UnixSeconds(1_794_999_000),
         regions: &regions,
         sources: &[],
-        addresses: &AddressTable::default(),
+        addresses: &AddressMap::default(),
         customers: &customers,
         nodes: &[],
         files: &[],

@@ -17,10 +17,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::Digest as _;
-use waybill::capture::Captured;
-use waybill::chain::Custody;
+use waybill::capture::Capture;
+use waybill::chain::Signer;
 use waybill::compile::directory::{self, Files};
-use waybill::compile::networks::AddressTable;
+use waybill::compile::networks::AddressMap;
 use waybill::compile::write::{Material, write};
 use waybill::compile::{Order, compile};
 use waybill::evidence::address::cut;
@@ -31,7 +31,7 @@ use waybill::names::UnixSeconds;
 use waybill::outcome::{Outcome, apply};
 use waybill::register::Node;
 use waybill::replay::InMemory;
-use waybill::screen::Screen;
+use waybill::screen::{Screen, Worker};
 use waybill::shape::{Json, Path, Problems, Shape as _, Word as _};
 use waybill::signature::members;
 use waybill::snapshot::Snapshot;
@@ -140,7 +140,7 @@ fn compiled(config: &Value) -> Result<(Value, Snapshot), String> {
         created: UnixSeconds(i64::MAX / 2), // never stale: cases have their own times
         regions: inline.config().regions.as_ref().ok_or("no regions")?,
         sources: &[],
-        addresses: &AddressTable::default(),
+        addresses: &AddressMap::default(),
         customers: &customers,
         nodes: &nodes,
         files: &[],
@@ -204,14 +204,14 @@ fn trusting(config: &Value) -> Value {
 fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(), String> {
     let screen = Screen::parse(&config.to_string()).map_err(|problems| problems.to_string())?;
     let captured = |request: &Value| {
-        Captured::parse(&request.to_string()).map_err(|problems| problems.to_string())
+        Capture::parse(&request.to_string()).map_err(|problems| problems.to_string())
     };
     let secret = case.get("signs").map(|name| key(case, name.as_str().unwrap()).to_private_jwk());
     let keyring = Keyring::read(&screen.config().tag, &|_| {
         secret.clone().ok_or(std::env::VarError::NotPresent)
     });
-    let mut custody = Custody::new(
-        keyring.map_err(|problems| problems.to_string())?,
+    let mut worker = Worker::new(
+        Signer::new(keyring.map_err(|problems| problems.to_string())?),
         Box::new(InMemory::default()),
     );
     // signed again, what has a nonce of its own in the table stays the same, byte by byte
@@ -230,14 +230,12 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
         let mut before = case["request"].clone();
         merge(&mut before, patch);
         let carried = signed(if case["signed_anew"] == json!(true) { i + 1 } else { 0 });
-        let owned = with(&carried, &before)?.own(screen.config());
-        custody.next_request();
-        let _earlier = screen.decide(&owned.request(), snapshot, &mut custody, "before".to_owned());
+        let owned = with(&carried, &before)?.complete();
+        let _earlier = screen.decide(&owned.request(), snapshot, &mut worker, "before".to_owned());
     }
-    let owned = with(&carried, &case["request"])?.own(screen.config());
+    let owned = with(&carried, &case["request"])?.complete();
     let request = owned.request();
-    custody.next_request();
-    let decision = screen.decide(&request, snapshot, &mut custody, "test".to_owned());
+    let decision = screen.decide(&request, snapshot, &mut worker, "test".to_owned());
     let expect = &case["expect"];
     let verdict = &decision.verdict;
     let codes: Vec<&str> =
@@ -251,9 +249,9 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
     for (name, found) in [
         ("would_be", verdict.would_be.as_ref().map(|action| action.as_str().to_owned())),
         ("customer", decision.customer().map(ToOwned::to_owned)),
-        ("user", place(decision.geography.user)),
-        ("origin", place(decision.geography.origin)),
-        ("address", decision.evidence.client.map(cut)),
+        ("user", place(decision.case.geography.user)),
+        ("origin", place(decision.case.geography.origin)),
+        ("address", decision.case.evidence.client.map(cut)),
     ] {
         if let Some(wanted) = expect.get(name) {
             same(name, wanted, &found.into())?;
@@ -271,15 +269,14 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
             &why.ok_or("it didn't fire")?.as_str().into(),
         )?;
     }
-    let verified = decision.received.verified();
+    let proof = decision.case.receipt.proof();
     if let Some(worth) = expect.get("chain") {
-        same("chain", worth, &verified.map(|verified| verified.worth.as_str()).into())?;
+        same("chain", worth, &proof.map(|proof| proof.worth().as_str()).into())?;
     }
-    if let (Some(hops), Some(verified)) = (expect.get("hops"), verified) {
-        let proven = |i: usize| verified.unproven.get(i).is_none_or(Option::is_none);
-        let found = verified.opened.hops.iter().enumerate();
-        let found: Vec<Value> = found
-            .map(|(i, hop)| json!([hop.node, hop.customer, hop.attest.as_str(), proven(i)]))
+    if let (Some(hops), Some(proof)) = (expect.get("hops"), proof) {
+        let found: Vec<Value> = proof
+            .hops()
+            .map(|(hop, proof)| json!([hop.node, hop.customer, hop.attest.as_str(), proof.is_ok()]))
             .collect();
         same("hops", hops, &found.into())?;
     }
@@ -289,8 +286,7 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
             if case.get("signs").is_some() && expect.get("unsigned").is_none() {
                 let authority =
                     decision.route().map_or("api.provider.example", |_| "api.fallback.example");
-                let before =
-                    verified.map(|verified| (verified, carried.as_ref().unwrap().signature));
+                let before = proof.map(|proof| (proof, carried.as_ref().unwrap().signature));
                 onward(case, &headers, authority, before)?;
             }
             forwarded(expect, &headers)
@@ -583,7 +579,7 @@ fn onward(
     case: &Value,
     headers: &[(Vec<u8>, Vec<u8>)],
     authority: &str,
-    before: Option<(&waybill::chain::Verified, [u8; 64])>,
+    before: Option<(&waybill::chain::Proof, [u8; 64])>,
 ) -> Result<(), String> {
     let value = |name: &str| {
         let found = headers.iter().find(|(other, _)| other == name.as_bytes());
@@ -626,7 +622,7 @@ fn onward(
         members(chain.as_bytes()).map(|hop| std::str::from_utf8(hop).unwrap()).collect();
     let own = hops.last().unwrap();
     holds(input, authority, tag.as_bytes(), &chain, signature, own)?;
-    let Some((verified, previous)) = before else {
+    let Some((proof, previous)) = before else {
         return if hops.len() == 1 && value("compliance-trail").is_none() {
             Ok(())
         } else {
@@ -640,9 +636,8 @@ fn onward(
     let shown: Vec<&str> =
         members(trail.as_bytes()).map(|member| std::str::from_utf8(member).unwrap()).collect();
     same("members of the trail", &(hops.len() - 1).into(), &shown.len().into())?;
-    for (i, member) in shown.iter().enumerate() {
-        let is_proven = verified.unproven.get(i).is_none_or(Option::is_none);
-        if !is_proven {
+    for (i, (member, (_, proof))) in shown.iter().zip(proof.hops()).enumerate() {
+        if proof.is_err() {
             same("a hop without proof", &"()".into(), &(*member).into())?;
             continue;
         }

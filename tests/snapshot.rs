@@ -17,7 +17,7 @@ use std::ops::Range;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sha2::Digest as _;
-use waybill::compile::networks::AddressTable;
+use waybill::compile::networks::AddressMap;
 use waybill::compile::write::{Material, ROWS, write};
 use waybill::config::{Config, Role};
 use waybill::finding::{Action, FindingCode};
@@ -55,7 +55,7 @@ struct World {
     sequence: u64,
     customers: Vec<Customer>,
     nodes: Vec<Node>,
-    addresses: AddressTable,
+    addresses: AddressMap,
 }
 
 fn key() -> SigningKey {
@@ -120,7 +120,7 @@ impl World {
         let facts: Vec<Facts> =
             (0..2).map(|n| facts(&[None, None], (n > 0).then_some(n), 0)).collect();
         let v4 = (0..runs).map(|n| (n * 256, n % 2)).collect();
-        let addresses = AddressTable { v4, v6: vec![(0, 0)], facts };
+        let addresses = AddressMap { v4, v6: vec![(0, 0)], facts };
         Self {
             sequence,
             customers: (0..customers).map(plain_customer).collect(),
@@ -370,7 +370,7 @@ proptest! {
         let keys: Vec<SigningKey> = (1..=25).map(|n| SigningKey::new(&[n; 32], Window::default())).collect();
         let nodes: Vec<Node> =
             customers.iter().zip(&keys).filter(|(customer, _)| runs_a_node(customer)).map(|(customer, key)| node(customer.id.as_str(), key)).collect();
-        let world = World { sequence: 1, customers, nodes, addresses: AddressTable::default() };
+        let world = World { sequence: 1, customers, nodes, addresses: AddressMap::default() };
         let snapshot = read(world.file()).unwrap();
         for (customer, key) in world.customers.iter().zip(&keys) {
             let imitated = |name| if before { None } else { find(&snapshot, imitation(name)) };
@@ -468,7 +468,7 @@ fn v4() -> impl Strategy<Value = u32> {
     prop_oneof![select(vec![1, 2, 255, 256, 0x0a00_0000, u32::MAX - 1, u32::MAX]), any::<u32>()]
 }
 
-fn table() -> impl Strategy<Value = AddressTable> {
+fn table() -> impl Strategy<Value = AddressMap> {
     let place = || maybe(select(vec!["SG", "CN", "UA-43", "US-CA"]).prop_map(parsed::<Place>));
     let facts = (place(), place(), maybe(1..4_u32), 0..8_u64)
         .prop_map(|(one, other, asn, lists)| facts(&[one, other], asn, lists));
@@ -477,7 +477,7 @@ fn table() -> impl Strategy<Value = AddressTable> {
     (prop::collection::btree_set(facts, 1..12), runs4, runs6).prop_map(|(mut known, v4, v6)| {
         known.insert(Facts { places: vec![None, None], ..Facts::default() });
         let facts: Vec<Facts> = known.into_iter().collect();
-        AddressTable { v4: runs(0, v4, facts.len()), v6: runs(0, v6, facts.len()), facts }
+        AddressMap { v4: runs(0, v4, facts.len()), v6: runs(0, v6, facts.len()), facts }
     })
 }
 
@@ -1479,7 +1479,7 @@ fn pages_without_bytes_have_no_slot() {
             sequence,
             customers: customers.into(),
             nodes: Vec::new(),
-            addresses: AddressTable::default(),
+            addresses: AddressMap::default(),
         }
     };
     let mut desk = Desk::new(world(1, "x").file());

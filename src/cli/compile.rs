@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{Failure, beside, diff, inspect, print, read, register, replace};
-use crate::compile::difference::{Change, Side, changes};
+use crate::compile::difference::{CustomerChange, RegisterView, changes};
 use crate::compile::remarks::grouped;
-use crate::compile::{Compiled, Order, compile};
+use crate::compile::{Compilation, Order, compile};
 use crate::key::SigningKey;
 use crate::names::UnixSeconds;
 use crate::register::Ownership;
@@ -85,8 +85,9 @@ fn created() -> Result<UnixSeconds, Failure> {
 
 /// Whom the node may answer otherwise since the file that this one replaces.
 fn changed_side(before: &Snapshot, after: &Snapshot) -> String {
-    let changes = changes(&Side::Snapshot(before), &Side::Snapshot(after));
-    let changed: Vec<&Change> = changes.iter().filter(|change| change.changes_side()).collect();
+    let changes = changes(&RegisterView::Snapshot(before), &RegisterView::Snapshot(after));
+    let changed: Vec<&CustomerChange> =
+        changes.iter().filter(|change| change.changes_side()).collect();
     if changed.is_empty() {
         return format!("  nobody changed side since sequence {}\n", before.sequence());
     }
@@ -110,7 +111,7 @@ fn changed_side(before: &Snapshot, after: &Snapshot) -> String {
 /// How many who changed side are listed.
 const MOST_SHOWN: usize = 50;
 
-fn summary(path: &Path, compiled: &Compiled, order: &Order<'_>) -> String {
+fn summary(path: &Path, compiled: &Compilation, order: &Order<'_>) -> String {
     let count =
         |ownership| grouped(compiled.ownership.get(&ownership).copied().unwrap_or_default());
     format!(

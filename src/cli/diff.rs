@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::{Failure, inspect, print, register, table, word};
-use crate::compile::difference::{Change, Side, changes};
+use crate::compile::difference::{CustomerChange, RegisterView, changes};
 use crate::compile::directory::Directory;
 use crate::compile::remarks::grouped;
 use crate::names::UnixSeconds;
@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     print(&match (json, csv) {
         (true, _) => format!(
             "{:#}\n",
-            json!({"customers": changes.iter().map(Change::as_json).collect::<Vec<_>>()})
+            json!({"customers": changes.iter().map(CustomerChange::as_json).collect::<Vec<_>>()})
         ),
         (_, true) => as_table(&changes)?,
         _ => as_text(&changes),
@@ -61,16 +61,18 @@ impl Opened {
             .map(|register| Self::Files(Box::new(register)))
     }
 
-    fn side(&self) -> Side<'_> {
+    fn side(&self) -> RegisterView<'_> {
         match self {
-            Self::Files(register) => Side::Files(register, Box::new(register.owners.screen())),
-            Self::Snapshot(snapshot) => Side::Snapshot(snapshot),
+            Self::Files(register) => {
+                RegisterView::Files(register, Box::new(register.owners.screen()))
+            }
+            Self::Snapshot(snapshot) => RegisterView::Snapshot(snapshot),
         }
     }
 }
 
 /// A customer a line, and its fields below it.
-pub(super) fn as_text(changes: &[Change]) -> String {
+pub(super) fn as_text(changes: &[CustomerChange]) -> String {
     if changes.is_empty() {
         return "no customer is added, removed or changed\n".into();
     }
@@ -88,7 +90,7 @@ pub(super) fn as_text(changes: &[Change]) -> String {
 }
 
 /// A customer with the fields that differ.
-pub(super) fn describe(change: &Change) -> String {
+pub(super) fn describe(change: &CustomerChange) -> String {
     let mut out = format!("{}: {}\n", change.id, change.what());
     for (name, before, after) in change.fields() {
         out.push_str(&match (before.as_str(), after.as_str()) {
@@ -100,7 +102,7 @@ pub(super) fn describe(change: &Change) -> String {
     out
 }
 
-fn as_table(changes: &[Change]) -> Result<String, Failure> {
+fn as_table(changes: &[CustomerChange]) -> Result<String, Failure> {
     let rows = changes.iter().flat_map(|change| {
         let row = |(name, before, after): (&str, String, String)| {
             vec![change.id.clone(), change.what().into(), name.into(), before, after]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Failure, complain, inspect, read};
-use crate::capture::{Captured, Owned};
+use crate::capture::{Capture, RequestBuffer};
 use crate::screen::Screen;
 use crate::snapshot::Snapshot;
 
@@ -36,7 +36,7 @@ pub(super) struct Arguments {
 /// The same, read.
 pub(super) struct Loaded {
     pub(super) screen: Screen,
-    pub(super) request: Owned,
+    pub(super) request: RequestBuffer,
     pub(super) snapshot: Option<Snapshot>,
 }
 
@@ -50,12 +50,12 @@ impl Arguments {
         let screen =
             Screen::parse(&text).map_err(|problems| at(&self.config, Failure::new(problems)))?;
         let captured =
-            read(&self.request).and_then(|text| Captured::parse(&text).map_err(Failure::new));
+            read(&self.request).and_then(|text| Capture::parse(&text).map_err(Failure::new));
         let captured = captured.map_err(|failure| at(&self.request, failure))?;
         let captured = captured
             .with(self.direct_peer.as_deref(), self.time.as_deref())
             .map_err(Failure::new)?;
-        let owned = captured.own(screen.config());
+        let owned = captured.complete();
         let settings = screen.config().snapshot.as_ref();
         let snapshot = match (&self.snapshot, settings) {
             (Some(path), Some(settings)) => Some(inspect::open(path, |key| {

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::{Failure, complain, print, register, table, word, wrap};
 use crate::compile::directory::{customers, owners, says_of_customers};
 use crate::compile::ownership::{
-    Chain, Chains, Entity, EntityIndex, Holder, Judgement, Percent, Screening, basis_points,
+    Entity, EntityIndex, Holder, OwnershipChain, OwnershipChains, OwnershipResult,
+    OwnershipScreening, Percentage, basis_points,
 };
 use crate::compile::settings::{Comparison, Method, OwnershipSettings};
 use crate::names::{Text, UnixSeconds};
@@ -159,7 +160,7 @@ impl Countries {
 }
 
 /// How many entities have each result, the number by the result.
-fn counts(screening: &Screening<'_>) -> Vec<(Ownership, usize)> {
+fn counts(screening: &OwnershipScreening<'_>) -> Vec<(Ownership, usize)> {
     let found: Vec<Ownership> =
         screening.graph().entities().map(|(index, _)| screening.judge(index).status).collect();
     Ownership::ALL
@@ -168,7 +169,7 @@ fn counts(screening: &Screening<'_>) -> Vec<(Ownership, usize)> {
         .collect()
 }
 
-fn all_as_json(screening: &Screening<'_>, rows: &[Row<'_>]) -> String {
+fn all_as_json(screening: &OwnershipScreening<'_>, rows: &[Row<'_>]) -> String {
     let counts: serde_json::Map<String, Value> = counts(screening)
         .into_iter()
         .map(|(status, count)| (status.to_string(), count.into()))
@@ -183,7 +184,7 @@ fn all_as_json(screening: &Screening<'_>, rows: &[Row<'_>]) -> String {
 }
 
 /// The customers, restricted ones first and clear ones last, and how many entities have which result.
-fn all_as_text(screening: &Screening<'_>, mut rows: Vec<Row<'_>>) -> String {
+fn all_as_text(screening: &OwnershipScreening<'_>, mut rows: Vec<Row<'_>>) -> String {
     let entities: String = counts(screening)
         .into_iter()
         .map(|(status, count)| format!("{status}: {count}\n"))
@@ -197,9 +198,9 @@ fn all_as_text(screening: &Screening<'_>, mut rows: Vec<Row<'_>>) -> String {
         let name = row.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
         let mut line = format!("{:<11} {}{name}", row.status.as_str(), row.id);
         if let Some((known, worst)) = row.shares {
-            line.push_str(&format!(": {} restricted", Percent(known)));
+            line.push_str(&format!(": {} restricted", Percentage(known)));
             if worst != known {
-                line.push_str(&format!(", up to {} with what isn't known", Percent(worst)));
+                line.push_str(&format!(", up to {} with what isn't known", Percentage(worst)));
             }
         }
         out.push_str(&wrap(&line, "", "            "));
@@ -229,7 +230,7 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn of(customer: &'a Customer, screening: &Screening<'_>) -> Self {
+    fn of(customer: &'a Customer, screening: &OwnershipScreening<'_>) -> Self {
         let (id, name, entity) =
             (customer.id.as_str(), customer.name.as_ref(), customer.entity.as_ref());
         let said = |status, missing: &str| {
@@ -252,7 +253,7 @@ impl<'a> Row<'a> {
                 &format!("its company `{company}` is not among the entities"),
             );
         };
-        let Judgement { status, itself, ownerless, cascade, multiplicative } =
+        let OwnershipResult { status, itself, ownerless, cascade, multiplicative } =
             screening.judge(index);
         let largest = |by_cascade: u32, by_product: f64| match screening.settings().method {
             _ if itself.is_some() => 10_000,
@@ -304,7 +305,7 @@ impl<'a> Row<'a> {
         rows.sort_by_key(Self::rank);
         let percent = |share: Option<u32>| {
             share.map_or_else(String::new, |share| {
-                Percent(share).to_string().trim_end_matches(" %").to_owned()
+                Percentage(share).to_string().trim_end_matches(" %").to_owned()
             })
         };
         let text = |text: Option<&Text>| text.map_or_else(String::new, ToString::to_string);
@@ -337,7 +338,7 @@ impl<'a> Row<'a> {
 }
 
 /// What would have to be known for a result: the far ends of the largest chains that lead to nobody known.
-fn missing(screening: &Screening<'_>, subject: EntityIndex) -> Vec<String> {
+fn missing(screening: &OwnershipScreening<'_>, subject: EntityIndex) -> Vec<String> {
     let id = |index: EntityIndex| {
         screening.graph().entity(index).map_or("", |entity| entity.id.as_str())
     };
@@ -345,7 +346,7 @@ fn missing(screening: &Screening<'_>, subject: EntityIndex) -> Vec<String> {
     let chains = screening.chains(subject, CHAINS).chains;
     for chain in chains.iter().filter(|chain| !chain.restricted) {
         let share = match chain.shares.first() {
-            Some(Some(share)) => format!("{} of", Percent(*share)),
+            Some(Some(share)) => format!("{} of", Percentage(*share)),
             _ => "the rest of".to_owned(),
         };
         let what = match chain.entities.as_slice() {
@@ -385,15 +386,15 @@ const MOST_MISSING: usize = 5;
 
 /// One entity with all that is printed of it.
 struct View<'a> {
-    screening: &'a Screening<'a>,
+    screening: &'a OwnershipScreening<'a>,
     subject: EntityIndex,
-    judgement: Judgement,
-    chains: Chains,
+    judgement: OwnershipResult,
+    chains: OwnershipChains,
     behind: Vec<EntityIndex>,
 }
 
 impl<'a> View<'a> {
-    fn of(screening: &'a Screening<'a>, subject: EntityIndex) -> Self {
+    fn of(screening: &'a OwnershipScreening<'a>, subject: EntityIndex) -> Self {
         let (judgement, chains, behind) = (
             screening.judge(subject),
             screening.chains(subject, CHAINS),
@@ -403,7 +404,7 @@ impl<'a> View<'a> {
     }
 
     fn as_json(&self) -> Value {
-        let Judgement { status, itself, ownerless, cascade, multiplicative } = self.judgement;
+        let OwnershipResult { status, itself, ownerless, cascade, multiplicative } = self.judgement;
         let settings = self.screening.settings();
         let paths: Vec<Value> = self
             .chains
@@ -471,7 +472,7 @@ impl<'a> View<'a> {
             for (index, place, share) in &owners {
                 let line = format!(
                     "{}  from {place}: {}",
-                    Percent(basis_points(*share)),
+                    Percentage(basis_points(*share)),
                     self.name(*index)
                 );
                 out.push_str(&wrap(&line, "  ", "    "));
@@ -521,7 +522,7 @@ impl<'a> View<'a> {
     /// The restricted owners at the ends of the chains, each with where it is and its share, largest first.
     fn owners(&self) -> Vec<(EntityIndex, Place, f64)> {
         let mut owners: Vec<(EntityIndex, Place, f64)> = Vec::new();
-        for Chain { entities, share, .. } in &self.chains.chains {
+        for OwnershipChain { entities, share, .. } in &self.chains.chains {
             if let Some(Some(end)) = entities.first()
                 && let Some(place) = self.screening.itself(*end)
                 && let Some(share) = share
@@ -597,10 +598,10 @@ impl<'a> View<'a> {
 
     /// The result in one sentence.
     fn sentence(&self) -> String {
-        let Judgement { status, itself, ownerless, cascade, multiplicative } = self.judgement;
+        let OwnershipResult { status, itself, ownerless, cascade, multiplicative } = self.judgement;
         let OwnershipSettings { method, comparison, threshold_basis_points: Whole(threshold) } =
             self.screening.settings();
-        let threshold = Percent(u32::try_from(*threshold).unwrap_or(u32::MAX));
+        let threshold = Percentage(u32::try_from(*threshold).unwrap_or(u32::MAX));
         let beyond = match comparison {
             Comparison::Gt => format!("more than {threshold}"),
             Comparison::Ge => format!("{threshold} or more"),
@@ -610,16 +611,17 @@ impl<'a> View<'a> {
             Comparison::Ge => format!("less than {threshold}"),
         };
         // each method that was asked for: its share, whether that is beyond the threshold, and what it is called
-        let asked =
-            |by_cascade: (u32, bool), by_product: (f64, bool)| -> Vec<(Percent, bool, &str)> {
-                let by_cascade = (Percent(by_cascade.0), by_cascade.1, "cascade");
-                let by_product = (Percent(basis_points(by_product.0)), by_product.1, "multiplied");
-                match method {
-                    Method::Cascade => vec![by_cascade],
-                    Method::Multiplicative => vec![by_product],
-                    Method::Either => vec![by_cascade, by_product],
-                }
-            };
+        let asked = |by_cascade: (u32, bool),
+                     by_product: (f64, bool)|
+         -> Vec<(Percentage, bool, &str)> {
+            let by_cascade = (Percentage(by_cascade.0), by_cascade.1, "cascade");
+            let by_product = (Percentage(basis_points(by_product.0)), by_product.1, "multiplied");
+            match method {
+                Method::Cascade => vec![by_cascade],
+                Method::Multiplicative => vec![by_product],
+                Method::Either => vec![by_cascade, by_product],
+            }
+        };
         let plain = asked(
             (cascade.basis_points, cascade.restricted),
             (multiplicative.share, multiplicative.restricted),
@@ -629,7 +631,7 @@ impl<'a> View<'a> {
             (multiplicative.share_worst, multiplicative.restricted_worst),
         );
         // equal ones are said once; the first word is the share, the second how it is counted
-        let said = |shares: Vec<(Percent, bool, &str)>, all: bool| -> Vec<(String, String)> {
+        let said = |shares: Vec<(Percentage, bool, &str)>, all: bool| -> Vec<(String, String)> {
             let mut said: Vec<(String, String)> = Vec::new();
             for (share, _, method) in shares.into_iter().filter(|(_, beyond, _)| all || *beyond) {
                 match said.iter_mut().find(|(known, _)| *known == share.to_string()) {
@@ -758,8 +760,8 @@ impl<'a> View<'a> {
         let Holder { entity, basis_points, more, through } = line.holder;
         let share = match (basis_points, more) {
             (0, true) => "? %".into(),
-            (known, true) => format!("{} or more", Percent(known)),
-            (known, false) => Percent(known).to_string(),
+            (known, true) => format!("{} or more", Percentage(known)),
+            (known, false) => Percentage(known).to_string(),
         };
         let share = if through { format!("{share} through others") } else { share };
         let Some(index) = entity else { return format!("{share}  not known") };
@@ -771,7 +773,10 @@ impl<'a> View<'a> {
         match (self.screening.itself(index), self.screening.blocked(index)) {
             (Some(place), _) => label.push_str(&format!(": restricted, in {place}")),
             (None, Some(share)) if self.screening.settings().method != Method::Multiplicative => {
-                label.push_str(&format!(": counts as restricted, for {} of it is", Percent(share)))
+                label.push_str(&format!(
+                    ": counts as restricted, for {} of it is",
+                    Percentage(share)
+                ))
             }
             (None, _) if self.screening.ends_unknown(index) => {
                 label.push_str(": not known who is behind")

@@ -1,7 +1,7 @@
 //! `waybill verify-tag`: tag, chain and trail of a captured request, verified as a node would.
 //!
-//! Whoever calls, and by whichever credential, is left aside: the question is what the signatures prove. So are
-//! replays, which only a node that sees every request can tell.
+//! The caller's credential is left aside: the question is what the signatures prove. So are replays,
+//! which only a node that sees every request can tell.
 
 use std::fmt::Write as _;
 
@@ -10,45 +10,39 @@ use serde_json::{Value, json};
 use super::input::{Arguments, Loaded};
 use super::{Failure, print};
 use crate::chain::hops::Claims;
-use crate::chain::{Broken, Custody, Judge, Presented, Verified};
+use crate::chain::{Inbound, Proof, Rejection};
 use crate::evidence::Evidence;
-use crate::finding::FindingCode;
 use crate::lookups::Lookups;
 use crate::names::UnixSeconds;
-
-/// What doesn't hold: a finding's code and why.
-type Against = (FindingCode, String);
+use crate::receipt::receiver;
+use crate::screen::Worker;
+use crate::signature;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Loaded { screen, request, snapshot } = arguments.load()?;
     let request = request.request();
     let now = request.time.seconds();
     let config = screen.config();
-    let mut custody = Custody::default();
-    let evidence = Evidence::gather(config, screen.watch(), &request);
-    let presented = Presented::read(&evidence.lines, &request, &custody);
+    let Worker { mut cache, mut memory, .. } = Worker::default();
+    let lines = Evidence::gather(config, screen.watch(), &request).lines;
+    let authority = signature::authority(request.authority()).unwrap_or_default();
+    let inbound = Inbound::read(&lines, &authority, &cache);
     let lookups = Lookups::new(config, snapshot.as_ref());
-    let judge = Judge {
-        config,
-        lookups,
-        request: &request,
-        evidence: &evidence,
-        presented: &presented,
-        now,
-    };
-    let verified = judge.open(&mut custody);
+    let message = request.message(&authority);
+    let receiver = receiver(config, &lookups, now);
+    let proof = receiver.receive(&lines, &inbound, &message, &mut cache, &mut *memory);
     let text = if arguments.json {
-        format!("{:#}\n", as_json(&verified))
+        format!("{:#}\n", as_json(&proof))
     } else {
-        as_text(&verified, now).map_err(Failure::new)?
+        as_text(&proof, now).map_err(Failure::new)?
     };
     print(&text);
-    match verified {
-        Ok(verified) if verified.remarks.is_empty() => Ok(()),
-        Ok(verified) => {
-            Err(Failure(format!("{} of it doesn't hold", counted(verified.remarks.len()))))
+    match proof {
+        Ok(proof) if proof.doubts().is_empty() => Ok(()),
+        Ok(proof) => Err(Failure(format!("{} of it doesn't hold", counted(proof.doubts().len())))),
+        Err(Rejection { error, .. }) => {
+            Err(Failure(format!("nothing is proven: {}", error.code())))
         }
-        Err(Broken { code, .. }) => Err(Failure(format!("nothing is proven: {code}"))),
     }
 }
 
@@ -56,66 +50,73 @@ fn counted(parts: usize) -> String {
     if parts == 1 { "one part".to_owned() } else { format!("{parts} parts") }
 }
 
-fn against((code, why): &Against) -> Value {
-    json!({"code": code, "why": why})
+/// The hops of a chain, and whether each is proven.
+pub(super) fn hops_as_json(proof: &Proof) -> Vec<Value> {
+    let hops = proof.hops().map(|(hop, proof)| {
+        let why = proof.err().map(|error| format!("{}: {error}", hop.node));
+        json!({
+            "node": hop.node, "customer": hop.customer, "attest": hop.attest,
+            "proven": why.is_none(), "why": why,
+        })
+    });
+    hops.collect()
 }
 
-/// Who stands in a chain, and whether each is proven.
-pub(super) fn hops_as_json(verified: &Verified) -> Vec<Value> {
-    let hops = verified.hops();
-    hops.map(|(hop, why)| json!({"node": hop.node, "customer": hop.customer, "attest": hop.attest, "proven": why.is_none(), "why": why}))
-        .collect()
-}
-
-fn as_json(verified: &Result<Verified, Broken>) -> Value {
-    let verified = match verified {
-        Err(Broken { code, why, .. }) => {
-            return json!({"holds": false, "against": [{"code": code, "why": why}], "signed": null, "worth": null, "hops": [], "tag": null});
+fn as_json(proof: &Result<Proof, Rejection>) -> Value {
+    let proof = match proof {
+        Err(Rejection { error, .. }) => {
+            return json!({
+                "holds": false, "against": [{"code": error.code(), "why": error.to_string()}],
+                "signed": null, "worth": null, "hops": [], "tag": null,
+            });
         }
-        Ok(verified) => verified,
+        Ok(proof) => proof,
     };
-    let input = &verified.opened.signed.input;
+    let against = proof.doubts().iter();
+    let against = against.map(|doubt| json!({"code": doubt.code(), "why": doubt.to_string()}));
+    let input = proof.input();
     let Claims { node, customer, screening, until, user, origin, chain, findings } =
-        &verified.opened.claims;
+        proof.signer_claims();
     json!({
-        "holds": verified.remarks.is_empty(),
-        "against": verified.remarks.iter().map(against).collect::<Vec<_>>(),
+        "holds": proof.doubts().is_empty(),
+        "against": against.collect::<Vec<_>>(),
         "signed": {
-            "customer": verified.customer, "keyid": input.keyid, "created": input.created.to_string(), "expires": input.expires.to_string(),
-            "authority": verified.opened.authority, "binding": if verified.opened.bound { "request" } else { "customer" },
+            "customer": proof.customer(), "keyid": input.keyid,
+            "created": input.created.to_string(), "expires": input.expires.to_string(),
+            "authority": proof.authority(),
+            "binding": if proof.is_bound() { "request" } else { "customer" },
         },
-        "worth": verified.worth,
-        "hops": hops_as_json(verified),
+        "worth": proof.worth(),
+        "hops": hops_as_json(proof),
         "tag": {
-            "node": node, "customer": customer, "screening": screening, "until": until.map(|until| until.to_string()),
-            "user": user.map(|place| place.to_string()), "origin": origin.map(|place| place.to_string()), "chain": chain, "findings": findings,
+            "node": node, "customer": customer, "screening": screening,
+            "until": until.map(|until| until.to_string()),
+            "user": user.map(|place| place.to_string()),
+            "origin": origin.map(|place| place.to_string()),
+            "chain": chain, "findings": findings,
         },
     })
 }
 
-fn as_text(
-    verified: &Result<Verified, Broken>,
-    now: UnixSeconds,
-) -> Result<String, std::fmt::Error> {
+fn as_text(proof: &Result<Proof, Rejection>, now: UnixSeconds) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
-    let verified = match verified {
-        Err(Broken { code, why, .. }) => {
-            writeln!(
-                out,
-                "Signature  doesn't hold: {why}\n           ({code}: see docs/findings.md#{})",
-                code.anchor()
-            )?;
+    let proof = match proof {
+        Err(Rejection { error, .. }) => {
+            let code = error.code();
+            writeln!(out, "Signature  doesn't hold: {error}")?;
+            writeln!(out, "           ({code}: see docs/findings.md#{})", code.anchor())?;
             return Ok(out);
         }
-        Ok(verified) => verified,
+        Ok(proof) => proof,
     };
-    let opened = &verified.opened;
-    let input = &opened.signed.input;
-    let what = if opened.bound { "this one request" } else { "its customer's requests" };
+    let (input, claims) = (proof.input(), proof.signer_claims());
+    let what = if proof.is_bound() { "this one request" } else { "its customer's requests" };
     writeln!(
         out,
         "Signature  holds at {now}: by {} (customer {} here), for {what} to {}",
-        opened.claims.node, verified.customer, opened.authority
+        claims.node,
+        proof.customer(),
+        proof.authority()
     )?;
     writeln!(
         out,
@@ -123,7 +124,6 @@ fn as_text(
         input.keyid, input.created, input.expires
     )?;
 
-    let claims = &opened.claims;
     let or = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
     let until = claims.until.map(|until| format!(" until {until}")).unwrap_or_default();
     let screening = or(
@@ -141,16 +141,13 @@ fn as_text(
         if found.is_empty() { "none".to_owned() } else { found.join(", ") }
     )?;
 
-    writeln!(out, "Chain      worth {}", verified.worth)?;
-    let last = opened.hops.len().saturating_sub(1);
-    for (i, (hop, why)) in verified.hops().enumerate() {
-        let proof = match why {
-            Some(why) => format!(
-                "NOT PROVEN, only the next hop's word: {}",
-                why.strip_prefix(&format!("{}: ", hop.node)).unwrap_or(why)
-            ),
-            None if i == last => "signed this request".to_owned(),
-            None => "proven: its own signature is in the trail".to_owned(),
+    writeln!(out, "Chain      worth {}", proof.worth())?;
+    let last = proof.hops().count().saturating_sub(1);
+    for (i, (hop, proven)) in proof.hops().enumerate() {
+        let proof = match proven {
+            Err(error) => format!("NOT PROVEN, only the next hop's word: {error}"),
+            Ok(()) if i == last => "signed this request".to_owned(),
+            Ok(()) => "proven: its own signature is in the trail".to_owned(),
         };
         let customer = hop.customer.as_deref().unwrap_or("nobody it knows");
         writeln!(
@@ -161,10 +158,10 @@ fn as_text(
             hop.attest
         )?;
     }
-    if !verified.remarks.is_empty() {
+    if !proof.doubts().is_empty() {
         writeln!(out, "Against it")?;
-        for (code, why) in &verified.remarks {
-            writeln!(out, "           {code}: {why}")?;
+        for doubt in proof.doubts() {
+            writeln!(out, "           {}: {doubt}", doubt.code())?;
         }
     }
     Ok(out)

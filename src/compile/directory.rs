@@ -41,9 +41,9 @@ pub use documents::{
 pub use enforcement::EnforcementFile;
 
 use self::forms::{Beside, CUSTOMERS, OWNERS, Origin};
-use super::bods::{self, Statements};
+use super::bods::{self, BodsStatements};
 use super::networks::{self, Networks};
-use super::ownership::{self, End, Entity, Graph, GraphError, Screening};
+use super::ownership::{self, Entity, Graph, GraphError, HoldingEnd, OwnershipScreening};
 use super::remarks::{Remark, Remarks, grouped, is_wide, without_mark};
 use super::settings::Settings;
 use super::write::digest;
@@ -200,13 +200,17 @@ impl Directory {
 
 impl Owners {
     /// Judges every entity as the settings say.
-    pub fn screen(&self) -> Screening<'_> {
+    pub fn screen(&self) -> OwnershipScreening<'_> {
         self.graph.screen(&self.settings.ownership, |place| self.restricts(place))
     }
 
     /// Who owns a customer: what screening makes of its company, else what its entry says. Who names no company, and gives no
     /// result either, is unresolved.
-    pub fn of_customer(&self, customer: &Customer, screening: &Screening<'_>) -> Ownership {
+    pub fn of_customer(
+        &self,
+        customer: &Customer,
+        screening: &OwnershipScreening<'_>,
+    ) -> Ownership {
         let entity = customer.entity.as_ref().and_then(|id| self.graph.get(id.as_str()));
         entity.map_or(customer.ownership(), |index| screening.judge(index).status)
     }
@@ -391,7 +395,7 @@ struct Places<'a> {
     owners: &'a Origin,
     /// The files of bods/
     files: &'a [&'a str],
-    statements: Vec<bods::Origin>,
+    statements: Vec<bods::StatementOrigin>,
 }
 
 impl Places<'_> {
@@ -419,7 +423,7 @@ impl Places<'_> {
         i.checked_sub(self.short.len()).and_then(|i| self.rows.get(i)).copied()
     }
 
-    fn statement(&self, i: usize) -> Option<&bods::Origin> {
+    fn statement(&self, i: usize) -> Option<&bods::StatementOrigin> {
         i.checked_sub(self.short.len())?
             .checked_sub(self.rows.len())
             .and_then(|i| self.statements.get(i))
@@ -461,7 +465,7 @@ fn read_owners(documents: &Documents, now: UnixSeconds, remarks: &mut Remarks) -
             holdings: Each::none(true),
         });
     let mut whole = entities.whole;
-    let mut statements = Statements::default();
+    let mut statements = BodsStatements::default();
     let files: Vec<&str> =
         documents.keys().map(String::as_str).filter(|name| name.starts_with(BODS)).collect();
     for (name, bytes) in documents.iter().filter(|(name, _)| name.starts_with(BODS)) {
@@ -469,7 +473,7 @@ fn read_owners(documents: &Documents, now: UnixSeconds, remarks: &mut Remarks) -
         read_statements(name, bytes, &mut statements, remarks);
         whole = whole && remarks.count() == errors;
     }
-    let declared = statements.declared(now);
+    let declared = statements.as_of(now);
     notice_places(&declared.nowhere, &files, remarks);
 
     let (numbers, mut entities): (Vec<usize>, Vec<_>) = entities.values.into_iter().unzip();
@@ -512,7 +516,8 @@ fn read_owners(documents: &Documents, now: UnixSeconds, remarks: &mut Remarks) -
     holding_places.statements.extend(origins);
 
     let ids: Vec<Text> = entities.iter().map(|entity| entity.id.clone()).collect();
-    let said = ownership::Statements { after, indirect, readings: declared.readings };
+    let said =
+        ownership::Declarations { after, indirect, interpretations: declared.interpretations };
     let graph = Graph::with(entities, &holdings, &said).map_err(|errors| {
         let known = errors
             .iter()
@@ -543,7 +548,12 @@ fn read_owner_rows(documents: &Documents, remarks: &mut Remarks) -> forms::Read<
 
 /// Reads the statements of a file of bods/: one list, or one statement after the other, each on a line of its own as
 /// publishers of many write them, or on several.
-fn read_statements(name: &str, bytes: &[u8], statements: &mut Statements, remarks: &mut Remarks) {
+fn read_statements(
+    name: &str,
+    bytes: &[u8],
+    statements: &mut BodsStatements,
+    remarks: &mut Remarks,
+) {
     let text = without_mark(bytes);
     let in_a_row = name.ends_with(".jsonl") || text.trim_ascii_start().starts_with(b"{");
     let json = if in_a_row { None } else { tree(name, bytes, remarks) };
@@ -600,8 +610,12 @@ fn read_statements(name: &str, bytes: &[u8], statements: &mut Statements, remark
 const MOST_NOTICES: usize = 100;
 
 /// Says which places nobody knows, each once.
-fn notice_places(nowhere: &[(String, bods::Origin)], files: &[&str], remarks: &mut Remarks) {
-    let mut places: BTreeMap<&str, (usize, &bods::Origin)> = BTreeMap::new();
+fn notice_places(
+    nowhere: &[(String, bods::StatementOrigin)],
+    files: &[&str],
+    remarks: &mut Remarks,
+) {
+    let mut places: BTreeMap<&str, (usize, &bods::StatementOrigin)> = BTreeMap::new();
     for (place, origin) in nowhere {
         let (count, _) = places.entry(place).or_insert((0, origin));
         *count = count.saturating_add(1);
@@ -640,7 +654,7 @@ fn notice_sums(
     }
     let help = "joint holders may be listed with the whole each: any of them may hold it in the worst case";
     for (id, sum) in over.iter().take(MOST_NOTICES) {
-        let sum = ownership::Percent(u32::try_from(*sum).unwrap_or(u32::MAX));
+        let sum = ownership::Percentage(u32::try_from(*sum).unwrap_or(u32::MAX));
         let message =
             format!("the shares of `{id}` come to {sum}, so it is left to its worst case");
         let at = last.get(id).copied().unwrap_or(holdings.len());
@@ -676,8 +690,8 @@ fn unfit(error: &GraphError, entities: &Places<'_>, holdings: &Places<'_>) -> Re
         }
         GraphError::UnknownEntity { holding, end, .. } => {
             let member = match end {
-                End::Owner => "owner",
-                End::Of => "of",
+                HoldingEnd::Owner => "owner",
+                HoldingEnd::Of => "of",
             };
             holdings.remark(*holding, member, message, error.help())
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use sha2::Digest as _;
 
-use super::networks::AddressTable;
+use super::networks::AddressMap;
 use crate::key::SigningKey;
 use crate::names::{UnixSeconds, hex};
 use crate::region::{Place, Regions};
@@ -29,7 +29,7 @@ pub struct Material<'a> {
     /// What the sources of network addresses are, in order of precedence
     pub sources: &'a [SourceContents],
     /// What they say
-    pub addresses: &'a AddressTable,
+    pub addresses: &'a AddressMap,
     /// The customers, their ownership worked out
     pub customers: &'a [Customer],
     /// Other nodes
@@ -158,7 +158,7 @@ fn write_addresses(
     material: &Material<'_>,
     pages: &mut Pages,
 ) -> Result<(Vec<Place>, Vec<Vec<usize>>), WriteError> {
-    let AddressTable { v4, v6, facts, .. } = material.addresses;
+    let AddressMap { v4, v6, facts, .. } = material.addresses;
     if v4.is_empty() && v6.is_empty() {
         return Ok(Default::default());
     }

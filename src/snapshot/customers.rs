@@ -409,7 +409,7 @@ fn decode_screening(from: &mut Reader<'_>) -> Option<Screening> {
 }
 
 /// The customers of all rows of a page.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 pub fn all(page: &[u8], version: FormatVersion) -> Vec<Rc<Customer>> {
     let customers = |bucket: &[u8]| -> Vec<Rc<Customer>> {
         let customer = |one: &[u8; ROW]| {
@@ -421,7 +421,7 @@ pub fn all(page: &[u8], version: FormatVersion) -> Vec<Rc<Customer>> {
     buckets(page).unwrap_or_default().into_iter().flat_map(customers).collect()
 }
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 mod write {
     use std::collections::BTreeMap;
 
@@ -607,5 +607,5 @@ mod write {
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 pub use write::{CustomerRecord, bucket};

@@ -233,7 +233,7 @@ impl From<PageGone> for Refused {
 }
 
 /// A size as the file has it. Sizes are far below 4 GB: pages by [`MAX_PAGE`], the head by [`MAX_HEAD`].
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 pub fn little(size: usize) -> [u8; 4] {
     u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes()
 }
