@@ -353,6 +353,11 @@ pub struct Match {
     pub entry: Option<usize>,
 }
 
+/// The snapshot that was asked isn't the current one any more, and a page of it is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a page is gone: a newer snapshot took this one's place")]
+pub struct PageGone;
+
 /// All customers, with what leads to them.
 #[derive(Debug)]
 pub struct Register {

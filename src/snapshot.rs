@@ -19,12 +19,12 @@ use std::rc::Rc;
 
 use cache::CustomerCache;
 use customers::{NameKind, RecordKey};
-use layout::{Head, PageGone, PageKind, PageRow, Preamble, Refused};
+use layout::{Head, PageKind, PageRow, Preamble, Refused};
 use table::{AddressTable, FactsRow};
 
 use crate::names::UnixSeconds;
 use crate::region::Regions;
-use crate::register::{Match, Name, Nodes};
+use crate::register::{Match, Name, Nodes, PageGone};
 
 /// Where the pages of a snapshot are.
 pub trait Pages {

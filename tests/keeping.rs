@@ -12,12 +12,11 @@ use waybill::compile::write::{Material, write};
 use waybill::config::Config;
 use waybill::key::{SigningKey, Window};
 use waybill::names::{CredentialDigest, UnixSeconds};
-use waybill::register::{Customer, Name};
+use waybill::register::{Customer, Name, PageGone};
 use waybill::shape::{Path, Problems, Shape as _};
 use waybill::snapshot::Snapshot;
 use waybill::snapshot::fetch::{Answer, Ask};
 use waybill::snapshot::keeping::{Gauge, Keeper, KeeperHost, News, SharedEntry};
-use waybill::snapshot::layout::PageGone;
 
 const SECOND: u64 = 1_000_000_000;
 const START: u64 = 1_795_000_000 * SECOND;

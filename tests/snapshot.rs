@@ -27,7 +27,7 @@ use waybill::network::{Facts, NetworkClass};
 use waybill::region::{CountryCode, Place, Regions, Residency};
 use waybill::register::{
     Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Match,
-    Name, Node, Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
+    Name, Node, Override, Ownership, PageGone, ProviderEntry, Screening, ScreeningStatus, Status,
 };
 use waybill::shape::{Json, Path, Problems, Shape as _, Table, Whole, Word};
 use waybill::snapshot::customers::{self, CustomerRecord, NameKind, RecordKey};
@@ -36,8 +36,8 @@ use waybill::snapshot::fetch::{
     cell, mark, unmarked,
 };
 use waybill::snapshot::layout::{
-    FormatVersion, MAX_PAGE, PAGE_ROW, PREAMBLE, PageGone, PageKind, PageRow, ROWS_A_PAGE, Refused,
-    SIGNED, SourceContents,
+    FormatVersion, MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, Refused, SIGNED,
+    SourceContents,
 };
 use waybill::snapshot::table::{DIVIDED, facts_width};
 use waybill::snapshot::{Pages, Snapshot};

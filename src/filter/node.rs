@@ -14,6 +14,7 @@ use crate::chain::Signer;
 use crate::event::Ledger;
 use crate::finding::{Action, FindingCode};
 use crate::keyring::Keyring;
+use crate::register::PageGone;
 use crate::request::Request;
 use crate::screen::{Decision, Screen, Worker};
 
@@ -83,16 +84,17 @@ impl Node {
     ) -> T {
         let mut ledger = self.ledger.borrow_mut();
         let mut worker = self.worker.borrow_mut();
-        let mut caught_up = false;
+        // a page is gone for a worker that slept through two snapshots: then it has the newest one.
+        // Without a snapshot no page can be gone, so this ends
+        let mut tries = 0..2;
         loop {
-            let snapshot = self.keeper.as_ref().map(Keeper::snapshot);
+            let keeper = self.keeper.as_ref().filter(|_| tries.next().is_some());
+            let snapshot = keeper.map(Keeper::snapshot);
             let snapshot = snapshot.as_ref().and_then(|snapshot| snapshot.as_ref());
-            let decision = self.screen.decide(request, snapshot, &mut worker, ledger.next_id());
-            if !caught_up && self.keeper.as_ref().is_some_and(Keeper::caught_up) {
-                caught_up = true;
-                continue;
+            match self.screen.decide(request, snapshot, &mut worker, ledger.next_id()) {
+                Ok(decision) => return then(&decision, &mut ledger),
+                Err(PageGone) => keeper.into_iter().for_each(Keeper::look),
             }
-            return then(&decision, &mut ledger);
         }
     }
 

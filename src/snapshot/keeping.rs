@@ -5,16 +5,16 @@
 //! workers share, calls to the server, logs and metrics.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::rc::Rc;
 
 use super::fetch::{
     Answer, Ask, Current, Failure, Fetcher, NOWHERE, Progress, Rules, SharedPage, Store, cell,
     mark, unmarked,
 };
-use super::layout::{PREAMBLE, PageGone, Preamble, Refused};
+use super::layout::{PREAMBLE, Preamble, Refused};
 use super::{Pages, Snapshot};
 use crate::config::SnapshotSettings;
 use crate::key::VerifyingKey;
+use crate::register::PageGone;
 
 /// How long the worker that fetches counts as alive, in nanoseconds. It renews its lease at each
 /// tick, so a lease that ran out is a worker that died.
@@ -108,7 +108,6 @@ pub struct Keeper<H> {
     snapshot: RefCell<Option<Snapshot>>,
     // of the current snapshot, adopted or not
     preamble: RefCell<Option<Preamble>>,
-    gone: Rc<Cell<bool>>,
     serves: Cell<bool>,
     last_failure: RefCell<String>,
     ticks: Cell<u32>,
@@ -134,7 +133,6 @@ impl<H: KeeperHost> Keeper<H> {
             adopted_stamp: RefCell::default(),
             snapshot: RefCell::default(),
             preamble: RefCell::default(),
-            gone: Rc::default(),
             serves: Cell::default(),
             last_failure: RefCell::default(),
             ticks: Cell::default(),
@@ -154,15 +152,6 @@ impl<H: KeeperHost> Keeper<H> {
         self.serves.set(true);
         self.adopt();
         self.snapshot.borrow()
-    }
-
-    /// Whether a page was gone since this was asked last. Then this worker has the newest snapshot now.
-    pub fn caught_up(&self) -> bool {
-        let gone = self.gone.replace(false);
-        if gone {
-            self.look();
-        }
-        gone
     }
 
     /// Looks whether another snapshot became the current one.
@@ -265,8 +254,7 @@ impl<H: KeeperHost> Keeper<H> {
         let adopted = Current::parse(&stored, |key| self.trusts(key)).and_then(|current| {
             let pages = current.head.pages.iter().zip(&current.slots);
             let places = pages.map(|(page, slot)| (*slot, mark(&page.digest))).collect();
-            let pages =
-                SharedPages { host: self.host.clone(), places, gone: Rc::clone(&self.gone) };
+            let pages = SharedPages { host: self.host.clone(), places };
             Snapshot::new(current.preamble, current.head, Box::new(pages), before)
         });
         match adopted {
@@ -340,7 +328,6 @@ struct SharedPages<H> {
     host: H,
     // slot, and the beginning of the page's digest
     places: Vec<(u32, [u8; 8])>,
-    gone: Rc<Cell<bool>>,
 }
 
 impl<H: KeeperHost> Pages for SharedPages<H> {
@@ -352,11 +339,7 @@ impl<H: KeeperHost> Pages for SharedPages<H> {
         let place = self.places.get(number).filter(|(slot, _)| *slot != NOWHERE);
         let Some((slot, mark)) = place else { return Ok(Vec::new()) };
         let stored = self.host.read(SharedEntry::Cell(cell(*slot, bucket))).0;
-        let page = stored.and_then(|stored| unmarked(stored, *mark));
-        if page.is_none() {
-            self.gone.set(true);
-        }
-        page.ok_or(PageGone)
+        stored.and_then(|stored| unmarked(stored, *mark)).ok_or(PageGone)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::key::VerifyingKey;
 use crate::names::{Text, UnixSeconds};
 use crate::network::NetworkClass;
 use crate::region::{CountryCode, Place, Regions};
+use crate::register::PageGone;
 use crate::shape::{Whole, object, read_document, words};
 
 /// The first bytes of every snapshot.
@@ -220,11 +221,6 @@ pub enum Refused {
     /// A page is gone already, for a newer snapshot
     Gone,
 }
-
-/// A page was overwritten or given back: the snapshot that has it isn't the current one any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a page of this snapshot is gone; a newer snapshot is there")]
-pub struct PageGone;
 
 impl From<PageGone> for Refused {
     fn from(_: PageGone) -> Self {

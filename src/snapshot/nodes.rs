@@ -2,8 +2,8 @@
 //!
 //! A page is a JSON list of nodes as `nodes.json` has them; `rows` counts them.
 
-use super::layout::{Head, PageGone, PageKind, Refused};
-use crate::register::{Node, Nodes};
+use super::layout::{Head, PageKind, Refused};
+use crate::register::{Node, Nodes, PageGone};
 use crate::shape::{Json, Path, Problems, Shape as _};
 
 /// Reads all nodes out of their pages, which `page` gives by number.

@@ -5,11 +5,12 @@
 
 use std::net::IpAddr;
 
-use super::layout::{Contents, Head, PageGone, PageKind, ROWS_A_PAGE, Refused};
+use super::layout::{Contents, Head, PageKind, ROWS_A_PAGE, Refused};
 use crate::config::Role;
 use crate::names::embedded_v4;
 use crate::network::NetworkClass;
 use crate::region::Place;
+use crate::register::PageGone;
 
 /// A row's pointer, in bytes: at most 2^24 - 1 different facts.
 pub const POINTER: usize = 3;
