@@ -41,8 +41,8 @@ pub struct Caller {
 }
 
 impl Identity {
-    /// Looks the credentials up. Of several that name the same customer the first that holds is taken;
-    /// one that names nobody counts only where no other names somebody.
+    /// Looks the credentials up. Of several that name the same customer the first that holds is
+    /// taken; one that names nobody counts only where no other names somebody.
     ///
     /// # Errors
     /// That the register can't tell, see [`Lookups::customer`].

@@ -1,7 +1,8 @@
-//! Request paths: the query parameters in them, the one path behind many spellings, and every path that a server
-//! could take one for.
+//! Request paths: the query parameters in them, the one path behind many spellings, and every path
+//! that a server could take one for.
 //!
-//! Work grows linearly with the path: a path is decoded at most [`ROUNDS`] times, however deep its escapes are nested.
+//! Work grows linearly with the path: a path is decoded at most [`ROUNDS`] times, however deep its
+//! escapes are nested.
 
 use std::borrow::Cow;
 
@@ -36,8 +37,9 @@ pub fn without_parameter(path: &[u8], name: &str) -> Option<Vec<u8>> {
     Some(left)
 }
 
-/// The path that most servers take this one for: percent-decoded as often as it changes anything, backslashes as
-/// slashes, doubled slashes as one, dot segments resolved, without query. One pass, however deep escapes are nested.
+/// The path that most servers take this one for: percent-decoded as often as it changes anything,
+/// backslashes as slashes, doubled slashes as one, dot segments resolved, without query. One pass,
+/// however deep escapes are nested.
 pub fn normal(path: &[u8]) -> Cow<'_, [u8]> {
     let path = without_query(path);
     if is_plain(path) {
@@ -46,8 +48,8 @@ pub fn normal(path: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(joined(&unfolded(path), Dots::Resolved))
 }
 
-/// Every path that a server could take a request's for: whatever it decodes, and whether or not it resolves dot
-/// segments.
+/// Every path that a server could take a request's for: whatever it decodes, and whether or not it
+/// resolves dot segments.
 #[derive(Debug, Default)]
 pub struct PathReadings<'a> {
     /// The path as received, where all servers read it alike
@@ -57,8 +59,8 @@ pub struct PathReadings<'a> {
     pub is_folded: bool,
 }
 
-/// How often a path is decoded. A server decodes once; one behind a careless proxy twice. What still holds an escape
-/// after that isn't read further: it is `request.malformed`.
+/// How often a path is decoded. A server decodes once; one behind a careless proxy twice. What
+/// still holds an escape after that isn't read further: it is `request.malformed`.
 const ROUNDS: usize = 4;
 
 impl<'a> PathReadings<'a> {
@@ -155,8 +157,9 @@ fn decoded_once(path: &[u8]) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// The path decoded as often as it changes anything, in one pass: a byte that comes out of an escape may end another
-/// one. Escapes don't overlap, so in which order they are decoded makes no difference.
+/// The path decoded as often as it changes anything, in one pass: a byte that comes out of an
+/// escape may end another one. Escapes don't overlap, so in which order they are decoded makes no
+/// difference.
 fn unfolded(path: &[u8]) -> Vec<u8> {
     let mut done: Vec<u8> = Vec::with_capacity(path.len());
     for byte in path {
@@ -171,7 +174,8 @@ fn unfolded(path: &[u8]) -> Vec<u8> {
     done
 }
 
-/// The segments with single slashes. Each ends where some servers see its end: at `;`, `?`, `#`, a blank or a control.
+/// The segments with single slashes. Each ends where some servers see its end: at `;`, `?`, `#`, a
+/// blank or a control.
 fn joined(path: &[u8], dots: Dots) -> Vec<u8> {
     let mut joined: Vec<u8> = Vec::with_capacity(path.len().saturating_add(1));
     for segment in path.split(|b| matches!(b, b'/' | b'\\')) {

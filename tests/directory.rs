@@ -264,8 +264,9 @@ fn other_encodings_are_named() {
             let told = told(&remarks.errors);
             assert!(directory.is_none() && remarks.errors.len() == 1, "{told}");
             assert!(
-                told.starts_with(&format!("{name}: this file is UTF-16"))
-                    && told.contains("save as UTF-8"),
+                told.starts_with(&format!(
+                    "{name}: unknown encoding: expected UTF-8, found UTF-16"
+                )) && told.contains("save as UTF-8"),
                 "{told}"
             );
         }

@@ -1,13 +1,15 @@
 //! The host calls of a request, straight to the host.
 //!
-//! The SDK's forms of them cost more: header pairs are copied into two allocations each, a property's path is put
-//! together anew each time, the clock goes through dates, names have to be UTF-8, and a status that it doesn't know
-//! traps the VM. And its local reply can't carry the details that `%RESPONSE_CODE_DETAILS%` prints. Everything that
-//! isn't called for each request (metrics' names, ticks, shared data, calls) goes through the SDK.
+//! The SDK's functions cost more. They copy header pairs into two allocations each, build a
+//! property's path anew each time, and convert the clock to dates. Names must be UTF-8 there, and
+//! an unknown status traps the VM. Its local reply can't carry the details that
+//! `%RESPONSE_CODE_DETAILS%` prints. Calls that aren't made for each request (metrics' names,
+//! ticks, shared data, HTTP calls) go through the SDK.
 
 #![expect(
     unsafe_code,
-    reason = "the host calls; every pointer is of a live slice or local, or of a buffer that the host allocated through the SDK"
+    reason = "host calls: each pointer is of a live slice or local, or of a buffer that the host \
+              allocated through the SDK"
 )]
 
 use log::warn;
@@ -62,7 +64,8 @@ pub fn header_map(map: MapType) -> Option<HeaderMap> {
     given(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) }).map(HeaderMap)
 }
 
-/// A property of the request; the parts of its path are separated by zero bytes. `None` where the host has none.
+/// A property of the request; the parts of its path are separated by zero bytes. `None` where the
+/// host has none.
 pub fn property(path: &str) -> Option<Vec<u8>> {
     // SAFETY: the path is a live slice, the others are of live locals
     given(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
@@ -148,8 +151,9 @@ pub fn send_local_response(
 
 impl HeaderMap {
     /// The pairs, in order, as slices of the buffer. The layout is proxy-wasm's (ABI 0.2.1,
-    /// `proxy_get_header_map_pairs`): u32 count, then the sizes of each name and value, then each name
-    /// and value with a zero byte behind it, all little-endian. Whatever doesn't fit it ends the list.
+    /// `proxy_get_header_map_pairs`): u32 count, then the sizes of each name and value, then each
+    /// name and value with a zero byte behind it, all little-endian. Whatever doesn't fit it ends
+    /// the list.
     pub fn pairs(&self) -> Vec<(&[u8], &[u8])> {
         let mut sizes = self.0.as_slice();
         let count = usize::try_from(take_u32(&mut sizes).unwrap_or(0)).unwrap_or(0);
