@@ -53,7 +53,7 @@ impl<'a> AddressProfile<'a> {
         let facts = lookups.address(client);
         for source in &config.geo.origin {
             let Some(header) = &source.header else {
-                // the snapshot's sources have their own roles, which the configuration can only weaken
+                // the configuration can only weaken the roles of the snapshot's sources
                 let role = |own| if source.role == Role::Hints { Role::Hints } else { own };
                 let places = facts.iter().flat_map(|facts| facts.places());
                 profile.places.extend(places.map(|(place, own, source)| SourcePlace {

@@ -1,10 +1,13 @@
 //! The snapshot: what a request looks up, compiled from the register into one signed file.
 //!
-//! [`layout`] says what is in the file and verifies it part by part. A worker holds the [`table`] of addresses
-//! itself, since every request asks it; a million customers stay where the pages are ([`Pages`]: in Envoy the
-//! memory that all workers share, at the desk the file), and only those seen lately are held here.
+//! [`layout`] has the file's form, and its checks part by part. A worker holds the [`table`] of
+//! addresses itself, as every request asks it. A million customers stay where the pages are
+//! ([`PageSource`]: at the desk the file, in Envoy the memory that workers share); a worker caches those
+//! it looked up last.
 
 mod cache;
+#[cfg(feature = "desk")]
+pub mod customer_writer;
 pub mod customers;
 pub mod fetch;
 pub mod keeping;
@@ -19,15 +22,15 @@ use std::rc::Rc;
 
 use cache::CustomerCache;
 use customers::{NameKind, RecordKey};
-use layout::{Head, PageKind, PageRow, Preamble, Refused};
-use table::{AddressTable, FactsRow};
+use layout::{Head, PageKind, PageRow, Preamble, SnapshotError};
+use table::{AddressIndex, FactsRow};
 
 use crate::names::UnixSeconds;
 use crate::region::Regions;
 use crate::register::{Match, Name, Nodes, PageGone};
 
 /// Where the pages of a snapshot are.
-pub trait Pages {
+pub trait PageSource {
     /// The bytes of a page, verified.
     ///
     /// # Errors
@@ -44,17 +47,17 @@ pub trait Pages {
 pub struct Snapshot {
     preamble: Preamble,
     head: Head,
-    addresses: AddressTable,
+    addresses: AddressIndex,
     nodes: Nodes,
-    pages: Box<dyn Pages>,
+    pages: Box<dyn PageSource>,
     // there are 2^n pages of customers
     page_bits: u32,
     cache: RefCell<CustomerCache>,
 }
 
 impl Snapshot {
-    /// A snapshot of that preamble and head, whose pages were each verified. Pages that the one before has too
-    /// are taken over, and the memory of its others is free before the first new one is read: a worker never
+    /// A snapshot of that preamble and head, whose pages were verified one by one. Takes over the
+    /// pages that `before` has too, and frees its others before it reads a new one: a worker never
     /// holds two tables.
     ///
     /// # Errors
@@ -62,11 +65,11 @@ impl Snapshot {
     pub fn new(
         preamble: Preamble,
         head: Head,
-        pages: Box<dyn Pages>,
+        pages: Box<dyn PageSource>,
         before: Option<Self>,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, SnapshotError> {
         let before = before.map(|before| (before.addresses, before.head));
-        let addresses = AddressTable::new(&head, before, |number| pages.page(number))?;
+        let addresses = AddressIndex::new(&head, before, |number| pages.page(number))?;
         let nodes = nodes::read(&head, |number| pages.page(number))?;
         let page_bits = head.of_kind(PageKind::Customers).len().trailing_zeros();
         Ok(Self { preamble, head, addresses, nodes, pages, page_bits, cache: RefCell::default() })
@@ -143,24 +146,24 @@ impl Snapshot {
     pub fn read(
         file: Vec<u8>,
         trusted: impl Fn(&crate::key::VerifyingKey) -> bool,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, SnapshotError> {
         let preamble = Preamble::parse(&file, trusted)?;
         let size = u64::try_from(file.len()).unwrap_or(u64::MAX);
         if size < preamble.file_size {
-            return Err(Refused::Truncated);
+            return Err(SnapshotError::Truncated);
         }
         if size > preamble.file_size {
-            return Err(Refused::Head("something follows its last page".into()));
+            return Err(SnapshotError::Head("something follows its last page".into()));
         }
         let head = file
             .get(layout::PREAMBLE..layout::PREAMBLE.saturating_add(preamble.head_size))
-            .ok_or(Refused::Truncated)?;
+            .ok_or(SnapshotError::Truncated)?;
         let head = Head::parse(&preamble, head)?;
         let mut places = Vec::with_capacity(head.pages.len());
         for (number, row) in head.pages.iter().enumerate() {
             let begin = usize::try_from(row.offset).unwrap_or(usize::MAX);
             let place = begin..begin.saturating_add(row.size);
-            let page = file.get(place.clone()).ok_or(Refused::Truncated)?;
+            let page = file.get(place.clone()).ok_or(SnapshotError::Truncated)?;
             row.verify(number, page)?;
             check_page(&head, number, page)?;
             places.push(place);
@@ -189,7 +192,7 @@ struct FilePages {
 }
 
 #[cfg(feature = "desk")]
-impl Pages for FilePages {
+impl PageSource for FilePages {
     fn page(&self, number: usize) -> Result<Vec<u8>, PageGone> {
         let place = self.places.get(number).ok_or(PageGone)?.clone();
         self.file.get(place).map(<[u8]>::to_vec).ok_or(PageGone)
@@ -206,9 +209,9 @@ impl Pages for FilePages {
 ///
 /// # Errors
 /// What breaks the format within it.
-pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), Refused> {
+pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), SnapshotError> {
     let Some(PageRow { kind, rows, .. }) = head.pages.get(number).copied() else {
-        return Err(Refused::Page(number, "there is no such page"));
+        return Err(SnapshotError::Page(number, "there is no such page"));
     };
     let found = match kind {
         PageKind::Facts | PageKind::V4 | PageKind::V6 | PageKind::V6Fine => {
@@ -226,7 +229,7 @@ pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), Refuse
             )
         }
     };
-    found.map_err(|why| Refused::Page(number, why))
+    found.map_err(|why| SnapshotError::Page(number, why))
 }
 
 impl fmt::Debug for Snapshot {

@@ -15,7 +15,7 @@ use waybill::names::{CredentialDigest, UnixSeconds};
 use waybill::register::{Customer, Name, PageGone};
 use waybill::shape::{Path, Problems, Shape as _};
 use waybill::snapshot::Snapshot;
-use waybill::snapshot::fetch::{Answer, Ask};
+use waybill::snapshot::fetch::{PartRequest, PartResponse};
 use waybill::snapshot::keeping::{Gauge, Keeper, KeeperHost, News, SharedEntry};
 
 const SECOND: u64 = 1_000_000_000;
@@ -60,7 +60,7 @@ impl KeeperHost for Worker {
         self.read(entry).1 == version && self.write(entry, value)
     }
 
-    fn call(&self, _part: &Ask) -> Result<u32, String> {
+    fn call(&self, _part: &PartRequest) -> Result<u32, String> {
         let number = self.process.calls.get();
         self.process.calls.set(number.saturating_add(1));
         Ok(number)
@@ -130,7 +130,7 @@ fn serve(keeper: &Keeper<Worker>, process: &Process, file: &[u8], now: u64) {
     // a server that ignores `Range` answers with the whole file
     let body = |begin: usize, most: usize| file.iter().copied().skip(begin).take(most).collect();
     loop {
-        let answer = Answer { status: Some(200), etag: None, size: file.len(), body: &body };
+        let answer = PartResponse { status: Some(200), etag: None, size: file.len(), body: &body };
         keeper.answer(answered, answer, now);
         if answered.saturating_add(1) == process.calls.get() {
             return;
@@ -182,7 +182,7 @@ fn a_lease_that_ran_out_passes_on() {
     assert_eq!(process.calls.get(), 2, "the first worker is dead");
     // the first one's answer comes late: it must not write over what the second keeps
     let body = |_: usize, _: usize| Vec::new();
-    first.answer(0, Answer { status: Some(200), etag: None, size: 0, body: &body }, START);
+    first.answer(0, PartResponse { status: Some(200), etag: None, size: 0, body: &body }, START);
     assert!(process.log.borrow().is_empty(), "{:?}", process.log);
     serve(&second, &process, &file(1, 3), START + 15 * SECOND);
     first.look();

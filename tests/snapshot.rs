@@ -30,17 +30,18 @@ use waybill::register::{
     Name, Node, Override, Ownership, PageGone, ProviderEntry, Screening, ScreeningStatus, Status,
 };
 use waybill::shape::{Json, Path, Problems, Shape as _, Table, Whole, Word};
-use waybill::snapshot::customers::{self, CustomerRecord, NameKind, RecordKey};
+use waybill::snapshot::customer_writer::{CustomerRecord, bucket};
+use waybill::snapshot::customers::{self, NameKind, RecordKey};
 use waybill::snapshot::fetch::{
-    Answer, Ask, Current, Failure, Fetcher, MAX_WHOLE, PART, Progress, Rules, SharedPage, Store,
-    cell, mark, unmarked,
+    CurrentSnapshot, FetchError, FetchRules, Fetcher, MAX_WHOLE, PART, PageStore, PartRequest,
+    PartResponse, Progress, SharedPage, cell, mark, unmarked,
 };
 use waybill::snapshot::layout::{
-    FormatVersion, MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, Refused, SIGNED,
-    SourceContents,
+    FormatVersion, MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, SIGNED,
+    SnapshotError, SourceContents,
 };
 use waybill::snapshot::table::{DIVIDED, facts_width};
-use waybill::snapshot::{Pages, Snapshot};
+use waybill::snapshot::{PageSource, Snapshot};
 
 // === what is compiled ===
 
@@ -158,7 +159,7 @@ fn find(snapshot: &Snapshot, name: Name<'_>) -> Option<Match> {
     snapshot.customer(name).unwrap()
 }
 
-fn read(file: Vec<u8>) -> Result<Snapshot, Refused> {
+fn read(file: Vec<u8>) -> Result<Snapshot, SnapshotError> {
     Snapshot::read(file, trusted)
 }
 
@@ -182,7 +183,7 @@ fn common_texts_are_written_once() {
         ));
     }
     both.sort_by_key(|(key, _)| *key);
-    let bucket = customers::bucket(&both);
+    let bucket = bucket(&both);
     assert_eq!(bucket.windows(label.len()).filter(|bytes| *bytes == label.as_bytes()).count(), 1);
     let found = |bucket: &[u8], number: usize| {
         customers::find(bucket, &both[number].0, NameKind::Secret, FormatVersion::Two)
@@ -582,10 +583,14 @@ fn any_truncation_is_refused() {
     let file = realistic();
     let mut dice = dice(4);
     for size in (0..1_000).chain((0..500).map(|_| dice(file.len()))) {
-        assert_eq!(read(file[..size].to_vec()).err(), Some(Refused::Truncated), "{size} bytes");
+        assert_eq!(
+            read(file[..size].to_vec()).err(),
+            Some(SnapshotError::Truncated),
+            "{size} bytes"
+        );
     }
     let longer = [file.as_slice(), b"\0"].concat();
-    assert!(matches!(read(longer), Err(Refused::Head(_))));
+    assert!(matches!(read(longer), Err(SnapshotError::Head(_))));
 }
 
 #[test]
@@ -596,21 +601,21 @@ fn each_reason_has_its_name() {
         file[at..at + bytes.len()].copy_from_slice(bytes);
         read(file).unwrap_err()
     };
-    assert_eq!(altered(0, b"waybill"), Refused::NotASnapshot);
-    assert_eq!(altered(8, &3_u64.to_le_bytes()), Refused::Version(3));
-    assert_eq!(altered(8, &u64::MAX.to_le_bytes()), Refused::Version(u64::MAX));
-    assert_eq!(altered(24, &1_u64.to_le_bytes()), Refused::Signature);
-    assert_eq!(altered(SIGNED, &[0; 64]), Refused::Signature);
-    assert_eq!(altered(PREAMBLE + 6, b"#"), Refused::HeadDigest);
+    assert_eq!(altered(0, b"waybill"), SnapshotError::NotASnapshot);
+    assert_eq!(altered(8, &3_u64.to_le_bytes()), SnapshotError::Version(3));
+    assert_eq!(altered(8, &u64::MAX.to_le_bytes()), SnapshotError::Version(u64::MAX));
+    assert_eq!(altered(24, &1_u64.to_le_bytes()), SnapshotError::Signature);
+    assert_eq!(altered(SIGNED, &[0; 64]), SnapshotError::Signature);
+    assert_eq!(altered(PREAMBLE + 6, b"#"), SnapshotError::HeadDigest);
     assert_eq!(
         altered(file.len() - 1, b"#"),
-        Refused::PageDigest(read(file.clone()).unwrap().head().pages.len() - 1)
+        SnapshotError::PageDigest(read(file.clone()).unwrap().head().pages.len() - 1)
     );
     let other = SigningKey::new(&[8; 32], Window::default());
     let name = other.verifying_key().to_base64();
-    assert_eq!(read(World::plain(5, 3, 3).signed_by(&other)).err(), Some(Refused::Key(name)));
+    assert_eq!(read(World::plain(5, 3, 3).signed_by(&other)).err(), Some(SnapshotError::Key(name)));
     // a key of small order, under which anybody can sign
-    assert_eq!(altered(80, &[0; 32]), Refused::Signature);
+    assert_eq!(altered(80, &[0; 32]), SnapshotError::Signature);
 }
 
 // === files that are signed and yet wrong: a compiler with a bug ===
@@ -831,7 +836,7 @@ fn signed_files_that_break_the_format_are_refused() {
         let before = desk.shelf.current.clone();
         desk.server.file = file;
         let progress = desk.poll();
-        if !matches!(progress, Progress::Failed(Failure::Refused(_)))
+        if !matches!(progress, Progress::Failed(FetchError::Refused(_)))
             || desk.shelf.current != before
         {
             wrong.push(format!("{name}: {progress:?}"));
@@ -889,12 +894,15 @@ fn sizes_beyond_reason_are_refused() {
                 continue; // a time in the far future is a time
             }
             assert!(
-                matches!(refused, Some(Refused::Head(_) | Refused::Truncated)),
+                matches!(refused, Some(SnapshotError::Head(_) | SnapshotError::Truncated)),
                 "{name} {size}: {refused:?}"
             );
             let mut desk = Desk::new(altered);
             assert!(
-                matches!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Head(_)))),
+                matches!(
+                    desk.poll(),
+                    Progress::Failed(FetchError::Refused(SnapshotError::Head(_)))
+                ),
                 "{name} {size}"
             );
             assert!(desk.server.sent < PREAMBLE + (8 << 20), "{name} {size}");
@@ -903,12 +911,15 @@ fn sizes_beyond_reason_are_refused() {
     let head = &file[PREAMBLE..];
     for size in [u32::MAX, 1 << 31, head.len() as u32] {
         let altered = [&size.to_le_bytes(), &head[4..]].concat();
-        assert!(matches!(read(signed(&file, &altered, &[])), Err(Refused::Head(_))), "{size}");
+        assert!(
+            matches!(read(signed(&file, &altered, &[])), Err(SnapshotError::Head(_))),
+            "{size}"
+        );
     }
     for head in [&[][..], &[0; 3], &[0; 4], &[0; 4 + PAGE_ROW]] {
         assert!(matches!(
             read(signed(&file, head, &[])),
-            Err(Refused::Head(_) | Refused::Truncated)
+            Err(SnapshotError::Head(_) | SnapshotError::Truncated)
         ));
     }
 }
@@ -975,7 +986,7 @@ impl Server {
     }
 
     /// Status, entity tag and body.
-    fn serve(&mut self, ask: &Ask) -> (Option<u16>, Option<String>, Vec<u8>) {
+    fn serve(&mut self, ask: &PartRequest) -> (Option<u16>, Option<String>, Vec<u8>) {
         let number = self.asks.len();
         self.asks.push(ask.range.clone());
         let fault = self.fault.take_if(|(at, _)| *at == number).map(|(_, fault)| fault);
@@ -1015,7 +1026,7 @@ struct Shelf {
     refuses: bool,
 }
 
-impl Store for Shelf {
+impl PageStore for Shelf {
     fn put(&mut self, number: u32, page: &SharedPage<'_>) -> bool {
         assert!(!self.cells().contains(&number), "cell {number} is the current snapshot's");
         if self.refuses {
@@ -1056,8 +1067,8 @@ impl Store for Shelf {
 }
 
 impl Shelf {
-    fn parsed(&self) -> Option<Current> {
-        Current::parse(self.current.as_ref()?, trusted).ok()
+    fn parsed(&self) -> Option<CurrentSnapshot> {
+        CurrentSnapshot::parse(self.current.as_ref()?, trusted).ok()
     }
 
     /// The cells of the current snapshot's pages.
@@ -1114,7 +1125,7 @@ impl Shelf {
 
 struct Memory(Vec<Option<Vec<u8>>>);
 
-impl Pages for Memory {
+impl PageSource for Memory {
     fn page(&self, number: usize) -> Result<Vec<u8>, PageGone> {
         self.0[number].clone().ok_or(PageGone)
     }
@@ -1165,8 +1176,8 @@ impl Desk {
         let read = |begin: usize, most: usize| {
             body.get(begin..).map(|rest| rest[..most.min(rest.len())].to_vec()).unwrap_or_default()
         };
-        let answer = Answer { status, etag: etag.as_deref(), size: body.len(), body: &read };
-        let rules = Rules {
+        let answer = PartResponse { status, etag: etag.as_deref(), size: body.len(), body: &read };
+        let rules = FetchRules {
             trusted: &trusted,
             min_sequence: self.min_sequence,
             poll_seconds: POLL,
@@ -1266,15 +1277,15 @@ fn whatever_fails_the_last_good_one_stays() {
             Server { file: new.clone(), fault: Some((at, fault.clone())), ..Server::default() };
         let progress = desk.poll();
         match (&progress, fault) {
-            (Progress::Failed(Failure::Status(status)), Fault::Status(expected)) => {
+            (Progress::Failed(FetchError::Status(status)), Fault::Status(expected)) => {
                 assert_eq!(status, expected)
             }
-            (Progress::Failed(Failure::BrokeOff), Fault::BreaksOff) => {}
-            (Progress::Failed(Failure::Refused(Refused::Truncated)), Fault::Short) => {}
-            (Progress::Failed(Failure::Refused(_)), Fault::Altered) => {}
-            (Progress::Failed(Failure::Refused(_)), Fault::Other(_)) if at > 0 => {}
+            (Progress::Failed(FetchError::BrokeOff), Fault::BreaksOff) => {}
+            (Progress::Failed(FetchError::Refused(SnapshotError::Truncated)), Fault::Short) => {}
+            (Progress::Failed(FetchError::Refused(_)), Fault::Altered) => {}
+            (Progress::Failed(FetchError::Refused(_)), Fault::Other(_)) if at > 0 => {}
             (Progress::Published(3), Fault::Other(_)) if at == 0 => continue,
-            (Progress::Failed(Failure::Store), Fault::Store) if at > 1 => {}
+            (Progress::Failed(FetchError::Store), Fault::Store) if at > 1 => {}
             (Progress::Published(2), Fault::Store) if at < 2 => continue, // nothing is stored yet
             _ => panic!("{fault:?} at {at}: {progress:?}"),
         }
@@ -1324,7 +1335,10 @@ fn entity_tags_spare_the_body() {
     // the tag of a file that wasn't taken is forgotten: the next poll says again what is wrong with it
     desk.server.file = World::plain(1, 3, 3).file();
     for _ in 0..2 {
-        assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Rollback(1, 2))));
+        assert_eq!(
+            desk.poll(),
+            Progress::Failed(FetchError::Refused(SnapshotError::Rollback(1, 2)))
+        );
     }
 }
 
@@ -1339,42 +1353,44 @@ fn servers_without_ranges() {
     let file = World::plain(2, 110_000, 100_000).file();
     assert!(file.len() > MAX_WHOLE, "{} bytes", file.len());
     desk.server.file = file.clone();
-    assert_eq!(desk.poll(), Progress::Failed(Failure::NoRanges(file.len())));
+    assert_eq!(desk.poll(), Progress::Failed(FetchError::NoRanges(file.len())));
     desk.server.no_ranges = false;
     assert_eq!(desk.poll(), Progress::Published(2));
 
     // a file that shrank, and none at all
     desk.server.file = Vec::new();
-    assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Truncated)));
+    assert_eq!(desk.poll(), Progress::Failed(FetchError::Refused(SnapshotError::Truncated)));
     for size in [1, 7, 8, 255] {
         desk.server.file = file[..size].to_vec();
         assert_eq!(
             desk.poll(),
-            Progress::Failed(Failure::Refused(Refused::Truncated)),
+            Progress::Failed(FetchError::Refused(SnapshotError::Truncated)),
             "{size} bytes"
         );
     }
     desk.server.file = b"<html>not found</html>".to_vec();
-    assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::NotASnapshot)));
+    assert_eq!(desk.poll(), Progress::Failed(FetchError::Refused(SnapshotError::NotASnapshot)));
 }
 
 #[test]
 fn nothing_older_and_nothing_else_is_taken() {
     let mut desk = Desk::new(World::plain(5, 3, 3).file());
     desk.min_sequence = 6;
-    assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Rollback(5, 6))));
+    assert_eq!(desk.poll(), Progress::Failed(FetchError::Refused(SnapshotError::Rollback(5, 6))));
     assert!(desk.shelf.current.is_none());
     desk.min_sequence = 5;
     assert_eq!(desk.poll(), Progress::Published(5));
     desk.server.file = World::plain(4, 3, 3).file();
-    assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Rollback(4, 5))));
+    assert_eq!(desk.poll(), Progress::Failed(FetchError::Refused(SnapshotError::Rollback(4, 5))));
     desk.server.file = World::plain(5, 4, 3).file();
-    assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::SameSequence(5))));
+    assert_eq!(desk.poll(), Progress::Failed(FetchError::Refused(SnapshotError::SameSequence(5))));
     let other = SigningKey::new(&[8; 32], Window::default());
     desk.server.file = World::plain(6, 3, 3).signed_by(&other);
     assert_eq!(
         desk.poll(),
-        Progress::Failed(Failure::Refused(Refused::Key(other.verifying_key().to_base64())))
+        Progress::Failed(FetchError::Refused(SnapshotError::Key(
+            other.verifying_key().to_base64()
+        )))
     );
     desk.server.file = World::plain(5, 3, 3).file();
     assert_eq!(desk.poll(), Progress::Unchanged);
@@ -1391,8 +1407,8 @@ fn a_newer_format_is_not_taken() {
     newer[8] = 3;
     desk.server.file = sign(newer, &next[PREAMBLE..]);
     let progress = desk.poll();
-    assert_eq!(progress, Progress::Failed(Failure::Refused(Refused::Version(3))));
-    let said = Refused::Version(3).to_string();
+    assert_eq!(progress, Progress::Failed(FetchError::Refused(SnapshotError::Version(3))));
+    let said = SnapshotError::Version(3).to_string();
     assert!(said.contains("version 3") && said.contains("versions 1 and 2"), "{said}");
     assert_eq!(desk.shelf.current, good);
     desk.server.file = next;
@@ -1579,7 +1595,7 @@ fn waits_grow_up_to_a_poll_and_differ() {
         let mut waits = Vec::new();
         for _ in 0..10 {
             desk.server.fault = Some((desk.server.asks.len(), Fault::Status(503)));
-            assert_eq!(desk.poll(), Progress::Failed(Failure::Status(503)));
+            assert_eq!(desk.poll(), Progress::Failed(FetchError::Status(503)));
             waits.push(wait(&mut desk));
         }
         let expected = [1, 2, 4, 8, 16, 30, 30, 30, 30, 30];

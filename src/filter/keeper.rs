@@ -13,7 +13,7 @@ use proxy_wasm::types::{BufferType, MapType, MetricType};
 
 use super::{host, shared};
 use crate::config::{Config, SnapshotSettings};
-use crate::snapshot::fetch::{Answer, Ask};
+use crate::snapshot::fetch::{PartRequest, PartResponse};
 use crate::snapshot::keeping::{self, Gauge, KeeperHost, News, SharedEntry};
 
 /// How often a VM looks for a newer snapshot, and whether it is time to ask for one.
@@ -22,7 +22,7 @@ pub const TICK: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The snapshot of one configuration in one VM.
-pub type Keeper = keeping::Keeper<Rc<VmHost>>;
+pub type VmKeeper = keeping::Keeper<Rc<VmHost>>;
 
 /// This VM, as a keeper's host.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ thread_local! {
 }
 
 /// A keeper for the configuration's snapshot, if it has one.
-pub fn open(config: &Config) -> Option<Keeper> {
+pub fn open(config: &Config) -> Option<VmKeeper> {
     let settings = config.snapshot.clone()?;
     let SnapshotSettings { cluster, authority, path, .. } = &settings;
     let source = format!("{} {cluster} {authority}{path}", config.node.id);
@@ -79,18 +79,18 @@ pub fn open(config: &Config) -> Option<Keeper> {
         newest.push((vm.prefix.clone(), vm.owner));
         replaced
     });
-    Some(Keeper::new(Rc::new(vm), settings, replaced))
+    Some(VmKeeper::new(Rc::new(vm), settings, replaced))
 }
 
 /// Hands the server's answer to a keeper. `size` is the body's, in bytes.
-pub fn answer(keeper: &Keeper, call: u32, size: usize, now: u64) {
+pub fn answer(keeper: &VmKeeper, call: u32, size: usize, now: u64) {
     let headers = host::header_map(MapType::HttpCallResponseHeaders);
     let pairs = headers.as_ref().map(host::HeaderMap::pairs).unwrap_or_default();
     let header = |name: &[u8]| {
         let (_, value) = pairs.iter().find(|(other, _)| *other == name)?;
         std::str::from_utf8(value).ok()
     };
-    let answer = Answer {
+    let answer = PartResponse {
         // Envoy makes an answer up if there was none; an answer that broke off has no headers
         status: header(b":status").and_then(|status| status.parse().ok()),
         etag: header(b"etag"),
@@ -143,7 +143,7 @@ impl KeeperHost for Rc<VmHost> {
         self.with_name(entry, |name| shared::swap(name, value, version))
     }
 
-    fn call(&self, part: &Ask) -> Result<u32, String> {
+    fn call(&self, part: &PartRequest) -> Result<u32, String> {
         let SnapshotSettings { cluster, authority, path, .. } = &self.settings;
         let range = format!("bytes={}-{}", part.range.start, part.range.end.saturating_sub(1));
         let mut headers = vec![

@@ -8,7 +8,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
 use super::host;
-use super::keeper::{self, Keeper};
+use super::keeper::{self, VmKeeper};
 use super::replays::SharedMemory;
 use crate::chain::Signer;
 use crate::event::Ledger;
@@ -28,7 +28,7 @@ pub struct Node {
     /// The VM's events
     pub ledger: Rc<RefCell<Ledger>>,
     /// The snapshot, where the configuration has one
-    pub keeper: Option<Keeper>,
+    pub keeper: Option<VmKeeper>,
     metrics: Metrics,
 }
 
@@ -89,11 +89,11 @@ impl Node {
         let mut tries = 0..2;
         loop {
             let keeper = self.keeper.as_ref().filter(|_| tries.next().is_some());
-            let snapshot = keeper.map(Keeper::snapshot);
+            let snapshot = keeper.map(VmKeeper::snapshot);
             let snapshot = snapshot.as_ref().and_then(|snapshot| snapshot.as_ref());
             match self.screen.decide(request, snapshot, &mut worker, ledger.next_id()) {
                 Ok(decision) => return then(&decision, &mut ledger),
-                Err(PageGone) => keeper.into_iter().for_each(Keeper::look),
+                Err(PageGone) => keeper.into_iter().for_each(VmKeeper::look),
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Keeps the current snapshot: one worker of the process fetches it for all, each worker moves on to
-//! it between requests.
+//! Keeps the current snapshot: one worker of the process fetches it for all, and each worker moves
+//! on to it between requests.
 //!
 //! This is what every host does alike. [`KeeperHost`] is what hosts do differently: memory that
 //! workers share, calls to the server, logs and metrics.
@@ -7,11 +7,11 @@
 use std::cell::{Cell, Ref, RefCell};
 
 use super::fetch::{
-    Answer, Ask, Current, Failure, Fetcher, NOWHERE, Progress, Rules, SharedPage, Store, cell,
-    mark, unmarked,
+    CurrentSnapshot, FetchError, FetchRules, Fetcher, NOWHERE, PageStore, PartRequest,
+    PartResponse, Progress, SharedPage, cell, mark, unmarked,
 };
-use super::layout::{PREAMBLE, Preamble, Refused};
-use super::{Pages, Snapshot};
+use super::layout::{PREAMBLE, Preamble, SnapshotError};
+use super::{PageSource, Snapshot};
 use crate::config::SnapshotSettings;
 use crate::key::VerifyingKey;
 use crate::register::PageGone;
@@ -63,7 +63,7 @@ pub enum News<'a> {
     /// The server answers again
     Recovered,
     /// The current snapshot can't be used
-    Dropped(&'a Refused),
+    Dropped(&'a SnapshotError),
     /// The shared memory of an old page can't be given back
     Unfreed,
 }
@@ -86,7 +86,7 @@ pub trait KeeperHost: Clone + 'static {
     ///
     /// # Errors
     /// Why no call can be made.
-    fn call(&self, part: &Ask) -> Result<u32, String>;
+    fn call(&self, part: &PartRequest) -> Result<u32, String>;
     /// A random number.
     fn random(&self) -> u64;
     /// Sets a gauge.
@@ -101,7 +101,7 @@ pub struct Keeper<H> {
     host: H,
     settings: SnapshotSettings,
     fetcher: RefCell<Fetcher>,
-    call: RefCell<Option<(u32, Ask)>>,
+    call: RefCell<Option<(u32, PartRequest)>>,
     // the shared stamp at the last look, and the one under which `snapshot` was adopted
     stamp: RefCell<Vec<u8>>,
     adopted_stamp: RefCell<Vec<u8>>,
@@ -194,7 +194,7 @@ impl<H: KeeperHost> Keeper<H> {
     }
 
     /// Takes the server's answer, if it is to a call of this keeper's.
-    pub fn answer(&self, call: u32, answer: Answer<'_>, now: u64) {
+    pub fn answer(&self, call: u32, answer: PartResponse<'_>, now: u64) {
         let Some((_, part)) = self.call.borrow_mut().take_if(|(number, _)| *number == call) else {
             return;
         };
@@ -225,15 +225,19 @@ impl<H: KeeperHost> Keeper<H> {
             Err(why) => {
                 self.complain(&why);
                 // the same wait as for a server that is down
-                let down =
-                    Answer { status: Some(503), etag: None, size: 0, body: &|_, _| Vec::new() };
+                let down = PartResponse {
+                    status: Some(503),
+                    etag: None,
+                    size: 0,
+                    body: &|_, _| Vec::new(),
+                };
                 let _failed = self.take(down, &part, now);
             }
         }
     }
 
-    fn take(&self, answer: Answer<'_>, part: &Ask, now: u64) -> Progress {
-        let rules = Rules {
+    fn take(&self, answer: PartResponse<'_>, part: &PartRequest, now: u64) -> Progress {
+        let rules = FetchRules {
             trusted: &|key| self.trusts(key),
             min_sequence: self.settings.min_sequence.0,
             poll_seconds: self.settings.poll_seconds.0,
@@ -251,7 +255,7 @@ impl<H: KeeperHost> Keeper<H> {
         self.adopted_stamp.replace(self.stamp.borrow().clone());
         let Some(stored) = self.host.read(SharedEntry::Current).0 else { return };
         let before = self.snapshot.take();
-        let adopted = Current::parse(&stored, |key| self.trusts(key)).and_then(|current| {
+        let adopted = CurrentSnapshot::parse(&stored, |key| self.trusts(key)).and_then(|current| {
             let pages = current.head.pages.iter().zip(&current.slots);
             let places = pages.map(|(page, slot)| (*slot, mark(&page.digest))).collect();
             let pages = SharedPages { host: self.host.clone(), places };
@@ -302,7 +306,7 @@ impl<H: KeeperHost> Keeper<H> {
         Lease { owner: number(0), until: number(8), version }
     }
 
-    fn failed(&self, failure: &Failure) {
+    fn failed(&self, failure: &FetchError) {
         let SnapshotSettings { cluster, authority, path, .. } = &self.settings;
         self.complain(&format!("cluster `{cluster}`, {authority}{path}: {failure}"));
     }
@@ -330,7 +334,7 @@ struct SharedPages<H> {
     places: Vec<(u32, [u8; 8])>,
 }
 
-impl<H: KeeperHost> Pages for SharedPages<H> {
+impl<H: KeeperHost> PageSource for SharedPages<H> {
     fn page(&self, number: usize) -> Result<Vec<u8>, PageGone> {
         self.bucket(number, 0)
     }
@@ -345,7 +349,7 @@ impl<H: KeeperHost> Pages for SharedPages<H> {
 
 struct SharedStore<'a, H>(&'a H);
 
-impl<H: KeeperHost> Store for SharedStore<'_, H> {
+impl<H: KeeperHost> PageStore for SharedStore<'_, H> {
     fn put(&mut self, cell: u32, page: &SharedPage<'_>) -> bool {
         self.0.write(SharedEntry::Cell(cell), &page.stored())
     }

@@ -2,7 +2,7 @@
 //!
 //! A page is a JSON list of nodes as `nodes.json` has them; `rows` counts them.
 
-use super::layout::{Head, PageKind, Refused};
+use super::layout::{Head, PageKind, SnapshotError};
 use crate::register::{Node, Nodes, PageGone};
 use crate::shape::{Json, Path, Problems, Shape as _};
 
@@ -13,11 +13,11 @@ use crate::shape::{Json, Path, Problems, Shape as _};
 pub fn read(
     head: &Head,
     mut page: impl FnMut(usize) -> Result<Vec<u8>, PageGone>,
-) -> Result<Nodes, Refused> {
+) -> Result<Nodes, SnapshotError> {
     let mut nodes = Vec::new();
     for number in head.of_kind(PageKind::Nodes) {
         let bytes = page(number)?;
-        nodes.extend(read_page(&bytes).ok_or(Refused::Page(number, UNREADABLE))?);
+        nodes.extend(read_page(&bytes).ok_or(SnapshotError::Page(number, UNREADABLE))?);
     }
     Ok(Nodes::new(nodes))
 }

@@ -16,7 +16,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel, MapType};
 use waybill::config::Config;
-use waybill::filter::keeper::{self, Keeper, TICK};
+use waybill::filter::keeper::{self, TICK, VmKeeper};
 use waybill::names::CredentialDigest;
 use waybill::register::Name;
 use waybill::snapshot::Snapshot;
@@ -33,7 +33,7 @@ proxy_wasm::main! {{
     proxy_wasm::set_root_context(|_| Box::new(Root(Rc::default())));
 }}
 
-type Shared = Rc<RefCell<Option<Keeper>>>;
+type Shared = Rc<RefCell<Option<VmKeeper>>>;
 
 struct Root(Shared);
 
@@ -76,7 +76,7 @@ impl RootContext for Root {
 }
 
 impl Root {
-    fn with_keeper(&self, what: impl FnOnce(&Keeper)) {
+    fn with_keeper(&self, what: impl FnOnce(&VmKeeper)) {
         if let Some(keeper) = &*self.0.borrow() {
             what(keeper);
         }
