@@ -5,7 +5,7 @@ use crate::config::{Config, CredentialPlace};
 use crate::identity::Identity;
 use crate::lookups::Lookups;
 use crate::names::UnixSeconds;
-use crate::register::{Kind, PageGone, ScreeningStatus};
+use crate::register::{CustomerKind, PageGone, ScreeningStatus};
 use crate::replay::ReplayMemory;
 use crate::signature::Message;
 
@@ -44,7 +44,8 @@ impl Receipt {
         cache: &mut EnvelopeCache,
         memory: &mut dyn ReplayMemory,
     ) -> Result<Self, PageGone> {
-        let is_reseller = identity.customer().map(|customer| customer.kind == Kind::Reseller);
+        let is_reseller =
+            identity.customer().map(|customer| customer.kind == CustomerKind::Reseller);
         let concerned = match (identity, is_reseller) {
             (_, Some(true)) if !inbound.any => return Ok(Self::Missing),
             (_, Some(true)) => true,
@@ -109,7 +110,9 @@ impl Attestation {
             {
                 Attest::Partial
             }
-            (Some(customer), None) if customer.kind == Kind::Customer && !receipt.concerns() => {
+            (Some(customer), None)
+                if customer.kind == CustomerKind::Customer && !receipt.concerns() =>
+            {
                 Attest::Full
             }
             _ => Attest::Gateway,

@@ -14,7 +14,7 @@ use crate::names::UnixSeconds;
 use crate::ordered;
 use crate::receipt::Receipt;
 use crate::region::{Place, Regions, Standing};
-use crate::register::{Customer, Kind, Ownership, ScreeningStatus, Status};
+use crate::register::{Customer, CustomerKind, Ownership, ScreeningStatus, Status};
 
 /// Everything that fired, in catalogue order.
 pub fn findings(case: &Case<'_>, lookups: Lookups<'_>) -> Vec<Finding> {
@@ -368,7 +368,7 @@ impl Findings {
 
     fn marks(&mut self, Case { evidence, inbound, receipt, identity, .. }: &Case<'_>) {
         let customer = identity.customer();
-        let reseller = customer.is_some_and(|customer| customer.kind == Kind::Reseller);
+        let reseller = customer.is_some_and(|customer| customer.kind == CustomerKind::Reseller);
         if !reseller && let Some(first) = evidence.relay_marks.first() {
             let mut software: Vec<&str> =
                 evidence.relay_marks.iter().map(|mark| mark.software.as_str()).collect();

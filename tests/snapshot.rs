@@ -26,8 +26,9 @@ use waybill::names::{CredentialDigest, LAST_SECOND, Network, UnixSeconds};
 use waybill::network::{Facts, NetworkClass};
 use waybill::region::{CountryCode, Place, Regions, Residency};
 use waybill::register::{
-    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Match,
-    Name, Node, Override, Ownership, PageGone, ProviderEntry, Screening, ScreeningStatus, Status,
+    Agreement, Credential, CredentialEntry, Customer, CustomerKind, Enforcement, EnforcementEntry,
+    Match, Name, Node, Override, Ownership, PageGone, ProviderEntry, Screening, ScreeningStatus,
+    Status,
 };
 use waybill::shape::{Json, Path, Problems, Shape as _, Table, Whole, Word};
 use waybill::snapshot::customer_writer::{CustomerRecord, bucket};
@@ -288,7 +289,7 @@ fn customer() -> impl Strategy<Value = Customer> {
         prop_oneof![Just(Residency::EuropeanUnion), country().prop_map(Residency::Country)];
     let names = || prop::collection::vec(words("[a-z:/.]{1,12}[0-9]{18}"), 0..3);
     let who = (
-        of(Kind::ALL),
+        of(CustomerKind::ALL),
         of(Status::ALL),
         prop::collection::vec(credential(), 0..4),
         names(),
@@ -367,7 +368,7 @@ proptest! {
 
     #[test]
     fn customers_come_back_as_they_were(customers in customers(), before: bool) {
-        let runs_a_node = |customer: &Customer| customer.kind == Kind::Reseller;
+        let runs_a_node = |customer: &Customer| customer.kind == CustomerKind::Reseller;
         let keys: Vec<SigningKey> = (1..=25).map(|n| SigningKey::new(&[n; 32], Window::default())).collect();
         let nodes: Vec<Node> =
             customers.iter().zip(&keys).filter(|(customer, _)| runs_a_node(customer)).map(|(customer, key)| node(customer.id.as_str(), key)).collect();
@@ -625,7 +626,7 @@ fn each_reason_has_its_name() {
 struct Parts {
     preamble: Vec<u8>,
     json: Vec<u8>,
-    /// Kind, number of rows, bytes
+    /// CustomerKind, number of rows, bytes
     pages: Vec<(u8, usize, Vec<u8>)>,
 }
 

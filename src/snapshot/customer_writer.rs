@@ -9,7 +9,7 @@ use super::customers::{
 use super::layout::little;
 use crate::finding::Action;
 use crate::names::UnixSeconds;
-use crate::register::{CredentialEntry, Customer, EnforcementEntry, Kind, Status};
+use crate::register::{CredentialEntry, Customer, CustomerKind, EnforcementEntry, Status};
 
 /// A customer under one of its names.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +67,7 @@ impl CustomerRecord<'_> {
         }
         to.text(customer.id.as_str());
         let flags = [
-            (RESELLER, customer.kind == Kind::Reseller),
+            (RESELLER, customer.kind == CustomerKind::Reseller),
             (SUSPENDED, customer.status == Status::Suspended),
             (VOUCHES, customer.vouches_for_users),
             (SCREENED, customer.screening.is_some()),

@@ -16,8 +16,8 @@ use crate::names::{
 };
 use crate::region::{CountryCode, Residency};
 use crate::register::{
-    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Name,
-    Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
+    Agreement, Credential, CredentialEntry, Customer, CustomerKind, Enforcement, EnforcementEntry,
+    Name, Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
 };
 use crate::shape::{Table, Word};
 
@@ -362,7 +362,7 @@ fn decode(
         id,
         name: None,
         notes: None,
-        kind: if has(RESELLER) { Kind::Reseller } else { Kind::Customer },
+        kind: if has(RESELLER) { CustomerKind::Reseller } else { CustomerKind::Customer },
         status: if has(SUSPENDED) { Status::Suspended } else { Status::Active },
         credentials,
         mtls: Vec::new(),
