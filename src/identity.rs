@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::config::{Config, CredentialPlace};
+use crate::config::{Config, CredentialPlace, SourceIndex};
 use crate::evidence::Evidence;
 use crate::lookups::Lookups;
 use crate::names::{Text, UnixSeconds};
@@ -30,8 +30,8 @@ pub enum Identity {
 pub struct Caller {
     /// Who
     pub customer: Rc<Customer>,
-    /// The index of the credential's source in [`Config::sources`]
-    pub source: usize,
+    /// The source of the credential
+    pub source: SourceIndex,
     /// The index of the credential's entry in the customer's, where it is a secret
     entry: Option<usize>,
     /// Whether the credential is past its date
@@ -81,8 +81,8 @@ impl Identity {
             return self;
         }
         let source =
-            config.sources.iter().position(|source| source.place == CredentialPlace::Chain);
-        source.zip(runner).map_or(Self::Unknown, |(source, customer)| {
+            config.indexed_sources().find(|(_, source)| source.place == CredentialPlace::Chain);
+        source.zip(runner).map_or(Self::Unknown, |((source, _), customer)| {
             let customer = Rc::clone(customer);
             Self::Known(Caller { customer, source, entry: None, expired: false, outside: false })
         })
@@ -112,7 +112,7 @@ impl Identity {
 }
 
 impl Caller {
-    fn new(found: Match, source: usize, evidence: &Evidence<'_>, now: UnixSeconds) -> Self {
+    fn new(found: Match, source: SourceIndex, evidence: &Evidence<'_>, now: UnixSeconds) -> Self {
         let Match { customer, entry: index } = found;
         let entry = index.and_then(|index| customer.credentials.get(index));
         // a network holds the address as it came, or the IPv4 address that it embeds

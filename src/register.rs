@@ -8,12 +8,14 @@ mod index;
 mod node;
 mod screening;
 
+#[cfg(feature = "desk")]
 pub(crate) use customer::check_customer;
 pub use customer::{
     Agreement, Credential, CredentialEntry, Customer, CustomerKind, Enforcement, EnforcementEntry,
     Override, Ownership, ProviderEnforcement, ProviderEntry, Status,
 };
 pub use index::{InlineRegister, Match, Name, PageGone, Register};
+#[cfg(feature = "desk")]
 pub(crate) use node::check_node;
 pub use node::{Binding, Curve, KeyType, KeyUse, Node, NodeKey, Nodes, PrivatePart};
 pub use screening::{Screening, ScreeningStatus};

@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::finding::Action;
 use crate::names::{CredentialDigest, Text, UnixSeconds};
-use crate::region::{Place, RegionSettings, Regions, SetId, Standing};
+use crate::region::{Place, RegionSetId, RegionSettings, Regions, Standing};
 use crate::register::{
     Credential, CredentialEntry, Customer, CustomerKind, Node, Override, Ownership,
     ScreeningStatus, check_customer, check_node,
@@ -292,7 +292,7 @@ fn tree(name: &str, bytes: &[u8], remarks: &mut Remarks) -> Option<Json> {
 
 fn read_regions(settings: &Settings, remarks: &mut Remarks) -> Option<Regions> {
     let default = || RegionSettings {
-        set: SetId::for_provider(None),
+        set: RegionSetId::for_provider(None),
         restricted: Vec::new(),
         unsupported: None,
     };
