@@ -45,8 +45,8 @@ pub struct SourcePlace<'a> {
 }
 
 impl<'a> AddressProfile<'a> {
-    /// Reads the snapshot, and the headers that earlier filters set. Those headers don't count if the
-    /// filters looked up another address than the client's.
+    /// Reads the snapshot, and the headers that earlier filters set. Those headers don't count if
+    /// the filters looked up another address than the client's.
     pub fn of(config: &'a Config, lookups: Lookups<'a>, evidence: &Evidence<'_>) -> Self {
         let mut profile = Self::default();
         let Some(client) = evidence.client else { return profile };

@@ -1,7 +1,7 @@
 //! Look-ups: what a request asks of the register and of the table of addresses.
 //!
-//! A request asks one register only, from beginning to end: the inline register of the configuration,
-//! which has no table, or the snapshot that the worker has at the time.
+//! A request asks one register only, from beginning to end: the inline register of the
+//! configuration, which has no table, or the snapshot that the worker has at the time.
 
 use std::net::IpAddr;
 use std::rc::Rc;

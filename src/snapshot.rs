@@ -2,8 +2,8 @@
 //!
 //! [`layout`] has the file's form, and its checks part by part. A worker holds the [`table`] of
 //! addresses itself, as every request asks it. A million customers stay where the pages are
-//! ([`PageSource`]: at the desk the file, in Envoy the memory that workers share); a worker caches those
-//! it looked up last.
+//! ([`PageSource`]: at the desk the file, in Envoy the memory that workers share); a worker caches
+//! those it looked up last.
 
 mod cache;
 #[cfg(feature = "desk")]

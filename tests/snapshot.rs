@@ -1,5 +1,5 @@
-//! The snapshot: what is written is read again, what isn't as it was signed is refused, and whatever a
-//! server does, the last good one stays.
+//! The snapshot: what is written is read again, what isn't as it was signed is refused, and
+//! whatever a server does, the last good one stays.
 
 #![expect(
     clippy::unwrap_used,
@@ -166,7 +166,8 @@ fn read(file: Vec<u8>) -> Result<Snapshot, SnapshotError> {
 
 // === a round trip: every field of a customer ===
 
-/// What both customers have stands in their bucket once; a text that points at itself, or onward, is none.
+/// What both customers have stands in their bucket once; a text that points at itself, or onward,
+/// is none.
 #[test]
 fn common_texts_are_written_once() {
     let label = "the key of the production system";
@@ -336,7 +337,8 @@ fn customers() -> impl Strategy<Value = Vec<Customer>> {
     })
 }
 
-/// What a record keeps of a customer: all but the names that lead there, beside the credential that does.
+/// What a record keeps of a customer: all but the names that lead there, beside the credential that
+/// does.
 fn kept(customer: &Customer, credential: Option<&CredentialEntry>) -> String {
     let mut kept = customer.clone();
     kept.credentials = credential
@@ -355,7 +357,8 @@ fn shown(found: Option<Match>) -> Option<String> {
     found.map(|found| format!("{:?}", found.customer))
 }
 
-/// The bytes whose digest is the key of a name: what a thief of names would present as a credential.
+/// The bytes whose digest is the key of a name: what a thief of names would present as a
+/// credential.
 fn imitation(name: Name<'_>) -> Name<'static> {
     let (Name::Certificate(text) | Name::Claim(text) | Name::Id(text)) = name else {
         panic!("{name:?} is a secret already")
@@ -410,7 +413,8 @@ proptest! {
     }
 }
 
-/// The other way round: whoever registers a credential that looks like a key of a name isn't found by that name.
+/// The other way round: whoever registers a credential that looks like a key of a name isn't found
+/// by that name.
 #[test]
 fn a_credential_names_nobody_by_certificate_claim_or_id() {
     let name = "spiffe://acme.example/c-1";
@@ -1333,7 +1337,8 @@ fn entity_tags_spare_the_body() {
     assert_eq!(desk.server.sent, 0);
     desk.server.file = World::plain(2, 3, 3).file();
     assert_eq!(desk.poll(), Progress::Published(2));
-    // the tag of a file that wasn't taken is forgotten: the next poll says again what is wrong with it
+    // the tag of a file that wasn't taken is forgotten: the next poll says again what is wrong with
+    // it
     desk.server.file = World::plain(1, 3, 3).file();
     for _ in 0..2 {
         assert_eq!(
@@ -1440,7 +1445,8 @@ fn a_snapshot_of_version_1_is_followed_by_one_of_version_2() {
     assert!(find(&worker, Name::Secret(CredentialDigest::of(b"sk-7"))).is_some());
 }
 
-/// A snapshot whose key is no longer trusted is none: a file of a lower sequence by a trusted key replaces it.
+/// A snapshot whose key is no longer trusted is none: a file of a lower sequence by a trusted key
+/// replaces it.
 #[test]
 fn a_current_snapshot_by_another_key_counts_for_nothing() {
     let mut desk = Desk::new(World::plain(1, 300, 20_000).file());
@@ -1555,7 +1561,8 @@ fn what_only_the_snapshot_before_had_is_given_back() {
     assert_eq!(desk.shelf.file().unwrap(), desk.server.file);
 }
 
-/// Many swaps with faults between them: each is whole, workers move along, and slots are used again.
+/// Many swaps with faults between them: each is whole, workers move along, and slots are used
+/// again.
 #[test]
 fn slots_are_bounded() {
     let mut dice = dice(50);

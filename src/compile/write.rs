@@ -60,13 +60,13 @@ pub enum WriteError {
 }
 
 /// How large a page of customers may be on average, in bytes: a node fetches that much for one that
-/// changed. Each page costs 41 bytes of the head, which every node fetches with every change, and of
-/// each worker's memory.
+/// changed. Each page costs 41 bytes of the head, which every node fetches with every change, and
+/// of each worker's memory.
 const CUSTOMERS_PAGE: usize = 16 << 10;
 
-/// How many rows of addresses, or of facts, go into a page: two fewer than may. A page of 12 bytes a
-/// row (three sources of countries) or 7 (IPv4) then fits into 96 or 56 KiB of Envoy's allocator with
-/// what is stored beside it. One byte more would take a sixth more memory.
+/// How many rows of addresses, or of facts, go into a page: two fewer than may. A page of 12 bytes
+/// a row (three sources of countries) or 7 (IPv4) then fits into 96 or 56 KiB of Envoy's allocator
+/// with what is stored beside it. One byte more would take a sixth more memory.
 pub const ROWS: usize = ROWS_A_PAGE - 2;
 
 /// Writes and signs a snapshot.
@@ -84,15 +84,21 @@ pub fn write(material: &Material<'_>, key: &SigningKey) -> Result<Vec<u8>, Write
     let keys = write_customers(material, &mut pages)?;
 
     let regions = material.regions;
+    let files = material.files.iter().map(|file| json!({"file": file.file, "sha256": file.sha256}));
     let contents = json!({
-        "regions": {"set": regions.set, "supported": regions.supported, "restricted": regions.restricted, "restricted_parts": texts(&regions.restricted_parts)},
+        "regions": {
+            "set": regions.set,
+            "supported": regions.supported,
+            "restricted": regions.restricted,
+            "restricted_parts": texts(&regions.restricted_parts),
+        },
         "sources": material.sources.iter().map(source_json).collect::<Vec<_>>(),
         "places": texts(&places),
         "list_sets": list_sets,
         "customers": material.customers.len(),
         "keys": keys,
         "nodes": material.nodes.len(),
-        "files": material.files.iter().map(|file| json!({"file": file.file, "sha256": file.sha256})).collect::<Vec<_>>(),
+        "files": files.collect::<Vec<_>>(),
         "compiler": concat!("waybill ", env!("CARGO_PKG_VERSION")),
     })
     .to_string();
@@ -162,8 +168,8 @@ impl PageWriter {
     }
 }
 
-/// Writes the table of addresses. Returns what rows of facts point at, from 1 on: places and sets of
-/// lists.
+/// Writes the table of addresses. Returns what rows of facts point at, from 1 on: places and sets
+/// of lists.
 fn write_addresses(
     material: &Material<'_>,
     pages: &mut PageWriter,
@@ -331,7 +337,8 @@ fn texts(places: &[Place]) -> Vec<String> {
 
 fn source_json(source: &SourceContents) -> serde_json::Value {
     without_nulls(json!({
-        "name": source.name, "role": source.role, "class": source.class, "date": source.date, "sha256": source.sha256,
+        "name": source.name, "role": source.role, "class": source.class,
+        "date": source.date, "sha256": source.sha256,
         "networks": source.networks.0, "origin": source.origin,
     }))
 }
@@ -339,14 +346,19 @@ fn source_json(source: &SourceContents) -> serde_json::Value {
 fn node_json(node: &Node) -> serde_json::Value {
     let keys = node.keys.iter().map(|key| {
         without_nulls(json!({
-            "kty": key.kty, "crv": key.crv, "x": key.x.to_string(), "nbf": key.nbf.map(|second| second.0), "exp": key.exp.map(|second| second.0),
+            "kty": key.kty, "crv": key.crv, "x": key.x.to_string(),
+            "nbf": key.nbf.map(|second| second.0), "exp": key.exp.map(|second| second.0),
         }))
     });
     let screening = node.screening.as_ref().map(|screening| {
-        without_nulls(json!({"status": screening.status, "at": screening.at, "until": screening.until, "by": screening.by}))
+        without_nulls(json!({
+            "status": screening.status, "at": screening.at,
+            "until": screening.until, "by": screening.by,
+        }))
     });
     without_nulls(json!({
-        "id": node.id, "customer": node.customer, "screening": screening, "keys": keys.collect::<Vec<_>>(), "binding": node.binding,
+        "id": node.id, "customer": node.customer, "screening": screening,
+        "keys": keys.collect::<Vec<_>>(), "binding": node.binding,
     }))
 }
 

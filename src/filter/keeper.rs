@@ -1,7 +1,8 @@
 //! What the snapshot's keeper needs of Envoy: shared data, calls to the server, metrics, the log.
 //!
-//! Names in shared data carry the node and the source: `…stamp`, `…current`, `…lease` and one for each
-//! cell. Envoy never frees a name, so their number is bounded by the largest snapshot there was.
+//! Names in shared data carry the node and the source: `…stamp`, `…current`, `…lease` and one for
+//! each cell. Envoy never frees a name, so their number is bounded by the largest snapshot there
+//! was.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -152,8 +152,8 @@ object! {
         agreement: Option<Agreement> = None,
         /// Who owns it; unresolved where left out. In files `entity` says it instead
         ownership: Option<Ownership> = None,
-        /// The company that it is, in the register's entities: who owns it is worked out from there.
-        /// In files only
+        /// The company that it is, in the register's entities: who owns it is worked out from
+        /// there. In files only
         entity: Option<Text> = None,
         /// The countries that it said it calls from
         declared: Vec<CountryCode> = Vec::new(),

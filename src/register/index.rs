@@ -78,8 +78,8 @@ impl Hasher for DigestHasher {
 }
 
 impl Register {
-    /// Indexes the customers. Notes duplicate ids, credentials, names and keys, unknown customers of
-    /// nodes, dates that contradict each other, and members without effect.
+    /// Indexes the customers. Notes duplicate ids, credentials, names and keys, unknown customers
+    /// of nodes, dates that contradict each other, and members without effect.
     #[cold] // as in shape.rs
     pub fn new(inline: InlineRegister, at: &Path<'_>, problems: &mut Problems) -> Self {
         let mut register = Self {

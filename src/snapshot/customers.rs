@@ -1,9 +1,9 @@
 //! Customers by their names: buckets of keys, each with the customer as the register was compiled.
 //!
-//! A key is the first 16 bytes of a SHA-256: of a secret, a certificate's name, a claim's value or a
-//! customer's id. Its first bits give the page, the next ones the bucket in that page. Nodes fetch and
-//! verify pages; a look-up reads one bucket. The record has the kind of the name, so that a caller
-//! can't present one kind as another.
+//! A key is the first 16 bytes of a SHA-256: of a secret, a certificate's name, a claim's value or
+//! a customer's id. Its first bits give the page, the next ones the bucket in that page. Nodes
+//! fetch and verify pages; a look-up reads one bucket. The record has the kind of the name, so that
+//! a caller can't present one kind as another.
 
 use std::rc::Rc;
 
@@ -21,12 +21,14 @@ use crate::register::{
 };
 use crate::shape::{Table, Word};
 
-/// The size of a key, in bytes. Finding another secret with the key of a known one takes 2^128 tries.
+/// The size of a key, in bytes. Finding another secret with the key of a known one takes 2^128
+/// tries.
 pub const KEY: usize = 16;
 /// The size of a row of a bucket: the key, and where in the bucket the record begins.
 pub const ROW: usize = 20;
-/// How many buckets a page has. Reading a whole page for each look-up would take half as long again.
-/// Four times as many pages would make the head, which each change brings, four times as large.
+/// How many buckets a page has. Reading a whole page for each look-up would take half as long
+/// again. Four times as many pages would make the head, which each change brings, four times as
+/// large.
 pub const BUCKETS: usize = 1 << BUCKET_BITS;
 pub(super) const BUCKET_BITS: u32 = 2;
 
@@ -130,8 +132,8 @@ pub fn find(
     decode(bucket, row(found).1?, key, Some(kind), version)
 }
 
-/// Checks a page by itself: its buckets fill it, keys ascend and are in the right bucket, records can
-/// be read.
+/// Checks a page by itself: its buckets fill it, keys ascend and are in the right bucket, records
+/// can be read.
 ///
 /// # Errors
 /// What breaks the format.

@@ -132,8 +132,8 @@ object! {
         sources: Vec<SourceContents> = Vec::new(),
         /// The places that rows of facts point at, from 1 on: 0 is "not known"
         places: Vec<Place> = Vec::new(),
-        /// The sets of lists that rows of facts point at, from 1 on: 0 is "on no list". A set has the
-        /// numbers of its sources
+        /// The sets of lists that rows of facts point at, from 1 on: 0 is "on no list". A set has
+        /// the numbers of its sources
         list_sets: Vec<Vec<Whole<0, 4_095>>> = Vec::new(),
         /// How many customers there are
         customers: Whole<0, { u32::MAX as u64 }>,

@@ -70,8 +70,8 @@ where
     pages: Vec<RunPage<Key<WIDTH>>>,
 }
 
-/// A page of runs, and the first key of each [`STRIDE`] of its rows. A CPU's cache holds these keys of
-/// all pages, but not all pages.
+/// A page of runs, and the first key of each [`STRIDE`] of its rows. A CPU's cache holds these keys
+/// of all pages, but not all pages.
 #[derive(Debug)]
 struct RunPage<K> {
     bytes: Vec<u8>,
