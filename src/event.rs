@@ -12,11 +12,11 @@ use sha2::Digest as _;
 use crate::evidence::address;
 use crate::finding::Action;
 use crate::names::{UnixSeconds, hex};
+use crate::network::NetworkClass;
 use crate::receipt::Receipt;
 use crate::region::Place;
 use crate::request::Time;
 use crate::screen::Decision;
-use crate::snapshot::NetworkClass;
 
 /// The events of one VM: who it is, how many there were, and the digest of the last.
 #[derive(Debug)]
@@ -225,8 +225,8 @@ mod tests {
         let mut ledger = Ledger::new(0xfeed);
         let mut prev = None;
         for seq in 0..3 {
-            let decision =
-                screen.decide(&owned.request(), None, &mut Worker::default(), ledger.next_id());
+            let (request, mut worker) = (owned.request(), Worker::default());
+            let decision = screen.decide(&request, None, &mut worker, ledger.next_id()).unwrap();
             let line = ledger.write(&decision).to_vec();
             let event: serde_json::Value = serde_json::from_slice(&line).unwrap();
             assert_eq!(event["seq"], seq);

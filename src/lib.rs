@@ -18,6 +18,7 @@ pub mod signals;
 pub mod case;
 pub mod chain;
 pub mod evidence;
+pub mod geography;
 pub mod identity;
 pub mod lookups;
 
@@ -50,6 +51,7 @@ pub mod endpoints;
 pub mod key;
 pub mod keyring;
 pub mod names;
+pub mod network;
 pub mod ordered;
 pub mod path;
 pub mod region;

@@ -231,11 +231,12 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
         merge(&mut before, patch);
         let carried = signed(if case["signed_anew"] == json!(true) { i + 1 } else { 0 });
         let owned = with(&carried, &before)?.complete();
-        let _earlier = screen.decide(&owned.request(), snapshot, &mut worker, "before".to_owned());
+        let _earlier =
+            screen.decide(&owned.request(), snapshot, &mut worker, "before".to_owned()).unwrap();
     }
     let owned = with(&carried, &case["request"])?.complete();
     let request = owned.request();
-    let decision = screen.decide(&request, snapshot, &mut worker, "test".to_owned());
+    let decision = screen.decide(&request, snapshot, &mut worker, "test".to_owned()).unwrap();
     let expect = &case["expect"];
     let verdict = &decision.verdict;
     let codes: Vec<&str> =

@@ -16,7 +16,9 @@ use super::trail::{self, TrailEntry, TrailError};
 use super::{Attest, Lines};
 use crate::finding::FindingCode;
 use crate::names::{Authority, NodeId, UnixSeconds};
-use crate::register::{Binding, Customer, Node, NodeKey, Ownership, ScreeningStatus, Status};
+use crate::register::{
+    Binding, Customer, Node, NodeKey, Ownership, PageGone, ScreeningStatus, Status,
+};
 use crate::replay::{Admission, ReplayMemory, SignedNonce};
 use crate::signature::{self, Input, Message, SignatureError, Signatures, Signed};
 
@@ -29,7 +31,10 @@ pub trait Peers {
     fn node(&self, id: &str) -> Option<&Node>;
 
     /// The customer of that id.
-    fn customer(&self, id: &str) -> Option<Rc<Customer>>;
+    ///
+    /// # Errors
+    /// That the register can't tell: another replaced it.
+    fn customer(&self, id: &str) -> Result<Option<Rc<Customer>>, PageGone>;
 }
 
 /// The node that receives: its names, its limits, and its register.
@@ -109,7 +114,8 @@ impl Receiver<'_> {
     /// Verifies tag, chain, trail and signature.
     ///
     /// # Errors
-    /// Why they don't hold.
+    /// That the register can't tell. Nothing was remembered then: the same lines may be received again.
+    /// Within that: why the chain doesn't hold.
     pub fn receive(
         &self,
         lines: &Lines<'_>,
@@ -117,7 +123,26 @@ impl Receiver<'_> {
         message: &Message<'_>,
         cache: &mut EnvelopeCache,
         memory: &mut dyn ReplayMemory,
-    ) -> Result<Proof, Rejection> {
+    ) -> Result<Result<Proof, Rejection>, PageGone> {
+        let (envelope, node) = match self.open(lines, inbound, message, cache) {
+            Ok(envelope) => envelope,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let runner = self.peers.customer(node.customer.as_str())?;
+        let doubts = self.doubts(&envelope, node)?;
+        let proof = self.prove(envelope, (node, runner), doubts, memory);
+        let customer = || Some(node.customer.to_string());
+        Ok(proof.map_err(|error| Rejection { error, customer: customer() }))
+    }
+
+    /// Verifies what doesn't depend on customers and replays.
+    fn open(
+        &self,
+        lines: &Lines<'_>,
+        inbound: &Inbound,
+        message: &Message<'_>,
+        cache: &mut EnvelopeCache,
+    ) -> Result<(Rc<Envelope>, &Node), Rejection> {
         let by_nobody = |error| Rejection { error, customer: None };
         let signed = match &inbound.signatures.ours {
             None => return Err(by_nobody(ChainError::Unsigned(SignatureError::Missing))),
@@ -139,7 +164,11 @@ impl Receiver<'_> {
                 envelope
             }
         };
-        self.prove(envelope, node, memory).map_err(reject)
+        // a node may have got another binding since the envelope was verified
+        if !envelope.bound && node.binding != Binding::Customer {
+            return Err(reject(ChainError::Unbound(node.id.to_string())));
+        }
+        Ok((envelope, node))
     }
 
     /// Whether an authority, in the form of signatures, is this node's.
@@ -153,19 +182,14 @@ impl Receiver<'_> {
         }
     }
 
-    /// What the register, the clock and the replay memory say of an envelope.
+    /// What the trail and the replay memory say of an envelope.
     fn prove(
         &self,
         envelope: Rc<Envelope>,
-        node: &Node,
+        (node, runner): (&Node, Option<Rc<Customer>>),
+        mut doubts: Vec<Doubt>,
         memory: &mut dyn ReplayMemory,
     ) -> Result<Proof, ChainError> {
-        // a node may have got another binding since the envelope was verified
-        if !envelope.bound && node.binding != Binding::Customer {
-            return Err(ChainError::Unbound(node.id.to_string()));
-        }
-        let runner = self.peers.customer(node.customer.as_str());
-        let mut doubts = self.doubts(&envelope, node);
         // before the trail, whose every signature costs as much as this one did
         if envelope.bound {
             self.admit(memory, &envelope.signed.input, node.id.as_str(), 0)?;
@@ -306,7 +330,7 @@ impl Receiver<'_> {
     }
 
     /// What the register says of the nodes that carried the request.
-    fn doubts(&self, envelope: &Envelope, signer: &Node) -> Vec<Doubt> {
+    fn doubts(&self, envelope: &Envelope, signer: &Node) -> Result<Vec<Doubt>, PageGone> {
         let mut doubts = Vec::new();
         for hop in envelope.hops() {
             let Some(node) = self.peers.node(&hop.node) else {
@@ -314,9 +338,11 @@ impl Receiver<'_> {
                 continue;
             };
             // the signer's customer is the caller, whose own findings say it
-            let runner = (node.id != signer.id)
-                .then(|| self.peers.customer(node.customer.as_str()))
-                .flatten();
+            let runner = if node.id == signer.id {
+                None
+            } else {
+                self.peers.customer(node.customer.as_str())?
+            };
             let unscreened = unscreened(node, self.now);
             doubts
                 .extend(unscreened.or_else(|| runner.and_then(|customer| unfit(node, &customer))));
@@ -326,7 +352,7 @@ impl Receiver<'_> {
         } else if envelope.claims.chain == Some(Attest::Gateway) {
             doubts.push(Doubt::Worthless(envelope.claims.node.clone()));
         }
-        doubts
+        Ok(doubts)
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Failure, complain, print, read, register, replace};
 use crate::compile::directory::{Directory, ENFORCEMENT};
 use crate::names::{Text, UnixSeconds};
-use crate::register::{Customer, Enforced, Enforcement, EnforcementEntry};
+use crate::register::{Customer, Enforcement, EnforcementEntry, ProviderEnforcement};
 use crate::shape::Word as _;
 
 #[derive(Debug, clap::Args)]
@@ -45,8 +45,8 @@ struct Said {
 struct Change<'a> {
     customer: &'a Customer,
     provider: &'static str,
-    before: Enforced,
-    after: Enforced,
+    before: ProviderEnforcement,
+    after: ProviderEnforcement,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -303,7 +303,7 @@ fn compare<'a, 's>(
                 .at_provider(found.provider)
                 .map(|entry| entry.enforcement.clone())
                 .unwrap_or_default();
-            let after = Enforced::from(found.entry.clone());
+            let after = ProviderEnforcement::from(found.entry.clone());
             let ended = before.expires.is_some_and(|expires| expires <= now);
             let stands = !found.whole && !ended && before.status >= after.status;
             if !stands && json!(before) != json!(after) {
@@ -344,7 +344,7 @@ fn document(path: &Path, changes: &[Change<'_>]) -> Result<String, Failure> {
     Ok(format!("{:#}\n", json!({"enforcement": entries})))
 }
 
-fn in_words(enforced: &Enforced) -> String {
+fn in_words(enforced: &ProviderEnforcement) -> String {
     let details = enforced.details();
     if details.is_empty() {
         enforced.status.to_string()

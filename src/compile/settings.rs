@@ -2,9 +2,9 @@
 
 use crate::config::Role;
 use crate::names::{Text, UnixSeconds};
+use crate::network::NetworkClass;
 use crate::region::RegionSettings;
 use crate::shape::{Whole, object, words};
-use crate::snapshot::NetworkClass;
 
 object! {
     /// The settings of a register of files, in its register.json.

@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use crate::compile::remarks::Remarks;
 use crate::names::{CustomerId, Text, UnixSeconds};
-use crate::register::{Customer, Enforced, Enforcement, EnforcementEntry, ProviderEntry};
+use crate::register::{
+    Customer, Enforcement, EnforcementEntry, ProviderEnforcement, ProviderEntry,
+};
 use crate::shape::{Path, Problems, Table, object};
 
 object! {
@@ -37,7 +39,7 @@ object! {
 
 impl ProviderWord {
     /// What stands in a customer's own entry.
-    pub fn enforced(&self) -> Enforced {
+    pub fn enforced(&self) -> ProviderEnforcement {
         let Self { status, reason, opened, expires, .. } = self;
         EnforcementEntry {
             status: *status,
@@ -93,7 +95,7 @@ pub(super) fn apply(
     remarks.take(file, problems);
 }
 
-fn put(customer: &mut Customer, provider: &Text, enforcement: Enforced) {
+fn put(customer: &mut Customer, provider: &Text, enforcement: ProviderEnforcement) {
     let mut entries: Vec<(Text, ProviderEntry)> = customer.providers.iter().cloned().collect();
     match entries.iter_mut().find(|(name, _)| name == provider) {
         Some((_, entry)) => entry.enforcement = enforcement,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::spans::{Family, SourceFact, SourceKind, Span, Spans};
 use crate::names::embedded_v4;
-use crate::snapshot::Facts;
+use crate::network::Facts;
 
 /// All facts of all addresses.
 ///
