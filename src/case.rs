@@ -3,10 +3,9 @@
 use crate::chain::Inbound;
 use crate::config::Config;
 use crate::evidence::Evidence;
+use crate::geography::{AddressProfile, Geography};
 use crate::identity::Identity;
-use crate::lookups::Origin;
 use crate::receipt::Receipt;
-use crate::rules::Geography;
 use crate::time::UnixSeconds;
 
 /// A request as far as it is understood, before any finding. The fields are in the order in which
@@ -20,7 +19,7 @@ pub struct Case<'a> {
     /// What the request itself shows
     pub evidence: Evidence<'a>,
     /// The register's knowledge of the client's address
-    pub origin: Origin<'a>,
+    pub origin: AddressProfile<'a>,
     /// Tag, chain and signatures, not verified
     pub inbound: Inbound,
     /// What tag and chain turned out to be

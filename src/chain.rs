@@ -15,13 +15,16 @@
 //! [`Message`]: crate::signature::Message
 
 mod cache;
+mod envelope;
+mod error;
 pub mod hops;
 mod proof;
 mod signer;
 pub mod trail;
 
 pub use cache::EnvelopeCache;
-pub use proof::{ChainError, Doubt, Inbound, Peers, Proof, Receiver, Rejection};
+pub use error::{ChainError, Doubt};
+pub use proof::{Inbound, Peers, Proof, Receiver, Rejection};
 pub use signer::{Outbound, Signer};
 
 use crate::shape::words;

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use crate::config::{Config, CredentialPlace, SourceIndex};
-use crate::evidence::{CallerName, Evidence};
+use crate::evidence::Evidence;
 use crate::lookups::Lookups;
 use crate::names::Text;
-use crate::register::{CredentialEntry, Customer, Match};
+use crate::register::{CredentialEntry, Customer, Match, PageGone};
 use crate::time::UnixSeconds;
 
 /// Who is calling, as far as the register can tell.
@@ -44,26 +44,36 @@ pub struct Caller {
 impl Identity {
     /// Looks the credentials up. Of several that name the same customer the first that holds is
     /// taken; one that names nobody counts only where no other names somebody.
-    pub fn look_up(lookups: Lookups<'_>, evidence: &Evidence<'_>, now: UnixSeconds) -> Self {
+    ///
+    /// # Errors
+    /// That the register can't tell, see [`Lookups::customer`].
+    pub fn look_up(
+        lookups: Lookups<'_>,
+        evidence: &Evidence<'_>,
+        now: UnixSeconds,
+    ) -> Result<Self, PageGone> {
         if !lookups.are_loaded() {
-            return Self::Unloaded;
+            return Ok(Self::Unloaded);
         }
         let mut best: Option<Caller> = None;
         for presented in &evidence.credentials {
-            let Some(caller) = Caller::find(lookups, presented, evidence, now) else { continue };
+            let Some(name) = presented.name else { continue };
+            let Some(found) = lookups.customer(name)? else { continue };
+            let caller = Caller::new(found, presented.source, evidence, now);
             match &best {
                 Some(first) if first.customer.id != caller.customer.id => {
-                    return Self::Conflict(Rc::clone(&first.customer), caller.customer);
+                    let first = Rc::clone(&first.customer);
+                    return Ok(Self::Conflict(first, caller.customer));
                 }
                 Some(first) if first.faults() <= caller.faults() => {}
                 _ => best = Some(caller),
             }
         }
-        match best {
+        Ok(match best {
             Some(caller) => Self::Known(caller),
             None if evidence.credentials.is_empty() => Self::Missing,
             None => Self::Unknown,
-        }
+        })
     }
 
     /// Where nothing else names the caller: the customer that runs the node that signed.
@@ -103,13 +113,8 @@ impl Identity {
 }
 
 impl Caller {
-    fn find(
-        lookups: Lookups<'_>,
-        presented: &CallerName<'_>,
-        evidence: &Evidence<'_>,
-        now: UnixSeconds,
-    ) -> Option<Self> {
-        let Match { customer, entry: index } = lookups.customer(presented.name?)?;
+    fn new(found: Match, source: SourceIndex, evidence: &Evidence<'_>, now: UnixSeconds) -> Self {
+        let Match { customer, entry: index } = found;
         let entry = index.and_then(|index| customer.credentials.get(index));
         // a network holds the address as it came, or the IPv4 address that it embeds
         let clients =
@@ -122,7 +127,7 @@ impl Caller {
                     .iter()
                     .any(|network| clients.clone().any(|address| network.contains(address)))
         });
-        Some(Self { customer, source: presented.source, entry: index, expired, outside })
+        Self { customer, source, entry: index, expired, outside }
     }
 
     /// The credential's entry, where it is a secret.

@@ -18,6 +18,7 @@ pub mod signals;
 pub mod case;
 pub mod chain;
 pub mod evidence;
+pub mod geography;
 pub mod identity;
 pub mod lookups;
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv6Net};
 
+use crate::region::Place;
 use crate::shape::{Mismatch, Word, words};
 
 /// A NAT64 prefix of 96 bits (RFC 6052, 2.2), behind which an IPv4 address stands.
@@ -39,6 +40,17 @@ words! {
         /// It only hints
         Hints = "hints",
     }
+}
+
+/// What the sources say of an address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Facts {
+    /// What each source of countries says, in the order of the sources
+    pub places: Vec<Option<Place>>,
+    /// The autonomous system that announces it
+    pub asn: Option<u32>,
+    /// The lists that it is on, as bits: bit n is the n-th list in the order of the sources
+    pub lists: u64,
 }
 
 impl NetworkClass {

@@ -4,7 +4,7 @@ use crate::chain::{Attest, EnvelopeCache, Inbound, Lines, Proof, Receiver, Rejec
 use crate::config::{Config, CredentialPlace};
 use crate::identity::Identity;
 use crate::lookups::Lookups;
-use crate::register::{Kind, ScreeningStatus};
+use crate::register::{CustomerKind, PageGone, ScreeningStatus};
 use crate::replay::ReplayMemory;
 use crate::signature::Message;
 use crate::time::UnixSeconds;
@@ -34,26 +34,29 @@ pub struct Attestation {
 impl Receipt {
     /// Verifies a caller's chain where chains concern the caller: a customer that is a reseller, or
     /// a caller whom nothing but the signature names.
+    ///
+    /// # Errors
+    /// That the register can't tell, see [`Receiver::receive`].
     pub fn of(
         (config, receiver): (&Config, &Receiver<'_>),
         identity: &Identity,
         (lines, inbound, message): (&Lines<'_>, &Inbound, &Message<'_>),
         cache: &mut EnvelopeCache,
         memory: &mut dyn ReplayMemory,
-    ) -> Self {
-        let is_reseller = identity.customer().map(|customer| customer.kind == Kind::Reseller);
+    ) -> Result<Self, PageGone> {
+        let is_reseller =
+            identity.customer().map(|customer| customer.kind == CustomerKind::Reseller);
         let concerned = match (identity, is_reseller) {
-            (_, Some(true)) if !inbound.any => return Self::Missing,
+            (_, Some(true)) if !inbound.any => return Ok(Self::Missing),
             (_, Some(true)) => true,
             (Identity::Missing | Identity::Unknown, _) => inbound.any && identifies(config),
             _ => false,
         };
         if !concerned {
-            return Self::Unconcerned;
+            return Ok(Self::Unconcerned);
         }
-        receiver
-            .receive(lines, inbound, message, cache, memory)
-            .map_or_else(Self::Invalid, Self::Valid)
+        let proof = receiver.receive(lines, inbound, message, cache, memory)?;
+        Ok(proof.map_or_else(Self::Invalid, Self::Valid))
     }
 
     /// The chain, where it holds.
@@ -107,7 +110,9 @@ impl Attestation {
             {
                 Attest::Partial
             }
-            (Some(customer), None) if customer.kind == Kind::Customer && !receipt.concerns() => {
+            (Some(customer), None)
+                if customer.kind == CustomerKind::Customer && !receipt.concerns() =>
+            {
                 Attest::Full
             }
             _ => Attest::Gateway,

@@ -7,29 +7,15 @@ use crate::chain::{Proof, Rejection};
 use crate::config::{Config, Upstream};
 use crate::evidence::{CREDENTIALS_AT_MOST, Evidence, ReservedHeader, ReservedKind};
 use crate::finding::{Finding, FindingCode};
+use crate::geography::{AddressProfile, user_places};
 use crate::identity::Identity;
-use crate::lookups::{Lookups, Origin};
-use crate::network::NetworkClass;
+use crate::lookups::Lookups;
 use crate::network::SourceRole;
 use crate::ordered;
 use crate::receipt::Receipt;
 use crate::region::{Place, Regions, Standing};
-use crate::register::{Customer, Kind, Ownership, ScreeningStatus, Status};
+use crate::register::{Customer, CustomerKind, Ownership, ScreeningStatus, Status};
 use crate::time::UnixSeconds;
-
-/// The geography of a request, its parts kept apart.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Geography {
-    /// Where the person is, if somebody who is trusted with it says so
-    pub user: Option<Place>,
-    /// Where the call comes from: the first deciding source that knows, else the first that hints; behind a
-    /// verified chain where it began, as that says
-    pub origin: Option<Place>,
-    /// Behind a verified chain: where the caller's own machines are
-    pub via: Option<Place>,
-    /// What kind of network it comes from
-    pub network: Option<NetworkClass>,
-}
 
 /// Everything that fired, in catalogue order.
 pub fn findings(case: &Case<'_>, lookups: Lookups<'_>) -> Vec<Finding> {
@@ -59,37 +45,6 @@ pub fn findings_at(case: &Case<'_>, upstream: &Upstream) -> Vec<Finding> {
     let mut findings = Findings(Vec::new());
     findings.upstream(&case.evidence, case.identity.customer(), upstream, case.now);
     findings.0
-}
-
-/// The geography of a request.
-pub fn geography(
-    evidence: &Evidence<'_>,
-    origin: &Origin<'_>,
-    receipt: &Receipt,
-    customer: Option<&Customer>,
-) -> Geography {
-    let (users, _) = vouched(evidence, customer);
-    let user = users.first().copied();
-    let (own, network) = (origin.place(), origin.network());
-    match receipt.proof() {
-        None => Geography { user, origin: own, via: None, network },
-        Some(proof) => {
-            let claims = proof.signer_claims();
-            Geography { user: claims.user.or(user), origin: claims.origin, via: own, network }
-        }
-    }
-}
-
-/// What is said of the user: by a customer that is trusted with it, or merely claimed.
-fn vouched<'e>(
-    evidence: &'e Evidence<'_>,
-    customer: Option<&Customer>,
-) -> (&'e [Place], &'e [Place]) {
-    if customer.is_some_and(|customer| customer.vouches_for_users) {
-        (&evidence.user, &[])
-    } else {
-        (&[], &evidence.user)
-    }
 }
 
 /// The findings of a request while they are collected, in catalogue order.
@@ -256,20 +211,20 @@ impl Findings {
         &mut self,
         regions: &Regions,
         evidence: &Evidence<'_>,
-        origin: &Origin<'_>,
+        origin: &AddressProfile<'_>,
         receipt: &Receipt,
         customer: Option<&Customer>,
     ) {
         // who says what, by how the place stands; a vouched user's place is said by the customer
         let mut said = Standings::default();
-        let (users, claims) = vouched(evidence, customer);
+        let (users, claims) = user_places(evidence, customer);
         for place in users {
             said.note(regions.standing(*place), || format!("user {place}"));
         }
-        let by = |wanted| origin.located.iter().filter(move |located| located.role == wanted);
-        for located in by(SourceRole::Decides) {
-            said.note(regions.standing(located.place), || {
-                format!("origin {} ({})", located.place, located.source)
+        let by = |wanted| origin.places.iter().filter(move |reading| reading.role == wanted);
+        for reading in by(SourceRole::Decides) {
+            said.note(regions.standing(reading.place), || {
+                format!("origin {} ({})", reading.place, reading.source)
             });
         }
         // what proven tags say of where a request began, whoever stands on them
@@ -285,7 +240,7 @@ impl Findings {
             }
         }
         let hint = by(SourceRole::Hints)
-            .find(|located| regions.standing(located.place) == Standing::Restricted);
+            .find(|reading| regions.standing(reading.place) == Standing::Restricted);
         if let Some(hint) = hint.filter(|_| said.restricted.is_empty()) {
             self.add(
                 FindingCode::GeoConflict,
@@ -303,7 +258,7 @@ impl Findings {
         }
         if let Some(why) = evidence.set_aside.filter(|_| by(SourceRole::Decides).next().is_none()) {
             self.add(FindingCode::GeoDisputed, format!("Envoy looked up another address: {why}"));
-        } else if origin.located.is_empty() {
+        } else if origin.places.is_empty() {
             let why = match (evidence.address.client, evidence.address.malformed) {
                 (None, _) => "the direct peer's address isn't known",
                 (Some(_), true) => "the client's address is malformed",
@@ -324,7 +279,7 @@ impl Findings {
             let places = users
                 .iter()
                 .copied()
-                .chain(by(SourceRole::Decides).map(|located| located.place))
+                .chain(by(SourceRole::Decides).map(|reading| reading.place))
                 .chain(attested);
             let mut last = None;
             for place in places.filter(|place| !customer.declared.contains(&place.country)) {
@@ -342,7 +297,7 @@ impl Findings {
     }
 
     /// What kind of network the client's address is in.
-    fn network(&mut self, origin: &Origin<'_>) {
+    fn network(&mut self, origin: &AddressProfile<'_>) {
         let (mut hiding, mut hosting) = (String::new(), String::new());
         for (list, class) in &origin.networks {
             let words = if class.hides() { &mut hiding } else { &mut hosting };
@@ -414,7 +369,7 @@ impl Findings {
 
     fn marks(&mut self, Case { evidence, inbound, receipt, identity, .. }: &Case<'_>) {
         let customer = identity.customer();
-        let reseller = customer.is_some_and(|customer| customer.kind == Kind::Reseller);
+        let reseller = customer.is_some_and(|customer| customer.kind == CustomerKind::Reseller);
         if !reseller && let Some(first) = evidence.relay_marks.first() {
             let mut software: Vec<&str> =
                 evidence.relay_marks.iter().map(|mark| mark.software.as_str()).collect();

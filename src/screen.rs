@@ -10,12 +10,14 @@ use crate::chain::{EnvelopeCache, Inbound, Signer};
 use crate::config::Config;
 use crate::evidence::{Evidence, Watch};
 use crate::finding::Action;
+use crate::geography::{AddressProfile, Geography};
 use crate::identity::Identity;
 use crate::lookups::Lookups;
 use crate::names;
 use crate::ordered;
 use crate::outcome::{Outcome, outcome};
 use crate::receipt::{self, Receipt};
+use crate::register::PageGone;
 #[cfg(feature = "desk")]
 use crate::replay::InMemory;
 use crate::replay::ReplayMemory;
@@ -85,20 +87,24 @@ impl Screen {
 
     /// Decides a request by what the snapshot says, unless the configuration has an inline
     /// register. `id` names its event.
+    ///
+    /// # Errors
+    /// That the snapshot was replaced while it was read. The request can be decided again: no nonce was
+    /// remembered.
     pub fn decide<'a>(
         &'a self,
         request: &Request<'a>,
         snapshot: Option<&'a Snapshot>,
         Worker { signer, cache, memory }: &mut Worker,
         id: String,
-    ) -> Decision<'a> {
+    ) -> Result<Decision<'a>, PageGone> {
         let config = &self.config;
         let now = request.time.seconds();
         let lookups = Lookups::new(config, snapshot);
 
         let evidence = Evidence::gather(config, &self.watch, request);
-        let identity = Identity::look_up(lookups, &evidence, now);
-        let origin = lookups.origin(&evidence);
+        let identity = Identity::look_up(lookups, &evidence, now)?;
+        let origin = AddressProfile::of(config, lookups, &evidence);
         let authority = if evidence.lines.is_empty() {
             String::new()
         } else {
@@ -111,14 +117,14 @@ impl Screen {
             (&evidence.lines, &inbound, &request.message(&authority)),
             cache,
             &mut **memory,
-        );
+        )?;
         let chain_is_identity = receipt.concerns() && identity.customer().is_none();
         let identity = match &receipt {
             Receipt::Valid(proof) => identity.or_signed(config, proof.runner()),
             Receipt::Invalid(_) => identity.or_unproven(),
             Receipt::Unconcerned | Receipt::Missing => identity,
         };
-        let geography = rules::geography(&evidence, &origin, &receipt, identity.customer());
+        let geography = Geography::of(&evidence, &origin, &receipt, identity.customer());
         let case = Case { now, config, evidence, origin, inbound, receipt, identity, geography };
 
         let customer = case.identity.customer();
@@ -140,7 +146,7 @@ impl Screen {
         }
         let outcome = outcome(&case, request, upstream, (&verdict, &weighed), signer, &id);
         let (time, snapshot) = (request.time, lookups.sequence());
-        Decision { id, time, case, snapshot, weighed, verdict, outcome }
+        Ok(Decision { id, time, case, snapshot, weighed, verdict, outcome })
     }
 }
 

@@ -1,12 +1,16 @@
 //! The snapshot: what a request looks up, compiled from the register into one signed file.
 //!
-//! [`layout`] says what is in the file and verifies it part by part. A worker holds the [`table`] of addresses
-//! itself, since every request asks it; a million customers stay where the pages are ([`Pages`]: in Envoy the
-//! memory that all workers share, at the desk the file), and only those seen lately are held here.
+//! [`layout`] has the file's form, and its checks part by part. A worker holds the [`table`] of
+//! addresses itself, as every request asks it. A million customers stay where the pages are
+//! ([`PageSource`]: at the desk the file, in Envoy the memory that workers share); a worker caches
+//! those it looked up last.
 
 mod cache;
+#[cfg(feature = "desk")]
+pub mod customer_writer;
 pub mod customers;
 pub mod fetch;
+pub mod keeping;
 pub mod layout;
 pub mod nodes;
 pub mod table;
@@ -18,47 +22,42 @@ use std::rc::Rc;
 
 use cache::CustomerCache;
 use customers::{NameKind, RecordKey};
-use layout::{Head, PageKind, PageRow, Preamble, Refused};
-use table::{AddressTable, FactsRow};
+use layout::{Head, PageKind, PageRow, Preamble, SnapshotError};
+use table::{AddressIndex, FactsRow};
 
-use crate::region::{Place, Regions};
-use crate::register::{Match, Name, Nodes};
+use crate::region::Regions;
+use crate::register::{Match, Name, Nodes, PageGone};
 use crate::time::UnixSeconds;
 
-/// What the sources say of an address.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Facts {
-    /// What each source of countries says, in the order of the sources
-    pub places: Vec<Option<Place>>,
-    /// The autonomous system that announces it
-    pub asn: Option<u32>,
-    /// The lists that it is on, as bits: bit n is the n-th list in the order of the sources
-    pub lists: u64,
-}
-
 /// Where the pages of a snapshot are.
-pub trait Pages {
-    /// The bytes of a page, verified; `None` where it is gone, because the worker's snapshot is no longer the current one.
-    fn page(&self, number: usize) -> Option<Vec<u8>>;
-    /// The bytes of one bucket of a page of customers; `None` where the page has none, or is gone.
-    fn bucket(&self, number: usize, bucket: usize) -> Option<Vec<u8>>;
+pub trait PageSource {
+    /// The bytes of a page, verified.
+    ///
+    /// # Errors
+    /// That the page is gone.
+    fn page(&self, number: usize) -> Result<Vec<u8>, PageGone>;
+    /// The bytes of one bucket of a page of customers, verified.
+    ///
+    /// # Errors
+    /// That the page is gone.
+    fn bucket(&self, number: usize, bucket: usize) -> Result<Vec<u8>, PageGone>;
 }
 
 /// A verified snapshot, ready for requests.
 pub struct Snapshot {
     preamble: Preamble,
     head: Head,
-    addresses: AddressTable,
+    addresses: AddressIndex,
     nodes: Nodes,
-    pages: Box<dyn Pages>,
+    pages: Box<dyn PageSource>,
     // there are 2^n pages of customers
     page_bits: u32,
     cache: RefCell<CustomerCache>,
 }
 
 impl Snapshot {
-    /// A snapshot of that preamble and head, whose pages were each verified. Pages that the one before has too
-    /// are taken over, and the memory of its others is free before the first new one is read: a worker never
+    /// A snapshot of that preamble and head, whose pages were verified one by one. Takes over the
+    /// pages that `before` has too, and frees its others before it reads a new one: a worker never
     /// holds two tables.
     ///
     /// # Errors
@@ -66,11 +65,11 @@ impl Snapshot {
     pub fn new(
         preamble: Preamble,
         head: Head,
-        pages: Box<dyn Pages>,
+        pages: Box<dyn PageSource>,
         before: Option<Self>,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, SnapshotError> {
         let before = before.map(|before| (before.addresses, before.head));
-        let addresses = AddressTable::new(&head, before, |number| pages.page(number))?;
+        let addresses = AddressIndex::new(&head, before, |number| pages.page(number))?;
         let nodes = nodes::read(&head, |number| pages.page(number))?;
         let page_bits = head.of_kind(PageKind::Customers).len().trailing_zeros();
         Ok(Self { preamble, head, addresses, nodes, pages, page_bits, cache: RefCell::default() })
@@ -112,19 +111,23 @@ impl Snapshot {
     }
 
     /// The customer of a name.
-    pub fn customer(&self, name: Name<'_>) -> Option<Match> {
+    ///
+    /// # Errors
+    /// That the page with the customer is gone.
+    pub fn customer(&self, name: Name<'_>) -> Result<Option<Match>, PageGone> {
         let (key, kind) = (RecordKey::of(name), NameKind::of(name));
         // a record holds the one credential that leads to it
         let entry = matches!(name, Name::Secret(_)).then_some(0);
         if let Some(customer) = self.cache.borrow_mut().get(&key, kind) {
-            return Some(Match { customer, entry });
+            return Ok(Some(Match { customer, entry }));
         }
         let (page, bucket) = key.place(self.page_bits);
-        let number = self.head.of_kind(PageKind::Customers).start.checked_add(page)?;
+        let number = self.head.of_kind(PageKind::Customers).start.saturating_add(page);
         let bucket = self.pages.bucket(number, bucket)?;
-        let customer = customers::find(&bucket, &key, kind, self.head.version)?;
-        self.cache.borrow_mut().put(key, kind, Rc::clone(&customer));
-        Some(Match { customer, entry })
+        Ok(customers::find(&bucket, &key, kind, self.head.version).map(|customer| {
+            self.cache.borrow_mut().put(key, kind, Rc::clone(&customer));
+            Match { customer, entry }
+        }))
     }
 
     /// Other resellers' nodes.
@@ -143,24 +146,24 @@ impl Snapshot {
     pub fn read(
         file: Vec<u8>,
         trusted: impl Fn(&crate::key::VerifyingKey) -> bool,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, SnapshotError> {
         let preamble = Preamble::parse(&file, trusted)?;
         let size = u64::try_from(file.len()).unwrap_or(u64::MAX);
         if size < preamble.file_size {
-            return Err(Refused::Truncated);
+            return Err(SnapshotError::Truncated);
         }
         if size > preamble.file_size {
-            return Err(Refused::Head("something follows its last page".into()));
+            return Err(SnapshotError::Head("something follows its last page".into()));
         }
         let head = file
             .get(layout::PREAMBLE..layout::PREAMBLE.saturating_add(preamble.head_size))
-            .ok_or(Refused::Truncated)?;
+            .ok_or(SnapshotError::Truncated)?;
         let head = Head::parse(&preamble, head)?;
         let mut places = Vec::with_capacity(head.pages.len());
         for (number, row) in head.pages.iter().enumerate() {
             let begin = usize::try_from(row.offset).unwrap_or(usize::MAX);
             let place = begin..begin.saturating_add(row.size);
-            let page = file.get(place.clone()).ok_or(Refused::Truncated)?;
+            let page = file.get(place.clone()).ok_or(SnapshotError::Truncated)?;
             row.verify(number, page)?;
             check_page(&head, number, page)?;
             places.push(place);
@@ -173,8 +176,10 @@ impl Snapshot {
 impl Snapshot {
     /// Every customer, as often as credentials and names lead to it.
     pub fn customers(&self) -> impl Iterator<Item = Rc<crate::register::Customer>> {
-        let pages =
-            self.head.of_kind(PageKind::Customers).filter_map(|number| self.pages.page(number));
+        let pages = self
+            .head
+            .of_kind(PageKind::Customers)
+            .filter_map(|number| self.pages.page(number).ok());
         pages.flat_map(|page| customers::all(&page, self.head.version))
     }
 }
@@ -187,15 +192,16 @@ struct FilePages {
 }
 
 #[cfg(feature = "desk")]
-impl Pages for FilePages {
-    fn page(&self, number: usize) -> Option<Vec<u8>> {
-        self.file.get(self.places.get(number)?.clone()).map(<[u8]>::to_vec)
+impl PageSource for FilePages {
+    fn page(&self, number: usize) -> Result<Vec<u8>, PageGone> {
+        let place = self.places.get(number).ok_or(PageGone)?.clone();
+        self.file.get(place).map(<[u8]>::to_vec).ok_or(PageGone)
     }
 
-    fn bucket(&self, number: usize, bucket: usize) -> Option<Vec<u8>> {
-        customers::buckets(self.file.get(self.places.get(number)?.clone())?)?
-            .get(bucket)
-            .map(|bucket| bucket.to_vec())
+    fn bucket(&self, number: usize, bucket: usize) -> Result<Vec<u8>, PageGone> {
+        let page = self.page(number)?;
+        let bucket = customers::buckets(&page).and_then(|buckets| buckets.get(bucket).copied());
+        Ok(bucket.unwrap_or_default().to_vec())
     }
 }
 
@@ -203,9 +209,9 @@ impl Pages for FilePages {
 ///
 /// # Errors
 /// What breaks the format within it.
-pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), Refused> {
+pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), SnapshotError> {
     let Some(PageRow { kind, rows, .. }) = head.pages.get(number).copied() else {
-        return Err(Refused::Page(number, "there is no such page"));
+        return Err(SnapshotError::Page(number, "there is no such page"));
     };
     let found = match kind {
         PageKind::Facts | PageKind::V4 | PageKind::V6 | PageKind::V6Fine => {
@@ -223,7 +229,7 @@ pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), Refuse
             )
         }
     };
-    found.map_err(|why| Refused::Page(number, why))
+    found.map_err(|why| SnapshotError::Page(number, why))
 }
 
 impl fmt::Debug for Snapshot {

@@ -304,7 +304,7 @@ impl Node {
             claims: Vec::new(),
             time: Time(second * 1_000_000_000),
         };
-        let decision = self.screen.decide(&request, None, &mut self.worker, "test".into());
+        let decision = self.screen.decide(&request, None, &mut self.worker, "test".into()).unwrap();
         let proof = decision.case.receipt.proof();
         let mut unproven: Vec<Option<String>> = proof
             .into_iter()

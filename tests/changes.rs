@@ -548,7 +548,7 @@ fn whom_nobody_knows_and_what_is_no_answer_is_told() {
         (json!("uprof_1"), "neither one of Anthropic's user profiles"),
         (bare, "it has neither `enforcement_status`"),
         (event, "ask for the profile"),
-        (dated.clone(), "`opened_at`: `yesterday`"),
+        (dated.clone(), "`opened_at`: invalid time `yesterday`"),
         (
             json!({"object": "safety.case", "id": "x", "entity_identifier": "safe-3"}),
             "no `notice.type`",

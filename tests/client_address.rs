@@ -25,6 +25,7 @@ fn every_case_holds() {
         let request = owned.request();
         let address = screen
             .decide(&request, None, &mut Worker::default(), String::new())
+            .unwrap()
             .case
             .evidence
             .address;

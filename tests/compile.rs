@@ -119,7 +119,7 @@ fn a_request_finds_what_was_screened() {
         let snapshot = Snapshot::read(std::fs::read(snapshot).unwrap(), |_| true).unwrap();
         let found = |n: usize| {
             let secret = Name::Secret(CredentialDigest::parse(&digest(n)).unwrap());
-            let customer = snapshot.customer(secret).unwrap().customer;
+            let customer = snapshot.customer(secret).unwrap().unwrap().customer;
             assert_eq!(customer.id.as_str(), format!("c-{n}"));
             customer.ownership()
         };

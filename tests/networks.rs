@@ -243,6 +243,98 @@ fn parts_by_name_or_code_in_any_layout() {
 }
 
 #[test]
+fn parts_by_their_names() {
+    let part = |country: &str, name: &str| {
+        said(&json!({"country_code": country, "region_name": name})).unwrap()
+    };
+    for (code, names) in [
+        (
+            "UA-43",
+            &[
+                "Crimea",
+                " crimea ",
+                "Autonomous Republic of Crimea",
+                "Republic of Crimea",
+                "Crimea, Autonomous Republic of",
+                "Avtonomna Respublika Krym",
+                "Respublika Krym",
+                "AR Krym",
+                "Krim",
+                "Crimée",
+                "Crime\u{301}e",
+                "República Autónoma de Crimea",
+                "Crimeia",
+                "Автономна Республіка Крим",
+                "Республика Крым",
+                "克里米亚自治共和国",
+                "CRIMEA (UKRAINE)",
+            ][..],
+        ),
+        (
+            "UA-40",
+            &[
+                "Sevastopol",
+                "Sevastopol'",
+                "Sevastopol City",
+                "City of Sevastopol",
+                "Misto Sevastopol’",
+                "Sevastopol, city with special status",
+                "Севастополь",
+            ],
+        ),
+        (
+            "UA-14",
+            &[
+                "Donetsk",
+                "Donets'k",
+                "Donetsʹk",
+                "Donetsk Oblast",
+                "Donets'ka Oblast'",
+                "Donetska oblast",
+                "Donetskaya Oblast",
+                "Oblast Donezk",
+                "Donetsk People's Republic",
+                "Donetsk_Oblast",
+                "Донецька область",
+                "Донецкая область",
+            ],
+        ),
+        (
+            "UA-09",
+            &[
+                "Luhansk",
+                "Luhans'k",
+                "Lugansk",
+                "Luhanska oblast",
+                "Luhans`ka Oblast",
+                "Luganskaya Oblast",
+                "Oblast de Louhansk",
+                "Луганська область",
+            ],
+        ),
+    ] {
+        for name in names {
+            assert_eq!(part("UA", name), code, "{name}");
+            assert_eq!(part("RU", name), "RU", "{name}");
+        }
+    }
+    for other in [
+        "Lviv Oblast",
+        "Kherson",
+        "Kyiv City",
+        "Zaporizhzhia Oblast",
+        "Odesa",
+        "",
+        "'",
+        "Oblast",
+        "Autonomous Republic of",
+        "Sumy",
+    ] {
+        assert_eq!(part("UA", other), "UA", "{other}");
+    }
+}
+
+#[test]
 fn as_numbers_in_any_layout() {
     let asn = |record: serde_json::Value| {
         let networks = merged(&[(ASN, &mmdb::file(4, &[[1, 17]], &mmdb::record(&record)))]);

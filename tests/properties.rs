@@ -91,7 +91,7 @@ proptest! {
         );
         let screen = Screen::parse(&config).unwrap();
         let request = request(&path, &headers, &peer);
-        let decision = screen.decide(&request, None, &mut Worker::default(), "p".into());
+        let decision = screen.decide(&request, None, &mut Worker::default(), "p".into()).unwrap();
         let Outcome::Forward(edits) = &decision.outcome else {
             prop_assert!(decision.status().is_some());
             return Ok(());
@@ -121,9 +121,9 @@ proptest! {
         let given = ["x-api-key", "authorization", "sec-websocket-protocol", "x-geo-country"];
         let screen = Screen::parse(&CONFIG.replace("\"mode\": \"report\"", "\"mode\": \"enforce\"")).unwrap();
         let mut all = vec![("x-api-key", b"a".to_vec()), ("x-geo-country", country.as_bytes().to_vec())];
-        let plain = screen.decide(&request(b"/v1/messages", &all, b"203.0.113.9"), None, &mut Worker::default(), String::new()).verdict.action.strength();
+        let plain = screen.decide(&request(b"/v1/messages", &all, b"203.0.113.9"), None, &mut Worker::default(), String::new()).unwrap().verdict.action.strength();
         all.extend(headers.into_iter().filter(|(name, _)| !given.contains(name)));
-        let forged = screen.decide(&request(b"/v1/messages", &all, b"203.0.113.9"), None, &mut Worker::default(), String::new()).verdict.action.strength();
+        let forged = screen.decide(&request(b"/v1/messages", &all, b"203.0.113.9"), None, &mut Worker::default(), String::new()).unwrap().verdict.action.strength();
         prop_assert!(forged >= plain);
     }
 

@@ -232,12 +232,13 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
         merge(&mut before, patch);
         let carried = signed(if case["signed_anew"] == json!(true) { i + 1 } else { 0 });
         let owned = with(&carried, &before)?.complete();
-        let _earlier = screen.decide(&owned.request(), snapshot, &mut worker, "before".to_owned());
+        let _earlier =
+            screen.decide(&owned.request(), snapshot, &mut worker, "before".to_owned()).unwrap();
     }
     let owned = with(&carried, &case["request"])?.complete();
     let request = owned.request();
     let mut ledger = Ledger::new(1);
-    let decision = screen.decide(&request, snapshot, &mut worker, ledger.next_id());
+    let decision = screen.decide(&request, snapshot, &mut worker, ledger.next_id()).unwrap();
     for _ in 0..2 {
         let line = std::str::from_utf8(ledger.write(&decision)).unwrap();
         let event = Event::parse(line).map_err(|problems| format!("{line}: {problems}"))?;

@@ -1,5 +1,5 @@
-//! The snapshot: what is written is read again, what isn't as it was signed is refused, and whatever a
-//! server does, the last good one stays.
+//! The snapshot: what is written is read again, what isn't as it was signed is refused, and
+//! whatever a server does, the last good one stays.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,25 +24,27 @@ use waybill::finding::{Action, FindingCode};
 use waybill::key::{SigningKey, VerifyingKey, Window};
 use waybill::names::CredentialDigest;
 use waybill::network::Network;
-use waybill::network::NetworkClass;
 use waybill::network::SourceRole;
+use waybill::network::{Facts, NetworkClass};
 use waybill::region::{CountryCode, Place, Regions, Residency};
 use waybill::register::{
-    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Match,
-    Name, Node, Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
+    Agreement, Credential, CredentialEntry, Customer, CustomerKind, Enforcement, EnforcementEntry,
+    Match, Name, Node, Override, Ownership, PageGone, ProviderEntry, Screening, ScreeningStatus,
+    Status,
 };
 use waybill::shape::{Dictionary, Integer, Json, Path, Problems, Shape as _, Word};
-use waybill::snapshot::customers::{self, CustomerRecord, NameKind, RecordKey};
+use waybill::snapshot::customer_writer::{CustomerRecord, bucket};
+use waybill::snapshot::customers::{self, NameKind, RecordKey};
 use waybill::snapshot::fetch::{
-    Answer, Ask, Current, Failure, Fetcher, MAX_WHOLE, PART, Progress, Rules, SharedPage, Store,
-    cell, mark, unmarked,
+    CurrentSnapshot, FetchError, FetchRules, Fetcher, MAX_WHOLE, PART, PageStore, PartRequest,
+    PartResponse, Progress, SharedPage, cell, mark, unmarked,
 };
 use waybill::snapshot::layout::{
-    FormatVersion, MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, Refused, SIGNED,
-    SourceContents,
+    FormatVersion, MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, SIGNED,
+    SnapshotError, SourceContents,
 };
 use waybill::snapshot::table::{DIVIDED, facts_width};
-use waybill::snapshot::{Facts, Pages, Snapshot};
+use waybill::snapshot::{PageSource, Snapshot};
 use waybill::time::{LAST_SECOND, UnixSeconds};
 
 // === what is compiled ===
@@ -157,13 +159,19 @@ fn node(customer: &str, key: &SigningKey) -> Node {
     Node::read(&json, &Path::Root, &mut problems).unwrap_or_else(|| panic!("{problems}"))
 }
 
-fn read(file: Vec<u8>) -> Result<Snapshot, Refused> {
+/// What a look-up finds in a snapshot none of whose pages is gone.
+fn find(snapshot: &Snapshot, name: Name<'_>) -> Option<Match> {
+    snapshot.customer(name).unwrap()
+}
+
+fn read(file: Vec<u8>) -> Result<Snapshot, SnapshotError> {
     Snapshot::read(file, trusted)
 }
 
 // === a round trip: every field of a customer ===
 
-/// What both customers have stands in their bucket once; a text that points at itself, or onward, is none.
+/// What both customers have stands in their bucket once; a text that points at itself, or onward,
+/// is none.
 #[test]
 fn common_texts_are_written_once() {
     let label = "the key of the production system";
@@ -181,7 +189,7 @@ fn common_texts_are_written_once() {
         ));
     }
     both.sort_by_key(|(key, _)| *key);
-    let bucket = customers::bucket(&both);
+    let bucket = bucket(&both);
     assert_eq!(bucket.windows(label.len()).filter(|bytes| *bytes == label.as_bytes()).count(), 1);
     let found = |bucket: &[u8], number: usize| {
         customers::find(bucket, &both[number].0, NameKind::Secret, FormatVersion::Two)
@@ -286,7 +294,7 @@ fn customer() -> impl Strategy<Value = Customer> {
         prop_oneof![Just(Residency::EuropeanUnion), country().prop_map(Residency::Country)];
     let names = || prop::collection::vec(words("[a-z:/.]{1,12}[0-9]{18}"), 0..3);
     let who = (
-        of(Kind::ALL),
+        of(CustomerKind::ALL),
         of(Status::ALL),
         prop::collection::vec(credential(), 0..4),
         names(),
@@ -333,7 +341,8 @@ fn customers() -> impl Strategy<Value = Vec<Customer>> {
     })
 }
 
-/// What a record keeps of a customer: all but the names that lead there, beside the credential that does.
+/// What a record keeps of a customer: all but the names that lead there, beside the credential that
+/// does.
 fn kept(customer: &Customer, credential: Option<&CredentialEntry>) -> String {
     let mut kept = customer.clone();
     kept.credentials = credential
@@ -352,7 +361,8 @@ fn shown(found: Option<Match>) -> Option<String> {
     found.map(|found| format!("{:?}", found.customer))
 }
 
-/// The bytes whose digest is the key of a name: what a thief of names would present as a credential.
+/// The bytes whose digest is the key of a name: what a thief of names would present as a
+/// credential.
 fn imitation(name: Name<'_>) -> Name<'static> {
     let (Name::Certificate(text) | Name::Claim(text) | Name::Id(text)) = name else {
         panic!("{name:?} is a secret already")
@@ -365,41 +375,41 @@ proptest! {
 
     #[test]
     fn customers_come_back_as_they_were(customers in customers(), before: bool) {
-        let runs_a_node = |customer: &Customer| customer.kind == Kind::Reseller;
+        let runs_a_node = |customer: &Customer| customer.kind == CustomerKind::Reseller;
         let keys: Vec<SigningKey> = (1..=25).map(|n| SigningKey::new(&[n; 32], Window::default())).collect();
         let nodes: Vec<Node> =
             customers.iter().zip(&keys).filter(|(customer, _)| runs_a_node(customer)).map(|(customer, key)| node(customer.id.as_str(), key)).collect();
         let world = World { sequence: 1, customers, nodes, addresses: AddressMap::default() };
         let snapshot = read(world.file()).unwrap();
         for (customer, key) in world.customers.iter().zip(&keys) {
-            let imitated = |name| if before { None } else { snapshot.customer(imitation(name)) };
+            let imitated = |name| if before { None } else { find(&snapshot, imitation(name)) };
             for credential in &customer.credentials {
-                let found = snapshot.customer(Name::Secret(credential.digest));
+                let found = find(&snapshot, Name::Secret(credential.digest));
                 prop_assert_eq!(found.as_ref().and_then(|found| found.entry), Some(0));
                 prop_assert_eq!(shown(found).unwrap(), kept(customer, Some(credential)));
                 // the second time out of what was seen lately
-                prop_assert!(snapshot.customer(Name::Secret(credential.digest)).is_some());
+                prop_assert!(find(&snapshot, Name::Secret(credential.digest)).is_some());
             }
             for name in &customer.mtls {
                 prop_assert!(imitated(Name::Certificate(name.as_str())).is_none());
-                prop_assert_eq!(shown(snapshot.customer(Name::Certificate(name.as_str()))), Some(kept(customer, None)));
-                prop_assert!(snapshot.customer(imitation(Name::Certificate(name.as_str()))).is_none());
-                prop_assert!(snapshot.customer(Name::Claim(name.as_str())).is_none() && snapshot.customer(Name::Id(name.as_str())).is_none());
+                prop_assert_eq!(shown(find(&snapshot, Name::Certificate(name.as_str()))), Some(kept(customer, None)));
+                prop_assert!(find(&snapshot, imitation(Name::Certificate(name.as_str()))).is_none());
+                prop_assert!(find(&snapshot, Name::Claim(name.as_str())).is_none() && find(&snapshot, Name::Id(name.as_str())).is_none());
             }
             for value in &customer.jwt {
                 prop_assert!(imitated(Name::Claim(value.as_str())).is_none());
-                prop_assert_eq!(shown(snapshot.customer(Name::Claim(value.as_str()))), Some(kept(customer, None)));
-                prop_assert!(snapshot.customer(imitation(Name::Claim(value.as_str()))).is_none());
+                prop_assert_eq!(shown(find(&snapshot, Name::Claim(value.as_str()))), Some(kept(customer, None)));
+                prop_assert!(find(&snapshot, imitation(Name::Claim(value.as_str()))).is_none());
             }
             let id = customer.id.as_str();
-            prop_assert_eq!(shown(snapshot.customer(Name::Id(id))), runs_a_node(customer).then(|| kept(customer, None)));
-            prop_assert!(snapshot.customer(imitation(Name::Id(id))).is_none());
-            prop_assert!(snapshot.customer(Name::Claim(id)).is_none() && snapshot.customer(Name::Certificate(id)).is_none());
+            prop_assert_eq!(shown(find(&snapshot, Name::Id(id))), runs_a_node(customer).then(|| kept(customer, None)));
+            prop_assert!(find(&snapshot, imitation(Name::Id(id))).is_none());
+            prop_assert!(find(&snapshot, Name::Claim(id)).is_none() && find(&snapshot, Name::Certificate(id)).is_none());
             let found = snapshot.nodes().by_thumbprint(&key.verifying_key().thumbprint()).map(|(node, _)| node.customer.as_str());
             prop_assert_eq!(found, runs_a_node(customer).then_some(id));
         }
         for unknown in 0..50_u32 {
-            prop_assert!(snapshot.customer(Name::Secret(CredentialDigest::of(&unknown.to_le_bytes()))).is_none());
+            prop_assert!(find(&snapshot, Name::Secret(CredentialDigest::of(&unknown.to_le_bytes()))).is_none());
         }
         prop_assert_eq!(snapshot.customers().count(), snapshot.head().contents.keys.0 as usize);
         prop_assert_eq!(snapshot.head().contents.customers.0 as usize, world.customers.len());
@@ -407,7 +417,8 @@ proptest! {
     }
 }
 
-/// The other way round: whoever registers a credential that looks like a key of a name isn't found by that name.
+/// The other way round: whoever registers a credential that looks like a key of a name isn't found
+/// by that name.
 #[test]
 fn a_credential_names_nobody_by_certificate_claim_or_id() {
     let name = "spiffe://acme.example/c-1";
@@ -422,11 +433,11 @@ fn a_credential_names_nobody_by_certificate_claim_or_id() {
         })];
         let snapshot =
             read(World { customers: vec![customer], ..World::default() }.file()).unwrap();
-        assert!(snapshot.customer(Name::Secret(digest)).is_some());
+        assert!(find(&snapshot, Name::Secret(digest)).is_some());
         assert!(
-            snapshot.customer(Name::Certificate(name)).is_none()
-                && snapshot.customer(Name::Claim(name)).is_none()
-                && snapshot.customer(Name::Id(name)).is_none()
+            find(&snapshot, Name::Certificate(name)).is_none()
+                && find(&snapshot, Name::Claim(name)).is_none()
+                && find(&snapshot, Name::Id(name)).is_none()
         );
     }
 }
@@ -434,10 +445,9 @@ fn a_credential_names_nobody_by_certificate_claim_or_id() {
 #[test]
 fn an_empty_register_knows_nobody() {
     let snapshot = read(World::default().file()).unwrap();
-    assert!(snapshot.customer(Name::Secret(CredentialDigest::of(b""))).is_none());
+    assert!(find(&snapshot, Name::Secret(CredentialDigest::of(b""))).is_none());
     assert!(
-        snapshot.customer(Name::Claim("")).is_none()
-            && snapshot.nodes().by_thumbprint("").is_none()
+        find(&snapshot, Name::Claim("")).is_none() && snapshot.nodes().by_thumbprint("").is_none()
     );
     assert!(
         snapshot.address("192.0.2.1".parse().unwrap()).is_none()
@@ -582,10 +592,14 @@ fn any_truncation_is_refused() {
     let file = realistic();
     let mut dice = dice(4);
     for size in (0..1_000).chain((0..500).map(|_| dice(file.len()))) {
-        assert_eq!(read(file[..size].to_vec()).err(), Some(Refused::Truncated), "{size} bytes");
+        assert_eq!(
+            read(file[..size].to_vec()).err(),
+            Some(SnapshotError::Truncated),
+            "{size} bytes"
+        );
     }
     let longer = [file.as_slice(), b"\0"].concat();
-    assert!(matches!(read(longer), Err(Refused::Head(_))));
+    assert!(matches!(read(longer), Err(SnapshotError::Head(_))));
 }
 
 #[test]
@@ -596,21 +610,21 @@ fn each_reason_has_its_name() {
         file[at..at + bytes.len()].copy_from_slice(bytes);
         read(file).unwrap_err()
     };
-    assert_eq!(altered(0, b"waybill"), Refused::NotASnapshot);
-    assert_eq!(altered(8, &3_u64.to_le_bytes()), Refused::Version(3));
-    assert_eq!(altered(8, &u64::MAX.to_le_bytes()), Refused::Version(u64::MAX));
-    assert_eq!(altered(24, &1_u64.to_le_bytes()), Refused::Signature);
-    assert_eq!(altered(SIGNED, &[0; 64]), Refused::Signature);
-    assert_eq!(altered(PREAMBLE + 6, b"#"), Refused::HeadDigest);
+    assert_eq!(altered(0, b"waybill"), SnapshotError::NotASnapshot);
+    assert_eq!(altered(8, &3_u64.to_le_bytes()), SnapshotError::Version(3));
+    assert_eq!(altered(8, &u64::MAX.to_le_bytes()), SnapshotError::Version(u64::MAX));
+    assert_eq!(altered(24, &1_u64.to_le_bytes()), SnapshotError::Signature);
+    assert_eq!(altered(SIGNED, &[0; 64]), SnapshotError::Signature);
+    assert_eq!(altered(PREAMBLE + 6, b"#"), SnapshotError::HeadDigest);
     assert_eq!(
         altered(file.len() - 1, b"#"),
-        Refused::PageDigest(read(file.clone()).unwrap().head().pages.len() - 1)
+        SnapshotError::PageDigest(read(file.clone()).unwrap().head().pages.len() - 1)
     );
     let other = SigningKey::new(&[8; 32], Window::default());
     let name = other.verifying_key().to_base64();
-    assert_eq!(read(World::plain(5, 3, 3).signed_by(&other)).err(), Some(Refused::Key(name)));
+    assert_eq!(read(World::plain(5, 3, 3).signed_by(&other)).err(), Some(SnapshotError::Key(name)));
     // a key of small order, under which anybody can sign
-    assert_eq!(altered(80, &[0; 32]), Refused::Signature);
+    assert_eq!(altered(80, &[0; 32]), SnapshotError::Signature);
 }
 
 // === files that are signed and yet wrong: a compiler with a bug ===
@@ -620,7 +634,7 @@ fn each_reason_has_its_name() {
 struct Parts {
     preamble: Vec<u8>,
     json: Vec<u8>,
-    /// Kind, number of rows, bytes
+    /// CustomerKind, number of rows, bytes
     pages: Vec<(u8, usize, Vec<u8>)>,
 }
 
@@ -684,7 +698,7 @@ fn sign(mut preamble: Vec<u8>, rest: &[u8]) -> Vec<u8> {
 /// Looks everything up that can be looked up, which must end.
 fn use_it(snapshot: &Snapshot) {
     for n in 0..300 {
-        drop(snapshot.customer(Name::Secret(CredentialDigest::of(format!("sk-{n}").as_bytes()))));
+        drop(find(snapshot, Name::Secret(CredentialDigest::of(format!("sk-{n}").as_bytes()))));
     }
     for bits in [0, 1, 300, 256 * 1_999, u32::MAX] {
         if let Some(found) = snapshot.address(Ipv4Addr::from_bits(bits).into()) {
@@ -831,7 +845,7 @@ fn signed_files_that_break_the_format_are_refused() {
         let before = desk.shelf.current.clone();
         desk.server.file = file;
         let progress = desk.poll();
-        if !matches!(progress, Progress::Failed(Failure::Refused(_)))
+        if !matches!(progress, Progress::Failed(FetchError::Refused(_)))
             || desk.shelf.current != before
         {
             wrong.push(format!("{name}: {progress:?}"));
@@ -889,12 +903,15 @@ fn sizes_beyond_reason_are_refused() {
                 continue; // a time in the far future is a time
             }
             assert!(
-                matches!(refused, Some(Refused::Head(_) | Refused::Truncated)),
+                matches!(refused, Some(SnapshotError::Head(_) | SnapshotError::Truncated)),
                 "{name} {size}: {refused:?}"
             );
             let mut desk = Desk::new(altered);
             assert!(
-                matches!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Head(_)))),
+                matches!(
+                    desk.poll(),
+                    Progress::Failed(FetchError::Refused(SnapshotError::Head(_)))
+                ),
                 "{name} {size}"
             );
             assert!(desk.server.sent < PREAMBLE + (8 << 20), "{name} {size}");
@@ -903,12 +920,15 @@ fn sizes_beyond_reason_are_refused() {
     let head = &file[PREAMBLE..];
     for size in [u32::MAX, 1 << 31, head.len() as u32] {
         let altered = [&size.to_le_bytes(), &head[4..]].concat();
-        assert!(matches!(read(signed(&file, &altered, &[])), Err(Refused::Head(_))), "{size}");
+        assert!(
+            matches!(read(signed(&file, &altered, &[])), Err(SnapshotError::Head(_))),
+            "{size}"
+        );
     }
     for head in [&[][..], &[0; 3], &[0; 4], &[0; 4 + PAGE_ROW]] {
         assert!(matches!(
             read(signed(&file, head, &[])),
-            Err(Refused::Head(_) | Refused::Truncated)
+            Err(SnapshotError::Head(_) | SnapshotError::Truncated)
         ));
     }
 }
@@ -975,7 +995,7 @@ impl Server {
     }
 
     /// Status, entity tag and body.
-    fn serve(&mut self, ask: &Ask) -> (Option<u16>, Option<String>, Vec<u8>) {
+    fn serve(&mut self, ask: &PartRequest) -> (Option<u16>, Option<String>, Vec<u8>) {
         let number = self.asks.len();
         self.asks.push(ask.range.clone());
         let fault = self.fault.take_if(|(at, _)| *at == number).map(|(_, fault)| fault);
@@ -1015,7 +1035,7 @@ struct Shelf {
     refuses: bool,
 }
 
-impl Store for Shelf {
+impl PageStore for Shelf {
     fn put(&mut self, number: u32, page: &SharedPage<'_>) -> bool {
         assert!(!self.cells().contains(&number), "cell {number} is the current snapshot's");
         if self.refuses {
@@ -1056,8 +1076,8 @@ impl Store for Shelf {
 }
 
 impl Shelf {
-    fn parsed(&self) -> Option<Current> {
-        Current::parse(self.current.as_ref()?, trusted).ok()
+    fn parsed(&self) -> Option<CurrentSnapshot> {
+        CurrentSnapshot::parse(self.current.as_ref()?, trusted).ok()
     }
 
     /// The cells of the current snapshot's pages.
@@ -1114,13 +1134,14 @@ impl Shelf {
 
 struct Memory(Vec<Option<Vec<u8>>>);
 
-impl Pages for Memory {
-    fn page(&self, number: usize) -> Option<Vec<u8>> {
-        self.0.get(number)?.clone()
+impl PageSource for Memory {
+    fn page(&self, number: usize) -> Result<Vec<u8>, PageGone> {
+        self.0[number].clone().ok_or(PageGone)
     }
 
-    fn bucket(&self, number: usize, bucket: usize) -> Option<Vec<u8>> {
-        customers::buckets(self.0.get(number)?.as_ref()?).map(|buckets| buckets[bucket].to_vec())
+    fn bucket(&self, number: usize, bucket: usize) -> Result<Vec<u8>, PageGone> {
+        let page = self.page(number)?;
+        Ok(customers::buckets(&page).map_or_else(Vec::new, |buckets| buckets[bucket].to_vec()))
     }
 }
 
@@ -1164,8 +1185,8 @@ impl Desk {
         let read = |begin: usize, most: usize| {
             body.get(begin..).map(|rest| rest[..most.min(rest.len())].to_vec()).unwrap_or_default()
         };
-        let answer = Answer { status, etag: etag.as_deref(), size: body.len(), body: &read };
-        let rules = Rules {
+        let answer = PartResponse { status, etag: etag.as_deref(), size: body.len(), body: &read };
+        let rules = FetchRules {
             trusted: &trusted,
             min_sequence: self.min_sequence,
             poll_seconds: POLL,
@@ -1204,7 +1225,7 @@ fn a_file_comes_in_parts() {
     assert_eq!(desk.poll(), Progress::Unchanged);
     assert_eq!((desk.server.asks.len(), desk.server.asks[0].end), (1, PREAMBLE as u64));
     let snapshot = desk.shelf.snapshot(None);
-    assert!(snapshot.customer(Name::Secret(CredentialDigest::of(b"sk-1999"))).is_some());
+    assert!(find(&snapshot, Name::Secret(CredentialDigest::of(b"sk-1999"))).is_some());
     assert_eq!(snapshot.address("0.0.1.7".parse().unwrap()).unwrap().asn(), Some(1));
 }
 
@@ -1215,7 +1236,7 @@ fn one_customer_of_many_costs_little() {
     assert_eq!(desk.poll(), Progress::Published(1));
     let worker = desk.shelf.snapshot(None);
     let credential = CredentialDigest::of(b"sk-70000");
-    assert_eq!(worker.customer(Name::Secret(credential)).unwrap().customer.status, Status::Active);
+    assert_eq!(find(&worker, Name::Secret(credential)).unwrap().customer.status, Status::Active);
 
     (desk.server.sent, desk.shelf.written) = (0, 0);
     (world.sequence, world.customers[70_000].status) = (2, Status::Suspended);
@@ -1226,12 +1247,9 @@ fn one_customer_of_many_costs_little() {
     assert_eq!(desk.shelf.written, 1);
     assert_eq!(desk.shelf.file().unwrap(), desk.server.file);
     let worker = desk.shelf.snapshot(Some(worker));
+    assert_eq!(find(&worker, Name::Secret(credential)).unwrap().customer.status, Status::Suspended);
     assert_eq!(
-        worker.customer(Name::Secret(credential)).unwrap().customer.status,
-        Status::Suspended
-    );
-    assert_eq!(
-        worker.customer(Name::Secret(CredentialDigest::of(b"sk-69999"))).unwrap().customer.status,
+        find(&worker, Name::Secret(CredentialDigest::of(b"sk-69999"))).unwrap().customer.status,
         Status::Active
     );
     assert_eq!(worker.address("0.0.1.7".parse().unwrap()).unwrap().asn(), Some(1));
@@ -1268,15 +1286,15 @@ fn whatever_fails_the_last_good_one_stays() {
             Server { file: new.clone(), fault: Some((at, fault.clone())), ..Server::default() };
         let progress = desk.poll();
         match (&progress, fault) {
-            (Progress::Failed(Failure::Status(status)), Fault::Status(expected)) => {
+            (Progress::Failed(FetchError::Status(status)), Fault::Status(expected)) => {
                 assert_eq!(status, expected)
             }
-            (Progress::Failed(Failure::BrokeOff), Fault::BreaksOff) => {}
-            (Progress::Failed(Failure::Refused(Refused::Truncated)), Fault::Short) => {}
-            (Progress::Failed(Failure::Refused(_)), Fault::Altered) => {}
-            (Progress::Failed(Failure::Refused(_)), Fault::Other(_)) if at > 0 => {}
+            (Progress::Failed(FetchError::BrokeOff), Fault::BreaksOff) => {}
+            (Progress::Failed(FetchError::Refused(SnapshotError::Truncated)), Fault::Short) => {}
+            (Progress::Failed(FetchError::Refused(_)), Fault::Altered) => {}
+            (Progress::Failed(FetchError::Refused(_)), Fault::Other(_)) if at > 0 => {}
             (Progress::Published(3), Fault::Other(_)) if at == 0 => continue,
-            (Progress::Failed(Failure::Store), Fault::Store) if at > 1 => {}
+            (Progress::Failed(FetchError::Store), Fault::Store) if at > 1 => {}
             (Progress::Published(2), Fault::Store) if at < 2 => continue, // nothing is stored yet
             _ => panic!("{fault:?} at {at}: {progress:?}"),
         }
@@ -1323,10 +1341,14 @@ fn entity_tags_spare_the_body() {
     assert_eq!(desk.server.sent, 0);
     desk.server.file = World::plain(2, 3, 3).file();
     assert_eq!(desk.poll(), Progress::Published(2));
-    // the tag of a file that wasn't taken is forgotten: the next poll says again what is wrong with it
+    // the tag of a file that wasn't taken is forgotten: the next poll says again what is wrong with
+    // it
     desk.server.file = World::plain(1, 3, 3).file();
     for _ in 0..2 {
-        assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Rollback(1, 2))));
+        assert_eq!(
+            desk.poll(),
+            Progress::Failed(FetchError::Refused(SnapshotError::Rollback(1, 2)))
+        );
     }
 }
 
@@ -1341,42 +1363,44 @@ fn servers_without_ranges() {
     let file = World::plain(2, 110_000, 100_000).file();
     assert!(file.len() > MAX_WHOLE, "{} bytes", file.len());
     desk.server.file = file.clone();
-    assert_eq!(desk.poll(), Progress::Failed(Failure::NoRanges(file.len())));
+    assert_eq!(desk.poll(), Progress::Failed(FetchError::NoRanges(file.len())));
     desk.server.no_ranges = false;
     assert_eq!(desk.poll(), Progress::Published(2));
 
     // a file that shrank, and none at all
     desk.server.file = Vec::new();
-    assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Truncated)));
+    assert_eq!(desk.poll(), Progress::Failed(FetchError::Refused(SnapshotError::Truncated)));
     for size in [1, 7, 8, 255] {
         desk.server.file = file[..size].to_vec();
         assert_eq!(
             desk.poll(),
-            Progress::Failed(Failure::Refused(Refused::Truncated)),
+            Progress::Failed(FetchError::Refused(SnapshotError::Truncated)),
             "{size} bytes"
         );
     }
     desk.server.file = b"<html>not found</html>".to_vec();
-    assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::NotASnapshot)));
+    assert_eq!(desk.poll(), Progress::Failed(FetchError::Refused(SnapshotError::NotASnapshot)));
 }
 
 #[test]
 fn nothing_older_and_nothing_else_is_taken() {
     let mut desk = Desk::new(World::plain(5, 3, 3).file());
     desk.min_sequence = 6;
-    assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Rollback(5, 6))));
+    assert_eq!(desk.poll(), Progress::Failed(FetchError::Refused(SnapshotError::Rollback(5, 6))));
     assert!(desk.shelf.current.is_none());
     desk.min_sequence = 5;
     assert_eq!(desk.poll(), Progress::Published(5));
     desk.server.file = World::plain(4, 3, 3).file();
-    assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::Rollback(4, 5))));
+    assert_eq!(desk.poll(), Progress::Failed(FetchError::Refused(SnapshotError::Rollback(4, 5))));
     desk.server.file = World::plain(5, 4, 3).file();
-    assert_eq!(desk.poll(), Progress::Failed(Failure::Refused(Refused::SameSequence(5))));
+    assert_eq!(desk.poll(), Progress::Failed(FetchError::Refused(SnapshotError::SameSequence(5))));
     let other = SigningKey::new(&[8; 32], Window::default());
     desk.server.file = World::plain(6, 3, 3).signed_by(&other);
     assert_eq!(
         desk.poll(),
-        Progress::Failed(Failure::Refused(Refused::Key(other.verifying_key().to_base64())))
+        Progress::Failed(FetchError::Refused(SnapshotError::Key(
+            other.verifying_key().to_base64()
+        )))
     );
     desk.server.file = World::plain(5, 3, 3).file();
     assert_eq!(desk.poll(), Progress::Unchanged);
@@ -1393,8 +1417,8 @@ fn a_newer_format_is_not_taken() {
     newer[8] = 3;
     desk.server.file = sign(newer, &next[PREAMBLE..]);
     let progress = desk.poll();
-    assert_eq!(progress, Progress::Failed(Failure::Refused(Refused::Version(3))));
-    let said = Refused::Version(3).to_string();
+    assert_eq!(progress, Progress::Failed(FetchError::Refused(SnapshotError::Version(3))));
+    let said = SnapshotError::Version(3).to_string();
     assert!(said.contains("version 3") && said.contains("versions 1 and 2"), "{said}");
     assert_eq!(desk.shelf.current, good);
     desk.server.file = next;
@@ -1422,10 +1446,11 @@ fn a_snapshot_of_version_1_is_followed_by_one_of_version_2() {
     assert_eq!(desk.shelf.written, pages, "every page was fetched and checked");
     let worker = desk.shelf.snapshot(Some(worker));
     assert_eq!(worker.preamble().version, FormatVersion::Two);
-    assert!(worker.customer(Name::Secret(CredentialDigest::of(b"sk-7"))).is_some());
+    assert!(find(&worker, Name::Secret(CredentialDigest::of(b"sk-7"))).is_some());
 }
 
-/// A snapshot whose key is no longer trusted is none: a file of a lower sequence by a trusted key replaces it.
+/// A snapshot whose key is no longer trusted is none: a file of a lower sequence by a trusted key
+/// replaces it.
 #[test]
 fn a_current_snapshot_by_another_key_counts_for_nothing() {
     let mut desk = Desk::new(World::plain(1, 300, 20_000).file());
@@ -1540,7 +1565,8 @@ fn what_only_the_snapshot_before_had_is_given_back() {
     assert_eq!(desk.shelf.file().unwrap(), desk.server.file);
 }
 
-/// Many swaps with faults between them: each is whole, workers move along, and slots are used again.
+/// Many swaps with faults between them: each is whole, workers move along, and slots are used
+/// again.
 #[test]
 fn slots_are_bounded() {
     let mut dice = dice(50);
@@ -1581,7 +1607,7 @@ fn waits_grow_up_to_a_poll_and_differ() {
         let mut waits = Vec::new();
         for _ in 0..10 {
             desk.server.fault = Some((desk.server.asks.len(), Fault::Status(503)));
-            assert_eq!(desk.poll(), Progress::Failed(Failure::Status(503)));
+            assert_eq!(desk.poll(), Progress::Failed(FetchError::Status(503)));
             waits.push(wait(&mut desk));
         }
         let expected = [1, 2, 4, 8, 16, 30, 30, 30, 30, 30];

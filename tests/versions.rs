@@ -44,7 +44,7 @@ fn version_1_says_the_same_as_version_2() {
         names.extend(customer.jwt.iter().map(|value| Name::Claim(value.as_str())));
     }
     let customer = |snapshot: &Snapshot, name| {
-        snapshot.customer(name).map(|found| (format!("{:?}", found.customer), found.entry))
+        snapshot.customer(name).unwrap().map(|found| (format!("{:?}", found.customer), found.entry))
     };
     let found = names.iter().filter(|name| customer(&now, **name).is_some()).count();
     assert_eq!((customers.len(), found), (5, 11), "all names, and the id of who runs a node");

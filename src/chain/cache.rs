@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Lines;
-use super::proof::Envelope;
+use super::envelope::Envelope;
 use crate::signature::{self, Signatures};
 
 /// Envelopes that were verified before, by the lines that they came in.

@@ -8,16 +8,17 @@
 use std::fmt;
 use std::rc::Rc;
 
-use thiserror::Error;
-
 use super::cache::EnvelopeCache;
+use super::envelope::{Earlier, Envelope};
+use super::error::{ChainError, Doubt};
 use super::hops::{self, Claims, FormatError, Hop, prev_of};
 use super::trail::{self, TrailEntry, TrailError};
 use super::{Attest, Lines};
 use crate::finding::FindingCode;
-use crate::names;
-use crate::names::{Authority, NodeId};
-use crate::register::{Binding, Customer, Node, NodeKey, Ownership, ScreeningStatus, Status};
+use crate::names::{self, Authority, NodeId};
+use crate::register::{
+    Binding, Customer, Node, NodeKey, Ownership, PageGone, ScreeningStatus, Status,
+};
 use crate::replay::{Admission, ReplayMemory, SignedNonce};
 use crate::signature::{self, Input, Message, SignatureError, Signatures, Signed};
 use crate::time::UnixSeconds;
@@ -31,7 +32,10 @@ pub trait Peers {
     fn node(&self, id: &str) -> Option<&Node>;
 
     /// The customer of that id.
-    fn customer(&self, id: &str) -> Option<Rc<Customer>>;
+    ///
+    /// # Errors
+    /// That the register can't tell: another replaced it.
+    fn customer(&self, id: &str) -> Result<Option<Rc<Customer>>, PageGone>;
 }
 
 /// The node that receives: its names, its limits, and its register.
@@ -64,35 +68,6 @@ pub struct Inbound {
     envelope: Option<Rc<Envelope>>,
 }
 
-/// A verified signature with what it covers. Nothing in it depends on the register's screening or
-/// on the time.
-#[derive(Debug)]
-pub(super) struct Envelope {
-    /// The signature, as received
-    pub(super) signed: Signed,
-    /// Whether the signature covers the one request
-    bound: bool,
-    /// Everyone who carried the request before the signer, in order
-    pub(super) earlier: Vec<Earlier>,
-    /// The signer's hop
-    signer: Hop,
-    /// What the signer's tag says
-    claims: Claims,
-    /// The chain's bytes
-    chain: Vec<u8>,
-    /// The tag's bytes
-    pub(super) tag: Vec<u8>,
-    /// The name by which the signer addressed this node
-    pub(super) authority: String,
-}
-
-/// An earlier hop, and what the trail shows of it.
-#[derive(Debug)]
-pub(super) struct Earlier {
-    pub(super) hop: Hop,
-    pub(super) entry: TrailEntry,
-}
-
 /// A chain that holds, but for its [`Doubt`]s.
 ///
 /// The fields are private and [`Receiver::receive`] makes it last: who has one needn't check again.
@@ -115,150 +90,6 @@ pub struct Rejection {
     /// The customer of the node whose key the signature names, for the event. It proves nothing:
     /// anybody can name a key
     pub customer: Option<String>,
-}
-
-/// Why a chain doesn't hold.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ChainError {
-    /// The signature headers hold no signature that can be verified
-    #[error("{0}")]
-    Unsigned(SignatureError),
-    /// No node has the key
-    #[error("no node in the register has the key that signed")]
-    UnknownKey,
-    /// The node's signature has a fault
-    #[error("signed by {node}: {error}")]
-    Signature {
-        /// The node
-        node: String,
-        /// The fault
-        error: SignatureError,
-    },
-    /// The key's window begins later
-    #[error("the key of {0} doesn't count yet")]
-    EarlyKey(String),
-    /// The key's window has ended
-    #[error("the key of {0} no longer counts")]
-    EndedKey(String),
-    /// It covers no single request, though the node binds each
-    #[error("it isn't bound to the request, and {0} signs each")]
-    Unbound(String),
-    /// It was sent to another node
-    #[error("it is addressed to a name that this node doesn't answer to")]
-    Misaddressed,
-    /// Tag or chain can't be read
-    #[error("{0}")]
-    Format(#[from] FormatError),
-    /// The last hop names another node than the key
-    #[error("the last hop is {hop}, signed by {node}")]
-    OthersHop {
-        /// The last hop
-        hop: String,
-        /// The node that has the key
-        node: String,
-    },
-    /// The tag is another node's, or about another customer
-    #[error("tag and last hop name different nodes or customers")]
-    OthersTag,
-    /// This node has carried the request already
-    #[error("this node stands in it already: a loop")]
-    Loop,
-    /// The nonce has passed before
-    #[error("signed by {0}, and seen before")]
-    Replayed(String),
-    /// The replay memory didn't answer
-    #[error("whether it was seen before can't be told: too many at once")]
-    ReplayUnknown,
-}
-
-/// What speaks against a chain that verifies, by the register and the clock.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Doubt {
-    /// A hop's node isn't in the register
-    #[error("{0} isn't in the register")]
-    UnknownNode(String),
-    /// A node has no screening
-    #[error("{0} has no screening on record")]
-    NoScreening(String),
-    /// A node's screening isn't passed
-    #[error("{node}: screening {status}")]
-    Screening {
-        /// The node
-        node: String,
-        /// Its screening
-        status: ScreeningStatus,
-    },
-    /// A node's screening has ended
-    #[error("{node}: screened until {until}")]
-    ScreeningEnded {
-        /// The node
-        node: String,
-        /// When
-        until: UnixSeconds,
-    },
-    /// The customer that runs a node is suspended
-    #[error("{node}: its customer {customer} is suspended")]
-    Suspended {
-        /// The node
-        node: String,
-        /// Its customer
-        customer: String,
-    },
-    /// The customer that runs a node is owned from a restricted region
-    #[error("{node}: its customer {customer} is owned from a restricted region")]
-    RestrictedOwner {
-        /// The node
-        node: String,
-        /// Its customer
-        customer: String,
-    },
-    /// A hop says `gateway`
-    #[error("{0} doesn't vouch for what came before it")]
-    Gateway(String),
-    /// The signer says that the chain is worth `gateway`
-    #[error("{0} says that the chain is worth no more than `gateway`")]
-    Worthless(String),
-    /// Earlier hops without proof, each with the reason
-    #[error("{0}")]
-    Unproven(String),
-}
-
-impl ChainError {
-    /// The finding that it leads to.
-    pub fn code(&self) -> FindingCode {
-        match self {
-            Self::UnknownKey => FindingCode::ChainUnknownNode,
-            Self::Signature { error: SignatureError::Expired, .. } | Self::EndedKey(_) => {
-                FindingCode::ChainExpired
-            }
-            Self::Replayed(_) | Self::ReplayUnknown => FindingCode::ChainReplayed,
-            Self::Unsigned(_)
-            | Self::Signature { .. }
-            | Self::EarlyKey(_)
-            | Self::Unbound(_)
-            | Self::Misaddressed
-            | Self::Format(_)
-            | Self::OthersHop { .. }
-            | Self::OthersTag
-            | Self::Loop => FindingCode::ChainInvalid,
-        }
-    }
-}
-
-impl Doubt {
-    /// The finding that it leads to.
-    pub fn code(&self) -> FindingCode {
-        match self {
-            Self::UnknownNode(_) => FindingCode::ChainUnknownNode,
-            Self::NoScreening(_)
-            | Self::Screening { .. }
-            | Self::ScreeningEnded { .. }
-            | Self::Suspended { .. }
-            | Self::RestrictedOwner { .. } => FindingCode::ChainUnscreenedNode,
-            Self::Gateway(_) | Self::Worthless(_) => FindingCode::ChainIncomplete,
-            Self::Unproven(_) => FindingCode::ChainUnproven,
-        }
-    }
 }
 
 impl Inbound {
@@ -284,7 +115,8 @@ impl Receiver<'_> {
     /// Verifies tag, chain, trail and signature.
     ///
     /// # Errors
-    /// Why they don't hold.
+    /// That the register can't tell. Nothing was remembered then: the same lines may be received again.
+    /// Within that: why the chain doesn't hold.
     pub fn receive(
         &self,
         lines: &Lines<'_>,
@@ -292,7 +124,26 @@ impl Receiver<'_> {
         message: &Message<'_>,
         cache: &mut EnvelopeCache,
         memory: &mut dyn ReplayMemory,
-    ) -> Result<Proof, Rejection> {
+    ) -> Result<Result<Proof, Rejection>, PageGone> {
+        let (envelope, node) = match self.open(lines, inbound, message, cache) {
+            Ok(envelope) => envelope,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let runner = self.peers.customer(node.customer.as_str())?;
+        let doubts = self.doubts(&envelope, node)?;
+        let proof = self.prove(envelope, (node, runner), doubts, memory);
+        let customer = || Some(node.customer.to_string());
+        Ok(proof.map_err(|error| Rejection { error, customer: customer() }))
+    }
+
+    /// Verifies what doesn't depend on customers and replays.
+    fn open(
+        &self,
+        lines: &Lines<'_>,
+        inbound: &Inbound,
+        message: &Message<'_>,
+        cache: &mut EnvelopeCache,
+    ) -> Result<(Rc<Envelope>, &Node), Rejection> {
         let by_nobody = |error| Rejection { error, customer: None };
         let signed = match &inbound.signatures.ours {
             None => return Err(by_nobody(ChainError::Unsigned(SignatureError::Missing))),
@@ -314,7 +165,11 @@ impl Receiver<'_> {
                 envelope
             }
         };
-        self.prove(envelope, node, memory).map_err(reject)
+        // a node may have got another binding since the envelope was verified
+        if !envelope.bound && node.binding != Binding::Customer {
+            return Err(reject(ChainError::Unbound(node.id.to_string())));
+        }
+        Ok((envelope, node))
     }
 
     /// Whether an authority, in the form of signatures, is this node's.
@@ -327,19 +182,14 @@ impl Receiver<'_> {
         }
     }
 
-    /// What the register, the clock and the replay memory say of an envelope.
+    /// What the trail and the replay memory say of an envelope.
     fn prove(
         &self,
         envelope: Rc<Envelope>,
-        node: &Node,
+        (node, runner): (&Node, Option<Rc<Customer>>),
+        mut doubts: Vec<Doubt>,
         memory: &mut dyn ReplayMemory,
     ) -> Result<Proof, ChainError> {
-        // a node may have got another binding since the envelope was verified
-        if !envelope.bound && node.binding != Binding::Customer {
-            return Err(ChainError::Unbound(node.id.to_string()));
-        }
-        let runner = self.peers.customer(node.customer.as_str());
-        let mut doubts = self.doubts(&envelope, node);
         // before the trail, whose every signature costs as much as this one did
         if envelope.bound {
             self.admit(memory, &envelope.signed.input, node.id.as_str(), 0)?;
@@ -480,7 +330,7 @@ impl Receiver<'_> {
     }
 
     /// What the register says of the nodes that carried the request.
-    fn doubts(&self, envelope: &Envelope, signer: &Node) -> Vec<Doubt> {
+    fn doubts(&self, envelope: &Envelope, signer: &Node) -> Result<Vec<Doubt>, PageGone> {
         let mut doubts = Vec::new();
         for hop in envelope.hops() {
             let Some(node) = self.peers.node(&hop.node) else {
@@ -488,9 +338,11 @@ impl Receiver<'_> {
                 continue;
             };
             // the signer's customer is the caller, whose own findings say it
-            let runner = (node.id != signer.id)
-                .then(|| self.peers.customer(node.customer.as_str()))
-                .flatten();
+            let runner = if node.id == signer.id {
+                None
+            } else {
+                self.peers.customer(node.customer.as_str())?
+            };
             let unscreened = unscreened(node, self.now);
             doubts
                 .extend(unscreened.or_else(|| runner.and_then(|customer| unfit(node, &customer))));
@@ -500,30 +352,13 @@ impl Receiver<'_> {
         } else if envelope.claims.chain == Some(Attest::Gateway) {
             doubts.push(Doubt::Worthless(envelope.claims.node.clone()));
         }
-        doubts
+        Ok(doubts)
     }
 }
 
 impl fmt::Debug for Receiver<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver").field("node", self.node).finish_non_exhaustive()
-    }
-}
-
-impl Envelope {
-    /// Whether another request could have brought the very same lines.
-    pub(super) fn is_of_any_request(&self) -> bool {
-        self.signed.input.is_of_any_request()
-            && self.earlier.iter().all(|earlier| earlier.entry.is_of_any_request())
-    }
-
-    /// Everyone who carried the request, the signer last.
-    fn hops(&self) -> impl Iterator<Item = &Hop> {
-        self.earlier.iter().map(|earlier| &earlier.hop).chain([&self.signer])
-    }
-
-    fn first(&self) -> &Hop {
-        self.earlier.first().map_or(&self.signer, |earlier| &earlier.hop)
     }
 }
 

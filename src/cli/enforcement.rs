@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Failure, complain, print, read, register, replace};
 use crate::compile::directory::{Directory, ENFORCEMENT};
 use crate::names::Text;
-use crate::register::{Customer, Enforced, Enforcement, EnforcementEntry};
+use crate::register::{Customer, Enforcement, EnforcementEntry, ProviderEnforcement};
 use crate::shape::Word as _;
 use crate::time::UnixSeconds;
 
@@ -46,8 +46,8 @@ struct Said {
 struct Change<'a> {
     customer: &'a Customer,
     provider: &'static str,
-    before: Enforced,
-    after: Enforced,
+    before: ProviderEnforcement,
+    after: ProviderEnforcement,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -304,7 +304,7 @@ fn compare<'a, 's>(
                 .at_provider(found.provider)
                 .map(|entry| entry.enforcement.clone())
                 .unwrap_or_default();
-            let after = Enforced::from(found.entry.clone());
+            let after = ProviderEnforcement::from(found.entry.clone());
             let ended = before.expires.is_some_and(|expires| expires <= now);
             let stands = !found.whole && !ended && before.status >= after.status;
             if !stands && json!(before) != json!(after) {
@@ -345,7 +345,7 @@ fn document(path: &Path, changes: &[Change<'_>]) -> Result<String, Failure> {
     Ok(format!("{:#}\n", json!({"enforcement": entries})))
 }
 
-fn in_words(enforced: &Enforced) -> String {
+fn in_words(enforced: &ProviderEnforcement) -> String {
     let details = enforced.details();
     if details.is_empty() {
         enforced.status.to_string()

@@ -30,7 +30,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         complain("note: the variables of `tag.keys` aren't set here, so the tag is shown unsigned");
     }
     let mut worker = Worker::new(Signer::new(draft.keyring), Box::new(InMemory::default()));
-    let decision = screen.decide(&request, snapshot.as_ref(), &mut worker, "explain".to_owned());
+    let decision = screen
+        .decide(&request, snapshot.as_ref(), &mut worker, "explain".to_owned())
+        .map_err(Failure::new)?;
     if arguments.json {
         print(&format!("{:#}\n", as_json(&decision, &request)));
     } else {

@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let none = |what: &str| Failure(format!("no customer has this {what}"));
     let customer = |name: Name<'_>, what: &str| {
-        let found = snapshot.customer(name).ok_or_else(|| none(what))?;
+        let found = snapshot.customer(name).map_err(Failure::new)?.ok_or_else(|| none(what))?;
         Ok::<Value, Failure>(describe(&found.customer))
     };
     if let Some(text) = &arguments.credential {

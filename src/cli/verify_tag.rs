@@ -30,7 +30,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let lookups = Lookups::new(config, snapshot.as_ref());
     let message = request.message(&authority);
     let receiver = receiver(config, &lookups, now);
-    let proof = receiver.receive(&lines, &inbound, &message, &mut cache, &mut *memory);
+    let proof = receiver
+        .receive(&lines, &inbound, &message, &mut cache, &mut *memory)
+        .map_err(Failure::new)?;
     let text = if arguments.json {
         format!("{:#}\n", as_json(&proof))
     } else {

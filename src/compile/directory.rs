@@ -30,8 +30,8 @@ use crate::finding::Action;
 use crate::names::{CredentialDigest, Text};
 use crate::region::{Place, RegionSetId, RegionSettings, Regions, Standing};
 use crate::register::{
-    Credential, CredentialEntry, Customer, Kind, Node, Override, Ownership, ScreeningStatus,
-    check_customer, check_node,
+    Credential, CredentialEntry, Customer, CustomerKind, Node, Override, Ownership,
+    ScreeningStatus, check_customer, check_node,
 };
 use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape, nearest};
 use crate::time::UnixSeconds;
@@ -1105,7 +1105,7 @@ fn check_nodes(
                     Some(help),
                 );
             }
-            Some(customer) if customer.kind != Kind::Reseller => notices.note(
+            Some(customer) if customer.kind != CustomerKind::Reseller => notices.note(
                 &customer_at,
                 format!(
                     "`{}` isn't a reseller, so a chain beside its credential counts for nothing",

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A source is an MMDB file with countries or AS numbers, a text of networks with their countries
-//! (by hand, or a feed after RFC 8805), or a list of networks. [`Facts`](crate::snapshot::Facts)
+//! (by hand, or a feed after RFC 8805), or a list of networks. [`Facts`](crate::network::Facts)
 //! keep sources apart, so that a finding can name the source of each.
 //!
 //! An IPv6 address that embeds an IPv4 address (mapped, SIIT, NAT64, 6to4, Teredo) has the facts of

@@ -9,7 +9,8 @@ use super::networks::AddressMap;
 use crate::key::SigningKey;
 use crate::region::{Place, Regions};
 use crate::register::{Customer, Name, Node};
-use crate::snapshot::customers::{self, BUCKETS, CustomerRecord, NameKind, RecordKey};
+use crate::snapshot::customer_writer::{self, CustomerRecord};
+use crate::snapshot::customers::{self, BUCKETS, NameKind, RecordKey};
 use crate::snapshot::layout::{
     FileContents, FormatVersion, MAGIC, MAX_HEAD, MAX_PAGE, PREAMBLE, PageKind, ROWS_A_PAGE,
     SIGNED, SourceContents, little,
@@ -39,25 +40,33 @@ pub struct Material<'a> {
 }
 
 /// Why a register doesn't fit into a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
     /// More different facts, places or sets of lists than rows can point at
+    #[error("the table of addresses has {0}")]
     Addresses(&'static str),
     /// Two names of customers have the same key
+    #[error("a credential or name leads to both {0} and {1}")]
     SameKey(String, String),
     /// A customer's record, or all that fall into one page, are larger than one may be
+    #[error(
+        "a page of {0} bytes is larger than {MAX_PAGE}: \
+         a customer has too many overrides, or there are too many customers"
+    )]
     Page(usize),
     /// The head is larger than it may be
+    #[error("the head has {0} bytes, more than {MAX_HEAD}")]
     Head(usize),
 }
 
-/// How large a page of customers may be on average, in bytes: what a node fetches for one that changed. Each costs 41 bytes of the
-/// head, which every node fetches with every change, and of the memory of each worker.
+/// How large a page of customers may be on average, in bytes: a node fetches that much for one that
+/// changed. Each page costs 41 bytes of the head, which every node fetches with every change, and
+/// of each worker's memory.
 const CUSTOMERS_PAGE: usize = 16 << 10;
 
-/// How many rows of addresses, or of what is known of them, go into a page. Not quite as many as may: with what is stored beside it,
-/// a page of 12 bytes a row (three sources of countries) or 7 (IPv4) then still fits into what Envoy's allocator has for 96 KiB or
-/// 56; one byte more, and it takes a sixth more memory.
+/// How many rows of addresses, or of facts, go into a page: two fewer than may. A page of 12 bytes
+/// a row (three sources of countries) or 7 (IPv4) then fits into 96 or 56 KiB of Envoy's allocator
+/// with what is stored beside it. One byte more would take a sixth more memory.
 pub const ROWS: usize = ROWS_A_PAGE - 2;
 
 /// Writes and signs a snapshot.
@@ -65,7 +74,7 @@ pub const ROWS: usize = ROWS_A_PAGE - 2;
 /// # Errors
 /// What doesn't fit into the format.
 pub fn write(material: &Material<'_>, key: &SigningKey) -> Result<Vec<u8>, WriteError> {
-    let mut pages = Pages::default();
+    let mut pages = PageWriter::default();
     let (places, list_sets) = write_addresses(material, &mut pages)?;
     if !material.nodes.is_empty() {
         let page =
@@ -75,15 +84,21 @@ pub fn write(material: &Material<'_>, key: &SigningKey) -> Result<Vec<u8>, Write
     let keys = write_customers(material, &mut pages)?;
 
     let regions = material.regions;
+    let files = material.files.iter().map(|file| json!({"file": file.file, "sha256": file.sha256}));
     let contents = json!({
-        "regions": {"set": regions.set, "supported": regions.supported, "restricted": regions.restricted, "restricted_parts": texts(&regions.restricted_parts)},
+        "regions": {
+            "set": regions.set,
+            "supported": regions.supported,
+            "restricted": regions.restricted,
+            "restricted_parts": texts(&regions.restricted_parts),
+        },
         "sources": material.sources.iter().map(source_json).collect::<Vec<_>>(),
         "places": texts(&places),
         "list_sets": list_sets,
         "customers": material.customers.len(),
         "keys": keys,
         "nodes": material.nodes.len(),
-        "files": material.files.iter().map(|file| json!({"file": file.file, "sha256": file.sha256})).collect::<Vec<_>>(),
+        "files": files.collect::<Vec<_>>(),
         "compiler": concat!("waybill ", env!("CARGO_PKG_VERSION")),
     })
     .to_string();
@@ -114,13 +129,13 @@ pub fn write(material: &Material<'_>, key: &SigningKey) -> Result<Vec<u8>, Write
 
 /// Pages and their rows in the head, as they are written.
 #[derive(Default)]
-struct Pages {
+struct PageWriter {
     bytes: Vec<u8>,
     rows: Vec<u8>,
     count: usize,
 }
 
-impl Pages {
+impl PageWriter {
     fn push(&mut self, kind: PageKind, page: &[u8], rows: usize) -> Result<(), WriteError> {
         if page.len() > MAX_PAGE {
             return Err(WriteError::Page(page.len()));
@@ -138,7 +153,7 @@ impl Pages {
     fn push_runs<const KEY: usize>(
         &mut self,
         kind: PageKind,
-        runs: &[Row<KEY>],
+        runs: &[RunBytes<KEY>],
     ) -> Result<(), WriteError> {
         for rows in runs.chunks(ROWS) {
             let mut page =
@@ -153,10 +168,11 @@ impl Pages {
     }
 }
 
-/// Writes the table of addresses; gives what rows of facts point at: places and sets of lists, both from 1 on.
+/// Writes the table of addresses. Returns what rows of facts point at, from 1 on: places and sets
+/// of lists.
 fn write_addresses(
     material: &Material<'_>,
-    pages: &mut Pages,
+    pages: &mut PageWriter,
 ) -> Result<(Vec<Place>, Vec<Vec<usize>>), WriteError> {
     let AddressMap { v4, v6, facts, .. } = material.addresses;
     if v4.is_empty() && v6.is_empty() {
@@ -188,7 +204,7 @@ fn write_addresses(
         }
         pages.push(PageKind::Facts, &page, rows.len())?;
     }
-    let v4: Vec<Row<4>> =
+    let v4: Vec<RunBytes<4>> =
         v4.iter().map(|(first, pointer)| (first.to_le_bytes(), *pointer)).collect();
     pages.push_runs(PageKind::V4, &v4)?;
     let (networks, fine) = divide(v6);
@@ -214,10 +230,10 @@ fn write_addresses(
 }
 
 /// A row of addresses: the first, and what it points at.
-type Row<const KEY: usize> = ([u8; KEY], u32);
+type RunBytes<const KEY: usize> = ([u8; KEY], u32);
 
 /// Runs by the first half of the address, and the finer runs of those halves that are divided.
-fn divide(runs: &[(u128, u32)]) -> (Vec<Row<8>>, Vec<Row<16>>) {
+fn divide(runs: &[(u128, u32)]) -> (Vec<RunBytes<8>>, Vec<RunBytes<16>>) {
     let mut networks: Vec<(u64, u32)> = Vec::new();
     let mut fine: Vec<(u128, u32)> = Vec::new();
     let half = |address: u128| u64::try_from(address >> 64).unwrap_or(u64::MAX);
@@ -262,7 +278,7 @@ fn divide(runs: &[(u128, u32)]) -> (Vec<Row<8>>, Vec<Row<16>>) {
 }
 
 /// Writes the pages of customers; gives how many keys there are.
-fn write_customers(material: &Material<'_>, pages: &mut Pages) -> Result<usize, WriteError> {
+fn write_customers(material: &Material<'_>, pages: &mut PageWriter) -> Result<usize, WriteError> {
     let runs_a_node: BTreeSet<&str> =
         material.nodes.iter().map(|node| node.customer.as_str()).collect();
     let mut records: Vec<(RecordKey, CustomerRecord<'_>)> = Vec::new();
@@ -302,7 +318,7 @@ fn write_customers(material: &Material<'_>, pages: &mut Pages) -> Result<usize, 
                 rest.split_at(rest.partition_point(|(key, _)| key.place(bits) <= (number, bucket)));
             rest = after;
             count = count.saturating_add(here.len());
-            customers::bucket(here)
+            customer_writer::bucket(here)
         });
         let page = if count == 0 {
             Vec::new()
@@ -321,7 +337,8 @@ fn texts(places: &[Place]) -> Vec<String> {
 
 fn source_json(source: &SourceContents) -> serde_json::Value {
     without_nulls(json!({
-        "name": source.name, "role": source.role, "class": source.class, "date": source.date, "sha256": source.sha256,
+        "name": source.name, "role": source.role, "class": source.class,
+        "date": source.date, "sha256": source.sha256,
         "networks": source.networks.0, "origin": source.origin,
     }))
 }
@@ -329,14 +346,19 @@ fn source_json(source: &SourceContents) -> serde_json::Value {
 fn node_json(node: &Node) -> serde_json::Value {
     let keys = node.keys.iter().map(|key| {
         without_nulls(json!({
-            "kty": key.kty, "crv": key.crv, "x": key.x.to_string(), "nbf": key.nbf.map(|second| second.0), "exp": key.exp.map(|second| second.0),
+            "kty": key.kty, "crv": key.crv, "x": key.x.to_string(),
+            "nbf": key.nbf.map(|second| second.0), "exp": key.exp.map(|second| second.0),
         }))
     });
     let screening = node.screening.as_ref().map(|screening| {
-        without_nulls(json!({"status": screening.status, "at": screening.at, "until": screening.until, "by": screening.by}))
+        without_nulls(json!({
+            "status": screening.status, "at": screening.at,
+            "until": screening.until, "by": screening.by,
+        }))
     });
     without_nulls(json!({
-        "id": node.id, "customer": node.customer, "screening": screening, "keys": keys.collect::<Vec<_>>(), "binding": node.binding,
+        "id": node.id, "customer": node.customer, "screening": screening,
+        "keys": keys.collect::<Vec<_>>(), "binding": node.binding,
     }))
 }
 
@@ -347,21 +369,3 @@ fn without_nulls(mut json: serde_json::Value) -> serde_json::Value {
     }
     json
 }
-
-impl std::fmt::Display for WriteError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Addresses(what) => write!(f, "the table of addresses has {what}"),
-            Self::SameKey(one, other) => {
-                write!(f, "a credential or name leads to both {one} and {other}")
-            }
-            Self::Page(size) => write!(
-                f,
-                "a page of {size} bytes is larger than {MAX_PAGE}: a customer has too many overrides, or there are too many customers"
-            ),
-            Self::Head(size) => write!(f, "the head has {size} bytes, more than {MAX_HEAD}"),
-        }
-    }
-}
-
-impl std::error::Error for WriteError {}

@@ -153,8 +153,8 @@ mod tests {
         let mut ledger = Ledger::new(0xfeed);
         let mut prev = None;
         for seq in 0..3 {
-            let decision =
-                screen.decide(&owned.request(), None, &mut Worker::default(), ledger.next_id());
+            let (request, mut worker) = (owned.request(), Worker::default());
+            let decision = screen.decide(&request, None, &mut worker, ledger.next_id()).unwrap();
             let line = ledger.write(&decision).to_vec();
             let event: serde_json::Value = serde_json::from_slice(&line).unwrap();
             assert_eq!(

@@ -8,8 +8,8 @@
 
 #![expect(
     unsafe_code,
-    reason = "the host calls: each pointer is of a live slice or local, or of a buffer that the host \
-              allocated through the SDK"
+    reason = "the host calls: each pointer is of a live slice or local, or of a buffer that the \
+              host allocated through the SDK"
 )]
 
 use log::warn;

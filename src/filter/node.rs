@@ -8,12 +8,13 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
 use super::host;
-use super::keeper::Keeper;
+use super::keeper::{self, VmKeeper};
 use super::replays::SharedMemory;
 use crate::chain::Signer;
 use crate::event::Ledger;
 use crate::finding::{Action, FindingCode};
 use crate::keyring::Keyring;
+use crate::register::PageGone;
 use crate::request::Request;
 use crate::screen::{Decision, Screen, Worker};
 
@@ -27,7 +28,7 @@ pub struct Node {
     /// The VM's events
     pub ledger: Rc<RefCell<Ledger>>,
     /// The snapshot, where the configuration has one
-    pub keeper: Option<Keeper>,
+    pub keeper: Option<VmKeeper>,
     metrics: Metrics,
 }
 
@@ -67,7 +68,7 @@ impl Metrics {
 impl Node {
     /// A node under a configuration; defines its counters.
     pub fn new(screen: Screen, keyring: Keyring, ledger: Rc<RefCell<Ledger>>) -> Self {
-        let keeper = Keeper::new(screen.config());
+        let keeper = keeper::open(screen.config());
         let metrics = Metrics::define();
         let evictions = counter("waybill_replays_forgotten_total".to_owned());
         let memory = SharedMemory::new(&screen.config().node.id, evictions);
@@ -83,16 +84,17 @@ impl Node {
     ) -> T {
         let mut ledger = self.ledger.borrow_mut();
         let mut worker = self.worker.borrow_mut();
-        let mut caught_up = false;
+        // a page is gone for a worker that slept through two snapshots: then it has the newest one.
+        // Without a snapshot no page can be gone, so this ends
+        let mut tries = 0..2;
         loop {
-            let snapshot = self.keeper.as_ref().map(Keeper::snapshot);
+            let keeper = self.keeper.as_ref().filter(|_| tries.next().is_some());
+            let snapshot = keeper.map(VmKeeper::snapshot);
             let snapshot = snapshot.as_ref().and_then(|snapshot| snapshot.as_ref());
-            let decision = self.screen.decide(request, snapshot, &mut worker, ledger.next_id());
-            if !caught_up && self.keeper.as_ref().is_some_and(Keeper::caught_up) {
-                caught_up = true;
-                continue;
+            match self.screen.decide(request, snapshot, &mut worker, ledger.next_id()) {
+                Ok(decision) => return then(&decision, &mut ledger),
+                Err(PageGone) => keeper.into_iter().for_each(VmKeeper::look),
             }
-            return then(&decision, &mut ledger);
         }
     }
 

@@ -51,7 +51,7 @@ impl Context for Root {
         _trailers: usize,
     ) {
         if let Some(keeper) = self.node.as_ref().and_then(|node| node.keeper.as_ref()) {
-            keeper.answer(token, body_size, host::now().0);
+            keeper::answer(keeper, token, body_size, host::now().0);
         }
     }
 }

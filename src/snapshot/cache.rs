@@ -1,4 +1,4 @@
-//! The customers that a worker looked up last, so that a regular caller costs no read of shared memory.
+//! The customers that a worker looked up last: a regular caller costs no read of shared memory.
 
 use std::rc::Rc;
 

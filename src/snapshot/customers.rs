@@ -1,9 +1,9 @@
-//! Customers by what names them: buckets of keys, each with the customer as it was when the register was compiled.
+//! Customers by their names: buckets of keys, each with the customer as the register was compiled.
 //!
-//! A key is the first 16 bytes of a SHA-256: of a credential itself, of a certificate's name, of a claim's
-//! value or of a customer's id. Its first bits say in which page it is, the next in which bucket of that: a page
-//! is what is fetched and verified, a bucket what a lookup reads. What kind of name it was stands in the record, so
-//! that nobody can present one for another.
+//! A key is the first 16 bytes of a SHA-256: of a secret, a certificate's name, a claim's value or
+//! a customer's id. Its first bits give the page, the next ones the bucket in that page. Nodes
+//! fetch and verify pages; a look-up reads one bucket. The record has the kind of the name, so that
+//! a caller can't present one kind as another.
 
 use std::rc::Rc;
 
@@ -15,18 +15,20 @@ use crate::names::{CredentialDigest, CustomerId, HeaderText, RouteName, Text};
 use crate::network::Network;
 use crate::region::{CountryCode, Residency};
 use crate::register::{
-    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Name,
-    Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
+    Agreement, Credential, CredentialEntry, Customer, CustomerKind, Enforcement, EnforcementEntry,
+    Name, Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
 };
 use crate::shape::{Dictionary, Word};
 use crate::time::UnixSeconds;
 
-/// The size of a key, in bytes. Half a SHA-256 leaves 128 bits against finding another credential with the same key.
+/// The size of a key, in bytes. Finding another secret with the key of a known one takes 2^128
+/// tries.
 pub const KEY: usize = 16;
 /// The size of a row of a bucket: the key, and where in the bucket the record begins.
 pub const ROW: usize = 20;
-/// How many buckets a page has. Reading a whole page for each lookup would take half as long again; as many pages would make the
-/// head, which each node fetches with each change, four times as large.
+/// How many buckets a page has. Reading a whole page for each look-up would take half as long
+/// again. Four times as many pages would make the head, which each change brings, four times as
+/// large.
 pub const BUCKETS: usize = 1 << BUCKET_BITS;
 pub(super) const BUCKET_BITS: u32 = 2;
 
@@ -130,7 +132,8 @@ pub fn find(
     decode(bucket, row(found).1?, key, Some(kind), version)
 }
 
-/// Checks a page by itself: buckets that fill it, ascending keys that belong there, records that can be read.
+/// Checks a page by itself: its buckets fill it, keys ascend and are in the right bucket, records
+/// can be read.
 ///
 /// # Errors
 /// What breaks the format.
@@ -158,7 +161,7 @@ pub fn check(
             last = Some(key);
             let key = RecordKey(*key);
             if key.place(bits) != (number, place) {
-                return Err("a key is in a bucket where nobody looks for it");
+                return Err("a key is in the wrong bucket");
             }
             if at
                 .filter(|at| *at >= begin)
@@ -170,7 +173,7 @@ pub fn check(
             found = found.saturating_add(1);
         }
     }
-    if found == count { Ok(()) } else { Err("it has another number of rows than the head says") }
+    if found == count { Ok(()) } else { Err("its number of rows isn't the head's") }
 }
 
 // === records: numbers as LEB128, texts as their size and bytes, times as seconds since 1970 ===
@@ -211,7 +214,7 @@ impl<'a> Reader<'a> {
     }
 
     fn count(&mut self) -> Option<usize> {
-        // nothing takes less than a byte, so a count beyond what is left is a lie
+        // an element takes at least a byte, so a count beyond the rest is wrong
         usize::try_from(self.number()?).ok().filter(|count| *count <= self.rest.len())
     }
 
@@ -224,8 +227,8 @@ impl<'a> Reader<'a> {
         T::parse(self.text()?).ok()
     }
 
-    /// A text that others may have too: twice its size and its bytes, or one more than twice the place of another such text
-    /// before it, which has its bytes.
+    /// A text that other records may have too: twice its size and its bytes; or one more than twice
+    /// the place of another such text before it, which has the bytes.
     fn common_text(&mut self) -> Option<&'a str> {
         let begin = self.bucket.len().saturating_sub(self.rest.len());
         let number = self.number()?;
@@ -270,22 +273,22 @@ fn pick<T: Copy>(all: &[T], number: u8) -> Option<T> {
 }
 
 // flags of a customer
-const RESELLER: u64 = 1;
-const SUSPENDED: u64 = 2;
-const VOUCHES: u64 = 4;
-const SCREENED: u64 = 8;
-const AGREED: u64 = 16;
-const RESIDENT: u64 = 32;
+pub(super) const RESELLER: u64 = 1;
+pub(super) const SUSPENDED: u64 = 2;
+pub(super) const VOUCHES: u64 = 4;
+pub(super) const SCREENED: u64 = 8;
+pub(super) const AGREED: u64 = 16;
+pub(super) const RESIDENT: u64 = 32;
 /// Two bits: clear, restricted, unresolved
-const OWNERSHIP_SHIFT: u32 = 6;
+pub(super) const OWNERSHIP_SHIFT: u32 = 6;
 /// No version gives these bits a meaning yet
 const CUSTOMER_UNUSED: u64 = !0xff;
 
 // of a provider's entry, above the two bits of its status
-const REASONED: u8 = 4;
-const OPENED: u8 = 8;
-const EXPIRES: u8 = 16;
-const PROFILED: u8 = 128;
+pub(super) const REASONED: u8 = 4;
+pub(super) const OPENED: u8 = 8;
+pub(super) const EXPIRES: u8 = 16;
+pub(super) const PROFILED: u8 = 128;
 /// No version gives these bits a meaning yet: a record that sets one is refused, not misread
 const UNUSED: u8 = 0x60;
 
@@ -349,7 +352,7 @@ fn decode(
             _ => return None,
         };
         let (author, until) = (from.common()?, from.time()?);
-        // a code that is newer than this code can't fire here either
+        // an unknown code is from a newer catalogue, and can't fire here
         Some(FindingCode::parse(code).ok().map(|finding| Override {
             finding,
             action,
@@ -361,7 +364,7 @@ fn decode(
         id,
         name: None,
         notes: None,
-        kind: if has(RESELLER) { Kind::Reseller } else { Kind::Customer },
+        kind: if has(RESELLER) { CustomerKind::Reseller } else { CustomerKind::Customer },
         status: if has(SUSPENDED) { Status::Suspended } else { Status::Active },
         credentials,
         mtls: Vec::new(),
@@ -378,7 +381,7 @@ fn decode(
     }))
 }
 
-/// Of the credential itself only the label, the date and the networks are there: its digest is the key.
+/// The record has label, date and networks of the credential; the key is half of its digest.
 fn decode_credential(from: &mut Reader<'_>, key: &RecordKey) -> Option<Credential> {
     let flags = from.byte()?;
     let label = present(flags & 1 != 0, || from.common())?;
@@ -420,192 +423,3 @@ pub fn all(page: &[u8], version: FormatVersion) -> Vec<Rc<Customer>> {
     };
     buckets(page).unwrap_or_default().into_iter().flat_map(customers).collect()
 }
-
-#[cfg(feature = "desk")]
-mod write {
-    use std::collections::BTreeMap;
-
-    use super::{
-        AGREED, Action, CredentialEntry, Customer, EXPIRES, EnforcementEntry, Kind, NameKind,
-        OPENED, OWNERSHIP_SHIFT, PROFILED, REASONED, RESELLER, RESIDENT, ROW, RecordKey, SCREENED,
-        SUSPENDED, Status, UnixSeconds, VOUCHES,
-    };
-    use crate::snapshot::layout::little;
-
-    /// A customer under one of its names.
-    #[derive(Debug, Clone, Copy)]
-    pub struct CustomerRecord<'a> {
-        /// What kind of name
-        pub kind: NameKind,
-        /// The credential, where it is one
-        pub entry: Option<&'a CredentialEntry>,
-        /// The customer
-        pub customer: &'a Customer,
-    }
-
-    /// A bucket of these records, whose keys ascend.
-    pub fn bucket(records: &[(RecordKey, CustomerRecord<'_>)]) -> Vec<u8> {
-        if records.is_empty() {
-            return Vec::new();
-        }
-        let mut to = Writer::default();
-        to.bytes.extend(little(records.len()));
-        to.bytes.resize(records.len().saturating_mul(ROW).saturating_add(4), 0);
-        let mut rows = Vec::new();
-        for (key, record) in records {
-            rows.extend(key.0);
-            rows.extend(little(to.bytes.len()));
-            record.write(&mut to);
-        }
-        to.bytes.splice(4..rows.len().saturating_add(4), rows);
-        to.bytes
-    }
-
-    impl CustomerRecord<'_> {
-        /// Its size in bytes where nothing of it stands elsewhere in its bucket.
-        pub fn size(&self) -> usize {
-            let mut to = Writer::default();
-            self.write(&mut to);
-            to.bytes.len()
-        }
-
-        fn write(&self, to: &mut Writer) {
-            let customer = self.customer;
-            to.bytes.push(self.kind as u8);
-            if let Some(entry) = self.entry {
-                let bound = !entry.networks.is_empty();
-                to.flags(&[(1, entry.label.is_some()), (2, entry.expires.is_some()), (4, bound)]);
-                entry.label.iter().for_each(|label| to.common(label.as_str()));
-                entry.expires.iter().for_each(|expires| to.time(*expires));
-                if bound {
-                    to.count(entry.networks.len());
-                    for network in &entry.networks {
-                        let (address, prefix) = network.parts();
-                        to.bytes.extend([prefix, if address.len() == 4 { 4 } else { 6 }]);
-                        to.bytes.extend(address);
-                    }
-                }
-            }
-            to.text(customer.id.as_str());
-            let flags = [
-                (RESELLER, customer.kind == Kind::Reseller),
-                (SUSPENDED, customer.status == Status::Suspended),
-                (VOUCHES, customer.vouches_for_users),
-                (SCREENED, customer.screening.is_some()),
-                (AGREED, customer.agreement.is_some()),
-                (RESIDENT, customer.residency.is_some()),
-                ((customer.ownership() as u64) << OWNERSHIP_SHIFT, true),
-            ];
-            to.number(all_set(&flags));
-            if let Some(screening) = &customer.screening {
-                let status = (screening.status as u8) << 3;
-                to.flags(&[
-                    (1, screening.at.is_some()),
-                    (2, screening.until.is_some()),
-                    (4, screening.by.is_some()),
-                    (status, true),
-                ]);
-                screening.at.iter().chain(&screening.until).for_each(|time| to.time(*time));
-                screening.by.iter().for_each(|by| to.common(by.as_str()));
-            }
-            if let Some(agreement) = &customer.agreement {
-                to.flags(&[(1, agreement.until.is_some())]);
-                to.text(agreement.id.as_str());
-                to.time(agreement.accepted);
-                agreement.until.iter().for_each(|until| to.time(*until));
-            }
-            customer
-                .residency
-                .iter()
-                .for_each(|residency| to.bytes.extend(residency.to_string().as_bytes()));
-            to.count(customer.declared.len());
-            customer
-                .declared
-                .iter()
-                .for_each(|country| to.bytes.extend(country.as_str().as_bytes()));
-            to.count(customer.providers.iter().count());
-            for (name, entry) in customer.providers.iter() {
-                to.common(name.as_str());
-                let EnforcementEntry { status, reason, opened, expires } = &*entry.enforcement;
-                to.flags(&[
-                    (*status as u8, true),
-                    (REASONED, reason.is_some()),
-                    (OPENED, opened.is_some()),
-                    (EXPIRES, expires.is_some()),
-                    (PROFILED, entry.profile.is_some()),
-                ]);
-                entry.profile.iter().for_each(|profile| to.text(profile.as_str()));
-                reason.iter().for_each(|reason| to.common(reason.as_str()));
-                opened.iter().chain(expires).for_each(|time| to.time(*time));
-            }
-            to.count(customer.overrides.len());
-            for entry in &customer.overrides {
-                to.common(entry.finding.as_str());
-                to.bytes.push(entry.action.strength());
-                if let Action::Reroute(route) = &entry.action {
-                    to.common(route.as_str());
-                }
-                to.common(entry.author.as_str());
-                to.time(entry.until);
-            }
-        }
-    }
-
-    /// The flags that are set, as one number.
-    fn all_set<T: Copy + Default + std::ops::BitOr<Output = T>>(flags: &[(T, bool)]) -> T {
-        flags.iter().filter(|(_, set)| *set).fold(T::default(), |all, (flag, _)| all | *flag)
-    }
-
-    /// A bucket while it is written.
-    #[derive(Default)]
-    struct Writer {
-        bytes: Vec<u8>,
-        // where texts stand that others may have too
-        texts: BTreeMap<String, usize>,
-    }
-
-    impl Writer {
-        fn flags(&mut self, flags: &[(u8, bool)]) {
-            self.bytes.push(all_set(flags));
-        }
-
-        fn number(&mut self, mut number: u64) {
-            while number >= 0x80 {
-                self.bytes.push(number.to_le_bytes().first().map_or(0, |low| low | 0x80));
-                number >>= 7;
-            }
-            self.bytes.extend(number.to_le_bytes().first());
-        }
-
-        fn count(&mut self, count: usize) {
-            self.number(u64::try_from(count).unwrap_or(u64::MAX));
-        }
-
-        fn text(&mut self, text: &str) {
-            self.count(text.len());
-            self.bytes.extend(text.as_bytes());
-        }
-
-        /// As `Reader::common_text` reads it.
-        fn common(&mut self, text: &str) {
-            let twice =
-                |number: usize| u64::try_from(number).unwrap_or(u64::MAX / 4).saturating_mul(2);
-            match self.texts.get(text) {
-                Some(place) => self.number(twice(*place).saturating_add(1)),
-                None => {
-                    self.texts.insert(text.to_owned(), self.bytes.len());
-                    self.number(twice(text.len()));
-                    self.bytes.extend(text.as_bytes());
-                }
-            }
-        }
-
-        /// Documents hold no time before 1970.
-        fn time(&mut self, time: UnixSeconds) {
-            self.number(u64::try_from(time.0).unwrap_or(0));
-        }
-    }
-}
-
-#[cfg(feature = "desk")]
-pub use write::{CustomerRecord, bucket};

@@ -1,42 +1,44 @@
-//! Keeps the snapshot fresh: what to ask the server for next, and what to make of the answer.
+//! Fetches snapshots: which part of the file to ask for next, and what to do with the answer.
 //!
-//! One VM of the process does this for all. An idle poll asks for the preamble alone. For a newer snapshot
-//! come the head, then those pages that the current one doesn't have, in parts; each page is verified by
-//! itself and put where all workers find it. Only when all are there does the new snapshot become the
-//! current one. Whatever fails on the way leaves the current one as it is, and pages that came stay for the
-//! next try.
+//! One worker of the process fetches for all. An idle poll asks for the preamble alone. For a newer
+//! snapshot the head comes next, then the pages that the current snapshot doesn't have. Each page
+//! is verified by itself and stored where all workers find it. The new snapshot becomes the current
+//! one when all its pages are there. A failure leaves the current snapshot as it is, and the pages
+//! that came stay for the next try.
 //!
-//! Pages are kept in numbered slots: in one piece, or customers by their buckets (`cells`). A page of the current
-//! snapshot is never overwritten; one that only the snapshot before had is, or its memory given back ([`Fetcher::sweep`]).
-//! So each is stored with the beginning of its digest ([`SharedPage`]).
+//! Pages are stored in numbered slots, in one piece or, for customers, by bucket (`cells`). A page
+//! of the current snapshot is never overwritten. A page of the snapshot before may be, or its
+//! memory is given back ([`Fetcher::sweep`]). So each is stored with the beginning of its digest
+//! ([`SharedPage`]).
 
 use std::fmt;
 use std::ops::Range;
 
 use sha2::{Digest as _, Sha256};
 
-use super::layout::{Head, PREAMBLE, PageKind, Preamble, Refused};
+use super::layout::{Head, PREAMBLE, PageKind, Preamble, SnapshotError};
 use super::{check_page, customers, table};
 use crate::key::VerifyingKey;
 
-/// The most that is asked for at once, in bytes: verifying a part mustn't hold a worker for long.
+/// The largest part, in bytes: verifying one must not hold up a worker for long.
 pub const PART: usize = 256 << 10;
-/// A whole file instead of a part is only taken up to this size, in bytes.
+/// The largest whole file that is taken instead of a part, in bytes.
 pub const MAX_WHOLE: usize = 4 << 20;
-/// How long workers have to move on before the memory of the snapshot before is given back, in nanoseconds; they look ten times a second.
+/// How long workers have to move on before the memory of the snapshot before is given back, in
+/// nanoseconds. They look ten times a second.
 const SWEEP_AFTER: u64 = 5_000_000_000;
 /// How many pages are given back at once.
 const SWEPT: usize = 64;
 
 /// Where pages and the current snapshot are kept for all workers.
-pub trait Store {
+pub trait PageStore {
     /// Keeps a page or a bucket.
     fn put(&mut self, cell: u32, page: &SharedPage<'_>) -> bool;
-    /// Sees to it that a cell can be filled later without anything having to grow for it.
+    /// Prepares a cell, so that the store needn't grow when it is filled.
     fn reserve(&mut self, cell: u32);
     /// Gives back the memory of what is in a cell.
     fn clear(&mut self, cell: u32);
-    /// What is in a cell as it was kept: what [`unmarked`] reads.
+    /// What is in a cell, in the form that [`unmarked`] reads.
     fn get(&self, cell: u32) -> Option<Vec<u8>>;
     /// The current snapshot as it was published.
     fn current(&self) -> Option<Vec<u8>>;
@@ -55,7 +57,7 @@ pub struct SharedPage<'a> {
 
 /// The current snapshot as it is stored: preamble, head, and the slot of each page.
 #[derive(Debug)]
-pub struct Current {
+pub struct CurrentSnapshot {
     /// Its preamble, verified
     pub preamble: Preamble,
     /// Its head
@@ -66,7 +68,7 @@ pub struct Current {
 
 /// What to ask the server for.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct PartRequest {
     /// The bytes of the file
     pub range: Range<u64>,
     /// The entity tag of what is already here
@@ -75,7 +77,7 @@ pub struct Ask {
 
 /// The server's answer.
 #[derive(Clone, Copy)]
-pub struct Answer<'a> {
+pub struct PartResponse<'a> {
     /// The HTTP status; none where the answer broke off
     pub status: Option<u16>,
     /// The entity tag
@@ -96,74 +98,90 @@ pub enum Progress {
     /// A newer snapshot is now the current one
     Published(u64),
     /// It failed, and will be tried again
-    Failed(Failure),
+    Failed(FetchError),
 }
 
 /// Why an attempt failed.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The server can't be asked or answered with this status; 503 and 504 are also Envoy's for no connection and no answer in time
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// The server can't be asked, or answered with this status. 503 and 504 are also Envoy's for no
+    /// connection and for no answer in time
+    #[error("{}", status_text(*.0))]
     Status(u16),
     /// The answer broke off, or came too slowly
+    #[error("the server's answer breaks off, or comes too slowly")]
     BrokeOff,
     /// The server sends the whole file, which is too large for that
+    #[error(
+        "the server ignores `Range` and sends all {0} bytes; only {MAX_WHOLE} are taken at once"
+    )]
     NoRanges(usize),
     /// What it sent isn't taken
-    Refused(Refused),
+    #[error("not taken: {0}")]
+    Refused(#[from] SnapshotError),
     /// The host didn't keep it
+    #[error("the host didn't keep it")]
     Store,
+}
+
+fn status_text(status: u16) -> String {
+    match status {
+        503 => "the server can't be reached (or answers 503)".into(),
+        504 => "the server doesn't answer in time (or answers 504)".into(),
+        other => format!("the server answers {other}"),
+    }
 }
 
 /// Fetches snapshots.
 #[derive(Debug, Default)]
 pub struct Fetcher {
-    state: State,
+    state: FetchStage,
     failures: u32,
     due: u64,
     etag: Option<String>,
-    // what came for a snapshot that isn't complete yet
-    staged: Option<Staged>,
+    // the pages that came before an attempt failed
+    partial: Option<PartialDownload>,
     // slots of pages that the current snapshot doesn't have, and when they may be cleared
     stale: Vec<(PageKind, u32)>,
     sweep_due: u64,
 }
 
 #[derive(Debug, Default)]
-enum State {
+enum FetchStage {
     #[default]
     Waiting,
     /// The preamble, the file's bytes so far, and the digest of the head's among them
     Head(Box<Preamble>, Vec<u8>, Sha256),
-    Pages(Box<Filling>),
+    Pages(Box<Download>),
 }
 
 /// A snapshot whose pages are coming.
 #[derive(Debug)]
-struct Filling {
+struct Download {
     preamble: Preamble,
     head: Head,
     bytes: Vec<u8>,
     slots: Vec<Option<u32>>,
-    // INVARIANT (used): whether a slot is one of the current snapshot's or of `slots`; those behind aren't
+    // INVARIANT (used): whether a slot is the current snapshot's or in `slots`; none behind is
     used: Vec<bool>,
     // every slot below is in use
     free: usize,
-    // the slots of the current snapshot; none where there isn't one yet
+    // the slots of the current snapshot, if there is one
     before: Vec<(PageKind, u32)>,
     // the pages asked for
     asked: Range<usize>,
 }
 
-/// The pages of a snapshot that came before its fetching broke off.
+/// The pages of a snapshot that came before an attempt failed.
 #[derive(Debug)]
-struct Staged {
+struct PartialDownload {
     head: Head,
     slots: Vec<Option<u32>>,
 }
 
-/// What a poll is judged by.
+/// What the node's configuration and the time say to an attempt.
 #[derive(Clone, Copy)]
-pub struct Rules<'a> {
+pub struct FetchRules<'a> {
     /// The keys that may have signed
     pub trusted: &'a dyn Fn(&VerifyingKey) -> bool,
     /// The lowest sequence that is taken
@@ -178,22 +196,24 @@ pub struct Rules<'a> {
 
 impl Fetcher {
     /// What to ask for now, if anything. `now` is in nanoseconds.
-    pub fn ask(&mut self, now: u64) -> Option<Ask> {
+    pub fn ask(&mut self, now: u64) -> Option<PartRequest> {
         let size = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
         match &mut self.state {
-            State::Waiting if now < self.due => None,
-            State::Waiting => Some(Ask { range: 0..size(PREAMBLE), etag: self.etag.clone() }),
-            State::Head(preamble, bytes, _) => {
+            FetchStage::Waiting if now < self.due => None,
+            FetchStage::Waiting => {
+                Some(PartRequest { range: 0..size(PREAMBLE), etag: self.etag.clone() })
+            }
+            FetchStage::Head(preamble, bytes, _) => {
                 let end = PREAMBLE
                     .saturating_add(preamble.head_size)
                     .min(bytes.len().saturating_add(PART));
-                Some(Ask { range: size(bytes.len())..size(end), etag: None })
+                Some(PartRequest { range: size(bytes.len())..size(end), etag: None })
             }
-            State::Pages(filling) => {
-                filling.choose();
-                let pages = filling.head.pages.get(filling.asked.clone())?;
+            FetchStage::Pages(download) => {
+                download.choose();
+                let pages = download.head.pages.get(download.asked.clone())?;
                 let (first, last) = (pages.first()?, pages.last()?);
-                Some(Ask {
+                Some(PartRequest {
                     range: first.offset..last.offset.saturating_add(size(last.size)),
                     etag: None,
                 })
@@ -204,10 +224,10 @@ impl Fetcher {
     /// Takes the answer to what was asked.
     pub fn answer(
         &mut self,
-        answer: Answer<'_>,
-        asked: &Ask,
-        rules: Rules<'_>,
-        store: &mut dyn Store,
+        answer: PartResponse<'_>,
+        asked: &PartRequest,
+        rules: FetchRules<'_>,
+        store: &mut dyn PageStore,
     ) -> Progress {
         let taken = self.take(answer, asked, rules, store);
         let wait = |seconds: u64| {
@@ -225,7 +245,7 @@ impl Fetcher {
                 }
                 self.failures = 0;
                 self.due = wait(rules.poll_seconds);
-                self.state = State::Waiting;
+                self.state = FetchStage::Waiting;
             }
             Err(_) => {
                 let backoff = 1_u64
@@ -235,8 +255,9 @@ impl Fetcher {
                 self.failures = self.failures.saturating_add(1).min(32);
                 self.due = wait(backoff);
                 // the pages that came stay for the next try
-                if let State::Pages(filling) = std::mem::take(&mut self.state) {
-                    self.staged = Some(Staged { head: filling.head, slots: filling.slots });
+                if let FetchStage::Pages(download) = std::mem::take(&mut self.state) {
+                    self.partial =
+                        Some(PartialDownload { head: download.head, slots: download.slots });
                 }
                 self.etag = None;
             }
@@ -246,29 +267,29 @@ impl Fetcher {
 
     fn take(
         &mut self,
-        answer: Answer<'_>,
-        asked: &Ask,
-        rules: Rules<'_>,
-        store: &mut dyn Store,
-    ) -> Result<Progress, Failure> {
-        // a server without ranges sends the whole file: the part is in it
+        answer: PartResponse<'_>,
+        asked: &PartRequest,
+        rules: FetchRules<'_>,
+        store: &mut dyn PageStore,
+    ) -> Result<Progress, FetchError> {
+        // a server without ranges sends the whole file, which has the part
         let begin = match answer.status {
             Some(304) if asked.etag.is_some() => return Ok(Progress::Unchanged),
             Some(206) => 0,
-            Some(200) if answer.size > MAX_WHOLE => return Err(Failure::NoRanges(answer.size)),
+            Some(200) if answer.size > MAX_WHOLE => return Err(FetchError::NoRanges(answer.size)),
             Some(200) => usize::try_from(asked.range.start).unwrap_or(usize::MAX),
-            Some(416) => return Err(Failure::Refused(Refused::Truncated)),
-            Some(status) => return Err(Failure::Status(status)),
-            None => return Err(Failure::BrokeOff),
+            Some(416) => return Err(FetchError::Refused(SnapshotError::Truncated)),
+            Some(status) => return Err(FetchError::Status(status)),
+            None => return Err(FetchError::BrokeOff),
         };
         let wanted =
             usize::try_from(asked.range.end.saturating_sub(asked.range.start)).unwrap_or(0);
         let part = (answer.body)(begin, wanted);
-        if part.len() < wanted && !matches!(self.state, State::Waiting) {
-            return Err(Failure::Refused(Refused::Truncated));
+        if part.len() < wanted && !matches!(self.state, FetchStage::Waiting) {
+            return Err(FetchError::Refused(SnapshotError::Truncated));
         }
         match std::mem::take(&mut self.state) {
-            State::Waiting => {
+            FetchStage::Waiting => {
                 let preamble = Preamble::parse(&part, rules.trusted)?;
                 self.etag = answer.etag.map(str::to_owned);
                 let current = store.current().unwrap_or_default();
@@ -278,84 +299,92 @@ impl Fetcher {
                     }
                     match preamble.sequence.cmp(&known.sequence) {
                         std::cmp::Ordering::Less => {
-                            return Err(Refused::Rollback(preamble.sequence, known.sequence).into());
+                            return Err(
+                                SnapshotError::Rollback(preamble.sequence, known.sequence).into()
+                            );
                         }
                         std::cmp::Ordering::Equal => {
-                            return Err(Refused::SameSequence(known.sequence).into());
+                            return Err(SnapshotError::SameSequence(known.sequence).into());
                         }
                         std::cmp::Ordering::Greater => {}
                     }
                 }
                 if preamble.sequence < rules.min_sequence {
-                    return Err(Refused::Rollback(preamble.sequence, rules.min_sequence).into());
+                    return Err(
+                        SnapshotError::Rollback(preamble.sequence, rules.min_sequence).into()
+                    );
                 }
-                self.state = State::Head(Box::new(preamble), part, Sha256::new());
+                self.state = FetchStage::Head(Box::new(preamble), part, Sha256::new());
                 Ok(Progress::More)
             }
-            State::Head(preamble, mut bytes, mut digest) => {
+            FetchStage::Head(preamble, mut bytes, mut digest) => {
                 digest.update(&part);
                 bytes.extend(part);
                 let Some(head) =
                     bytes.get(PREAMBLE..).filter(|head| head.len() >= preamble.head_size)
                 else {
-                    self.state = State::Head(preamble, bytes, digest);
+                    self.state = FetchStage::Head(preamble, bytes, digest);
                     return Ok(Progress::More);
                 };
                 let head = Head::parse_verified(&preamble, head, digest.finalize().into())?;
-                // it may write over them
+                // the download may use these slots
                 self.stale = Vec::new();
-                let filling = Filling::new(
+                let download = Download::new(
                     *preamble,
                     head,
                     bytes,
                     store
                         .current()
-                        .and_then(|current| Current::parse(&current, rules.trusted).ok()),
-                    self.staged.take(),
+                        .and_then(|current| CurrentSnapshot::parse(&current, rules.trusted).ok()),
+                    self.partial.take(),
                 );
-                self.go_on(filling, store)
+                self.go_on(download, store)
             }
-            State::Pages(mut filling) => {
-                if let Err(failure) = filling.keep(&part, store) {
-                    self.state = State::Pages(filling);
+            FetchStage::Pages(mut download) => {
+                if let Err(failure) = download.keep(&part, store) {
+                    self.state = FetchStage::Pages(download);
                     return Err(failure);
                 }
-                self.go_on(*filling, store)
+                self.go_on(*download, store)
             }
         }
     }
 
-    fn go_on(&mut self, filling: Filling, store: &mut dyn Store) -> Result<Progress, Failure> {
-        if filling.slots.iter().any(Option::is_none) {
-            self.state = State::Pages(Box::new(filling));
+    fn go_on(
+        &mut self,
+        download: Download,
+        store: &mut dyn PageStore,
+    ) -> Result<Progress, FetchError> {
+        if download.slots.iter().any(Option::is_none) {
+            self.state = FetchStage::Pages(Box::new(download));
             return Ok(Progress::More);
         }
-        // what is current must be what every worker can take: each gives up the one before for it
-        if let Err(failure) = filling.check_order(store) {
-            // a page that is gone is asked for again; those that are only wrong needn't be
-            if failure != Failure::Store {
-                self.state = State::Pages(Box::new(filling));
+        // a worker gives up the snapshot before for the current one, so it must be able to read it
+        if let Err(failure) = download.check_order(store) {
+            // a page that is gone is fetched again; a wrong one needn't be
+            if failure != FetchError::Store {
+                self.state = FetchStage::Pages(Box::new(download));
             }
             return Err(failure);
         }
-        let mut stored = filling.bytes;
-        for slot in filling.slots.iter().flatten() {
+        let mut stored = download.bytes;
+        for slot in download.slots.iter().flatten() {
             stored.extend(slot.to_le_bytes());
         }
-        if !store.publish(&stored, filling.preamble.sequence) {
-            return Err(Failure::Store);
+        if !store.publish(&stored, download.preamble.sequence) {
+            return Err(FetchError::Store);
         }
         let mut used = Vec::new();
-        filling.slots.iter().flatten().for_each(|slot| mark_used(&mut used, *slot));
+        download.slots.iter().flatten().for_each(|slot| mark_used(&mut used, *slot));
         let is_used =
             |slot: u32| usize::try_from(slot).is_ok_and(|slot| used.get(slot) == Some(&true));
-        self.stale = filling.before.into_iter().filter(|(_, slot)| !is_used(*slot)).collect();
-        Ok(Progress::Published(filling.preamble.sequence))
+        self.stale = download.before.into_iter().filter(|(_, slot)| !is_used(*slot)).collect();
+        Ok(Progress::Published(download.preamble.sequence))
     }
 
-    /// Gives back the memory of pages that only the snapshot before had: some at a time, once workers had the time to move on.
-    /// One that slept through it finds its page gone, and catches up.
-    pub fn sweep(&mut self, now: u64, store: &mut dyn Store) {
+    /// Gives back the memory of pages that only the snapshot before had: some at a time, once
+    /// workers had time to move on. A worker that slept finds a page gone and moves on then.
+    pub fn sweep(&mut self, now: u64, store: &mut dyn PageStore) {
         if now >= self.sweep_due {
             let rest = self.stale.len().saturating_sub(SWEPT);
             self.stale
@@ -366,13 +395,13 @@ impl Fetcher {
     }
 }
 
-impl Filling {
+impl Download {
     fn new(
         preamble: Preamble,
         head: Head,
         bytes: Vec<u8>,
-        current: Option<Current>,
-        staged: Option<Staged>,
+        current: Option<CurrentSnapshot>,
+        partial: Option<PartialDownload>,
     ) -> Self {
         let mut slots: Vec<Option<u32>> =
             head.pages.iter().map(|page| (page.size == 0).then_some(NOWHERE)).collect();
@@ -385,14 +414,14 @@ impl Filling {
             current.slots.iter().for_each(|slot| mark_used(&mut used, *slot));
             take_over(&head, &mut slots, &current.head, current.slots.iter().copied().map(Some));
         }
-        if let Some(staged) = staged {
-            take_over(&head, &mut slots, &staged.head, staged.slots.into_iter());
+        if let Some(partial) = partial {
+            take_over(&head, &mut slots, &partial.head, partial.slots.into_iter());
         }
         slots.iter().flatten().for_each(|slot| mark_used(&mut used, *slot));
         Self { preamble, head, bytes, slots, used, free: 0, before, asked: 0..0 }
     }
 
-    /// Chooses the pages to ask for: the first that is missing, and those behind it that are missing too.
+    /// Chooses the pages to ask for: the first missing one and the missing ones right behind it.
     fn choose(&mut self) {
         let first = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
         let mut size = 0_usize;
@@ -408,18 +437,18 @@ impl Filling {
     }
 
     /// Checks what no page shows by itself.
-    fn check_order(&self, store: &dyn Store) -> Result<(), Failure> {
+    fn check_order(&self, store: &dyn PageStore) -> Result<(), FetchError> {
         table::check_order(&self.head, |number| {
             let place = self.head.pages.get(number).zip(self.slots.get(number).copied().flatten());
             let stored = place.and_then(|(page, slot)| {
                 unmarked(store.get(cells(page.kind, slot).start)?, mark(&page.digest))
             });
-            stored.ok_or(Failure::Store)
+            stored.ok_or(FetchError::Store)
         })
     }
 
     /// Verifies the pages that came and keeps them.
-    fn keep(&mut self, part: &[u8], store: &mut dyn Store) -> Result<(), Failure> {
+    fn keep(&mut self, part: &[u8], store: &mut dyn PageStore) -> Result<(), FetchError> {
         let mut rest = part;
         let count = u32::try_from(self.head.pages.len()).unwrap_or(NOWHERE);
         for number in self.asked.clone() {
@@ -431,8 +460,9 @@ impl Filling {
             if slot.is_some() {
                 continue;
             }
-            let (bytes, after) =
-                rest.split_at_checked(page.size).ok_or(Failure::Refused(Refused::Truncated))?;
+            let (bytes, after) = rest
+                .split_at_checked(page.size)
+                .ok_or(FetchError::Refused(SnapshotError::Truncated))?;
             rest = after;
             page.verify(number, bytes)?;
             check_page(&self.head, number, bytes)?;
@@ -445,11 +475,11 @@ impl Filling {
             let parts = buckets.as_ref().map_or(std::slice::from_ref(&bytes), |buckets| buckets);
             for (cell, bytes) in cells(page.kind, free).zip(parts) {
                 if !store.put(cell, &SharedPage { bytes, mark: mark(&page.digest) }) {
-                    return Err(Failure::Store);
+                    return Err(FetchError::Store);
                 }
             }
-            // the next snapshot may have as many new pages, and will come while there are requests: when the host's table of
-            // names grows, that holds up everybody, for 10 ms with 50,000 of them
+            // The next snapshot may have as many new pages, and comes while there are requests. If
+            // the host's table of names grows then, all workers wait: 10 ms with 50,000 names.
             if self.before.is_empty() {
                 cells(page.kind, free.saturating_add(count)).for_each(|cell| store.reserve(cell));
             }
@@ -460,7 +490,7 @@ impl Filling {
     }
 }
 
-/// Takes over the slots of pages that stand in `other` at the same place.
+/// Takes over the slots of pages that `other` has at the same place.
 fn take_over(
     head: &Head,
     slots: &mut [Option<u32>],
@@ -491,7 +521,7 @@ fn cells(kind: PageKind, slot: u32) -> Range<u32> {
     first..first.saturating_add(if kind == PageKind::Customers { BUCKETS } else { 1 })
 }
 
-/// The number under which a bucket of a slot's page is kept; a page in one piece is under the first.
+/// The cell of a bucket of a slot's page; a page in one piece is in the first.
 pub fn cell(slot: u32, bucket: usize) -> u32 {
     (slot << customers::BUCKET_BITS).saturating_add(u32::try_from(bucket).unwrap_or(0))
 }
@@ -504,16 +534,20 @@ pub fn mark(digest: &[u8; 32]) -> [u8; 8] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
-impl Current {
+impl CurrentSnapshot {
     /// Reads what was published.
     ///
     /// # Errors
     /// That its key is no longer trusted, or that it isn't what was published.
-    pub fn parse(stored: &[u8], trusted: impl Fn(&VerifyingKey) -> bool) -> Result<Self, Refused> {
+    pub fn parse(
+        stored: &[u8],
+        trusted: impl Fn(&VerifyingKey) -> bool,
+    ) -> Result<Self, SnapshotError> {
         let preamble = Preamble::parse(stored, trusted)?;
         let rest = stored.get(PREAMBLE..).unwrap_or_default();
-        let (head, slots) = rest.split_at_checked(preamble.head_size).ok_or(Refused::Truncated)?;
-        // whoever published it had verified it, as with the pages
+        let (head, slots) =
+            rest.split_at_checked(preamble.head_size).ok_or(SnapshotError::Truncated)?;
+        // verified before it was published, as the pages were
         let head = Head::read(&preamble, head)?;
         let slots: Vec<u32> = slots
             .chunks_exact(4)
@@ -522,7 +556,7 @@ impl Current {
         if slots.len() == head.pages.len() {
             Ok(Self { preamble, head, slots })
         } else {
-            Err(Refused::Truncated)
+            Err(SnapshotError::Truncated)
         }
     }
 }
@@ -544,37 +578,14 @@ pub fn unmarked(mut stored: Vec<u8>, mark: [u8; 8]) -> Option<Vec<u8>> {
     Some(stored)
 }
 
-impl From<Refused> for Failure {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
+impl fmt::Debug for PartResponse<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PartResponse({:?}, {} bytes)", self.status, self.size)
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Debug for FetchRules<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(503) => f.write_str("the server can't be reached (or answers 503)"),
-            Self::Status(504) => f.write_str("the server doesn't answer in time (or answers 504)"),
-            Self::Status(status) => write!(f, "the server answers {status}"),
-            Self::BrokeOff => f.write_str("the server's answer breaks off, or comes too slowly"),
-            Self::NoRanges(size) => write!(
-                f,
-                "the server ignores `Range` and sends all {size} bytes; only {MAX_WHOLE} are taken at once"
-            ),
-            Self::Refused(refused) => write!(f, "not taken: {refused}"),
-            Self::Store => f.write_str("the host didn't keep it"),
-        }
-    }
-}
-
-impl fmt::Debug for Answer<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Answer({:?}, {} bytes)", self.status, self.size)
-    }
-}
-
-impl fmt::Debug for Rules<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Rules(from {}, every {} s)", self.min_sequence, self.poll_seconds)
+        write!(f, "FetchRules(from {}, every {} s)", self.min_sequence, self.poll_seconds)
     }
 }

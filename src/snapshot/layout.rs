@@ -1,16 +1,14 @@
 //! The file, byte by byte: preamble, head, pages. `docs/snapshot.md` publishes it.
 //!
 //! ```text
-//! preamble   256 bytes: what an idle poll reads; signed
-//! head       JSON on what is in the file, then one row for each page with its digest; the preamble has the head's digest
+//! preamble   256 bytes, signed: an idle poll reads no more
+//! head       JSON on the contents, then a row for each page with its digest
 //! pages      sorted fixed-width rows, and customers; each at most 512 KiB
 //! ```
 //!
-//! Everything hangs on the one signature: it covers the head's digest, and the head holds each page's. So a
-//! part of the file can be verified by itself, fetched again by itself, and kept when the next snapshot has
-//! it unchanged. Numbers are little-endian.
-
-use std::fmt;
+//! One signature covers all: the preamble has the head's digest, the head has the digest of each
+//! page. So each part can be verified and fetched again by itself, and stays if the next snapshot
+//! has it unchanged. Numbers are little-endian.
 
 use sha2::Digest as _;
 
@@ -19,6 +17,7 @@ use crate::names::Text;
 use crate::network::NetworkClass;
 use crate::network::SourceRole;
 use crate::region::{CountryCode, Place, Regions};
+use crate::register::PageGone;
 use crate::shape::{Integer, object, read_document, words};
 use crate::time::UnixSeconds;
 
@@ -37,11 +36,11 @@ impl FormatVersion {
     /// The version that the compiler writes.
     pub const WRITTEN: Self = Self::Two;
 
-    fn parse(number: u64) -> Result<Self, Refused> {
+    fn parse(number: u64) -> Result<Self, SnapshotError> {
         match number {
             1 => Ok(Self::One),
             2 => Ok(Self::Two),
-            other => Err(Refused::Version(other)),
+            other => Err(SnapshotError::Version(other)),
         }
     }
 }
@@ -88,7 +87,7 @@ pub struct Head {
     pub regions: Regions,
     /// The pages, in the order of the file
     pub pages: Vec<PageRow>,
-    // INVARIANT (kinds): where the pages of each kind begin, by `PageKind::ALL`, and where the last ends
+    // INVARIANT (kinds): where pages of each kind begin, by `PageKind::ALL`, and where the last end
     kinds: Vec<usize>,
 }
 
@@ -134,7 +133,8 @@ object! {
         sources: Vec<SourceContents> = Vec::new(),
         /// The places that rows of facts point at, from 1 on: 0 is "not known"
         places: Vec<Place> = Vec::new(),
-        /// The sets of lists that rows of facts point at, from 1 on: 0 is "on no list". Each is the numbers of sources
+        /// The sets of lists that rows of facts point at, from 1 on: 0 is "on no list". A set has
+        /// the numbers of its sources
         list_sets: Vec<Vec<Integer<0, 4_095>>> = Vec::new(),
         /// How many customers there are
         customers: Integer<0, { u32::MAX as u64 }>,
@@ -194,33 +194,50 @@ object! {
 }
 
 /// Why a snapshot isn't taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
     /// It doesn't begin as a snapshot does
+    #[error("not a snapshot: it doesn't begin with `WAYBILL`")]
     NotASnapshot,
     /// This code doesn't know the version of its format
+    #[error(
+        "unknown format version {0}; this Waybill reads versions 1 and 2: \
+         upgrade it before the Waybill that compiles"
+    )]
     Version(u64),
     /// It ends too early
+    #[error("it ends too early")]
     Truncated,
     /// It is signed with a key that isn't trusted here
+    #[error("it is signed with the key {0}, which isn't trusted here")]
     Key(String),
     /// The signature doesn't hold
+    #[error("invalid signature")]
     Signature,
     /// The head's bytes aren't what was signed
+    #[error("its head isn't what was signed")]
     HeadDigest,
     /// The head can't be read
+    #[error("invalid head: {0}")]
     Head(String),
     /// The bytes of a page aren't what was signed
+    #[error("its page {0} isn't what was signed")]
     PageDigest(usize),
     /// A page breaks the format
+    #[error("invalid page {0}: {1}")]
     Page(usize, &'static str),
-    /// It is older than what is known
+    /// Its sequence is lower than one that is known, or than the configuration allows
+    #[error("its sequence {0} is older than {1}")]
     Rollback(u64, u64),
-    /// It has the sequence of another snapshot
+    /// Another snapshot has its sequence
+    #[error("it has the sequence {0} of another snapshot: compile again")]
     SameSequence(u64),
+    /// A page is gone already
+    #[error(transparent)]
+    Gone(#[from] PageGone),
 }
 
-/// A size as the file has it. Sizes are far below 4 GB: pages by [`MAX_PAGE`], the head by [`MAX_HEAD`].
+/// A size as the file has it. [`MAX_PAGE`] and [`MAX_HEAD`] are far below 4 GB.
 #[cfg(feature = "desk")]
 pub fn little(size: usize) -> [u8; 4] {
     u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes()
@@ -230,17 +247,20 @@ impl Preamble {
     /// Reads the first [`PREAMBLE`] bytes of a file and verifies their signature.
     ///
     /// # Errors
-    /// Why they are no preamble, or none to be trusted.
-    pub fn parse(bytes: &[u8], trusted: impl Fn(&VerifyingKey) -> bool) -> Result<Self, Refused> {
+    /// Why they aren't a preamble, or aren't trusted.
+    pub fn parse(
+        bytes: &[u8],
+        trusted: impl Fn(&VerifyingKey) -> bool,
+    ) -> Result<Self, SnapshotError> {
         let mut rest = bytes;
         if rest.get(..MAGIC.len()) != Some(&MAGIC) {
             return Err(if MAGIC.starts_with(bytes) {
-                Refused::Truncated
+                SnapshotError::Truncated
             } else {
-                Refused::NotASnapshot
+                SnapshotError::NotASnapshot
             });
         }
-        let preamble = bytes.get(..PREAMBLE).ok_or(Refused::Truncated)?;
+        let preamble = bytes.get(..PREAMBLE).ok_or(SnapshotError::Truncated)?;
         rest = rest.get(MAGIC.len()..).unwrap_or_default();
         let mut number = || -> Option<u64> {
             let (number, after) = rest.split_first_chunk()?;
@@ -251,25 +271,25 @@ impl Preamble {
         let [Some(version), Some(head_size), Some(file_size), Some(sequence), Some(created)] =
             numbers
         else {
-            return Err(Refused::Truncated);
+            return Err(SnapshotError::Truncated);
         };
         let version = FormatVersion::parse(version)?;
         let (Some((head_digest, rest)), Some((signed, signature))) =
             (rest.split_first_chunk::<32>(), preamble.split_at_checked(SIGNED))
         else {
-            return Err(Refused::Truncated);
+            return Err(SnapshotError::Truncated);
         };
         let key = rest
             .first_chunk::<32>()
             .and_then(VerifyingKey::from_bytes)
-            .ok_or(Refused::Signature)?;
+            .ok_or(SnapshotError::Signature)?;
         if !trusted(&key) {
-            return Err(Refused::Key(key.to_base64()));
+            return Err(SnapshotError::Key(key.to_base64()));
         }
         let holds =
             <&[u8; 64]>::try_from(signature).is_ok_and(|signature| key.verify(signed, signature));
         if !holds {
-            return Err(Refused::Signature);
+            return Err(SnapshotError::Signature);
         }
         let head_size = usize::try_from(head_size).ok().filter(|size| *size <= MAX_HEAD);
         let created = i64::try_from(created).map(UnixSeconds);
@@ -283,7 +303,7 @@ impl Preamble {
                 file_size,
                 head_digest: *head_digest,
             }),
-            _ => Err(Refused::Head("its size or time is beyond what is allowed".into())),
+            _ => Err(SnapshotError::Head("its size or time is beyond what is allowed".into())),
         }
     }
 }
@@ -293,11 +313,12 @@ impl Head {
     ///
     /// # Errors
     /// Why it isn't the preamble's, or breaks the format.
-    pub fn parse(preamble: &Preamble, bytes: &[u8]) -> Result<Self, Refused> {
+    pub fn parse(preamble: &Preamble, bytes: &[u8]) -> Result<Self, SnapshotError> {
         Self::parse_verified(preamble, bytes, sha2::Sha256::digest(bytes).into())
     }
 
-    /// Reads a head whose SHA-256 is known: it is taken part by part, as a large one takes milliseconds.
+    /// Reads a head whose SHA-256 is known. It is hashed part by part, as a large one takes
+    /// milliseconds.
     ///
     /// # Errors
     /// Why it isn't the preamble's, or breaks the format.
@@ -305,12 +326,12 @@ impl Head {
         preamble: &Preamble,
         bytes: &[u8],
         digest: [u8; 32],
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, SnapshotError> {
         if bytes.len() < preamble.head_size {
-            return Err(Refused::Truncated);
+            return Err(SnapshotError::Truncated);
         }
         if digest != preamble.head_digest {
-            return Err(Refused::HeadDigest);
+            return Err(SnapshotError::HeadDigest);
         }
         Self::read(preamble, bytes)
     }
@@ -319,17 +340,18 @@ impl Head {
     ///
     /// # Errors
     /// What breaks the format.
-    pub fn read(preamble: &Preamble, bytes: &[u8]) -> Result<Self, Refused> {
-        let broken = |why: &str| Refused::Head(why.into());
-        let (size, rest) = bytes.split_first_chunk::<4>().ok_or(Refused::Truncated)?;
+    pub fn read(preamble: &Preamble, bytes: &[u8]) -> Result<Self, SnapshotError> {
+        let broken = |why: &str| SnapshotError::Head(why.into());
+        let (size, rest) = bytes.split_first_chunk::<4>().ok_or(SnapshotError::Truncated)?;
         let size = usize::try_from(u32::from_le_bytes(*size)).unwrap_or(usize::MAX);
-        let (json, rows) =
-            rest.split_at_checked(size).ok_or_else(|| broken("its JSON is longer than it"))?;
+        let (json, rows) = rest
+            .split_at_checked(size)
+            .ok_or_else(|| broken("its JSON is longer than the head"))?;
         let text = std::str::from_utf8(json).map_err(|_| broken("its JSON isn't UTF-8"))?;
         let mut problems = crate::shape::Problems::default();
         let contents =
             read_document::<Contents>(text, &mut problems).filter(|_| problems.is_empty());
-        let (contents, _) = contents.ok_or_else(|| Refused::Head(problems.to_string()))?;
+        let (contents, _) = contents.ok_or_else(|| SnapshotError::Head(problems.to_string()))?;
         if rows.len() % PAGE_ROW != 0 {
             return Err(broken("its rows of pages are cut off"));
         }
@@ -342,7 +364,7 @@ impl Head {
             if pages.last().is_some_and(|last| last.kind > page.kind) {
                 return Err(broken("its pages are out of order"));
             }
-            // nobody asks for the bytes of an empty page, so nothing else looks at it
+            // no other check sees an empty page, as its bytes are never fetched
             if page.size == 0 && !(page.kind == PageKind::Customers && page.rows == 0) {
                 return Err(broken("a page that isn't of customers is empty"));
             }
@@ -360,12 +382,12 @@ impl Head {
         let regions = contents.regions.resolve();
         let head = Self { version: preamble.version, contents, regions, pages, kinds };
         if !head.of_kind(PageKind::Customers).len().is_power_of_two() {
-            return Err(broken("the number of its pages of customers is no power of two"));
+            return Err(broken("the number of its pages of customers isn't a power of two"));
         }
         Ok(head)
     }
 
-    /// The number of the page that stands here where that page of `other` stands there, if the two are the same.
+    /// The number of the page at the same place as page `number` of `other`, if both are the same.
     pub fn twin(&self, other: &Self, number: usize) -> Option<usize> {
         let page = other.pages.get(number)?;
         let place = number.checked_sub(other.of_kind(page.kind).start)?;
@@ -397,12 +419,12 @@ impl PageRow {
     ///
     /// # Errors
     /// That they aren't.
-    pub fn verify(&self, number: usize, bytes: &[u8]) -> Result<(), Refused> {
+    pub fn verify(&self, number: usize, bytes: &[u8]) -> Result<(), SnapshotError> {
         if bytes.len() == self.size && <[u8; 32]>::from(sha2::Sha256::digest(bytes)) == self.digest
         {
             Ok(())
         } else {
-            Err(Refused::PageDigest(number))
+            Err(SnapshotError::PageDigest(number))
         }
     }
 }
@@ -417,35 +439,3 @@ impl RegionContents {
         )
     }
 }
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotASnapshot => {
-                f.write_str("this is no snapshot: it doesn't begin with `WAYBILL`")
-            }
-            Self::Version(version) => write!(
-                f,
-                "unknown format version {version}; this Waybill reads versions 1 and 2: \
-                 upgrade it before the Waybill that compiles"
-            ),
-            Self::Truncated => f.write_str("it ends too early"),
-            Self::Key(key) => {
-                write!(f, "it is signed with the key {key}, which isn't trusted here")
-            }
-            Self::Signature => f.write_str("its signature doesn't hold"),
-            Self::HeadDigest => f.write_str("its head isn't what was signed"),
-            Self::Head(why) => write!(f, "its head can't be used: {why}"),
-            Self::PageDigest(page) => write!(f, "its page {page} isn't what was signed"),
-            Self::Page(page, why) => write!(f, "its page {page} can't be used: {why}"),
-            Self::Rollback(offered, least) => {
-                write!(f, "its sequence {offered} is older than {least}")
-            }
-            Self::SameSequence(sequence) => {
-                write!(f, "it has the sequence {sequence} of another snapshot")
-            }
-        }
-    }
-}
-
-impl std::error::Error for Refused {}

@@ -2,19 +2,22 @@
 //!
 //! A page is a JSON list of nodes as `nodes.json` has them; `rows` counts them.
 
-use super::layout::{Head, PageKind, Refused};
-use crate::register::{Node, Nodes};
+use super::layout::{Head, PageKind, SnapshotError};
+use crate::register::{Node, Nodes, PageGone};
 use crate::shape::{Json, Path, Problems, Shape as _};
 
 /// Reads all nodes out of their pages, which `page` gives by number.
 ///
 /// # Errors
 /// What breaks the format.
-pub fn read(head: &Head, mut page: impl FnMut(usize) -> Option<Vec<u8>>) -> Result<Nodes, Refused> {
+pub fn read(
+    head: &Head,
+    mut page: impl FnMut(usize) -> Result<Vec<u8>, PageGone>,
+) -> Result<Nodes, SnapshotError> {
     let mut nodes = Vec::new();
     for number in head.of_kind(PageKind::Nodes) {
-        let bytes = page(number).ok_or(Refused::Page(number, "it is gone"))?;
-        nodes.extend(read_page(&bytes).ok_or(Refused::Page(number, UNREADABLE))?);
+        let bytes = page(number)?;
+        nodes.extend(read_page(&bytes).ok_or(SnapshotError::Page(number, UNREADABLE))?);
     }
     Ok(Nodes::new(nodes))
 }

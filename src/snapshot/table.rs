@@ -1,15 +1,16 @@
 //! The table of addresses: sorted runs, read in place.
 //!
-//! A run goes from its first address to the next run's, and points at the facts that hold for it. IPv6 is
-//! held by its first 64 bits; the few /64 that are divided point at a finer table instead.
+//! A run goes from its first address to the next run's, and points at its facts. IPv6 runs have the
+//! first 64 bits of addresses; the few /64 that are divided point at a finer table instead.
 
 use std::net::IpAddr;
 
-use super::layout::{Contents, Head, PageKind, ROWS_A_PAGE, Refused};
+use super::layout::{Contents, Head, PageKind, ROWS_A_PAGE, SnapshotError};
 use crate::network::NetworkClass;
 use crate::network::SourceRole;
 use crate::network::embedded_v4;
 use crate::region::Place;
+use crate::register::PageGone;
 
 /// A row's pointer, in bytes: at most 2^24 - 1 different facts.
 pub const POINTER: usize = 3;
@@ -18,12 +19,12 @@ pub const DIVIDED: u32 = 0xff_ffff;
 
 /// The whole table, a copy for each worker.
 #[derive(Debug)]
-pub struct AddressTable {
+pub struct AddressIndex {
     v4: Runs<V4_ROW>,
     v6: Runs<V6_ROW>,
     v6_fine: Runs<V6_FINE_ROW>,
     facts: Vec<Vec<u8>>,
-    // INVARIANT (geometry): the size of a row of facts, and how many a page has (the last has fewer)
+    // INVARIANT (geometry): the size of a row of facts, and the rows of a page (but for the last)
     facts_width: usize,
     facts_a_page: usize,
     // the sources of countries, in order of precedence
@@ -36,7 +37,7 @@ pub struct AddressTable {
 /// What the sources say of one address, read in place.
 #[derive(Debug, Clone, Copy)]
 pub struct FactsRow<'a> {
-    table: &'a AddressTable,
+    table: &'a AddressIndex,
     row: &'a [u8],
 }
 
@@ -45,8 +46,9 @@ const V4_ROW: usize = 4 + POINTER;
 const V6_ROW: usize = 8 + POINTER;
 const V6_FINE_ROW: usize = 16 + POINTER;
 
-/// A row of runs, as it stands in a page. Each width has its own number: comparing 128 bits for IPv4 costs a third of a lookup.
-trait Row {
+/// A row of runs, as a page has it. Each width has its own type of key: comparing 128 bits for IPv4
+/// would cost a third of a look-up.
+trait RunRow {
     /// The address, or as much of it as the table holds
     type Key: Copy + Ord + std::fmt::Debug;
     /// Where the run begins.
@@ -55,20 +57,21 @@ trait Row {
     fn pointer(&self) -> u32;
 }
 
-type Key<const WIDTH: usize> = <[u8; WIDTH] as Row>::Key;
+type Key<const WIDTH: usize> = <[u8; WIDTH] as RunRow>::Key;
 
 /// Runs of one width of address, in pages.
 #[derive(Debug)]
 struct Runs<const WIDTH: usize>
 where
-    [u8; WIDTH]: Row,
+    [u8; WIDTH]: RunRow,
 {
-    // INVARIANT (order): strictly ascending within pages and across them; the first run begins at zero
+    // INVARIANT (order): keys ascend strictly within pages and across them, from zero on
     firsts: Vec<Key<WIDTH>>,
     pages: Vec<RunPage<Key<WIDTH>>>,
 }
 
-/// A page of runs, and the first key of each [`STRIDE`] of its rows: all of these together stay in a CPU's cache, all pages don't.
+/// A page of runs, and the first key of each [`STRIDE`] of its rows. A CPU's cache holds these keys
+/// of all pages, but not all pages.
 #[derive(Debug)]
 struct RunPage<K> {
     bytes: Vec<u8>,
@@ -80,7 +83,7 @@ const STRIDE: usize = 64;
 
 /// Pages that stay from one table to the next, with their places in the next.
 #[derive(Default)]
-struct Kept {
+struct Carryover {
     facts: Twins<Vec<u8>>,
     v4: Twins<RunPage<u32>>,
     v6: Twins<RunPage<u64>>,
@@ -89,7 +92,7 @@ struct Kept {
 
 type Twins<P> = Vec<(usize, P)>;
 
-/// Those of a kind's pages that stand at the same place in `head` as in `other`, by their numbers in `head`, ascending.
+/// The pages of a kind that `head` has at the same place as `other`, by their numbers in `head`.
 fn twins<P>(head: &Head, other: &Head, kind: PageKind, pages: Vec<P>) -> Twins<P> {
     pages
         .into_iter()
@@ -103,15 +106,15 @@ fn load<P>(
     head: &Head,
     kind: PageKind,
     kept: Twins<P>,
-    read: &mut impl FnMut(usize) -> Option<Vec<u8>>,
+    read: &mut impl FnMut(usize) -> Result<Vec<u8>, PageGone>,
     made: impl Fn(Vec<u8>) -> P,
-) -> Result<Vec<P>, Refused> {
+) -> Result<Vec<P>, SnapshotError> {
     let mut kept = kept.into_iter().peekable();
     let numbers = head.of_kind(kind);
     numbers
         .map(|number| match kept.next_if(|(twin, _)| *twin == number) {
             Some((_, page)) => Ok(page),
-            None => read(number).map(&made).ok_or(Refused::Page(number, "it is gone")),
+            None => Ok(made(read(number)?)),
         })
         .collect()
 }
@@ -119,27 +122,28 @@ fn load<P>(
 impl<K> RunPage<K> {
     fn new<const WIDTH: usize>(bytes: Vec<u8>) -> Self
     where
-        [u8; WIDTH]: Row<Key = K>,
+        [u8; WIDTH]: RunRow<Key = K>,
     {
         Self {
-            samples: bytes.as_chunks::<WIDTH>().0.iter().step_by(STRIDE).map(Row::key).collect(),
+            samples: bytes.as_chunks::<WIDTH>().0.iter().step_by(STRIDE).map(RunRow::key).collect(),
             bytes,
         }
     }
 }
 
-impl AddressTable {
-    /// Puts pages together, which `page` gives by number, each verified by itself; checks that their order goes on from one to the
-    /// next. Those that the table before has too are taken over, and its others are free before the first new one is read.
+impl AddressIndex {
+    /// Puts verified pages together, which `page` gives by number, and checks that addresses ascend
+    /// from page to page. Takes over the pages that the index before has too, and frees its others
+    /// before it reads a new one.
     ///
     /// # Errors
     /// What breaks the format.
     pub fn new(
         head: &Head,
         before: Option<(Self, Head)>,
-        mut page: impl FnMut(usize) -> Option<Vec<u8>>,
-    ) -> Result<Self, Refused> {
-        let kept = before.map(|(before, other)| Kept {
+        mut page: impl FnMut(usize) -> Result<Vec<u8>, PageGone>,
+    ) -> Result<Self, SnapshotError> {
+        let kept = before.map(|(before, other)| Carryover {
             facts: twins(head, &other, PageKind::Facts, before.facts),
             v4: twins(head, &other, PageKind::V4, before.v4.pages),
             v6: twins(head, &other, PageKind::V6, before.v6.pages),
@@ -212,7 +216,7 @@ impl AddressTable {
 
 macro_rules! rows {
     ($($width:ident: $key:ty),*) => {$(
-        impl Row for [u8; $width] {
+        impl RunRow for [u8; $width] {
             type Key = $key;
 
             fn key(&self) -> $key {
@@ -232,9 +236,9 @@ rows! { V4_ROW: u32, V6_ROW: u64, V6_FINE_ROW: u128 }
 
 impl<const WIDTH: usize> Runs<WIDTH>
 where
-    [u8; WIDTH]: Row,
+    [u8; WIDTH]: RunRow,
 {
-    fn new(pages: Vec<RunPage<Key<WIDTH>>>, number: usize) -> Result<Self, Refused> {
+    fn new(pages: Vec<RunPage<Key<WIDTH>>>, number: usize) -> Result<Self, SnapshotError> {
         let mut firsts = Vec::with_capacity(pages.len());
         let mut last = None;
         for (page, number) in pages.iter().zip(number..) {
@@ -243,18 +247,22 @@ where
         Ok(Self { firsts, pages })
     }
 
-    /// Checks that a page goes on from `last`, the key that the one before ends with; gives its first key and leaves its last there.
+    /// Checks that a page begins behind `last`, the last key of the page before. Returns its first
+    /// key and leaves its last in `last`.
     fn goes_on(
         page: &[u8],
         number: usize,
         last: &mut Option<Key<WIDTH>>,
-    ) -> Result<Key<WIDTH>, Refused> {
+    ) -> Result<Key<WIDTH>, SnapshotError> {
         let (rows, _) = page.as_chunks::<WIDTH>();
         let (Some(first), Some(end)) = (rows.first(), rows.last()) else {
-            return Err(Refused::Page(number, "it is empty"));
+            return Err(SnapshotError::Page(number, "it is empty"));
         };
         if last.replace(end.key()).is_some_and(|last| last >= first.key()) {
-            return Err(Refused::Page(number, "its addresses don't go on from the page before"));
+            return Err(SnapshotError::Page(
+                number,
+                "its addresses don't go on from the page before",
+            ));
         }
         Ok(first.key())
     }
@@ -269,24 +277,25 @@ where
         let page = self.pages.get(number)?;
         let sample = page.samples.partition_point(|first| *first <= key).checked_sub(1)?;
         let rows = page.bytes.as_chunks::<WIDTH>().0.chunks(STRIDE).nth(sample)?;
-        rows.get(rows.partition_point(|row| row.key() <= key).checked_sub(1)?).map(Row::pointer)
+        rows.get(rows.partition_point(|row| row.key() <= key).checked_sub(1)?).map(RunRow::pointer)
     }
 }
 
-/// Checks that the addresses go on from each page to the next, as [`AddressTable::new`] does, with one page in memory at a time.
+/// Checks that addresses ascend from page to page, as [`AddressIndex::new`] does, with one page in
+/// memory at a time.
 ///
 /// # Errors
 /// What breaks the format, or what `page` has to say.
-pub fn check_order<E: From<Refused>>(
+pub fn check_order<E: From<SnapshotError>>(
     head: &Head,
     mut page: impl FnMut(usize) -> Result<Vec<u8>, E>,
 ) -> Result<(), E> {
-    fn check<const WIDTH: usize, E: From<Refused>>(
+    fn check<const WIDTH: usize, E: From<SnapshotError>>(
         numbers: std::ops::Range<usize>,
         mut page: impl FnMut(usize) -> Result<Vec<u8>, E>,
     ) -> Result<(), E>
     where
-        [u8; WIDTH]: Row,
+        [u8; WIDTH]: RunRow,
     {
         let mut last = None;
         for number in numbers {
@@ -321,7 +330,7 @@ pub fn check(
 /// Checks a page of runs by itself: whole rows in strictly ascending order.
 fn check_runs<const WIDTH: usize>(page: &[u8], rows: usize) -> Result<(), &'static str>
 where
-    [u8; WIDTH]: Row,
+    [u8; WIDTH]: RunRow,
 {
     let (found, rest) = page.as_chunks::<WIDTH>();
     if rows == 0 || rows > ROWS_A_PAGE || found.len() != rows || !rest.is_empty() {
@@ -355,7 +364,8 @@ fn check_facts(page: &[u8], rows: usize, contents: &Contents) -> Result<(), &'st
     if sound { Ok(()) } else { Err("a row points at nothing") }
 }
 
-/// The size of a row of facts: the autonomous system (4 bytes), the set of lists (2), a place for each source of countries (2).
+/// The size of a row of facts: the autonomous system (4 bytes), the set of lists (2), and a place
+/// for each source of countries (2).
 pub fn facts_width(countries: usize) -> usize {
     countries.saturating_mul(2).saturating_add(FACTS_FIXED)
 }

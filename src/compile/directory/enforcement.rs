@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use crate::compile::remarks::Remarks;
 use crate::names::{CustomerId, Text};
-use crate::register::{Customer, Enforced, Enforcement, EnforcementEntry, ProviderEntry};
+use crate::register::{
+    Customer, Enforcement, EnforcementEntry, ProviderEnforcement, ProviderEntry,
+};
 use crate::shape::{Dictionary, Path, Problems, object};
 use crate::time::UnixSeconds;
 
@@ -38,7 +40,7 @@ object! {
 
 impl ProviderWord {
     /// What stands in a customer's own entry.
-    pub fn enforced(&self) -> Enforced {
+    pub fn enforced(&self) -> ProviderEnforcement {
         let Self { status, reason, opened, expires, .. } = self;
         EnforcementEntry {
             status: *status,
@@ -94,7 +96,7 @@ pub(super) fn apply(
     remarks.take(file, problems);
 }
 
-fn put(customer: &mut Customer, provider: &Text, enforcement: Enforced) {
+fn put(customer: &mut Customer, provider: &Text, enforcement: ProviderEnforcement) {
     let mut entries: Vec<(Text, ProviderEntry)> = customer.providers.iter().cloned().collect();
     match entries.iter_mut().find(|(name, _)| name == provider) {
         Some((_, entry)) => entry.enforcement = enforcement,

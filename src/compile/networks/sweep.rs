@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::spans::{Family, SourceFact, SourceKind, Span, Spans};
+use crate::network::Facts;
 use crate::network::embedded_v4;
-use crate::snapshot::Facts;
 
 /// All facts of all addresses.
 ///

@@ -57,29 +57,14 @@ impl Graph {
                 for (of, basis_points) in
                     self.owned(owner).iter().filter(|(of, _)| !special.contains_key(of))
                 {
-                    if let (Some(share), Some(blocked)) =
-                        (found.share.get_mut(*of), found.blocked.get_mut(*of))
-                    {
-                        *share = share.saturating_add(*basis_points).min(WHOLE);
-                        if !*blocked && beyond(settings, *share) {
-                            *blocked = true;
-                            queue.push_back(*of);
-                        }
-                    }
+                    let share = found.at(*of).0.saturating_add(*basis_points).min(WHOLE);
+                    queue.extend(found.raise(*of, share, settings).then_some(*of));
                 }
             }
             for of in std::mem::take(&mut waiting) {
                 let (Some(case), Some(end)) = (special.get(&of), ends.get(of)) else { continue };
                 let held = case.held(self.owners(of), end, worst, |i| found.at(i).1);
-                if let (Some(share), Some(blocked)) =
-                    (found.share.get_mut(of), found.blocked.get_mut(of))
-                {
-                    *share = held.max(*share);
-                    if !*blocked && beyond(settings, *share) {
-                        *blocked = true;
-                        queue.push_back(of);
-                    }
-                }
+                queue.extend(found.raise(of, held, settings).then_some(of));
             }
             if queue.is_empty() {
                 return found;
@@ -92,5 +77,16 @@ impl Cascade {
     /// The blocked share of an entity in basis points, and whether the entity is blocked itself.
     pub(super) fn at(&self, i: usize) -> (u32, bool) {
         (self.share.get(i).copied().unwrap_or(0), self.blocked.get(i).copied().unwrap_or(false))
+    }
+
+    /// Raises the blocked share of an entity. True if that blocks the entity.
+    fn raise(&mut self, i: usize, to: u32, settings: &OwnershipSettings) -> bool {
+        let (Some(share), Some(blocked)) = (self.share.get_mut(i), self.blocked.get_mut(i)) else {
+            return false;
+        };
+        *share = to.max(*share);
+        let is_new = !*blocked && beyond(settings, *share);
+        *blocked |= is_new;
+        is_new
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::cascade::Cascade;
 use super::entity::{EntityType, WHOLE};
-use super::graph::{EntityIndex, Graph, IndirectStake};
+use super::graph::{AnonymousStake, EntityIndex, Graph, IndirectStake};
 use super::indirect::SpecialCases;
 use super::remainder::Remainder;
 use super::rings::Walk;
@@ -159,39 +159,25 @@ impl<'a> OwnershipScreening<'a> {
 
     /// The holders of an entity, in the order of the file; last the part without a known holder.
     pub fn holders(&self, EntityIndex(i): EntityIndex) -> Vec<Holder> {
+        let holder = |owner: Option<usize>, basis_points, more, through| {
+            let entity = owner.map(EntityIndex);
+            Holder { entity, basis_points, more, through }
+        };
         let stakes = self.graph.owners(i).iter();
         let mut holders: Vec<Holder> = stakes
-            .map(|stake| Holder {
-                entity: Some(EntityIndex(stake.owner)),
-                basis_points: stake.basis_points,
-                more: stake.is_open(),
-                through: false,
-            })
+            .map(|stake| holder(Some(stake.owner), stake.basis_points, stake.is_open(), false))
             .collect();
         if let Some(supplement) = self.graph.supplements.get(&i) {
             let named = supplement.indirect.iter();
-            holders.extend(named.map(|IndirectStake { owner, least, most }| Holder {
-                entity: Some(EntityIndex(*owner)),
-                basis_points: *least,
-                more: most > least,
-                through: true,
+            holders.extend(named.map(|IndirectStake { owner, least, most }| {
+                holder(Some(*owner), *least, most > least, true)
             }));
-            let unnamed = supplement.unnamed_indirect;
-            holders.extend(unnamed.exists.then_some(Holder {
-                entity: None,
-                basis_points: unnamed.least,
-                more: unnamed.most > unnamed.least,
-                through: true,
-            }));
+            let AnonymousStake { exists, least, most } = supplement.unnamed_indirect;
+            holders.extend(exists.then_some(holder(None, least, most > least, true)));
         }
         let Remainder { unknown, .. } = self.end(i);
         if unknown > 0 && !holders.is_empty() {
-            holders.push(Holder {
-                entity: None,
-                basis_points: unknown,
-                more: false,
-                through: false,
-            });
+            holders.push(holder(None, unknown, false, false));
         }
         holders
     }

@@ -75,7 +75,9 @@ pub(super) fn measure() -> String {
     let message = request.message(AUTHORITY);
     let mut receive = || {
         let inbound = Inbound::read(&lines, AUTHORITY, &cache);
-        receiver.receive(&lines, &inbound, &message, &mut cache, &mut memory).is_ok()
+        receiver
+            .receive(&lines, &inbound, &message, &mut cache, &mut memory)
+            .is_ok_and(|proof| proof.is_ok())
     };
     let verified = receive();
     let receive = std::cell::RefCell::new(receive);

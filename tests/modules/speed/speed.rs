@@ -16,7 +16,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel, MapType};
 use waybill::config::Config;
-use waybill::filter::keeper::{Keeper, TICK};
+use waybill::filter::keeper::{self, TICK, VmKeeper};
 use waybill::names::CredentialDigest;
 use waybill::register::Name;
 use waybill::snapshot::Snapshot;
@@ -33,7 +33,7 @@ proxy_wasm::main! {{
     proxy_wasm::set_root_context(|_| Box::new(Root(Rc::default())));
 }}
 
-type Shared = Rc<RefCell<Option<Keeper>>>;
+type Shared = Rc<RefCell<Option<VmKeeper>>>;
 
 struct Root(Shared);
 
@@ -45,7 +45,9 @@ impl Context for Root {
         body_size: usize,
         _trailers: usize,
     ) {
-        timed("answer", || self.with_keeper(|keeper| keeper.answer(token, body_size, now())));
+        timed("answer", || {
+            self.with_keeper(|keeper| keeper::answer(keeper, token, body_size, now()))
+        });
     }
 }
 
@@ -56,7 +58,7 @@ impl RootContext for Root {
             .flatten()
             .unwrap_or_default();
         let Ok(config) = Config::parse(&String::from_utf8_lossy(&text)) else { return false };
-        self.0.replace(Keeper::new(&config));
+        self.0.replace(keeper::open(&config));
         hostcalls::set_tick_period(TICK).is_ok()
     }
 
@@ -74,7 +76,7 @@ impl RootContext for Root {
 }
 
 impl Root {
-    fn with_keeper(&self, what: impl FnOnce(&Keeper)) {
+    fn with_keeper(&self, what: impl FnOnce(&VmKeeper)) {
         if let Some(keeper) = &*self.0.borrow() {
             what(keeper);
         }
@@ -139,7 +141,10 @@ fn measure(snapshot: &Snapshot) -> String {
     let hot = digests(HOT.min(count));
     let uniform = digests(count);
     let found = |digests: &[CredentialDigest]| {
-        digests.iter().filter(|digest| snapshot.customer(Name::Secret(**digest)).is_some()).count()
+        let is_known = |digest: &&CredentialDigest| {
+            snapshot.customer(Name::Secret(**digest)).is_ok_and(|found| found.is_some())
+        };
+        digests.iter().filter(is_known).count()
     };
     let (found_hot, found_uniform) = (found(&hot), found(&uniform));
     format!(

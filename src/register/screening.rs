@@ -1,0 +1,49 @@
+//! Screenings, of customers and of nodes.
+
+use crate::names::Text;
+use crate::shape::{Path, Problems, object, words};
+use crate::time::UnixSeconds;
+
+words! {
+    /// How screening ended.
+    pub enum ScreeningStatus {
+        /// Screened and accepted
+        Passed = "passed",
+        /// Not done yet
+        Pending = "pending",
+        /// Screened and turned away
+        Refused = "refused",
+    }
+}
+
+object! {
+    /// Who was screened, when, by whom, and until when that holds.
+    pub struct Screening {
+        /// How it ended
+        status: ScreeningStatus,
+        /// When it was done
+        at: Option<UnixSeconds> = None,
+        /// Until when it holds; for good where left out
+        until: Option<UnixSeconds> = None,
+        /// Who answers for it
+        by: Option<Text> = None,
+    }
+}
+
+/// Notes a screening that ended before it began.
+pub(super) fn check_screening(
+    screening: Option<&Screening>,
+    at: &Path<'_>,
+    problems: &mut Problems,
+) {
+    if let Some(Screening { at: Some(done), until: Some(until), .. }) = screening
+        && until <= done
+    {
+        let here = Path::Member(at, "screening");
+        problems.wrong(
+            &Path::Member(&here, "until"),
+            "the screening ends before it was done",
+            "put the dates right",
+        );
+    }
+}

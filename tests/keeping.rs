@@ -1,0 +1,235 @@
+//! One worker of a process fetches the snapshot for all: leases, adoption, pages that are gone.
+//! The host is a map that all workers share, and a server that answers at once.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use waybill::compile::networks::AddressMap;
+use waybill::compile::write::{Material, write};
+use waybill::config::Config;
+use waybill::key::{SigningKey, Window};
+use waybill::names::CredentialDigest;
+use waybill::register::{Customer, Name, PageGone};
+use waybill::shape::{Path, Problems, Shape as _};
+use waybill::snapshot::Snapshot;
+use waybill::snapshot::fetch::{PartRequest, PartResponse};
+use waybill::snapshot::keeping::{Gauge, Keeper, KeeperHost, News, SharedEntry};
+use waybill::time::UnixSeconds;
+
+const SECOND: u64 = 1_000_000_000;
+const START: u64 = 1_795_000_000 * SECOND;
+
+/// What all workers of the process share.
+#[derive(Debug, Default)]
+struct Process {
+    memory: RefCell<HashMap<String, (Vec<u8>, u32)>>,
+    calls: Cell<u32>,
+    log: RefCell<Vec<String>>,
+}
+
+/// One worker.
+#[derive(Debug, Clone)]
+struct Worker {
+    process: Rc<Process>,
+    owner: u64,
+}
+
+impl KeeperHost for Worker {
+    fn owner(&self) -> u64 {
+        self.owner
+    }
+
+    fn is_newest(&self) -> bool {
+        true
+    }
+
+    fn read(&self, entry: SharedEntry) -> (Option<Vec<u8>>, Option<u32>) {
+        let value = self.process.memory.borrow().get(&format!("{entry:?}")).cloned();
+        (value.as_ref().map(|(value, _)| value.clone()), value.map(|(_, version)| version))
+    }
+
+    fn write(&self, entry: SharedEntry, value: &[u8]) -> bool {
+        let version = self.read(entry).1.unwrap_or(0).saturating_add(1);
+        self.process.memory.borrow_mut().insert(format!("{entry:?}"), (value.to_vec(), version));
+        true
+    }
+
+    fn swap(&self, entry: SharedEntry, value: &[u8], version: Option<u32>) -> bool {
+        self.read(entry).1 == version && self.write(entry, value)
+    }
+
+    fn call(&self, _part: &PartRequest) -> Result<u32, String> {
+        let number = self.process.calls.get();
+        self.process.calls.set(number.saturating_add(1));
+        Ok(number)
+    }
+
+    fn random(&self) -> u64 {
+        self.owner
+    }
+
+    fn show(&self, gauge: Gauge, value: u64) {
+        self.process.log.borrow_mut().push(format!("{gauge:?} {value}"));
+    }
+
+    fn tell(&self, news: News<'_>) {
+        let text = match news {
+            News::Published(preamble) => format!("published {}", preamble.sequence),
+            other => format!("{other:?}"),
+        };
+        self.process.log.borrow_mut().push(text);
+    }
+}
+
+fn signer() -> SigningKey {
+    SigningKey::new(&[7; 32], Window::default())
+}
+
+fn worker(process: &Rc<Process>, owner: u64) -> Keeper<Worker> {
+    let key = signer().verifying_key().to_base64();
+    let config = format!(
+        r#"{{"version": 1, "node": {{"id": "n.example"}}, "identity": {{"sources": [{{"header": "x-api-key"}}]}},
+        "snapshot": {{"cluster": "c", "authority": "a", "path": "/s", "trusted_keys": ["{key}"]}}}}"#
+    );
+    let settings = Config::parse(&config).unwrap().snapshot.unwrap();
+    Keeper::new(Worker { process: Rc::clone(process), owner }, settings, None)
+}
+
+/// A snapshot of so many customers `c-N` with the secrets `sk-N`.
+fn file(sequence: u64, customers: usize) -> Vec<u8> {
+    let customers: Vec<Customer> = (0..customers)
+        .map(|n| {
+            let digest = CredentialDigest::of(format!("sk-{n}").as_bytes());
+            let text =
+                format!(r#"{{"id": "c-{n}", "credentials": ["{digest}"], "declared": ["SG"]}}"#);
+            let json = serde_json::from_str(&text).unwrap();
+            Customer::read(&json, &Path::Root, &mut Problems::default()).unwrap()
+        })
+        .collect();
+    let regions = r#"{"version": 1, "node": {"id": "n"}, "identity": {"sources": [{"header": "x-api-key"}]},
+        "register": {"customers": []}, "regions": {"set": "anthropic-api-179"}}"#;
+    let regions = Config::parse(regions).unwrap().regions.unwrap();
+    let material = Material {
+        sequence,
+        created: UnixSeconds(1_794_999_000),
+        regions: &regions,
+        sources: &[],
+        addresses: &AddressMap::default(),
+        customers: &customers,
+        nodes: &[],
+        files: &[],
+    };
+    write(&material, &signer()).unwrap()
+}
+
+/// Answers the call that is under way, if there is one, and those that follow from it.
+fn serve(keeper: &Keeper<Worker>, process: &Process, file: &[u8], now: u64) {
+    let mut answered = process.calls.get().saturating_sub(1);
+    // a server that ignores `Range` answers with the whole file
+    let body = |begin: usize, most: usize| file.iter().copied().skip(begin).take(most).collect();
+    loop {
+        let answer = PartResponse { status: Some(200), etag: None, size: file.len(), body: &body };
+        keeper.answer(answered, answer, now);
+        if answered.saturating_add(1) == process.calls.get() {
+            return;
+        }
+        answered = answered.saturating_add(1);
+    }
+}
+
+fn customer(keeper: &Keeper<Worker>, secret: &str) -> Result<Option<String>, PageGone> {
+    let snapshot = keeper.snapshot();
+    let found = snapshot
+        .as_ref()
+        .unwrap()
+        .customer(Name::Secret(CredentialDigest::of(secret.as_bytes())))?;
+    Ok(found.map(|found| found.customer.id.to_string()))
+}
+
+fn sequence(keeper: &Keeper<Worker>) -> Option<u64> {
+    keeper.snapshot().as_ref().map(Snapshot::sequence)
+}
+
+#[test]
+fn one_worker_fetches_for_all() {
+    let process = Rc::new(Process::default());
+    let (first, second) = (worker(&process, 1), worker(&process, 2));
+    first.tick(START);
+    second.tick(START);
+    assert_eq!(process.calls.get(), 1, "only the first asks");
+    serve(&first, &process, &file(5, 20), START);
+    assert_eq!((sequence(&first), sequence(&second)), (Some(5), None), "not looked yet");
+    second.tick(START);
+    assert_eq!(sequence(&second), Some(5));
+    assert_eq!(customer(&second, "sk-7"), Ok(Some("c-7".into())));
+    assert_eq!(customer(&second, "sk-20"), Ok(None));
+    let log = process.log.borrow().join("\n");
+    assert!(log.contains("published 5") && log.contains("Sequence 5"), "{log}");
+    // a worker that starts later takes the snapshot from shared memory
+    assert_eq!(sequence(&worker(&process, 3)), Some(5));
+}
+
+#[test]
+fn a_lease_that_ran_out_passes_on() {
+    let process = Rc::new(Process::default());
+    let (first, second) = (worker(&process, 1), worker(&process, 2));
+    first.tick(START);
+    second.tick(START + 15 * SECOND - 1);
+    assert_eq!(process.calls.get(), 1);
+    second.tick(START + 15 * SECOND);
+    assert_eq!(process.calls.get(), 2, "the first worker is dead");
+    // the first one's answer comes late: it must not write over what the second keeps
+    let body = |_: usize, _: usize| Vec::new();
+    first.answer(0, PartResponse { status: Some(200), etag: None, size: 0, body: &body }, START);
+    assert!(process.log.borrow().is_empty(), "{:?}", process.log);
+    serve(&second, &process, &file(1, 3), START + 15 * SECOND);
+    first.look();
+    assert_eq!((sequence(&first), sequence(&second)), (Some(1), Some(1)));
+}
+
+/// A worker that slept through two snapshots finds a page gone, looks again, and has the newest.
+#[test]
+fn a_page_that_is_gone_leads_to_the_newest_snapshot() {
+    let process = Rc::new(Process::default());
+    let (first, second) = (worker(&process, 1), worker(&process, 2));
+    let mut now = START;
+    for (number, customers) in [300, 400, 500].into_iter().enumerate() {
+        first.tick(now);
+        serve(&first, &process, &file(1 + number as u64, customers), now);
+        if number == 0 {
+            second.look();
+            assert_eq!(sequence(&second), Some(1));
+        }
+        now += 100 * SECOND;
+        first.tick(now);
+        serve(&first, &process, &file(1 + number as u64, customers), now);
+        now += 100 * SECOND;
+    }
+    assert_eq!(sequence(&second), Some(1));
+    assert_eq!(customer(&second, "sk-299"), Err(PageGone));
+    second.look();
+    assert_eq!(sequence(&second), Some(3));
+    assert_eq!(customer(&second, "sk-499"), Ok(Some("c-499".into())));
+}
+
+#[test]
+fn a_failure_is_told_once_and_its_end_too() {
+    let process = Rc::new(Process::default());
+    let keeper = worker(&process, 1);
+    let mut now = START;
+    for _ in 0..3 {
+        keeper.tick(now);
+        serve(&keeper, &process, b"<html>", now);
+        now += 100 * SECOND;
+    }
+    keeper.tick(now);
+    serve(&keeper, &process, &file(1, 3), now);
+    let log = process.log.borrow();
+    let failed: Vec<&String> = log.iter().filter(|line| line.contains("Failed")).collect();
+    let repeated = failed.iter().filter(|line| line.contains("is_repeated: true")).count();
+    assert_eq!((failed.len(), repeated), (3, 2), "{log:?}");
+    assert!(log.iter().any(|line| line == "Recovered"), "{log:?}");
+}
