@@ -1,11 +1,11 @@
-//! Takes out of `data/` what the code looks at. Sources and notes are for people; in the module, which has
-//! a size to keep, they would be a third of all its data.
+//! Reduces `data/` to the members that the code reads. Sources and notes are for people; in the
+//! module, which has a size to keep, they would be a third of all its data.
 
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-/// What is kept of each file, at any depth.
+/// The members kept of each file, at any depth.
 const KEPT: &[(&str, &[&str])] = &[
     (
         "regions",

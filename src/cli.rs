@@ -51,7 +51,7 @@ enum Verb {
     /// Decide one request on the desk: evidence, findings, verdict, headers
     Explain(input::Arguments),
     /// Show what is in a snapshot, and look an address, a credential or a customer up in it
-    Inspect(inspect::Arguments),
+    Inspect(inspect::InspectArguments),
     /// Make a key for a node or for signing snapshots, or a credential for a customer
     Keygen(keygen::Arguments),
     /// Print the JSON Schema of the configuration, or of a register's file

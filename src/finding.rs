@@ -1,8 +1,8 @@
 //! The catalogue of findings: every rule that can fire, one row each.
 //!
 //! Codes are public: tags, events, metrics, refusals and configurations carry them. No code is ever
-//! renamed or reused. Rows are in the order in which reasons are given. `docs/findings.md` tells for
-//! each finding what it means, where the rule comes from, and how it is appealed or cleared.
+//! renamed or reused. Rows are in the order in which reasons are given. `docs/findings.md` tells
+//! for each finding what it means, where the rule comes from, and how it is appealed or cleared.
 
 use crate::names::RouteName;
 use crate::shape::{
@@ -261,7 +261,7 @@ impl FindingCode {
         self.as_str().replace('.', "")
     }
 
-    /// The reason that a refused caller reads, in words that fit behind "this request was refused:".
+    /// The reason for a refused caller, in words that fit behind "this request was refused:".
     pub fn title(self) -> &'static str {
         self.row().title
     }
@@ -392,7 +392,12 @@ impl Shape for Action {
     fn schema() -> serde_json::Value {
         serde_json::json!({"oneOf": [
             {"enum": ["allow", "report", "block"]},
-            {"type": "object", "properties": {"reroute": RouteName::schema()}, "required": ["reroute"], "additionalProperties": false},
+            {
+                "type": "object",
+                "properties": {"reroute": RouteName::schema()},
+                "required": ["reroute"],
+                "additionalProperties": false,
+            },
         ]})
     }
 }

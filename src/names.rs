@@ -37,7 +37,7 @@ pub struct HeaderText(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Text(String);
 
-/// What people write down for each other: text of several lines, as long as a cell of a spreadsheet may be.
+/// Notes of people for each other: several lines, as long as a cell of a spreadsheet may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notes(String);
 
@@ -138,7 +138,8 @@ impl Word for Authority {
 }
 
 impl Word for CustomerId {
-    const WHAT: &'static str = "a customer's pseudonym, such as c-1042: letters, digits and . _ : @ / - , 64 characters at most";
+    const WHAT: &'static str = "a customer's pseudonym, such as c-1042: \
+        letters, digits and . _ : @ / - , 64 characters at most";
     const PATTERN: &'static str = "^[A-Za-z0-9._:@/-]{1,64}$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {

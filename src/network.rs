@@ -104,7 +104,8 @@ impl Word for Nat64Prefix {
             }
             _ => Err(Mismatch::new(
                 format!("invalid NAT64 prefix `{text}`"),
-                "the /96 that your NAT64 puts before IPv4 addresses, such as `2001:db8:64::/96`; 64:ff9b::/96 is known without it",
+                "the 96 bits that your NAT64 puts before IPv4 addresses, such as \
+                 `2001:db8:64::/96`; 64:ff9b::/96 is known without it",
             )),
         }
     }
@@ -162,9 +163,9 @@ impl fmt::Display for Network {
 
 /// The IPv4 address that an IPv6 address embeds, and by which it is judged.
 ///
-/// IPv4-compatible and IPv4-mapped (RFC 4291, 2.5.5), SIIT's IPv4-translated (RFC 2765, 2.1), NAT64's well-known
-/// prefix (RFC 6052, 2.1), 6to4 (RFC 3056, 2) and the client in a Teredo address (RFC 4380, 4). Without this, a tunnel
-/// would be a way around what is known of an address.
+/// IPv4-compatible and IPv4-mapped (RFC 4291, 2.5.5), SIIT's IPv4-translated (RFC 2765, 2.1),
+/// NAT64's well-known prefix (RFC 6052, 2.1), 6to4 (RFC 3056, 2) and the client in a Teredo address
+/// (RFC 4380, 4). Without this, a tunnel would be a way around what is known of an address.
 pub fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let low =
         |bits: u128| Ipv4Addr::from_bits(u32::try_from(bits & 0xffff_ffff).unwrap_or_default());

@@ -14,7 +14,7 @@ mod leaves;
 mod problem;
 mod writer;
 
-pub use contract::{Members, Shape, Word, object_schema, to_report, to_text};
+pub use contract::{Members, Shape, Word, object_schema, to_report, to_text, to_value};
 pub use json::Json;
 pub use leaves::{Dictionary, Integer, Nullable, Switch};
 pub use problem::{Mismatch, Path, Problem, Problems, nearest, suggestion, wrong_type};
@@ -37,8 +37,8 @@ pub fn read_document<T: Shape>(text: &str, problems: &mut Problems) -> Option<(T
 ///
 /// A field with `= default` may be left out. Where its value is wrong, the mistake is noted and
 /// reading goes on with the default, so that later mistakes are found too. A field with
-/// `=> initial` must be there; `initial` is for an object without a document. An object whose fields
-/// all have one or the other implements `Default`; let an object that is left out default to that.
+/// `=> initial` must be there; `initial` is for an object without a document. An object whose
+/// fields all have one or the other implements `Default`; let a member of its type default to it.
 macro_rules! object {
     (
         $(#[doc = $doc:literal])+

@@ -16,7 +16,10 @@ pub const LAST_SECOND: u64 = 253_402_300_799;
 
 impl Word for UnixSeconds {
     const WHAT: &'static str = "a time by RFC 3339, such as 2027-01-31T00:00:00Z";
-    const PATTERN: &'static str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+    const PATTERN: &'static str = concat!(
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?",
+        r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+    );
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         let second = |text: &str| {

@@ -1,8 +1,8 @@
 //! The corpus of configurations: valid ones, and every mistake in the others, word for word.
 //!
 //! `tests/corpus/config/valid` must parse. `invalid` breaks the published JSON Schema too (which
-//! `tests/test_schema.py` checks with another implementation); `contradictory` fits the schema and can
-//! only be found wrong as a whole. Each wrong file has its errors beside it in a `.txt`.
+//! `tests/test_schema.py` checks with another implementation); `contradictory` fits the schema and
+//! can only be found wrong as a whole. Each wrong file has its errors beside it in a `.txt`.
 //! `UPDATE_CORPUS=1 cargo test` writes them anew, to be read before they are committed.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

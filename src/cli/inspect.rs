@@ -13,20 +13,22 @@ use crate::key::TrustedKey;
 use crate::key::VerifyingKey;
 use crate::names::CredentialDigest;
 use crate::network::SourceRole;
-use crate::register::{Customer, Name};
-use crate::shape::Word as _;
+use crate::register::{Customer, Name, Override};
+use crate::shape::{Word as _, to_report};
 use crate::snapshot::Snapshot;
-use crate::snapshot::layout::{PageKind, SourceContents};
+use crate::snapshot::layout::{Contents, PageKind};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct InspectArguments {
     /// The snapshot
     #[arg(value_name = "FILE")]
     snapshot: PathBuf,
-    /// The key that must have signed it, in base64; may stand several times. Without it any key will do, which proves nothing
+    /// A key that must have signed it, in base64; may be given several times. Without it any key is
+    /// accepted, which proves nothing
     #[arg(long, value_name = "BASE64")]
     trusted_key: Vec<String>,
-    /// Look an address up; `-` reads addresses from stdin, one a line, and prints one line of JSON for each
+    /// Look an address up; `-` reads addresses from stdin, one a line, and prints one line of JSON
+    /// for each
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
     /// Look a credential up by its digest: sha256: and 64 hexadecimal digits
@@ -49,7 +51,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     let keys: Result<Vec<TrustedKey>, Failure> = arguments
         .trusted_key
         .iter()
@@ -124,19 +126,17 @@ fn address(snapshot: &Snapshot, text: &str) -> Result<Value, Failure> {
     let address: IpAddr =
         text.trim().parse().map_err(|_| Failure(format!("invalid address `{}`", text.trim())))?;
     let facts = snapshot.address(address);
-    let places: Vec<Value> = facts
-        .iter()
-        .flat_map(|facts| facts.places())
-        .map(|(place, role, source)| json!({"source": source, "role": role, "place": place.to_string()}))
-        .collect();
-    let lists: Vec<Value> = facts
-        .iter()
-        .flat_map(|facts| facts.lists())
-        .map(|(list, class)| json!({"source": list, "class": class}))
-        .collect();
-    Ok(
-        json!({"address": address, "places": places, "asn": facts.and_then(|facts| facts.asn()), "lists": lists}),
-    )
+    let places = facts.iter().flat_map(|facts| facts.places()).map(
+        |(place, role, source)| json!({"source": source, "role": role, "place": place.to_string()}),
+    );
+    let lists = facts.iter().flat_map(|facts| facts.lists());
+    let lists = lists.map(|(list, class)| json!({"source": list, "class": class}));
+    Ok(json!({
+        "address": address,
+        "places": places.collect::<Vec<_>>(),
+        "asn": facts.and_then(|facts| facts.asn()),
+        "lists": lists.collect::<Vec<_>>(),
+    }))
 }
 
 fn stream(snapshot: &Snapshot) -> Result<(), Failure> {
@@ -152,27 +152,31 @@ fn stream(snapshot: &Snapshot) -> Result<(), Failure> {
 
 /// A customer as a request finds it. Of its credentials the snapshot has no whole digests.
 fn describe(customer: &Customer) -> Value {
-    let credential = customer.credentials.first();
+    let credential = customer.credentials.first().map(|credential| {
+        let networks: Vec<String> = credential.networks.iter().map(ToString::to_string).collect();
+        json!({"label": credential.label, "expires": credential.expires, "networks": networks})
+    });
+    let providers = customer.providers.iter().map(|(name, entry)| {
+        let profile = entry.profile.as_ref().map(|profile| profile.as_str());
+        json!({"name": name, "profile": profile, "enforcement": entry.enforcement})
+    });
+    let overrides = customer.overrides.iter().map(|entry| {
+        let Override { finding, action, author, until } = entry;
+        json!({"finding": finding, "action": action, "author": author, "until": until})
+    });
     json!({
-        "id": customer.id, "kind": customer.kind, "status": customer.status,
-        "credential": credential.map(|credential| json!({
-            "label": credential.label, "expires": credential.expires,
-            "networks": credential.networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        })),
-        "screening": customer.screening.as_ref().map(|screening| json!({
-            "status": screening.status, "at": screening.at, "until": screening.until, "by": screening.by,
-        })),
-        "agreement": customer.agreement.as_ref().map(|agreement| json!({
-            "id": agreement.id, "accepted": agreement.accepted, "until": agreement.until,
-        })),
-        "ownership": customer.ownership(), "declared": customer.declared, "vouches_for_users": customer.vouches_for_users,
-        "residency": customer.residency.map(|residency| residency.to_string()),
-        "providers": customer.providers.iter().map(|(name, entry)| json!({
-            "name": name, "profile": entry.profile.as_ref().map(|profile| profile.as_str()), "enforcement": entry.enforcement,
-        })).collect::<Vec<_>>(),
-        "overrides": customer.overrides.iter().map(|entry| json!({
-            "finding": entry.finding, "action": entry.action, "author": entry.author, "until": entry.until,
-        })).collect::<Vec<_>>(),
+        "id": customer.id,
+        "kind": customer.kind,
+        "status": customer.status,
+        "credential": credential,
+        "screening": to_report(&customer.screening),
+        "agreement": to_report(&customer.agreement),
+        "ownership": customer.ownership(),
+        "declared": customer.declared,
+        "vouches_for_users": customer.vouches_for_users,
+        "residency": to_report(&customer.residency),
+        "providers": providers.collect::<Vec<_>>(),
+        "overrides": overrides.collect::<Vec<_>>(),
     })
 }
 
@@ -187,20 +191,24 @@ fn contents(snapshot: &Snapshot) -> Value {
             (kind.to_string(), json!({"pages": pages.len(), "rows": rows, "bytes": bytes}))
         })
         .collect();
+    let Contents { compiler, customers, keys, nodes, regions, sources, files, .. } = &head.contents;
     json!({
-        "sequence": preamble.sequence, "created": preamble.created, "key": preamble.key.to_base64(), "bytes": preamble.file_size,
-        "compiler": head.contents.compiler, "customers": head.contents.customers.0, "keys": head.contents.keys.0, "nodes": head.contents.nodes.0,
-        "regions": {"set": head.regions.set, "supported": head.contents.regions.supported, "restricted": head.contents.regions.restricted},
+        "sequence": preamble.sequence,
+        "created": preamble.created,
+        "key": preamble.key.to_base64(),
+        "bytes": preamble.file_size,
+        "compiler": compiler,
+        "customers": customers.0,
+        "keys": keys.0,
+        "nodes": nodes.0,
+        "regions": {
+            "set": head.regions.set,
+            "supported": regions.supported,
+            "restricted": regions.restricted,
+        },
         "pages": pages,
-        "sources": head.contents.sources.iter().map(source).collect::<Vec<_>>(),
-        "files": head.contents.files.iter().map(|file| json!({"file": file.file, "sha256": file.sha256})).collect::<Vec<_>>(),
-    })
-}
-
-fn source(source: &SourceContents) -> Value {
-    json!({
-        "name": source.name, "role": source.role, "class": source.class, "date": source.date, "networks": source.networks.0,
-        "sha256": source.sha256, "origin": source.origin,
+        "sources": to_report(sources),
+        "files": to_report(files),
     })
 }
 

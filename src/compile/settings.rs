@@ -36,7 +36,8 @@ object! {
 words! {
     /// How a restricted share is counted.
     pub enum Method {
-        /// By OFAC's cascade (FAQ 401): who is owned beyond the threshold counts as restricted whole
+        /// By OFAC's cascade (FAQ 401): an entity owned beyond the threshold counts as restricted
+        /// whole
         Cascade = "cascade",
         /// By multiplication of shares along each path
         Multiplicative = "multiplicative",
@@ -56,7 +57,8 @@ words! {
 }
 
 object! {
-    /// A source that says something of network addresses. With `class` it is a list; else it says countries or, with `"gives": "asn"`, AS numbers.
+    /// A source of facts about network addresses. With `class` it is a list; else it gives
+    /// countries or, with `"gives": "asn"`, AS numbers.
     pub struct NetworkSource {
         /// What it is called in findings
         name: Text,

@@ -8,7 +8,8 @@ use sha2::Digest as _;
 use super::networks::AddressMap;
 use crate::key::SigningKey;
 use crate::region::{Place, Regions};
-use crate::register::{Customer, Name, Node};
+use crate::register::{Customer, Name, Node, NodeKey};
+use crate::shape::to_value;
 use crate::snapshot::customer_writer::{self, CustomerRecord};
 use crate::snapshot::customers::{self, BUCKETS, NameKind, RecordKey};
 use crate::snapshot::layout::{
@@ -84,7 +85,6 @@ pub fn write(material: &Material<'_>, key: &SigningKey) -> Result<Vec<u8>, Write
     let keys = write_customers(material, &mut pages)?;
 
     let regions = material.regions;
-    let files = material.files.iter().map(|file| json!({"file": file.file, "sha256": file.sha256}));
     let contents = json!({
         "regions": {
             "set": regions.set,
@@ -92,13 +92,13 @@ pub fn write(material: &Material<'_>, key: &SigningKey) -> Result<Vec<u8>, Write
             "restricted": regions.restricted,
             "restricted_parts": texts(&regions.restricted_parts),
         },
-        "sources": material.sources.iter().map(source_json).collect::<Vec<_>>(),
+        "sources": material.sources.iter().map(to_value).collect::<Vec<_>>(),
         "places": texts(&places),
         "list_sets": list_sets,
         "customers": material.customers.len(),
         "keys": keys,
         "nodes": material.nodes.len(),
-        "files": files.collect::<Vec<_>>(),
+        "files": material.files.iter().map(to_value).collect::<Vec<_>>(),
         "compiler": concat!("waybill ", env!("CARGO_PKG_VERSION")),
     })
     .to_string();
@@ -335,37 +335,8 @@ fn texts(places: &[Place]) -> Vec<String> {
     places.iter().map(ToString::to_string).collect()
 }
 
-fn source_json(source: &SourceContents) -> serde_json::Value {
-    without_nulls(json!({
-        "name": source.name, "role": source.role, "class": source.class,
-        "date": source.date, "sha256": source.sha256,
-        "networks": source.networks.0, "origin": source.origin,
-    }))
-}
-
+/// A node as the page has it: of its keys what verifies signatures.
 fn node_json(node: &Node) -> serde_json::Value {
-    let keys = node.keys.iter().map(|key| {
-        without_nulls(json!({
-            "kty": key.kty, "crv": key.crv, "x": key.x.to_string(),
-            "nbf": key.nbf.map(|second| second.0), "exp": key.exp.map(|second| second.0),
-        }))
-    });
-    let screening = node.screening.as_ref().map(|screening| {
-        without_nulls(json!({
-            "status": screening.status, "at": screening.at,
-            "until": screening.until, "by": screening.by,
-        }))
-    });
-    without_nulls(json!({
-        "id": node.id, "customer": node.customer, "screening": screening,
-        "keys": keys.collect::<Vec<_>>(), "binding": node.binding,
-    }))
-}
-
-/// Members that are left out are absent, not null.
-fn without_nulls(mut json: serde_json::Value) -> serde_json::Value {
-    if let Some(members) = json.as_object_mut() {
-        members.retain(|_, value| !value.is_null());
-    }
-    json
+    let keys = node.keys.iter().map(|key| NodeKey { kid: None, r#use: None, ..key.clone() });
+    to_value(&Node { keys: keys.collect(), ..node.clone() })
 }

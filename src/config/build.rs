@@ -104,14 +104,14 @@ impl Config {
                 problems.wrong(
                     &under("regions"),
                     "regions come from the snapshot",
-                    "remove them here, and set them in the register that the snapshot is compiled from",
+                    "remove them here, and set them in the register that it is compiled from",
                 );
             }
             _ => {}
         }
         if document.snapshot.as_ref().is_some_and(|snapshot| snapshot.trusted_keys.is_empty()) {
             let snapshot_at = under("snapshot");
-            let help = "add the public part of the key that signs snapshots, as `waybill keygen` prints it";
+            let help = "add the public key of the snapshot's signer, as `waybill keygen` prints it";
             problems.wrong(
                 &Path::Member(&snapshot_at, "trusted_keys"),
                 "no key is trusted, so every snapshot would be refused",

@@ -80,7 +80,8 @@ object! {
         trusted_proxies: Vec<Network> = Vec::new(),
         /// The header that they write it to
         header: ForwardingHeader = ForwardingHeader::XForwardedFor,
-        /// The operator's own NAT64 prefixes: an address behind one is judged as the IPv4 address in it
+        /// The operator's own NAT64 prefixes. An address behind one is judged as the IPv4 address in
+        /// it
         nat64: Vec<Nat64Prefix> = Vec::new(),
     }
 }
@@ -148,7 +149,8 @@ object! {
     pub struct TagSettings {
         /// The keys; tags go unsigned where there is none
         keys: Vec<KeySource> = Vec::new(),
-        /// How long a signature holds, in seconds; other nodes take no more than their `chain.max_lifetime_seconds`
+        /// How long a signature is valid, in seconds; other nodes accept no more than their
+        /// `chain.max_lifetime_seconds`
         lifetime_seconds: Integer<1, 3_600> = Integer(60),
         /// What a signature covers
         binding: Binding = Binding::Request,
@@ -170,11 +172,13 @@ object! {
 object! {
     /// The model provider behind this node.
     pub struct ProviderSettings {
-        /// anthropic, openai, gemini, or one's own: the convention, and the customer's entry in providers
+        /// anthropic, openai, gemini, or one's own: the convention, and the customer's entry in
+        /// providers
         name: Text,
         /// The Anthropic beta that user profiles need, for the header anthropic-beta
         anthropic_beta: Option<HeaderText> = None,
-        /// The account and profile APIs that customers may not call; the provider's own where left out
+        /// The account and profile APIs that customers may not call; the provider's own where left
+        /// out
         deny_paths: Option<Vec<UrlPath>> = None,
     }
 }
@@ -202,11 +206,13 @@ const DIRECTORY_PATH: &str = "/.well-known/http-message-signatures-directory";
 const DISCLOSURE_PATH: &str = "/.well-known/waybill/disclosure";
 
 object! {
-    /// Paths that the node answers itself, whoever asks.
+    /// Paths that the node answers itself, for any caller.
     pub struct EndpointSettings {
-        /// Whether the node has a register, for load balancers and Kubernetes: 200, or 503 until then
+        /// Whether the node has a register, for load balancers and Kubernetes: 200, or 503 until
+        /// then
         ready: Endpoint = Endpoint::at(READY_PATH),
-        /// The public keys that it signs with, a JWK Set (draft-meunier-webbotauth-httpsig-directory)
+        /// The public keys that it signs with, a JWK Set
+        /// (draft-meunier-webbotauth-httpsig-directory)
         directory: Endpoint = Endpoint::at(DIRECTORY_PATH),
         /// Who runs the node, what it reads, and where to appeal
         disclosure: Endpoint = Endpoint::at(DISCLOSURE_PATH),
@@ -220,21 +226,21 @@ pub struct Endpoint(Option<UrlPath>);
 object! {
     /// Who runs this node, and whom a refused caller can turn to.
     pub struct DisclosureSettings {
-        /// The legal name of whoever runs the node
+        /// The legal name of the node's operator
         operator: Option<Text> = None,
         /// Who answers questions
         contact: Option<Text> = None,
         /// Where a refusal is appealed
         appeal_url: Option<Url> = None,
-        /// Where the operator's rules for customers stand
+        /// Where the operator's rules for customers are
         policy_url: Option<Url> = None,
-        /// How long what is recorded of a request is kept, in the operator's words
+        /// How long records of a request are kept, in the operator's words
         retention: Option<Text> = None,
     }
 }
 
 object! {
-    /// Waybill's configuration. It stands as JSON in the StringValue of the filter's configuration.
+    /// Waybill's configuration: JSON in the StringValue of the filter's configuration.
     pub struct ConfigDocument {
         /// The version of this format
         version: Integer<1, 1>,
@@ -242,7 +248,7 @@ object! {
         node: NodeSettings,
         /// Where the signed register file comes from; this or register
         snapshot: Option<SnapshotSettings> = None,
-        /// A small register that stands here; this or snapshot
+        /// A small register, inline; this or snapshot
         register: Option<InlineRegister> = None,
         /// The regions to judge by, with an inline register
         regions: Option<RegionSettings> = None,

@@ -159,10 +159,16 @@ fn kinds_schema(
 ) -> serde_json::Value {
     let alternatives: Vec<serde_json::Value> = kinds
         .iter()
-        .map(|(name, schema)| {
-            let mut properties: serde_json::Map<String, serde_json::Value> = common.iter().map(|(n, s)| ((*n).into(), s.clone())).collect();
-            properties.insert((*name).into(), schema.clone());
-            serde_json::json!({"type": "object", "properties": properties, "required": [name], "additionalProperties": false})
+        .map(|kind| {
+            let members = common.iter().chain([kind]);
+            let properties: serde_json::Map<String, serde_json::Value> =
+                members.map(|(name, schema)| ((*name).into(), schema.clone())).collect();
+            serde_json::json!({
+                "type": "object",
+                "properties": properties,
+                "required": [kind.0],
+                "additionalProperties": false,
+            })
         })
         .collect();
     serde_json::json!({"oneOf": alternatives})

@@ -148,7 +148,8 @@ mod tests {
     fn events_are_json_and_chained() {
         let screen =
             Screen::parse(include_str!("../../tests/corpus/config/valid/full.json")).unwrap();
-        let request = r#"{"method": "GET", "path": "/", "headers": [["x-api-key", "a"], ["x_waybill_\"", "1"]], "time": 1795000000}"#;
+        let request = r#"{"method": "GET", "path": "/", "time": 1795000000,
+            "headers": [["x-api-key", "a"], ["x_waybill_\"", "1"]]}"#;
         let owned = Capture::parse(request).unwrap().complete();
         let mut ledger = Ledger::new(0xfeed);
         let mut prev = None;

@@ -67,6 +67,11 @@ pub fn to_text(value: &impl Shape) -> String {
     out.into_string()
 }
 
+/// The value as a tree.
+pub fn to_value(value: &impl Shape) -> serde_json::Value {
+    serde_json::from_str(&to_text(value)).unwrap_or_default()
+}
+
 /// The value for reports, in which every member is there: null where there is no value.
 pub fn to_report(value: &impl Shape) -> serde_json::Value {
     let mut out = JsonWriter::with_nulls();

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::ordered;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 
-/// A JSON value as written: members keep their order and a name that stands twice is still seen.
+/// A JSON value as written: members keep their order, and duplicate names are kept.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Json {
     /// `null`
@@ -22,7 +22,8 @@ pub enum Json {
     Object(Vec<(String, Json)>),
 }
 
-/// A number, by how it was written. serde_json's own would bring the printing of floating point numbers along.
+/// A number, by how it was written. serde_json's own would link the printing of floating point
+/// numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {
     /// Without sign and fraction
@@ -104,7 +105,8 @@ impl Json {
         }
     }
 
-    /// Writes the value as JSON with members in the order of their names: equal documents, equal text.
+    /// Writes the value as JSON with members in the order of their names, so that equal documents
+    /// give equal text.
     pub fn write_canonical(&self, out: &mut String) {
         let mut list =
             |open: char, close: char, items: &mut dyn Iterator<Item = (Option<&str>, &Self)>| {

@@ -99,7 +99,8 @@ impl Problems {
         self.0.push(Problem { path: at.to_string(), message: message.into(), help });
     }
 
-    /// Notes one mistake with a hint. Never inlined and without ownership: so each call costs least.
+    /// Notes one mistake with a hint. Never inlined and without ownership: each call costs
+    /// least so.
     #[inline(never)]
     pub fn wrong(&mut self, at: &Path<'_>, message: &str, help: &str) {
         self.note(at, message, Some(help.to_owned()));
