@@ -212,7 +212,7 @@ fn numbers_that_nobody_announces_are_noted() {
     let (directory, remarks) = read(files, NOW);
     assert!(
         told(&remarks.notices)
-            .contains("networks/vpn.txt: no source knows networks of AS64500 AS64501\n"),
+            .contains("networks/vpn.txt: no source has networks of AS64500 AS64501; nothing is listed for them\n"),
         "{}",
         told(&remarks.notices)
     );
