@@ -1,61 +1,67 @@
-//! `waybill due`: what in a register ends soon, or has ended.
+//! `waybill due`: the entries of a register that end soon or have ended.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Failure, print, register, table, word};
+use super::arguments::word;
+use super::clock::now;
+use super::error::CommandError;
+use super::output::{OutputFormat, print, print_json, table};
+use super::register;
 use crate::compile::directory::Directory;
 use crate::names::UnixSeconds;
 use crate::register::Customer;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct DueArguments {
     /// The register's directory
     #[arg(long, value_name = "DIR")]
     register: PathBuf,
-    /// How far ahead: days, weeks or hours, such as 30d, 4w or 36h
+    /// How far to look ahead: 30d, 4w or 36h (days, weeks or hours)
     #[arg(long, value_name = "TIME SPAN", default_value = "30d", value_parser = span)]
     within: i64,
-    /// From when on (RFC 3339); by default now
+    /// The time to look ahead from (RFC 3339); by default now
     #[arg(long, value_name = "TIME", value_parser = word::<UnixSeconds>)]
     time: Option<UnixSeconds>,
-    /// Print JSON for machines
-    #[arg(long, conflicts_with = "csv")]
-    json: bool,
-    /// Print a table for spreadsheets
-    #[arg(long)]
-    csv: bool,
+    #[command(flatten)]
+    format: OutputFormat,
 }
 
-/// One thing that ends.
-struct End<'a> {
+/// The end of an entry.
+struct Deadline<'a> {
     until: UnixSeconds,
     customer: &'a str,
     what: &'static str,
     label: String,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Arguments { register: folder, within, time, json, csv } = arguments;
-    let now = time.unwrap_or_else(register::now);
-    let register = register::open(folder, now, "what is due can't be told")?;
+pub(super) fn run(arguments: &DueArguments) -> Result<(), CommandError> {
+    let DueArguments { register: folder, within, time, format } = arguments;
+    let now = time.unwrap_or_else(now);
+    let register = register::open(folder, now, "nothing is listed")?;
     let horizon = UnixSeconds(now.0.saturating_add(*within));
-    let mut ends: Vec<End<'_>> = ends(&register).filter(|end| end.until <= horizon).collect();
+    let mut ends: Vec<Deadline<'_>> = ends(&register).filter(|end| end.until <= horizon).collect();
     ends.sort_by(|a, b| {
         (a.until, a.customer, a.what, &a.label).cmp(&(b.until, b.customer, b.what, &b.label))
     });
-    // what ends now has ended
+    // an entry that ends now has ended
     let (ended, due): (Vec<_>, Vec<_>) = ends.into_iter().partition(|end| end.until <= now);
-    let days =
-        |end: &End<'_>| end.until.0.saturating_sub(now.0).checked_div(86_400).unwrap_or_default();
-    if *json {
-        let list = |ends: &[End<'_>]| -> Vec<_> {
-            let entry = |end: &End<'_>| json!({"customer": end.customer, "what": end.what, "label": end.label, "until": end.until, "days": days(end)});
+    let days = |end: &Deadline<'_>| {
+        end.until.0.saturating_sub(now.0).checked_div(86_400).unwrap_or_default()
+    };
+    if format.json {
+        let list = |ends: &[Deadline<'_>]| -> Vec<_> {
+            let entry = |end: &Deadline<'_>| {
+                json!({
+                    "customer": end.customer, "what": end.what, "label": end.label,
+                    "until": end.until, "days": days(end),
+                })
+            };
             ends.iter().map(entry).collect()
         };
-        print(&format!("{:#}\n", json!({"due": list(&due), "ended": list(&ended)})));
+        print_json(&json!({"due": list(&due), "ended": list(&ended)}));
         return Ok(());
     }
     let names: HashMap<&str, &str> = register
@@ -63,9 +69,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .iter()
         .filter_map(|customer| Some((customer.id.as_str(), customer.name.as_ref()?.as_str())))
         .collect();
-    let name = |end: &End<'_>| names.get(end.customer).copied().unwrap_or_default();
-    if *csv {
-        let row = |state: &str, end: &End<'_>| {
+    let name = |end: &Deadline<'_>| names.get(end.customer).copied().unwrap_or_default();
+    if format.csv {
+        let row = |state: &str, end: &Deadline<'_>| {
             let (until, days) = (end.until.to_string(), days(end).to_string());
             vec![
                 state.to_owned(),
@@ -112,10 +118,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Everything with an end: customers first, then nodes under the customers that run them.
-fn ends(register: &Directory) -> impl Iterator<Item = End<'_>> {
+/// All entries with an end: first the customers', then the nodes'.
+fn ends(register: &Directory) -> impl Iterator<Item = Deadline<'_>> {
     let of_nodes = register.nodes.iter().flat_map(|node| {
-        let end = move |what, label: String, until| End {
+        let end = move |what, label: String, until| Deadline {
             until,
             customer: node.customer.as_str(),
             what,
@@ -134,9 +140,13 @@ fn ends(register: &Directory) -> impl Iterator<Item = End<'_>> {
     register.customers.iter().flat_map(of_customer).chain(of_nodes)
 }
 
-fn of_customer(customer: &Customer) -> impl Iterator<Item = End<'_>> {
-    let end =
-        |what, label: String, until| End { until, customer: customer.id.as_str(), what, label };
+fn of_customer(customer: &Customer) -> impl Iterator<Item = Deadline<'_>> {
+    let end = |what, label: String, until| Deadline {
+        until,
+        customer: customer.id.as_str(),
+        what,
+        label,
+    };
     let screening = customer.screening.as_ref().and_then(|screening| {
         let by = screening.by.as_ref().map_or_else(String::new, |by| format!("by {by}"));
         Some(end("screening", by, screening.until?))

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::input::{Arguments, Loaded};
+use super::error::CommandError;
+use super::input::{RequestArguments, RequestCase};
+use super::output::{complain, print, print_json};
 use super::verify_tag::hops_as_json;
-use super::{Failure, complain, print};
 use crate::capture::text_or_hex;
 use crate::chain::{Custody, Received};
 use crate::finding::Action;
@@ -18,12 +19,12 @@ use crate::replay::InMemory;
 use crate::request::Request;
 use crate::screen::Decision;
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Loaded { screen, request: owned, snapshot } = arguments.load()?;
+pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
+    let RequestCase { screen, request: owned, snapshot } = arguments.load()?;
     let request = owned.request();
     let gathered = Keyring::gather(&screen.config().tag, &|name| std::env::var(name));
     if let Some(problem) = gathered.wrong.iter().next() {
-        return Err(Failure(problem.to_string()));
+        return Err(CommandError(problem.to_string()));
     }
     if !gathered.unset.is_empty() {
         complain("note: the variables of `tag.keys` aren't set here, so the tag is shown unsigned");
@@ -31,21 +32,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut custody = Custody::new(gathered.keyring, Box::new(InMemory::default()));
     let decision = screen.decide(&request, snapshot.as_ref(), &mut custody, "explain".to_owned());
     if arguments.json {
-        print(&format!("{:#}\n", as_json(&decision, &request)));
+        print_json(&as_json(&decision, &request));
     } else {
-        print(&as_text(&decision, &request).map_err(Failure::new)?);
+        print(&as_text(&decision, &request).map_err(CommandError::new)?);
     }
     Ok(())
 }
 
-/// The shape that `docs/configuration.md` publishes.
+/// The JSON that `docs/configuration.md` publishes.
 fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
     let address = &decision.evidence.address;
     let caller = decision.identity.caller();
     let findings: Vec<Value> = decision
         .weighed
         .iter()
-        .map(|weighed| json!({"code": weighed.finding.code, "action": weighed.action, "evidence": weighed.finding.evidence}))
+        .map(|weighed| {
+            let finding = &weighed.finding;
+            json!({"code": finding.code, "action": weighed.action, "evidence": finding.evidence})
+        })
         .collect();
     let (headers, response) = match &decision.outcome {
         Outcome::Forward(edits) => (apply(request, edits), Value::Null),
@@ -64,14 +68,21 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
             "claimed": address.claimed.iter().map(|claim| text_or_hex(claim)).collect::<Vec<_>>(),
             "malformed": address.malformed,
             "customer": decision.customer(),
-            "credential": caller.map(|caller| json!({"source": decision.config.source_name(caller.source), "label": caller.label()})),
+            "credential": caller.map(|caller| {
+                let source = decision.config.source_name(caller.source);
+                json!({"source": source, "label": caller.label()})
+            }),
             "user": decision.geography.user.map(|place| place.country),
             "origin": decision.geography.origin.map(|place| place.country),
             "via": decision.geography.via.map(|place| place.country),
             "chain": chain(&decision.received),
             "path": text_or_hex(&decision.evidence.path),
-            "relay_marks": decision.evidence.relay_marks.iter().map(|mark| json!({"software": mark.software, "header": mark.header})).collect::<Vec<_>>(),
-            "owned_headers": decision.evidence.owned.iter().map(|owned| owned.name).collect::<Vec<_>>(),
+            "relay_marks": decision.evidence.relay_marks.iter()
+                .map(|mark| json!({"software": mark.software, "header": mark.header}))
+                .collect::<Vec<_>>(),
+            "owned_headers": decision.evidence.owned.iter()
+                .map(|owned| owned.name)
+                .collect::<Vec<_>>(),
         },
         "findings": findings,
         "verdict": {
@@ -87,13 +98,13 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
     })
 }
 
-/// What a verified chain is worth, and who stands in it.
+/// The worth of a verified chain, and its hops.
 fn chain(received: &Received) -> Value {
     let Some(verified) = received.verified() else { return Value::Null };
     json!({"worth": verified.worth, "hops": hops_as_json(verified)})
 }
 
-/// The same for a person.
+/// The decision as text.
 fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
     let line = |out: &mut String, name: &str, value: &str| writeln!(out, "  {name:<16} {value}");
@@ -114,12 +125,11 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
     writeln!(out, "\nEvidence")?;
     let address = &decision.evidence.address;
     let client = address.client.map_or_else(
-        || "unknown: give the direct peer's with --direct-peer".to_owned(),
+        || "unknown: pass the direct peer's address with --direct-peer".to_owned(),
         |address| address.to_string(),
     );
     let stopped = address.malformed && address.client.is_some();
-    let malformed =
-        if stopped { " (something that isn't an address stopped the walk)" } else { "" };
+    let malformed = if stopped { " (an invalid address ended the search)" } else { "" };
     line(&mut out, "client address", &format!("{client}{malformed}"))?;
     if !address.claimed.is_empty() {
         let claimed: Vec<String> = address.claimed.iter().map(|claim| printable(claim)).collect();
@@ -152,14 +162,12 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
     line(&mut out, "origin", &country(decision.geography.origin))?;
     line(&mut out, "user", &country(decision.geography.user))?;
     if let Some(verified) = decision.received.verified() {
-        line(&mut out, "reseller's own", &country(decision.geography.via))?;
+        line(&mut out, "via", &country(decision.geography.via))?;
         line(&mut out, "chain", &format!("worth {}", verified.worth))?;
         for (hop, unproven) in verified.hops() {
-            let customer = hop.customer.as_deref().unwrap_or("nobody it knows");
-            let proof = unproven.map_or_else(
-                || "its signature verifies".to_owned(),
-                |why| format!("not proven: {why}"),
-            );
+            let customer = hop.customer.as_deref().unwrap_or("an unknown customer");
+            let proof =
+                unproven.map_or_else(|| "proven".to_owned(), |why| format!("not proven: {why}"));
             line(&mut out, "", &format!("{} for {customer}, {}: {proof}", hop.node, hop.attest))?;
         }
     }
@@ -192,7 +200,7 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
 
     match &decision.outcome {
         Outcome::Forward(edits) => {
-            writeln!(out, "\nWhat goes on")?;
+            writeln!(out, "\nForwarded request")?;
             for name in &edits.remove {
                 line(&mut out, "removed", &printable(name))?;
             }
@@ -201,7 +209,7 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
             }
         }
         Outcome::Answer(refusal) => {
-            writeln!(out, "\nWhat the caller gets")?;
+            writeln!(out, "\nResponse")?;
             line(&mut out, "status", &refusal.status.to_string())?;
             for (name, value) in &refusal.headers {
                 line(&mut out, name, value)?;
@@ -214,12 +222,12 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
 
 fn who(decision: &Decision<'_>) -> String {
     match &decision.identity {
-        Identity::Unloaded => "nobody can be told: no register is loaded".to_owned(),
-        Identity::Missing => "nobody: no credential came".to_owned(),
-        Identity::Unknown => "nobody: no credential that came is in the register".to_owned(),
-        Identity::Unproven => "nobody: a signature came, and it doesn't hold".to_owned(),
+        Identity::Unloaded => "unknown: no register is loaded".to_owned(),
+        Identity::Missing => "unknown: the request has no credential".to_owned(),
+        Identity::Unknown => "unknown: no credential of the request is in the register".to_owned(),
+        Identity::Unproven => "unknown: the signature isn't accepted".to_owned(),
         Identity::Conflict(one, other) => {
-            format!("{} or {}: credentials name both", one.id, other.id)
+            format!("{} or {}: the credentials are of both", one.id, other.id)
         }
         Identity::Known(caller) => {
             let label = caller.label().map(|label| format!(" ({label})")).unwrap_or_default();

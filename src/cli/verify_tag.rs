@@ -1,14 +1,15 @@
 //! `waybill verify-tag`: tag, chain and trail of a captured request, verified as a node would.
 //!
-//! Whoever calls, and by whichever credential, is left aside: the question is what the signatures prove. So are
-//! replays, which only a node that sees every request can tell.
+//! Caller and credential are ignored: only the signatures are verified. Replays are ignored too,
+//! since only a node that sees every request can detect them.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::input::{Arguments, Loaded};
-use super::{Failure, print};
+use super::error::CommandError;
+use super::input::{RequestArguments, RequestCase};
+use super::output::{print, print_json};
 use crate::chain::hops::Claims;
 use crate::chain::{Broken, Custody, Judge, Presented, Verified};
 use crate::evidence::Evidence;
@@ -16,11 +17,8 @@ use crate::finding::FindingCode;
 use crate::lookups::Lookups;
 use crate::names::UnixSeconds;
 
-/// What doesn't hold: a finding's code and why.
-type Against = (FindingCode, String);
-
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Loaded { screen, request, snapshot } = arguments.load()?;
+pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
+    let RequestCase { screen, request, snapshot } = arguments.load()?;
     let request = request.request();
     let now = request.time.seconds();
     let config = screen.config();
@@ -37,40 +35,45 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         now,
     };
     let verified = judge.open(&mut custody);
-    let text = if arguments.json {
-        format!("{:#}\n", as_json(&verified))
+    if arguments.json {
+        print_json(&as_json(&verified));
     } else {
-        as_text(&verified, now).map_err(Failure::new)?
-    };
-    print(&text);
+        print(&as_text(&verified, now).map_err(CommandError::new)?);
+    }
     match verified {
         Ok(verified) if verified.remarks.is_empty() => Ok(()),
-        Ok(verified) => {
-            Err(Failure(format!("{} of it doesn't hold", counted(verified.remarks.len()))))
-        }
-        Err(Broken { code, .. }) => Err(Failure(format!("nothing is proven: {code}"))),
+        Ok(verified) => Err(CommandError(counted(verified.remarks.len()))),
+        Err(Broken { code, .. }) => Err(CommandError(format!("nothing is proven: {code}"))),
     }
 }
 
-fn counted(parts: usize) -> String {
-    if parts == 1 { "one part".to_owned() } else { format!("{parts} parts") }
+fn counted(problems: usize) -> String {
+    if problems == 1 { "1 problem".to_owned() } else { format!("{problems} problems") }
 }
 
-fn against((code, why): &Against) -> Value {
+fn against((code, why): &(FindingCode, String)) -> Value {
     json!({"code": code, "why": why})
 }
 
-/// Who stands in a chain, and whether each is proven.
+/// The hops of a chain, each with its proof.
 pub(super) fn hops_as_json(verified: &Verified) -> Vec<Value> {
     let hops = verified.hops();
-    hops.map(|(hop, why)| json!({"node": hop.node, "customer": hop.customer, "attest": hop.attest, "proven": why.is_none(), "why": why}))
-        .collect()
+    hops.map(|(hop, why)| {
+        json!({
+            "node": hop.node, "customer": hop.customer, "attest": hop.attest,
+            "proven": why.is_none(), "why": why,
+        })
+    })
+    .collect()
 }
 
 fn as_json(verified: &Result<Verified, Broken>) -> Value {
     let verified = match verified {
         Err(Broken { code, why, .. }) => {
-            return json!({"holds": false, "against": [{"code": code, "why": why}], "signed": null, "worth": null, "hops": [], "tag": null});
+            return json!({
+                "holds": false, "against": [{"code": code, "why": why}], "signed": null,
+                "worth": null, "hops": [], "tag": null,
+            });
         }
         Ok(verified) => verified,
     };
@@ -81,14 +84,19 @@ fn as_json(verified: &Result<Verified, Broken>) -> Value {
         "holds": verified.remarks.is_empty(),
         "against": verified.remarks.iter().map(against).collect::<Vec<_>>(),
         "signed": {
-            "customer": verified.customer, "keyid": input.keyid, "created": input.created.to_string(), "expires": input.expires.to_string(),
-            "authority": verified.opened.authority, "binding": if verified.opened.bound { "request" } else { "customer" },
+            "customer": verified.customer, "keyid": input.keyid,
+            "created": input.created.to_string(), "expires": input.expires.to_string(),
+            "authority": verified.opened.authority,
+            "binding": if verified.opened.bound { "request" } else { "customer" },
         },
         "worth": verified.worth,
         "hops": hops_as_json(verified),
         "tag": {
-            "node": node, "customer": customer, "screening": screening, "until": until.map(|until| until.to_string()),
-            "user": user.map(|place| place.to_string()), "origin": origin.map(|place| place.to_string()), "chain": chain, "findings": findings,
+            "node": node, "customer": customer, "screening": screening,
+            "until": until.map(|until| until.to_string()),
+            "user": user.map(|place| place.to_string()),
+            "origin": origin.map(|place| place.to_string()),
+            "chain": chain, "findings": findings,
         },
     })
 }
@@ -102,7 +110,7 @@ fn as_text(
         Err(Broken { code, why, .. }) => {
             writeln!(
                 out,
-                "Signature  doesn't hold: {why}\n           ({code}: see docs/findings.md#{})",
+                "Signature  not accepted: {why}\n           ({code}: see docs/findings.md#{})",
                 code.anchor()
             )?;
             return Ok(out);
@@ -111,10 +119,10 @@ fn as_text(
     };
     let opened = &verified.opened;
     let input = &opened.signed.input;
-    let what = if opened.bound { "this one request" } else { "its customer's requests" };
+    let what = if opened.bound { "this request only" } else { "all requests of its customer" };
     writeln!(
         out,
-        "Signature  holds at {now}: by {} (customer {} here), for {what} to {}",
+        "Signature  valid at {now}: by {} (customer {} here), for {what}, to {}",
         opened.claims.node, verified.customer, opened.authority
     )?;
     writeln!(
@@ -128,11 +136,12 @@ fn as_text(
     let until = claims.until.map(|until| format!(" until {until}")).unwrap_or_default();
     let screening = or(
         claims.screening.as_ref().map(|status| format!("screening {status}{until}")),
-        "screening not said",
+        "screening not stated",
     );
     writeln!(out, "Tag        customer {}, {screening}", or(claims.customer.clone(), "unknown"))?;
-    let place =
-        |place: Option<crate::region::Place>| or(place.map(|place| place.to_string()), "not said");
+    let place = |place: Option<crate::region::Place>| {
+        or(place.map(|place| place.to_string()), "not stated")
+    };
     writeln!(out, "           user {}, origin {}", place(claims.user), place(claims.origin))?;
     let found: Vec<&str> = claims.findings.iter().map(|code| code.as_str()).collect();
     writeln!(
@@ -146,13 +155,13 @@ fn as_text(
     for (i, (hop, why)) in verified.hops().enumerate() {
         let proof = match why {
             Some(why) => format!(
-                "NOT PROVEN, only the next hop's word: {}",
+                "NOT PROVEN, stated only by the next hop: {}",
                 why.strip_prefix(&format!("{}: ", hop.node)).unwrap_or(why)
             ),
             None if i == last => "signed this request".to_owned(),
             None => "proven: its own signature is in the trail".to_owned(),
         };
-        let customer = hop.customer.as_deref().unwrap_or("nobody it knows");
+        let customer = hop.customer.as_deref().unwrap_or("an unknown customer");
         writeln!(
             out,
             "           {}. {} for {customer}, {}: {proof}",
@@ -162,7 +171,7 @@ fn as_text(
         )?;
     }
     if !verified.remarks.is_empty() {
-        writeln!(out, "Against it")?;
+        writeln!(out, "Problems")?;
         for (code, why) in &verified.remarks {
             writeln!(out, "           {code}: {why}")?;
         }
