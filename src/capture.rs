@@ -1,4 +1,4 @@
-//! Captured requests: the JSON shape, or HTTP as text, made into what the pure core takes.
+//! Capture requests: the JSON shape, or HTTP as text, made into what the pure core takes.
 //!
 //! JSON is what `docs/configuration.md` describes. HTTP text is a request line, header lines and an empty
 //! line, as `curl -v` shows them (`> ` in front is taken off, lines that curl adds are skipped); a body is
@@ -8,15 +8,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-use crate::config::Config;
 use crate::evidence::address::address_with_port;
 use crate::names::{LAST_SECOND, Text, UnixSeconds, hex};
-use crate::request::{Request, Time, TlsNames};
+use crate::request::{ClaimValue, Request, Time, TlsNames};
 use crate::shape::{Json, Mismatch, Path, Problems, Shape, Table, Whole, object, read_document};
 
 object! {
     /// A captured request.
-    pub struct Captured {
+    pub struct Capture {
         /// The method
         method: Text,
         /// The authority that it is addressed to
@@ -88,18 +87,18 @@ pub const JOINED_BY_ENVOY: &[&str] = &[
     "x-request-id",
 ];
 
-/// A captured request with all that [`Request`] borrows from it.
+/// The bytes of a captured request, which [`Request`] borrows.
 #[derive(Debug)]
-pub struct Owned {
+pub struct RequestBuffer {
     headers: Vec<(Vec<u8>, Vec<u8>)>,
-    direct_peer: Option<String>,
-    envoy_client: Option<String>,
+    direct_peer: Option<Text>,
+    envoy_client: Option<Text>,
     tls: TlsCapture,
-    claims: Vec<Option<Vec<u8>>>,
+    jwt: Table<Text, Table<Text, Json>>,
     time: Time,
 }
 
-impl Captured {
+impl Capture {
     /// Reads a request from a file's text.
     ///
     /// # Errors
@@ -188,8 +187,8 @@ impl Captured {
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }
 
-    /// Completes the request for a configuration, which says what claims it reads.
-    pub fn own(self, config: &Config) -> Owned {
+    /// Completes the request: pseudo-headers first, lines joined as Envoy joins them, and a time.
+    pub fn complete(self) -> RequestBuffer {
         let mut headers = vec![(b":method".to_vec(), self.method.as_str().into())];
         headers.extend(
             self.authority.map(|authority| (b":authority".to_vec(), authority.as_str().into())),
@@ -202,45 +201,49 @@ impl Captured {
                 None => headers.push((name, value)),
             }
         }
-        let claim = |provider: &Text, name: &Text| match self.jwt.get(provider)?.get(name)? {
-            Json::Text(text) => Some(text.clone().into_bytes()),
-            _ => None,
-        };
-        let claims = config.claims().map(|wanted| claim(&wanted.provider, &wanted.claim)).collect();
-        let time = self
-            .time
-            .map_or_else(now, |Whole(seconds)| Time(seconds.saturating_mul(1_000_000_000)));
-        let text = |text: Option<Text>| text.map(|text| text.as_str().to_owned());
-        Owned {
+        let nanoseconds =
+            |Whole(seconds): Whole<0, LAST_SECOND>| seconds.saturating_mul(1_000_000_000);
+        RequestBuffer {
             headers,
-            direct_peer: text(self.direct_peer),
-            envoy_client: text(self.envoy_client),
+            direct_peer: self.direct_peer,
+            envoy_client: self.envoy_client,
             tls: self.tls,
-            claims,
-            time,
+            jwt: self.jwt,
+            time: self.time.map_or_else(now, |seconds| Time(nanoseconds(seconds))),
         }
     }
 }
 
-impl Owned {
+impl RequestBuffer {
     /// The request as the pure core takes it.
     pub fn request(&self) -> Request<'_> {
+        let headers = self.headers.iter();
         Request {
-            headers: self
-                .headers
-                .iter()
-                .map(|(name, value)| (name.as_slice(), value.as_slice()))
-                .collect(),
-            direct_peer: self.direct_peer.as_deref().map(str::as_bytes),
-            envoy_client: self.envoy_client.as_deref().map(str::as_bytes),
+            headers: headers.map(|(name, value)| (name.as_slice(), value.as_slice())).collect(),
+            direct_peer: self.direct_peer.as_ref().map(bytes),
+            envoy_client: self.envoy_client.as_ref().map(bytes),
             tls: TlsNames {
-                uri_san: self.tls.uri_san.first().map(|name| name.as_str().as_bytes()),
-                dns_san: self.tls.dns_san.first().map(|name| name.as_str().as_bytes()),
+                uri_san: self.tls.uri_san.first().map(bytes),
+                dns_san: self.tls.dns_san.first().map(bytes),
             },
-            claims: &self.claims,
+            claims: self.claims().collect(),
             time: self.time,
         }
     }
+
+    /// The claims that are text: Envoy gives no others.
+    fn claims(&self) -> impl Iterator<Item = ClaimValue<'_>> {
+        self.jwt.iter().flat_map(|(provider, claims)| {
+            claims.iter().filter_map(|(claim, value)| {
+                let value = value.as_str()?.as_bytes();
+                Some(ClaimValue { provider: provider.as_str(), claim: claim.as_str(), value })
+            })
+        })
+    }
+}
+
+fn bytes(text: &Text) -> &[u8] {
+    text.as_str().as_bytes()
 }
 
 impl Shape for Bytes {

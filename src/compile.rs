@@ -46,7 +46,7 @@ pub struct Order<'a> {
 
 /// A compiled register.
 #[derive(Debug)]
-pub struct Compiled {
+pub struct Compilation {
     /// The snapshot's bytes
     pub file: Vec<u8>,
     /// How many customers are owned how
@@ -59,7 +59,7 @@ pub struct Compiled {
 ///
 /// # Errors
 /// What doesn't fit into a snapshot.
-pub fn compile(register: Directory, order: &Order<'_>) -> Result<Compiled, WriteError> {
+pub fn compile(register: Directory, order: &Order<'_>) -> Result<Compilation, WriteError> {
     let Directory { owners, mut customers, nodes, networks, digests, .. } = register;
     let screening = owners.screen();
     let mut ownership = BTreeMap::new();
@@ -95,7 +95,7 @@ pub fn compile(register: Directory, order: &Order<'_>) -> Result<Compiled, Write
         files: &files,
     };
     let file = write(&material, order.key)?;
-    Ok(Compiled {
+    Ok(Compilation {
         file,
         ownership,
         runs: networks.table.v4.len().saturating_add(networks.table.v6.len()),

@@ -23,7 +23,6 @@ use crate::shape::{
     Json, Mismatch, Path, Problem, Problems, Shape, Table, Whole, Word, object, read_document,
     suggestion, words,
 };
-use crate::signature;
 
 /// The configuration of a node, ready for requests.
 #[derive(Debug)]
@@ -398,17 +397,6 @@ pub fn schema() -> serde_json::Value {
 }
 
 impl Config {
-    /// Whether requests to that authority, as signatures cover it, are meant for this node.
-    pub fn answers_to(&self, authority: &str) -> bool {
-        let is =
-            |own: &str| signature::authority(own.as_bytes()).is_some_and(|own| own == authority);
-        if self.node.authorities.is_empty() {
-            is(self.node.id.as_str())
-        } else {
-            self.node.authorities.iter().any(|own| is(own.as_str()))
-        }
-    }
-
     /// Parses the text of a configuration.
     ///
     /// # Errors
@@ -710,7 +698,7 @@ impl Policy {
         revision.truncate(16);
         let named = settings.actions.iter().map(|(code, _)| *code).collect();
         let action = |code: &FindingCode| {
-            settings.actions.get(code).cloned().unwrap_or_else(|| code.default_action())
+            settings.actions.get(code).cloned().unwrap_or_else(|| code.default_action().clone())
         };
         let actions = FindingCode::ALL.iter().map(action).collect();
         Self { mode: settings.mode, revision, actions, named }

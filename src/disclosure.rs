@@ -1,13 +1,13 @@
-//! What a node says of itself to anybody who asks: who runs it, what it reads and what it doesn't, by which
-//! policy it decides, and where to appeal. The shape is published (`docs/disclosure.schema.json`).
+//! What a node says of itself to any caller: its operator, what it reads and what it doesn't, its policy,
+//! and where to appeal. The shape is published (`docs/disclosure.schema.json`).
 //!
-//! The signals aren't written down here a second time: header names come from the watch list that the code
-//! reads by, and a test holds the properties against what the filter asks its host for.
+//! The signals are those that the code reads by: header names from [`Watch`], the rest from [`Signal`].
 
-use crate::config::{Claim, Config, CredentialPlace};
+use crate::config::Config;
 use crate::evidence::Watch;
 use crate::ordered;
 use crate::shape::Json;
+use crate::signals::{PSEUDO_HEADERS, Signal};
 
 /// The media type of the document.
 pub const MEDIA_TYPE: &str = "application/json";
@@ -33,47 +33,26 @@ pub fn disclosure(config: &Config, watch: &Watch) -> String {
         let value = value.map_or(Json::Null, |text| Json::Text(text.to_owned()));
         value.write_canonical(&mut document);
     }
-    // pseudo-headers stand before the headers of every request
-    document.push_str(r#","reads":{"headers":[":authority",":method",":path""#);
-    append(&mut document, &ordered::sorted(watch.names()));
-    document.push_str(r#"],"beside_headers":["clock""#);
-    append(&mut document, &beside_headers(config));
-    // whatever the configuration: there is no code for any of these
+    // pseudo-headers come before the headers of every request
+    let headers = PSEUDO_HEADERS.map(str::to_owned).into_iter();
+    document.push_str(r#","reads":{"headers":["#);
+    append(&mut document, headers.chain(ordered::sorted(watch.names())));
+    document.push_str(r#"],"beside_headers":["#);
+    let signals = Signal::all(config).map(Signal::name);
+    append(&mut document, std::iter::once("clock".to_owned()).chain(signals));
+    // no configuration changes this: there is no code for any of these
     document
         .push_str(r#"]},"never_reads":["request bodies","response bodies","response headers","#);
     document.push_str(r#""TLS fingerprints","locale and time zone","hidden marks in text"]}"#);
     document
 }
 
-fn append(document: &mut String, words: &[String]) {
-    for word in words {
-        document.push(',');
-        Json::Text(word.clone()).write_canonical(document);
-    }
-}
-
-/// What the filter asks its host for beside headers and the clock, by Envoy's names of attributes.
-fn beside_headers(config: &Config) -> Vec<String> {
-    let mut asked = vec!["filter_state.direct".to_owned()];
-    if config.geo.reads_headers() {
-        asked.push("source.address".to_owned());
-    }
-    for source in &config.sources {
-        if let CredentialPlace::Mtls(san) = source.place {
-            asked.push(["connection.", san.as_str(), "_peer_certificate"].concat());
+/// Appends the elements of a list.
+fn append(document: &mut String, words: impl Iterator<Item = String>) {
+    for (i, word) in words.enumerate() {
+        if i > 0 {
+            document.push(',');
         }
+        Json::Text(word).write_canonical(document);
     }
-    for Claim { provider, claim } in config.claims() {
-        let name = [
-            "metadata.filter_metadata.envoy.filters.http.jwt_authn",
-            provider.as_str(),
-            claim.as_str(),
-        ]
-        .join(".");
-        // a claim may name both the caller and its user
-        if !asked.contains(&name) {
-            asked.push(name);
-        }
-    }
-    asked
 }

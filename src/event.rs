@@ -9,10 +9,10 @@
 
 use sha2::Digest as _;
 
-use crate::chain::Received;
 use crate::evidence::address;
 use crate::finding::Action;
 use crate::names::{UnixSeconds, hex};
+use crate::receipt::Receipt;
 use crate::region::Place;
 use crate::request::Time;
 use crate::screen::Decision;
@@ -63,8 +63,9 @@ impl Ledger {
     /// Writes the event of a decision and moves on to the next.
     pub fn write(&mut self, decision: &Decision<'_>) -> &[u8] {
         let country = |place: Option<Place>| place.map(|place| place.country);
-        let (user, origin) = (country(decision.geography.user), country(decision.geography.origin));
-        let address = decision.evidence.client.map(address::cut);
+        let (user, origin) =
+            (country(decision.case.geography.user), country(decision.case.geography.origin));
+        let address = decision.case.evidence.client.map(address::cut);
         let verdict = &decision.verdict;
         let seconds = decision.time.seconds();
         if self.second.0 != seconds {
@@ -79,18 +80,18 @@ impl Ledger {
             .raw("\",\"time\":\"")
             .raw(&self.second.1);
         line.milliseconds(decision.time).raw("Z\"");
-        line.text(member!("node"), decision.config.node.id.as_str());
+        line.text(member!("node"), decision.case.config.node.id.as_str());
         line.optional(member!("customer"), decision.customer());
-        match decision.identity.caller() {
+        match decision.case.identity.caller() {
             None => line.raw(",\"credential\":null"),
             Some(caller) => {
                 line.raw(",\"credential\":{\"source\":")
-                    .string(decision.config.source_name(caller.source));
+                    .string(decision.case.config.source_name(caller.source));
                 caller.label().into_iter().for_each(|label| line.text(member!("label"), label));
                 line.raw("}")
             }
         };
-        line.text(member!("mode"), decision.config.policy.mode.as_str());
+        line.text(member!("mode"), decision.case.config.policy.mode.as_str());
         line.text(member!("verdict"), verdict.action.as_str());
         line.optional(member!("would_be"), verdict.would_be.as_ref().map(Action::as_str));
         line.optional(member!("route"), decision.route());
@@ -107,9 +108,12 @@ impl Ledger {
         line.optional(member!("user"), user.as_ref().map(|country| country.as_str()));
         line.optional(member!("origin"), origin.as_ref().map(|country| country.as_str()));
         line.optional(member!("address"), address.as_deref());
-        line.optional(member!("network"), decision.geography.network.map(NetworkClass::as_str));
-        line.chain(&decision.received);
-        line.text(member!("policy"), &decision.config.policy.revision);
+        line.optional(
+            member!("network"),
+            decision.case.geography.network.map(NetworkClass::as_str),
+        );
+        line.chain(&decision.case.receipt);
+        line.text(member!("policy"), &decision.case.config.policy.revision);
         match decision.snapshot {
             Some(sequence) => line.raw(",\"snapshot\":").number(sequence),
             None => line.raw(",\"snapshot\":null"),
@@ -158,18 +162,18 @@ impl Line {
     }
 
     /// What a verified chain is worth, and who stands in it.
-    fn chain(&mut self, received: &Received) {
-        let Some(verified) = received.verified() else {
+    fn chain(&mut self, receipt: &Receipt) {
+        let Some(proof) = receipt.proof() else {
             self.raw(",\"chain\":null");
             return;
         };
-        self.text(member!("chain"), verified.worth.as_str());
+        self.text(member!("chain"), proof.worth().as_str());
         self.raw(",\"hops\":[");
-        for (i, (hop, unproven)) in verified.hops().enumerate() {
+        for (i, (hop, proof)) in proof.hops().enumerate() {
             self.raw(if i > 0 { ",{\"node\":" } else { "{\"node\":" }).string(&hop.node);
             self.optional(member!("customer"), hop.customer.as_deref());
             self.text(member!("attest"), hop.attest.as_str());
-            self.raw(if unproven.is_none() { ",\"proven\":true}" } else { ",\"proven\":false}" });
+            self.raw(if proof.is_ok() { ",\"proven\":true}" } else { ",\"proven\":false}" });
         }
         self.raw("]");
     }
@@ -209,21 +213,20 @@ fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::Captured;
-    use crate::chain::Custody;
-    use crate::screen::Screen;
+    use crate::capture::Capture;
+    use crate::screen::{Screen, Worker};
 
     /// What is written by hand is JSON, has the published members, and each event the digest of the one before.
     #[test]
     fn events_are_json_and_chained() {
         let screen = Screen::parse(include_str!("../tests/corpus/config/valid/full.json")).unwrap();
         let request = r#"{"method": "GET", "path": "/", "headers": [["x-api-key", "a"], ["x_waybill_\"", "1"]], "time": 1795000000}"#;
-        let owned = Captured::parse(request).unwrap().own(screen.config());
+        let owned = Capture::parse(request).unwrap().complete();
         let mut ledger = Ledger::new(0xfeed);
         let mut prev = None;
         for seq in 0..3 {
             let decision =
-                screen.decide(&owned.request(), None, &mut Custody::default(), ledger.next_id());
+                screen.decide(&owned.request(), None, &mut Worker::default(), ledger.next_id());
             let line = ledger.write(&decision).to_vec();
             let event: serde_json::Value = serde_json::from_slice(&line).unwrap();
             assert_eq!(event["seq"], seq);

@@ -1,12 +1,12 @@
-//! What was seen in a request, from where, and what it may be taken for; nothing is looked up yet.
+//! The evidence in a request: what it holds, where, and how it reads. Nothing is looked up yet.
 //!
-//! Evidence is gathered in one pass over the headers. A header is looked at only if [`Watch`] knows its
-//! name, so the watch list is the closed list of header signals (`docs/privacy.md`, held by a test).
-//! Malformed input is evidence too: it never stops the way, it only counts for nobody.
+//! Evidence is gathered in one pass over the headers. A header counts only if [`Watch`] has its name,
+//! so the watch list is the closed list of header signals (`docs/privacy.md`, held by a test).
+//! Malformed input is evidence too: it stops nothing, and names nobody.
 
 pub mod address;
 mod authorization;
-pub mod places;
+pub mod credential_headers;
 pub mod relay;
 pub mod shared_state;
 pub mod watch;
@@ -16,39 +16,39 @@ use std::net::IpAddr;
 
 use address::ClientAddress;
 use relay::RelayMark;
-use watch::{Role, Spelling};
+use watch::{HeaderRole, MarkGroupIndex, Spelling};
 pub use watch::{Watch, admits_trailer};
 
 use crate::chain::Lines;
 use crate::config::{Config, CredentialPlace, IgnoredMark, UserSource};
 use crate::names::{CredentialDigest, Text};
-use crate::ordered;
-use crate::path::{self, Readings};
+use crate::path::{self, PathReadings};
 use crate::region::Place;
-use crate::request::Request;
+use crate::register::Name;
+use crate::request::{Pair, Request};
 
-/// What was seen in a request.
-#[derive(Debug)]
+/// The evidence in a request.
+#[derive(Debug, Default)]
 pub struct Evidence<'a> {
-    /// Where it came from
+    /// Where the request came from
     pub address: ClientAddress<'a>,
-    /// The address by which the client is judged, where it is known, see [`ClientAddress::judged`]
+    /// The address that the client is judged by, if known: see [`ClientAddress::judged`]
     pub client: Option<IpAddr>,
-    /// Why Envoy looked up another address than that, so that its country is of somebody else and was set aside
+    /// Why Envoy looked up another address than [`Self::client`]. Its country is set aside then
     pub set_aside: Option<&'static str>,
-    /// The credentials presented, in the order of the configured sources. A key behind `Bearer` in a header of keys
-    /// stands here twice: as it came, and bare
-    pub credentials: Vec<Presented<'a>>,
-    /// How many values stood in the places that sources read, up to one more than [`CREDENTIALS_AT_MOST`]
+    /// What the caller identifies itself by, in the order of the configured sources. A key behind
+    /// `Bearer` in a header of keys is listed twice: as received, and bare
+    pub credentials: Vec<CallerName<'a>>,
+    /// How many values the places of sources hold, up to one more than [`CREDENTIALS_AT_MOST`]
     pub values: usize,
-    /// What sources of geography say of the client's address
-    pub origin: Vec<Reading>,
-    /// What is claimed of the person who uses the model
-    pub user: Vec<Reading>,
+    /// The countries that headers of `geo.origin` name, in the order received
+    pub origin: Vec<OriginReading<'a>>,
+    /// Where the user of the model is said to be, in the order of `geo.user`
+    pub user: Vec<Place>,
     /// Marks of relay software, save those that the operator's own proxies leave
     pub relay_marks: Vec<&'a RelayMark>,
-    /// Headers that only a node may set
-    pub owned: Vec<Owned<'a>>,
+    /// Reserved headers that the client sent or listed
+    pub reserved: Vec<ReservedHeader<'a>>,
     /// Whether the connection is to become another, such as a WebSocket
     pub is_upgrade: bool,
     /// What the method and path reach that customers of one account share, in the table's words
@@ -57,10 +57,10 @@ pub struct Evidence<'a> {
     pub withheld: Vec<&'a [u8]>,
     /// Tag, chain, trail and signatures
     pub lines: Lines<'a>,
-    /// The method is TRACE, whatever its case: the answer would repeat the reseller's own key to the caller
+    /// The method is TRACE, in any case: an answer would show the caller the reseller's own key
     pub is_trace: bool,
     /// Every path that a server could take the path for
-    pub readings: Readings<'a>,
+    pub readings: PathReadings<'a>,
     /// The path in its normal form
     pub path: Cow<'a, [u8]>,
     /// Whether the caller speaks Anthropic's dialect (`anthropic-version` is there)
@@ -69,73 +69,61 @@ pub struct Evidence<'a> {
     pub anthropic_betas: Vec<&'a [u8]>,
     /// The subprotocols that the caller offers for a WebSocket
     pub subprotocols: Vec<&'a [u8]>,
-    /// Those of them that go on, where not all do
+    /// The subprotocols that go on, if some don't
     pub kept_subprotocols: Option<Vec<&'a [u8]>>,
 }
 
-/// A credential and where it stood.
+/// What a caller identifies itself by, and the source that it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Presented<'a> {
-    /// The index of its source in [`Config::sources`]
+pub struct CallerName<'a> {
+    /// The index of the source in [`Config::sources`]
     pub source: usize,
-    /// What it is
-    pub credential: Credential<'a>,
+    /// The name to look up; `None` where the bytes aren't UTF-8
+    pub name: Option<Name<'a>>,
 }
 
-/// What a caller identifies itself by.
+/// The country that a header of `geo.origin` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Credential<'a> {
-    /// A secret, of which only the digest is kept
-    Secret(CredentialDigest),
-    /// A name in a client certificate that Envoy verified
-    Certificate(&'a str),
-    /// A claim in a JWT that Envoy verified
-    Claim(&'a str),
-    /// Bytes that are no name
-    Unreadable,
-}
-
-/// What one source of geography says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reading {
-    /// The index of the source in its list of [`crate::config::GeoSettings`]
-    pub source: usize,
+pub struct OriginReading<'a> {
+    /// The header's name, as configured
+    pub header: &'a str,
     /// The place
     pub place: Place,
 }
 
-/// A header that only a node may set.
+/// A header that only a node may set, and that the client sent or listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owned<'a> {
-    /// What the watch list calls it: no byte of what a client sent
+pub struct ReservedHeader<'a> {
+    /// Its name in the watch list: no byte of what a client sent
     pub name: &'a str,
-    /// What was done with it
-    pub how: Sent,
+    /// How the client used it
+    pub kind: ReservedKind,
 }
 
-/// What a client did with a header that only a node may set.
+/// How a client used a reserved header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sent {
-    /// Sent one for the node's own use
-    OfNode,
-    /// Sent one that belongs to tag and chain, which another reseller's node may well send
-    OfChain,
-    /// Listed it in `Connection`, so that the next hop takes the node's own off
-    Listed,
+pub enum ReservedKind {
+    /// Sent one that is for the node's own use
+    Node,
+    /// Sent one of tag and chain, as another reseller's node does by right
+    Chain,
+    /// Listed it in `Connection`, so that the next hop would remove the node's own
+    Connection,
 }
 
-/// How many values the places of credentials may hold together. An SDK sends one or two; each costs a hash and a
-/// look-up.
+/// How many values the places of credentials may hold together. An SDK sends one or two. Each value
+/// costs a hash and a look-up.
 pub const CREDENTIALS_AT_MOST: usize = 8;
 
 /// The header whose lines Envoy joins by a comma.
 const AUTHORIZATION: &str = "authorization";
 
-/// What a pass over the headers collects before it is understood.
+/// Headers that are understood only when all of them are read.
 #[derive(Default)]
-struct Sightings<'a> {
-    credentials: Vec<(usize, &'a [u8])>,
+struct HeaderLines<'a> {
+    credentials: Vec<Pair<'a>>,
     forwarding: Vec<&'a [u8]>,
+    users: Vec<Pair<'a>>,
     connection: Vec<&'a [u8]>,
 }
 
@@ -143,125 +131,98 @@ impl<'a> Evidence<'a> {
     /// Gathers the evidence in a request.
     pub fn gather(config: &'a Config, watch: &'a Watch, request: &Request<'a>) -> Self {
         let full_path = request.path();
-        let mut seen = Sightings::default();
+        let readings = PathReadings::of(full_path);
         let mut evidence = Self {
-            address: ClientAddress::unknown(),
-            client: None,
-            set_aside: None,
-            credentials: Vec::new(),
-            values: 0,
-            origin: Vec::new(),
-            user: Vec::new(),
-            relay_marks: Vec::new(),
-            owned: Vec::new(),
-            is_upgrade: false,
-            shared_state: None,
-            withheld: Vec::new(),
-            lines: Lines::default(),
             is_trace: request.method().eq_ignore_ascii_case(b"trace"),
-            readings: Readings::of(full_path),
-            path: Cow::Borrowed(full_path),
-            speaks_anthropic: false,
-            anthropic_betas: Vec::new(),
-            subprotocols: Vec::new(),
-            kept_subprotocols: None,
+            path: readings.plain().map_or_else(|| path::normal(full_path), Cow::Borrowed),
+            readings,
+            ..Self::default()
         };
-        evidence.path =
-            evidence.readings.plain().map_or_else(|| path::normal(full_path), Cow::Borrowed);
-        for (name, value) in &request.headers {
-            let mut is_place = false;
-            for (role, spelling, shown) in watch.roles(name) {
-                is_place |= role.is_place();
-                match spelling {
-                    Spelling::Underscores => evidence.note_misspelled(config, role, name, shown),
-                    Spelling::Exact if is_place && matches!(role, Role::Marks(_)) => {}
-                    Spelling::Exact => {
-                        evidence.note(config, watch, &mut seen, role, (name, value), shown)
-                    }
-                }
-            }
-        }
+        let lines = evidence.read_headers(config, watch, request);
         if evidence.is_upgrade {
-            evidence.find_listed(watch, &seen.connection);
+            evidence.find_listed(watch, &lines.connection);
         }
-        if evidence.subprotocols.iter().any(|element| watch.withholds_subprotocol(element)) {
-            let kept = evidence
-                .subprotocols
-                .iter()
-                .copied()
-                .filter(|element| !watch.withholds_subprotocol(element));
-            evidence.kept_subprotocols = Some(kept.collect());
-        }
+        evidence.filter_subprotocols(watch);
         if !config.forwards() {
             evidence.shared_state =
                 watch.shared_state().reached(request.method(), &evidence.readings);
         }
-        evidence.address =
-            ClientAddress::find(request.direct_peer, &seen.forwarding, &config.client_address);
-        evidence.client = evidence.address.judged(&config.client_address);
-        let is_other = |text: &[u8]| {
-            evidence.client.is_some() && address::address_with_port(text) != evidence.client
-        };
-        if config.geo.reads_headers() && request.envoy_client.is_some_and(is_other) {
-            evidence.set_aside =
-                Some(evidence.address.why_other(&seen.forwarding, &config.client_address));
-        }
-        // beyond the last that is looked at, `values` says so
-        let _all_found = evidence.find_credentials(config, request, full_path, &seen.credentials);
-        evidence.find_user_claims(config, request);
+        evidence.find_address(config, request, &lines.forwarding);
+        // a value beyond the last one that counts is seen by `values`
+        let _all_found = evidence.find_credentials(config, request, &lines.credentials);
+        evidence.find_users(config, request, &lines.users);
         evidence
+    }
+
+    /// Reads each header that the watch list has.
+    fn read_headers(
+        &mut self,
+        config: &Config,
+        watch: &'a Watch,
+        request: &Request<'a>,
+    ) -> HeaderLines<'a> {
+        let mut lines = HeaderLines::default();
+        for (name, value) in &request.headers {
+            let mut is_place = false;
+            for (role, spelling, shown) in watch.roles(name) {
+                is_place |= role.is_place();
+                match (spelling, role) {
+                    (Spelling::Underscores, _) => self.note_misspelled(role, name, shown),
+                    (Spelling::Exact, HeaderRole::Marks(_)) if is_place => {}
+                    (Spelling::Exact, HeaderRole::Marks(group)) => {
+                        self.note_marks(config, watch, group, (name, value));
+                    }
+                    (Spelling::Exact, _) => self.note(&mut lines, role, (name, value), shown),
+                }
+            }
+        }
+        lines
     }
 
     fn note(
         &mut self,
-        config: &Config,
-        watch: &'a Watch,
-        seen: &mut Sightings<'a>,
-        role: Role,
-        (name, value): (&'a [u8], &'a [u8]),
+        lines: &mut HeaderLines<'a>,
+        role: HeaderRole,
+        (name, value): Pair<'a>,
         shown: &'a str,
     ) {
         match role {
-            Role::Credential(source) => {
-                seen.credentials.push((source, value));
-                self.withhold_credential(config, source, name);
+            HeaderRole::Credential { forward } => {
+                lines.credentials.push((name, value));
+                self.withhold_credential(forward, name);
             }
-            Role::Subprotocols => self.subprotocols.extend(
-                value
-                    .split(|b| *b == b',')
-                    .map(<[u8]>::trim_ascii)
-                    .filter(|element| !element.is_empty()),
-            ),
-            Role::KnownPlace => self.withheld.push(name),
-            Role::Forwarding => seen.forwarding.push(value),
-            Role::Origin(source) => {
-                self.origin.extend(Place::from_bytes(value).map(|place| Reading { source, place }));
+            HeaderRole::Subprotocols => {
+                let elements = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+                self.subprotocols.extend(elements.filter(|element| !element.is_empty()));
+            }
+            HeaderRole::KnownPlace | HeaderRole::ReservedByConvention => self.withheld.push(name),
+            HeaderRole::Forwarding => lines.forwarding.push(value),
+            HeaderRole::Origin => {
+                let place = Place::from_bytes(value);
+                self.origin.extend(place.map(|place| OriginReading { header: shown, place }));
                 self.withheld.push(name);
             }
-            Role::User(source) => {
-                if let Some(place) = Place::from_bytes(value) {
-                    ordered::insert(&mut self.user, Reading { source, place }, |reading| {
-                        &reading.source
-                    });
-                }
+            HeaderRole::User => lines.users.push((name, value)),
+            HeaderRole::Tag => {
+                self.note_reserved(name, shown, ReservedKind::Chain);
+                self.lines.tag.push(value);
             }
-            Role::Tag | Role::Chain | Role::Trail => {
-                self.note_owned(name, shown, Sent::OfChain);
-                match role {
-                    Role::Tag => self.lines.tag.push(value),
-                    Role::Chain => self.lines.chain.push(value),
-                    _ => self.lines.trail.push(value),
-                }
+            HeaderRole::Chain => {
+                self.note_reserved(name, shown, ReservedKind::Chain);
+                self.lines.chain.push(value);
             }
-            Role::OwnedByNode => self.note_owned(name, shown, Sent::OfNode),
-            Role::OwnedByConvention => self.withheld.push(name),
-            Role::Connection => seen.connection.push(value),
-            Role::Upgrade => self.is_upgrade = true,
-            Role::Signature => self.lines.signature.push(value),
-            Role::SignatureInput => self.lines.signature_input.push(value),
-            Role::AnthropicVersion => self.speaks_anthropic = true,
-            Role::AnthropicBeta => self.anthropic_betas.push(value),
-            Role::Marks(number) => self.note_marks(config, watch, number, (name, value)),
+            HeaderRole::Trail => {
+                self.note_reserved(name, shown, ReservedKind::Chain);
+                self.lines.trail.push(value);
+            }
+            HeaderRole::ReservedByNode => self.note_reserved(name, shown, ReservedKind::Node),
+            HeaderRole::Connection => lines.connection.push(value),
+            HeaderRole::Upgrade => self.is_upgrade = true,
+            HeaderRole::Signature => self.lines.signature.push(value),
+            HeaderRole::SignatureInput => self.lines.signature_input.push(value),
+            HeaderRole::AnthropicVersion => self.speaks_anthropic = true,
+            HeaderRole::AnthropicBeta => self.anthropic_betas.push(value),
+            HeaderRole::Marks(_) => {}
         }
     }
 
@@ -269,8 +230,8 @@ impl<'a> Evidence<'a> {
         &mut self,
         config: &Config,
         watch: &'a Watch,
-        number: usize,
-        (name, value): (&'a [u8], &'a [u8]),
+        group: MarkGroupIndex,
+        (name, value): Pair<'a>,
     ) {
         let ignored = |element: &[u8]| {
             let same = |text: &str| text.as_bytes() == element || text.as_bytes() == value;
@@ -281,7 +242,7 @@ impl<'a> Evidence<'a> {
             };
             config.relay_ignore.iter().any(is_same)
         };
-        for mark in watch.marks(number).map(|group| group.candidates(value)).unwrap_or_default() {
+        for mark in watch.marks(group).map(|group| group.candidates(value)).unwrap_or_default() {
             if mark.is_credential {
                 self.withheld.push(name);
             }
@@ -293,99 +254,123 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    fn note_owned(&mut self, name: &'a [u8], shown: &'a str, how: Sent) {
-        self.note_sent(shown, how);
+    fn note_reserved(&mut self, name: &'a [u8], shown: &'a str, kind: ReservedKind) {
+        self.add_reserved(shown, kind);
         self.withheld.push(name);
     }
 
-    fn note_sent(&mut self, name: &'a str, how: Sent) {
-        let owned = Owned { name, how };
-        // there are only so many: a list of what a client repeats would grow with it
-        if !self.owned.contains(&owned) {
-            self.owned.push(owned);
+    fn add_reserved(&mut self, name: &'a str, kind: ReservedKind) {
+        let header = ReservedHeader { name, kind };
+        // once each: else the list would grow with what a client repeats
+        if !self.reserved.contains(&header) {
+            self.reserved.push(header);
         }
     }
 
-    /// Notes the names that `Connection` lists and only a node may set.
+    /// Notes the reserved names that `Connection` lists.
     fn find_listed(&mut self, watch: &'a Watch, connection: &[&'a [u8]]) {
         for element in connection.iter().flat_map(|line| line.split(|b| *b == b',')) {
-            if let Some(name) = watch.owned(element.trim_ascii()) {
-                self.note_sent(name, Sent::Listed);
+            if let Some(name) = watch.reserved(element.trim_ascii()) {
+                self.add_reserved(name, ReservedKind::Connection);
             }
         }
     }
 
-    /// The place of a credential is emptied whole, unless an application behind the node needs it.
-    fn withhold_credential(&mut self, config: &Config, source: usize, name: &'a [u8]) {
-        if config.sources.get(source).is_some_and(|source| !source.forward) {
+    /// Withholds the place of a credential whole, unless an application behind the node needs it.
+    fn withhold_credential(&mut self, forward: bool, name: &'a [u8]) {
+        if !forward {
             self.withheld.push(name);
         }
     }
 
-    /// A name with underscores that some servers read as an owned one: it never goes on.
-    fn note_misspelled(&mut self, config: &Config, role: Role, name: &'a [u8], shown: &'a str) {
+    /// Withholds a name with underscores, which some servers read as the name with hyphens.
+    fn note_misspelled(&mut self, role: HeaderRole, name: &'a [u8], shown: &'a str) {
         match role {
-            Role::Tag | Role::Chain | Role::Trail | Role::Signature | Role::SignatureInput => {
-                self.note_owned(name, shown, Sent::OfChain)
-            }
-            Role::OwnedByNode => self.note_owned(name, shown, Sent::OfNode),
-            Role::OwnedByConvention | Role::KnownPlace | Role::Origin(_) | Role::Subprotocols => {
-                self.withheld.push(name)
-            }
-            Role::Credential(source) => self.withhold_credential(config, source, name),
-            Role::Forwarding
-            | Role::User(_)
-            | Role::Connection
-            | Role::Upgrade
-            | Role::AnthropicVersion
-            | Role::AnthropicBeta
-            | Role::Marks(_) => {}
+            HeaderRole::Tag
+            | HeaderRole::Chain
+            | HeaderRole::Trail
+            | HeaderRole::Signature
+            | HeaderRole::SignatureInput => self.note_reserved(name, shown, ReservedKind::Chain),
+            HeaderRole::ReservedByNode => self.note_reserved(name, shown, ReservedKind::Node),
+            HeaderRole::ReservedByConvention
+            | HeaderRole::KnownPlace
+            | HeaderRole::Origin
+            | HeaderRole::Subprotocols => self.withheld.push(name),
+            HeaderRole::Credential { forward } => self.withhold_credential(forward, name),
+            HeaderRole::Forwarding
+            | HeaderRole::User
+            | HeaderRole::Connection
+            | HeaderRole::Upgrade
+            | HeaderRole::AnthropicVersion
+            | HeaderRole::AnthropicBeta
+            | HeaderRole::Marks(_) => {}
         }
     }
 
-    /// Finds the credentials, in the order of the sources. The same one in two places is hashed once. Ends with `None`
-    /// at one value more than [`CREDENTIALS_AT_MOST`].
+    /// Finds the subprotocols that go on, if some don't.
+    fn filter_subprotocols(&mut self, watch: &Watch) {
+        if self.subprotocols.iter().any(|element| watch.withholds_subprotocol(element)) {
+            let elements = self.subprotocols.iter().copied();
+            let kept = elements.filter(|element| !watch.withholds_subprotocol(element));
+            self.kept_subprotocols = Some(kept.collect());
+        }
+    }
+
+    /// Finds the client's address, and whether Envoy looked up another one.
+    fn find_address(&mut self, config: &Config, request: &Request<'a>, lines: &[&'a [u8]]) {
+        let settings = &config.client_address;
+        self.address = ClientAddress::find(request.direct_peer, lines, settings);
+        self.client = self.address.judged(settings);
+        let is_other =
+            |text: &[u8]| self.client.is_some() && address::address_with_port(text) != self.client;
+        if config.geo.reads_headers() && request.envoy_client.is_some_and(is_other) {
+            self.set_aside = Some(self.address.why_other(lines, settings));
+        }
+    }
+
+    /// Finds the credentials, in the order of the sources. Returns `None` at one value more than
+    /// [`CREDENTIALS_AT_MOST`].
     fn find_credentials(
         &mut self,
         config: &'a Config,
         request: &Request<'a>,
-        full_path: &'a [u8],
-        headers: &[(usize, &'a [u8])],
+        headers: &[Pair<'a>],
     ) -> Option<()> {
+        // a key that is sent in two places is hashed once
         let mut hashed: Option<(&'a [u8], CredentialDigest)> = None;
         let mut secret = |bytes: &'a [u8]| match hashed {
-            Some((known, digest)) if known == bytes => Credential::Secret(digest),
-            _ => Credential::Secret(hashed.insert((bytes, CredentialDigest::of(bytes))).1),
+            Some((known, digest)) if known == bytes => Name::Secret(digest),
+            _ => Name::Secret(hashed.insert((bytes, CredentialDigest::of(bytes))).1),
         };
-        let mut claims = request.claims.iter();
         for (source, place) in config.sources.iter().map(|source| &source.place).enumerate() {
-            let lines =
-                headers.iter().filter(|(index, _)| *index == source).map(|(_, value)| *value);
+            let is_of =
+                |name: &[u8]| place.header().is_some_and(|header| header.as_bytes() == name);
+            let lines = headers.iter().filter(|(name, _)| is_of(name)).map(|(_, value)| *value);
             match place {
                 CredentialPlace::Header(name) => {
                     let is_joined = name == AUTHORIZATION;
                     for value in lines.flat_map(|line| values(line, is_joined)) {
-                        self.counts()?;
-                        self.present(source, secret(value));
+                        self.count_value()?;
+                        self.add_name(source, secret(value));
                         if let Some(key) = authorization::bearer(value) {
-                            self.present(source, secret(key));
+                            self.add_name(source, secret(key));
                         }
                     }
                 }
                 CredentialPlace::Bearer => {
                     for value in lines.flat_map(|line| values(line, true)) {
-                        self.counts()?;
+                        self.count_value()?;
                         if let Some(token) = authorization::bearer(value) {
-                            self.present(source, secret(token));
+                            self.add_name(source, secret(token));
                         }
                     }
                 }
                 CredentialPlace::Query(name) => {
-                    for value in path::query_values(full_path, name.as_str())
+                    for value in path::query_values(request.path(), name.as_str())
                         .filter(|value| !value.is_empty())
                     {
-                        self.counts()?;
-                        self.present(source, Credential::Secret(CredentialDigest::of(&value)));
+                        self.count_value()?;
+                        self.add_name(source, Name::Secret(CredentialDigest::of(&value)));
                     }
                 }
                 CredentialPlace::WebsocketProtocol(prefix) => {
@@ -395,31 +380,15 @@ impl<'a> Evidence<'a> {
                             .get(i)
                             .and_then(|element| element.strip_prefix(prefix.as_str().as_bytes()));
                         let Some(key) = element.filter(|key| !key.is_empty()) else { continue };
-                        self.counts()?;
-                        self.present(source, secret(key));
+                        self.count_value()?;
+                        self.add_name(source, secret(key));
                     }
                 }
                 CredentialPlace::Mtls(san) => {
-                    if let Some(name) = request.tls.get(*san).filter(|name| !name.is_empty()) {
-                        self.counts()?;
-                        self.present(
-                            source,
-                            std::str::from_utf8(name)
-                                .map_or(Credential::Unreadable, Credential::Certificate),
-                        );
-                    }
+                    self.add_verified(source, request.tls.get(*san), Name::Certificate)?;
                 }
-                CredentialPlace::Jwt(_) => {
-                    if let Some(value) =
-                        claims.next().and_then(Option::as_deref).filter(|value| !value.is_empty())
-                    {
-                        self.counts()?;
-                        self.present(
-                            source,
-                            std::str::from_utf8(value)
-                                .map_or(Credential::Unreadable, Credential::Claim),
-                        );
-                    }
+                CredentialPlace::Jwt(claim) => {
+                    self.add_verified(source, request.claim(claim), Name::Claim)?;
                 }
                 CredentialPlace::Chain => {}
             }
@@ -427,30 +396,42 @@ impl<'a> Evidence<'a> {
         Some(())
     }
 
-    /// Counts a value in one of the places; `None` where it is one too many.
-    fn counts(&mut self) -> Option<()> {
+    /// Counts a value in a place of credentials. Returns `None` if it is one too many.
+    fn count_value(&mut self) -> Option<()> {
         self.values = self.values.saturating_add(1);
         (self.values <= CREDENTIALS_AT_MOST).then_some(())
     }
 
-    fn present(&mut self, source: usize, credential: Credential<'a>) {
-        self.credentials.push(Presented { source, credential });
+    fn add_name(&mut self, source: usize, name: Name<'a>) {
+        self.credentials.push(CallerName { source, name: Some(name) });
     }
 
-    fn find_user_claims(&mut self, config: &Config, request: &Request<'a>) {
-        let identities = config
-            .sources
-            .iter()
-            .filter(|source| matches!(source.place, CredentialPlace::Jwt(_)))
-            .count();
-        let mut claims = request.claims.iter().skip(identities);
-        for (source, kind) in config.geo.user.iter().enumerate() {
-            if let UserSource::Jwt(_) = kind {
-                let value = claims.next().and_then(Option::as_deref);
-                if let Some(place) = value.and_then(Place::from_bytes) {
-                    ordered::insert(&mut self.user, Reading { source, place }, |reading| {
-                        &reading.source
-                    });
+    /// Adds a name that Envoy verified.
+    fn add_verified(
+        &mut self,
+        source: usize,
+        value: Option<&'a [u8]>,
+        name: impl FnOnce(&'a str) -> Name<'a>,
+    ) -> Option<()> {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            self.count_value()?;
+            let name = std::str::from_utf8(value).ok().map(name);
+            self.credentials.push(CallerName { source, name });
+        }
+        Some(())
+    }
+
+    /// Finds where the user is said to be, in the order of the sources.
+    fn find_users(&mut self, config: &Config, request: &Request<'a>, headers: &[Pair<'a>]) {
+        for source in &config.geo.user {
+            match source {
+                UserSource::Header(header) => {
+                    let is_of = |(name, _): &&Pair<'_>| *name == header.as_str().as_bytes();
+                    let values = headers.iter().filter(is_of).map(|(_, value)| value);
+                    self.user.extend(values.filter_map(|value| Place::from_bytes(value)));
+                }
+                UserSource::Jwt(claim) => {
+                    self.user.extend(request.claim(claim).and_then(Place::from_bytes));
                 }
             }
         }

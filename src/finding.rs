@@ -1,98 +1,205 @@
-//! The catalogue of findings: every rule that can fire, with its stable code and default action.
+//! The catalogue of findings: every rule that can fire, one row each.
 //!
-//! Codes are public: tags, events, metrics, refusals and configurations carry them, so none is renamed
-//! or used again for something else. Their order is the order in which reasons are given. What each
-//! means, its source, and how it is appealed or cleared stands in `docs/findings.md`.
+//! Codes are public: tags, events, metrics, refusals and configurations carry them. No code is ever
+//! renamed or reused. Rows are in the order in which reasons are given. `docs/findings.md` tells for
+//! each finding what it means, where the rule comes from, and how it is appealed or cleared.
 
 use crate::names::RouteName;
 use crate::shape::{Json, Members, Mismatch, Path, Problems, Shape, suggestion, words, wrong_type};
 
-words! {
-    /// A finding's stable code.
-    pub enum FindingCode {
-        /// No register is loaded
-        SnapshotMissing = "snapshot.missing",
-        /// The register is older than it may be
-        SnapshotStale = "snapshot.stale",
-        /// It can be read in more ways than are read, or asks for TRACE
-        RequestMalformed = "request.malformed",
-        /// No credential came
-        IdentityMissing = "identity.missing",
-        /// No credential that came is in the register
-        IdentityUnknown = "identity.unknown",
-        /// The credential is past its date
-        IdentityExpired = "identity.expired",
-        /// Two credentials name two customers
-        IdentityConflict = "identity.conflict",
-        /// The credential is bound to networks and came from elsewhere
-        IdentityNetwork = "identity.network",
-        /// The register says that the customer is suspended
-        CustomerSuspended = "customer.suspended",
-        /// The customer wasn't screened, or was refused
-        CustomerUnscreened = "customer.unscreened",
-        /// The policy asks for an accepted agreement and none is in force
-        CustomerAgreementMissing = "customer.agreement-missing",
-        /// The customer's screening is past its date
-        CustomerScreeningExpired = "customer.screening-expired",
-        /// Owned from a restricted region beyond the threshold
-        OwnershipRestricted = "ownership.restricted",
-        /// A share large enough to matter is unknown
-        OwnershipUnresolved = "ownership.unresolved",
-        /// The provider restricted or banned this customer
-        ProviderRestricted = "provider.restricted",
-        /// A customer asks for the provider's account or profile API
-        ProviderAdminPath = "provider.admin-path",
-        /// A path under which the provider keeps what other customers of the account made
-        ProviderSharedState = "provider.shared-state",
-        /// The user or the origin is in a restricted region
-        GeoRestricted = "geo.restricted",
-        /// Envoy looked up another address than the client's, and no other source decides
-        GeoDisputed = "geo.disputed",
-        /// Somebody who isn't trusted with it claims a restricted region
-        GeoClaimed = "geo.claimed",
-        /// The country is neither supported nor restricted
-        GeoUnlisted = "geo.unlisted",
-        /// No source knows where the request comes from
-        GeoUnknown = "geo.unknown",
-        /// A country that the customer didn't declare
-        GeoUndeclared = "geo.undeclared",
-        /// Sources disagree, and one that only hints says restricted
-        GeoConflict = "geo.conflict",
-        /// The customer's data must stay where this upstream isn't
-        ResidencyMismatch = "residency.mismatch",
-        /// Tor, VPN or open proxy
-        NetworkAnonymizer = "network.anonymizer",
-        /// A data centre
-        NetworkHosting = "network.hosting",
-        /// A reseller sends no chain
-        ChainMissing = "chain.missing",
-        /// The chain or its signature doesn't hold
-        ChainInvalid = "chain.invalid",
-        /// The signature is past its time
-        ChainExpired = "chain.expired",
-        /// The signature was seen before
-        ChainReplayed = "chain.replayed",
-        /// A hop isn't in the register
-        ChainUnknownNode = "chain.unknown-node",
-        /// A hop isn't screened
-        ChainUnscreenedNode = "chain.unscreened-node",
-        /// The signer isn't the customer that authenticated
-        ChainMismatch = "chain.mismatch",
-        /// An earlier hop could not vouch for what came before
-        ChainIncomplete = "chain.incomplete",
-        /// Earlier hops are only the signer's word
-        ChainUnproven = "chain.unproven",
-        /// Marks of relay software from a customer that isn't a reseller
-        RelayUndeclared = "relay.undeclared",
-        /// One credential from more addresses than one customer has
-        SharingAddresses = "sharing.addresses",
-        /// One credential from more countries than one customer is in
-        SharingCountries = "sharing.countries",
-        /// One credential faster across the world than one customer travels
-        SharingVelocity = "sharing.velocity",
-        /// The client sent a header that only a node may set
-        TagSpoofed = "tag.spoofed",
-    }
+/// Declares the codes and their rows: code, default action, HTTP status, traits, title.
+macro_rules! catalogue {
+    ($(
+        $(#[doc = $doc:literal])+
+        $code:ident = $text:literal:
+            $action:ident, $status:literal, [$($trait:ident),*], $title:literal;
+    )+) => {
+        words! {
+            /// A finding's stable code.
+            pub enum FindingCode {
+                $( $(#[doc = $doc])+ $code = $text, )+
+            }
+        }
+
+        impl FindingCode {
+            fn row(self) -> &'static CatalogueRow {
+                match self {
+                    $( Self::$code => {
+                        static ROW: CatalogueRow = CatalogueRow {
+                            default_action: Action::$action,
+                            status: $status,
+                            traits: FindingTraits { $($trait: true,)* ..FindingTraits::NONE },
+                            title: $title,
+                        };
+                        &ROW
+                    } )+
+                }
+            }
+        }
+    };
+}
+
+/// What the catalogue says of a finding beside its code.
+struct CatalogueRow {
+    /// In `enforce` mode, where neither policy nor override says otherwise
+    default_action: Action,
+    /// The HTTP status of a refusal
+    status: u16,
+    traits: FindingTraits,
+    /// For a refused caller, in words that fit behind "this request was refused:"
+    title: &'static str,
+}
+
+/// Yes-or-no properties of a finding.
+#[expect(clippy::struct_excessive_bools, reason = "a row of the table names those that it has")]
+struct FindingTraits {
+    /// Letting it through would authenticate nobody, or give the reseller's own key away
+    guards_authentication: bool,
+    /// Fires before a customer is known
+    precedes_customer: bool,
+    /// Taken over from a verified tag
+    adopted: bool,
+    /// Is about what earlier nodes attested
+    of_chain: bool,
+    /// Declared, but this version lacks its input
+    planned: bool,
+}
+
+impl FindingTraits {
+    const NONE: Self = Self {
+        guards_authentication: false,
+        precedes_customer: false,
+        adopted: false,
+        of_chain: false,
+        planned: false,
+    };
+}
+
+catalogue! {
+    /// No register is loaded
+    SnapshotMissing = "snapshot.missing": Block, 503, [guards_authentication, precedes_customer],
+        "it has no register of customers loaded yet";
+    /// The register is older than it may be
+    SnapshotStale = "snapshot.stale": Report, 503, [],
+        "its register of customers is too old";
+    /// The path, the credentials or the method could be read in more than one way
+    RequestMalformed = "request.malformed": Block, 400, [guards_authentication, precedes_customer],
+        "it is malformed: its path is encoded too often, it has too many credentials, or its \
+         method is TRACE";
+    /// The request has no credential
+    IdentityMissing = "identity.missing": Block, 401, [guards_authentication, precedes_customer],
+        "no credential came with it";
+    /// No credential of the request is in the register
+    IdentityUnknown = "identity.unknown": Block, 401, [guards_authentication, precedes_customer],
+        "its credential isn't known here";
+    /// The credential is past its date
+    IdentityExpired = "identity.expired": Block, 401, [guards_authentication],
+        "its credential has expired";
+    /// Two credentials name two customers
+    IdentityConflict = "identity.conflict": Block, 403, [guards_authentication, precedes_customer],
+        "its credentials name two different customers";
+    /// The credential is bound to networks, and the client is in none of them
+    IdentityNetwork = "identity.network": Block, 403, [guards_authentication],
+        "its credential may not be used from this network";
+    /// The register says that the customer is suspended
+    CustomerSuspended = "customer.suspended": Block, 403, [adopted],
+        "the customer's account is suspended";
+    /// The customer wasn't screened, or was refused
+    CustomerUnscreened = "customer.unscreened": Block, 403, [adopted],
+        "the customer hasn't been screened";
+    /// The policy requires an accepted agreement, and none is in force
+    CustomerAgreementMissing = "customer.agreement-missing": Report, 403, [adopted],
+        "the customer has no accepted agreement in force";
+    /// The customer's screening is past its date
+    CustomerScreeningExpired = "customer.screening-expired": Report, 403, [adopted],
+        "the customer's screening has run out";
+    /// The share owned from restricted regions is beyond the threshold
+    OwnershipRestricted = "ownership.restricted": Block, 403, [adopted],
+        "the customer is majority-owned from a region that the provider doesn't serve";
+    /// A share large enough to matter is unknown
+    OwnershipUnresolved = "ownership.unresolved": Report, 403, [adopted],
+        "who owns the customer isn't known well enough";
+    /// The provider restricted or banned this customer
+    ProviderRestricted = "provider.restricted": Block, 403, [],
+        "the provider restricted this customer";
+    /// A customer asks for the provider's account or profile API
+    ProviderAdminPath = "provider.admin-path": Block, 403, [],
+        "the provider's account API isn't open to customers";
+    /// The path leads to objects that other customers of the account may have made
+    ProviderSharedState = "provider.shared-state": Report, 403, [],
+        "it asks for what other customers of the same account may have made";
+    /// The user or the origin is in a restricted region
+    GeoRestricted = "geo.restricted": Block, 403, [adopted],
+        "it comes from a region that the provider doesn't serve";
+    /// Envoy looked up another address than the client's, and no other source decides
+    GeoDisputed = "geo.disputed": Block, 403, [adopted],
+        "two programs on the way read the address that it comes from differently";
+    /// An untrusted hop claims a restricted region
+    GeoClaimed = "geo.claimed": Report, 403, [adopted],
+        "it claims to come from a region that the provider doesn't serve";
+    /// The country is neither supported nor restricted
+    GeoUnlisted = "geo.unlisted": Report, 403, [adopted],
+        "it comes from a country that the provider doesn't list";
+    /// No source knows where the request comes from
+    GeoUnknown = "geo.unknown": Report, 403, [adopted],
+        "the country that it comes from isn't known";
+    /// A country that the customer didn't declare
+    GeoUndeclared = "geo.undeclared": Report, 403, [adopted],
+        "it comes from a country that the customer didn't declare";
+    /// Sources disagree, and one that only hints names a restricted region
+    GeoConflict = "geo.conflict": Report, 403, [adopted],
+        "sources disagree on the country that it comes from";
+    /// The customer's data must stay where this upstream isn't
+    ResidencyMismatch = "residency.mismatch": Block, 403, [adopted],
+        "the customer's data must stay where this upstream isn't";
+    /// The client's address is of Tor, a VPN or an open proxy
+    NetworkAnonymizer = "network.anonymizer": Report, 403, [adopted],
+        "it comes through an anonymizing network";
+    /// The client's address is in a data centre
+    NetworkHosting = "network.hosting": Allow, 403, [adopted],
+        "it comes from a data centre";
+    /// A reseller sends no chain
+    ChainMissing = "chain.missing": Block, 403, [of_chain],
+        "a reseller's request came without a chain";
+    /// The chain or its signature is invalid
+    ChainInvalid = "chain.invalid": Block, 403, [of_chain],
+        "its chain or signature doesn't hold";
+    /// The signature has expired
+    ChainExpired = "chain.expired": Block, 403, [of_chain],
+        "its signature has expired";
+    /// The signature was seen before
+    ChainReplayed = "chain.replayed": Block, 403, [of_chain],
+        "its signature was used before";
+    /// A hop isn't in the register
+    ChainUnknownNode = "chain.unknown-node": Block, 403, [of_chain],
+        "its chain names a node that isn't known here";
+    /// A hop isn't screened
+    ChainUnscreenedNode = "chain.unscreened-node": Block, 403, [of_chain],
+        "its chain names a node that hasn't been screened";
+    /// The signer isn't the customer that authenticated
+    ChainMismatch = "chain.mismatch": Block, 403, [of_chain],
+        "its signer isn't the customer that authenticated";
+    /// An earlier hop could not vouch for what came before
+    ChainIncomplete = "chain.incomplete": Report, 403, [of_chain],
+        "an earlier reseller couldn't vouch for it";
+    /// No trail proves the earlier hops
+    ChainUnproven = "chain.unproven": Report, 403, [of_chain],
+        "its earlier hops aren't proven";
+    /// Marks of relay software from a customer that isn't a reseller
+    RelayUndeclared = "relay.undeclared": Report, 403, [adopted],
+        "it bears marks of relay software and the customer isn't registered as a reseller";
+    /// One credential from more addresses than one customer has
+    SharingAddresses = "sharing.addresses": Report, 403, [adopted, planned],
+        "its credential is used from too many addresses";
+    /// One credential from more countries than one customer is in
+    SharingCountries = "sharing.countries": Report, 403, [adopted, planned],
+        "its credential is used from too many countries";
+    /// One credential faster across the world than one customer travels
+    SharingVelocity = "sharing.velocity": Report, 403, [adopted, planned],
+        "its credential moves too fast between places";
+    /// The client sent a header that only a node may set
+    TagSpoofed = "tag.spoofed": Report, 403, [],
+        "it carries headers that only a node may set";
 }
 
 /// What is done about a finding, weakest first.
@@ -111,58 +218,16 @@ pub enum Action {
 /// A rule that fired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Which
+    /// The rule's code
     pub code: FindingCode,
-    /// What it rests on, in a few words without secrets or whole addresses
+    /// The facts it rests on, in a few words without secrets or whole addresses
     pub evidence: String,
 }
 
 impl FindingCode {
-    /// What is done about it in `enforce` mode where neither policy nor override says otherwise.
-    pub const fn default_action(self) -> Action {
-        match self {
-            Self::SnapshotMissing
-            | Self::RequestMalformed
-            | Self::IdentityMissing
-            | Self::IdentityUnknown
-            | Self::IdentityExpired
-            | Self::IdentityConflict
-            | Self::IdentityNetwork
-            | Self::CustomerSuspended
-            | Self::CustomerUnscreened
-            | Self::OwnershipRestricted
-            | Self::ProviderRestricted
-            | Self::ProviderAdminPath
-            | Self::GeoRestricted
-            | Self::GeoDisputed
-            | Self::ResidencyMismatch
-            | Self::ChainMissing
-            | Self::ChainInvalid
-            | Self::ChainExpired
-            | Self::ChainReplayed
-            | Self::ChainUnknownNode
-            | Self::ChainUnscreenedNode
-            | Self::ChainMismatch => Action::Block,
-            Self::SnapshotStale
-            | Self::CustomerAgreementMissing
-            | Self::CustomerScreeningExpired
-            | Self::OwnershipUnresolved
-            | Self::ProviderSharedState
-            | Self::GeoClaimed
-            | Self::GeoUnlisted
-            | Self::GeoUnknown
-            | Self::GeoUndeclared
-            | Self::GeoConflict
-            | Self::NetworkAnonymizer
-            | Self::ChainIncomplete
-            | Self::ChainUnproven
-            | Self::RelayUndeclared
-            | Self::SharingAddresses
-            | Self::SharingCountries
-            | Self::SharingVelocity
-            | Self::TagSpoofed => Action::Report,
-            Self::NetworkHosting => Action::Allow,
-        }
+    /// The action in `enforce` mode, where neither policy nor override says otherwise.
+    pub fn default_action(self) -> &'static Action {
+        &self.row().default_action
     }
 
     /// The anchor of its section in `docs/findings.md`, as GitHub makes it of the heading.
@@ -170,129 +235,42 @@ impl FindingCode {
         self.as_str().replace('.', "")
     }
 
-    /// What a refused caller is told, in words that fit behind "this request was refused:".
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::SnapshotMissing => "it has no register of customers loaded yet",
-            Self::SnapshotStale => "its register of customers is too old",
-            Self::RequestMalformed => {
-                "it is malformed: its path is encoded too often, it has too many credentials, or its method is TRACE"
-            }
-            Self::IdentityMissing => "no credential came with it",
-            Self::IdentityUnknown => "its credential isn't known here",
-            Self::IdentityExpired => "its credential has expired",
-            Self::IdentityConflict => "its credentials name two different customers",
-            Self::IdentityNetwork => "its credential may not be used from this network",
-            Self::CustomerSuspended => "the customer's account is suspended",
-            Self::CustomerUnscreened => "the customer hasn't been screened",
-            Self::CustomerAgreementMissing => "the customer has no accepted agreement in force",
-            Self::CustomerScreeningExpired => "the customer's screening has run out",
-            Self::OwnershipRestricted => {
-                "the customer is majority-owned from a region that the provider doesn't serve"
-            }
-            Self::OwnershipUnresolved => "who owns the customer isn't known well enough",
-            Self::ProviderRestricted => "the provider restricted this customer",
-            Self::ProviderAdminPath => "the provider's account API isn't open to customers",
-            Self::ProviderSharedState => {
-                "it asks for what other customers of the same account may have made"
-            }
-            Self::GeoRestricted => "it comes from a region that the provider doesn't serve",
-            Self::GeoDisputed => {
-                "two programs on the way read the address that it comes from differently"
-            }
-            Self::GeoClaimed => "it claims to come from a region that the provider doesn't serve",
-            Self::GeoUnlisted => "it comes from a country that the provider doesn't list",
-            Self::GeoUnknown => "the country that it comes from isn't known",
-            Self::GeoUndeclared => "it comes from a country that the customer didn't declare",
-            Self::GeoConflict => "sources disagree on the country that it comes from",
-            Self::ResidencyMismatch => "the customer's data must stay where this upstream isn't",
-            Self::NetworkAnonymizer => "it comes through an anonymizing network",
-            Self::NetworkHosting => "it comes from a data centre",
-            Self::ChainMissing => "a reseller's request came without a chain",
-            Self::ChainInvalid => "its chain or signature doesn't hold",
-            Self::ChainExpired => "its signature has expired",
-            Self::ChainReplayed => "its signature was used before",
-            Self::ChainUnknownNode => "its chain names a node that isn't known here",
-            Self::ChainUnscreenedNode => "its chain names a node that hasn't been screened",
-            Self::ChainMismatch => "its signer isn't the customer that authenticated",
-            Self::ChainIncomplete => "an earlier reseller couldn't vouch for it",
-            Self::ChainUnproven => "its earlier hops aren't proven",
-            Self::RelayUndeclared => {
-                "it bears marks of relay software and the customer isn't registered as a reseller"
-            }
-            Self::SharingAddresses => "its credential is used from too many addresses",
-            Self::SharingCountries => "its credential is used from too many countries",
-            Self::SharingVelocity => "its credential moves too fast between places",
-            Self::TagSpoofed => "it carries headers that only a node may set",
-        }
+    /// The reason that a refused caller reads, in words that fit behind "this request was refused:".
+    pub fn title(self) -> &'static str {
+        self.row().title
     }
 
     /// The HTTP status of a refusal for this reason; TRACE gets 405.
-    pub const fn status(self) -> u16 {
-        match self {
-            Self::SnapshotMissing | Self::SnapshotStale => 503,
-            Self::RequestMalformed => 400,
-            Self::IdentityMissing | Self::IdentityUnknown | Self::IdentityExpired => 401,
-            _ => 403,
-        }
+    pub fn status(self) -> u16 {
+        self.row().status
     }
 
-    /// Whether nobody would be authenticated if this were let through, or the reseller's own key could be taken:
-    /// `mode: report` doesn't soften it.
-    pub const fn guards_authentication(self) -> bool {
-        matches!(
-            self,
-            Self::SnapshotMissing
-                | Self::RequestMalformed
-                | Self::IdentityMissing
-                | Self::IdentityUnknown
-                | Self::IdentityExpired
-                | Self::IdentityConflict
-                | Self::IdentityNetwork
-        )
+    /// Whether `mode: report` leaves its action as it is. Softening it would authenticate nobody,
+    /// or give the reseller's own key away.
+    pub fn guards_authentication(self) -> bool {
+        self.row().traits.guards_authentication
     }
 
     /// Whether it fires before a customer is known, so that no customer's override can concern it.
-    pub const fn precedes_customer(self) -> bool {
-        matches!(
-            self,
-            Self::SnapshotMissing
-                | Self::RequestMalformed
-                | Self::IdentityMissing
-                | Self::IdentityUnknown
-                | Self::IdentityConflict
-        )
+    pub fn precedes_customer(self) -> bool {
+        self.row().traits.precedes_customer
     }
 
-    /// Whether this node takes it over from a verified tag: what is said of a customer, of owners and of places holds for
-    /// the request wherever it is. What is said of the other node's register, of its own caller's credential or of the
-    /// chain that it saw holds there only.
+    /// Whether this node takes it over from a verified tag. Findings about customers, owners and
+    /// places hold for the request at every node. Findings about a node's register, caller or chain
+    /// hold at that node only.
     pub fn is_adopted(self) -> bool {
-        let family = self.as_str().split('.').next().unwrap_or_default();
-        ["customer", "ownership", "geo", "network", "residency", "relay", "sharing"]
-            .contains(&family)
+        self.row().traits.adopted
     }
 
     /// Whether it is about what earlier nodes attested.
-    pub const fn is_of_chain(self) -> bool {
-        matches!(
-            self,
-            Self::ChainMissing
-                | Self::ChainInvalid
-                | Self::ChainExpired
-                | Self::ChainReplayed
-                | Self::ChainUnknownNode
-                | Self::ChainUnscreenedNode
-                | Self::ChainMismatch
-                | Self::ChainIncomplete
-                | Self::ChainUnproven
-        )
+    pub fn is_of_chain(self) -> bool {
+        self.row().traits.of_chain
     }
 
-    /// Whether this version has the input that the rule needs. The others are declared, so that
-    /// configurations may already name them, and documented as not yet fired.
-    pub const fn fires(self) -> bool {
-        !matches!(self, Self::SharingAddresses | Self::SharingCountries | Self::SharingVelocity)
+    /// Whether this version has the rule's input. Configurations may name the others already.
+    pub fn fires(self) -> bool {
+        !self.row().traits.planned
     }
 }
 
@@ -370,5 +348,21 @@ impl Shape for Action {
             {"enum": ["allow", "report", "block"]},
             {"type": "object", "properties": {"reroute": RouteName::schema()}, "required": ["reroute"], "additionalProperties": false},
         ]})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FindingCode;
+
+    /// Whole families are adopted or of the chain, so that a tag's reader knows them by name.
+    #[test]
+    fn traits_go_by_family() {
+        let adopted = ["customer", "ownership", "geo", "network", "residency", "relay", "sharing"];
+        for code in FindingCode::ALL {
+            let (family, _) = code.as_str().split_once('.').unwrap();
+            assert_eq!(code.is_adopted(), adopted.contains(&family), "{code}");
+            assert_eq!(code.is_of_chain(), family == "chain", "{code}");
+        }
     }
 }

@@ -2,12 +2,11 @@
 
 use std::rc::Rc;
 
-use crate::chain::Received;
 use crate::config::{Config, CredentialPlace};
-use crate::evidence::{Credential, Evidence, Presented};
+use crate::evidence::{CallerName, Evidence};
 use crate::lookups::Lookups;
 use crate::names::{Text, UnixSeconds};
-use crate::register::{CredentialEntry, Customer};
+use crate::register::{CredentialEntry, Customer, Match};
 
 /// Who is calling, as far as the register can tell.
 #[derive(Debug)]
@@ -66,27 +65,22 @@ impl Identity {
         }
     }
 
-    /// Where nothing else names the caller, and the configuration lets a signature do so: whoever runs the
-    /// node that signed.
-    pub fn or_signed(self, config: &Config, lookups: Lookups<'_>, received: &Received) -> Self {
-        match (&self, received) {
-            (Self::Missing | Self::Unknown, Received::Verified(verified)) => {
-                let source =
-                    config.sources.iter().position(|source| source.place == CredentialPlace::Chain);
-                let customer = lookups.by_id(&verified.customer);
-                source.zip(customer).map_or(Self::Unknown, |(source, customer)| {
-                    Self::Known(Caller {
-                        customer,
-                        source,
-                        entry: None,
-                        expired: false,
-                        outside: false,
-                    })
-                })
-            }
-            (Self::Missing | Self::Unknown, Received::Broken(..)) => Self::Unproven,
-            _ => self,
+    /// Where nothing else names the caller: the customer that runs the node that signed.
+    pub fn or_signed(self, config: &Config, runner: Option<&Rc<Customer>>) -> Self {
+        if !matches!(self, Self::Missing | Self::Unknown) {
+            return self;
         }
+        let source =
+            config.sources.iter().position(|source| source.place == CredentialPlace::Chain);
+        source.zip(runner).map_or(Self::Unknown, |(source, customer)| {
+            let customer = Rc::clone(customer);
+            Self::Known(Caller { customer, source, entry: None, expired: false, outside: false })
+        })
+    }
+
+    /// Where nothing else names the caller: that the signature doesn't hold.
+    pub fn or_unproven(self) -> Self {
+        if matches!(self, Self::Missing | Self::Unknown) { Self::Unproven } else { self }
     }
 
     /// The caller, where it is known.
@@ -110,18 +104,11 @@ impl Identity {
 impl Caller {
     fn find(
         lookups: Lookups<'_>,
-        presented: &Presented<'_>,
+        presented: &CallerName<'_>,
         evidence: &Evidence<'_>,
         now: UnixSeconds,
     ) -> Option<Self> {
-        let (customer, index) = match presented.credential {
-            Credential::Secret(digest) => {
-                lookups.by_credential(&digest).map(|(customer, entry)| (customer, Some(entry)))?
-            }
-            Credential::Certificate(name) => (lookups.by_certificate(name)?, None),
-            Credential::Claim(value) => (lookups.by_claim(value)?, None),
-            Credential::Unreadable => return None,
-        };
+        let Match { customer, entry: index } = lookups.customer(presented.name?)?;
         let entry = index.and_then(|index| customer.credentials.get(index));
         // a network holds the address as it came, or the IPv4 address that it embeds
         let clients =

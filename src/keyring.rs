@@ -19,12 +19,12 @@ use crate::shape::{Mismatch, Path, Problem, Problems};
 #[derive(Debug, Default)]
 pub struct Keyring {
     // in the order of the configuration
-    signers: Vec<Signer>,
+    signers: Vec<NamedKey>,
 }
 
 /// A key, and what its signatures call it.
 #[derive(Debug)]
-pub struct Signer {
+pub struct NamedKey {
     /// The key
     pub key: SigningKey,
     /// Its thumbprint (RFC 7638)
@@ -33,7 +33,7 @@ pub struct Signer {
 
 /// What the variables of a configuration hold, mistakes and all.
 #[derive(Debug, Default)]
-pub struct Gathered {
+pub struct KeyringDraft {
     /// The keys that could be read
     pub keyring: Keyring,
     /// Variables that aren't set
@@ -56,7 +56,7 @@ impl Keyring {
         settings: &TagSettings,
         variable: &dyn Fn(&str) -> Result<String, VarError>,
     ) -> Result<Self, Problems> {
-        let Gathered { keyring, mut unset, wrong } = Self::gather(settings, variable);
+        let KeyringDraft { keyring, mut unset, wrong } = Self::gather(settings, variable);
         wrong.iter().for_each(|problem| unset.push(problem.clone()));
         if unset.is_empty() { Ok(keyring) } else { Err(unset) }
     }
@@ -66,8 +66,8 @@ impl Keyring {
     pub fn gather(
         settings: &TagSettings,
         variable: &dyn Fn(&str) -> Result<String, VarError>,
-    ) -> Gathered {
-        let mut gathered = Gathered::default();
+    ) -> KeyringDraft {
+        let mut draft = KeyringDraft::default();
         let tag_at = Path::Member(&Path::Root, "tag");
         let keys_at = Path::Member(&tag_at, "keys");
         for (i, KeySource { env }) in settings.keys.iter().enumerate() {
@@ -83,28 +83,28 @@ impl Keyring {
                     let help = format!(
                         "set it where Envoy starts, and name `{env}` in `vm_config.environment_variables.host_env_keys`"
                     );
-                    gathered.unset.note(&at, format!("the variable `{env}` isn't set"), Some(help));
+                    draft.unset.note(&at, format!("the variable `{env}` isn't set"), Some(help));
                     continue;
                 }
             };
             match keys {
                 Ok(keys) => {
                     for key in keys {
-                        gathered.keyring.add(key, &at, &mut gathered.wrong);
+                        draft.keyring.add(key, &at, &mut draft.wrong);
                     }
                 }
-                Err(mismatch) => gathered.wrong.mismatch(&at, mismatch),
+                Err(mismatch) => draft.wrong.mismatch(&at, mismatch),
             }
         }
-        gathered
+        draft
     }
 
     fn add(&mut self, key: SigningKey, at: &Path<'_>, problems: &mut Problems) {
         let keyid = key.verifying_key().thumbprint();
         if self.signers.iter().any(|signer| signer.keyid == keyid) {
-            problems.wrong(at, &format!("the key `{keyid}` stands twice"), "name each key once");
+            problems.wrong(at, &format!("duplicate key `{keyid}`"), "name each key once");
         } else {
-            self.signers.push(Signer { key, keyid });
+            self.signers.push(NamedKey { key, keyid });
         }
     }
 
@@ -115,7 +115,7 @@ impl Keyring {
 
     /// What signs at that second: of the keys whose window holds it, the one whose window began last; of
     /// several, the one that comes last in the configuration.
-    pub fn signing(&self, now: UnixSeconds) -> Option<&Signer> {
+    pub fn signing(&self, now: UnixSeconds) -> Option<&NamedKey> {
         let now = second(now);
         self.signers
             .iter()
@@ -124,7 +124,7 @@ impl Keyring {
     }
 
     /// The keys that are published at that second: all that haven't ended, so those too that don't count yet.
-    pub fn published(&self, now: UnixSeconds) -> impl Iterator<Item = &Signer> {
+    pub fn published(&self, now: UnixSeconds) -> impl Iterator<Item = &NamedKey> {
         let now = second(now);
         self.signers
             .iter()
@@ -303,8 +303,8 @@ mod tests {
             "$.tag.keys[3].env: this is no private Ed25519 key: not JSON from line 1, column 0 on".to_owned(),
             "$.tag.keys[4].env: this is no private Ed25519 key: the private part, `d`, is missing".to_owned(),
             "$.tag.keys[5].env: this is no private Ed25519 key: the set is empty".to_owned(),
-            format!("$.tag.keys[6].env: the key `{}` stands twice", thumbprint(1)),
-            format!("$.tag.keys[6].env: the key `{}` stands twice", thumbprint(2)),
+            format!("$.tag.keys[6].env: duplicate key `{}`", thumbprint(1)),
+            format!("$.tag.keys[6].env: duplicate key `{}`", thumbprint(2)),
             "$.tag.keys[7].env: `keys[1]`: this is no private Ed25519 key: `kty` isn't `OKP` or `crv` isn't `Ed25519`".to_owned(),
             "$.tag.keys[8].env: this is no private Ed25519 key: `keys` isn't a list".to_owned(),
             "$.tag.keys[9].env: `keys[0]`: this is no private Ed25519 key: `kty` isn't `OKP` or `crv` isn't `Ed25519`".to_owned(),

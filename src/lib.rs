@@ -13,34 +13,40 @@
 //! [`filter`] knows proxy-wasm and only the command line knows files.
 
 pub mod request;
+pub mod signals;
 
+pub mod case;
 pub mod chain;
 pub mod evidence;
 pub mod identity;
 pub mod lookups;
 
 pub mod finding;
+pub mod receipt;
 pub mod rules;
 pub mod verdict;
 
 pub mod outcome;
 pub mod refusal;
+pub mod reply;
 pub mod tag;
 
 pub mod event;
 pub mod screen;
 
+#[cfg(feature = "proxy-wasm")]
 pub mod filter;
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 pub mod capture;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 pub mod cli;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 pub mod compile;
 
 pub mod config;
 pub mod disclosure;
+pub mod endpoints;
 pub mod key;
 pub mod keyring;
 pub mod names;

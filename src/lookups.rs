@@ -5,11 +5,12 @@
 
 use std::rc::Rc;
 
+use crate::chain::Peers;
 use crate::config::{Config, Role};
 use crate::evidence::Evidence;
-use crate::names::{CredentialDigest, UnixSeconds};
+use crate::names::UnixSeconds;
 use crate::region::{Place, Regions};
-use crate::register::{Customer, Nodes};
+use crate::register::{Customer, Match, Name, Node, NodeKey, Nodes};
 use crate::snapshot::{NetworkClass, Snapshot};
 
 /// Where a request looks things up.
@@ -70,35 +71,11 @@ impl<'a> Lookups<'a> {
         self.config.regions.as_ref().or_else(|| self.snapshot.map(Snapshot::regions))
     }
 
-    /// The customer behind a credential, and the index of its entry among the customer's.
-    pub fn by_credential(self, digest: &CredentialDigest) -> Option<(Rc<Customer>, usize)> {
+    /// The customer of a name.
+    pub fn customer(self, name: Name<'_>) -> Option<Match> {
         match &self.config.register {
-            Some(register) => register.by_credential(digest),
-            None => self.snapshot?.by_credential(digest),
-        }
-    }
-
-    /// The customer that a client certificate names.
-    pub fn by_certificate(self, name: &str) -> Option<Rc<Customer>> {
-        match &self.config.register {
-            Some(register) => register.by_certificate(name),
-            None => self.snapshot?.by_certificate(name),
-        }
-    }
-
-    /// The customer that a JWT claim names.
-    pub fn by_claim(self, value: &str) -> Option<Rc<Customer>> {
-        match &self.config.register {
-            Some(register) => register.by_claim(value),
-            None => self.snapshot?.by_claim(value),
-        }
-    }
-
-    /// A customer that runs a node, by its id.
-    pub fn by_id(self, id: &str) -> Option<Rc<Customer>> {
-        match &self.config.register {
-            Some(register) => register.by_id(id),
-            None => self.snapshot?.by_id(id),
+            Some(register) => register.customer(name),
+            None => self.snapshot?.customer(name),
         }
     }
 
@@ -118,7 +95,7 @@ impl<'a> Lookups<'a> {
             .snapshot
             .zip(evidence.client)
             .and_then(|(snapshot, address)| snapshot.address(address));
-        for (number, source) in self.config.geo.origin.iter().enumerate() {
+        for source in &self.config.geo.origin {
             let Some(header) = &source.header else {
                 if let Some(facts) = &facts {
                     // what the configuration says of the snapshot as a whole can only weaken its sources
@@ -134,7 +111,7 @@ impl<'a> Lookups<'a> {
                 continue;
             };
             if evidence.set_aside.is_none() && evidence.client.is_some() {
-                let readings = evidence.origin.iter().filter(|reading| reading.source == number);
+                let readings = evidence.origin.iter().filter(|reading| header == reading.header);
                 origin.located.extend(readings.map(|reading| Located {
                     place: reading.place,
                     role: source.role,
@@ -147,6 +124,20 @@ impl<'a> Lookups<'a> {
             origin.asn = facts.asn();
         }
         origin
+    }
+}
+
+impl Peers for Lookups<'_> {
+    fn node_by_key(&self, thumbprint: &str) -> Option<(&Node, &NodeKey)> {
+        self.nodes()?.by_thumbprint(thumbprint)
+    }
+
+    fn node(&self, id: &str) -> Option<&Node> {
+        self.nodes()?.by_id(id)
+    }
+
+    fn customer(&self, id: &str) -> Option<Rc<Customer>> {
+        Some(Lookups::customer(*self, Name::Id(id))?.customer)
     }
 }
 

@@ -5,18 +5,18 @@
 
 use std::rc::Rc;
 
-use crate::chain::custody::Outgoing;
-use crate::chain::{self, Custody, Presented, Received, Vouched, hops, trail};
+use crate::case::Case;
+use crate::chain::{Outbound, Proof, Signer, hops, trail};
 use crate::config::{Config, Convention, CredentialPlace, Upstream};
 use crate::evidence::Evidence;
 use crate::finding::Action;
-use crate::names::UnixSeconds;
 use crate::path;
-use crate::refusal::{self, Refusal};
+use crate::receipt::Attestation;
+use crate::refusal;
 use crate::register::Customer;
+use crate::reply::LocalReply;
 use crate::request::Request;
-use crate::rules::Geography;
-use crate::signature::{self, Message};
+use crate::signature::{self, Message, Signatures};
 use crate::tag;
 use crate::verdict::{Verdict, Weighed};
 
@@ -26,7 +26,7 @@ pub enum Outcome<'a> {
     /// It goes on, edited
     Forward(Edits<'a>),
     /// It is answered here
-    Answer(Refusal),
+    Answer(LocalReply),
 }
 
 /// Header edits: first every removal, then every header that is set.
@@ -42,66 +42,32 @@ pub struct Edits<'a> {
 /// The header by which the route table chooses another upstream.
 pub const ROUTE_HEADER: &str = "x-waybill-route";
 
-/// What the outcome is made of.
-#[derive(Debug, Clone, Copy)]
-pub struct Grounds<'a, 'e> {
-    /// The configuration
-    pub config: &'a Config,
-    /// The request's evidence
-    pub evidence: &'e Evidence<'a>,
-    /// The customer, where it is known
-    pub customer: Option<&'e Customer>,
-    /// The request's geography
-    pub geography: Geography,
-    /// Tag, chain and signatures as received
-    pub presented: &'e Presented,
-    /// What they turned out to be
-    pub received: &'e Received,
-    /// What this node vouches for
-    pub vouched: Vouched,
-    /// The findings and what is done about each
-    pub weighed: &'e [Weighed],
-    /// The verdict on them
-    pub verdict: &'e Verdict,
-    /// When the request came
-    pub now: UnixSeconds,
-}
-
-/// Makes the outcome of a verdict. `id` is the event's, which a refusal names.
+/// Makes the outcome of a verdict at an upstream. `id` is the event's, which a refusal names.
 pub fn outcome<'a>(
-    grounds: Grounds<'a, '_>,
+    case: &Case<'a>,
     request: &Request<'a>,
     upstream: &Upstream,
-    custody: &mut Custody,
+    (verdict, weighed): (&Verdict, &[Weighed]),
+    signer: &mut Signer,
     id: &str,
 ) -> Outcome<'a> {
-    let Grounds { config, evidence, verdict, .. } = grounds;
     match (&verdict.action, verdict.reason) {
         (Action::Block, Some(reason)) => {
-            Outcome::Answer(refusal::refuse(config, evidence, reason, id))
+            Outcome::Answer(refusal::refuse(case.config, &case.evidence, reason, id))
         }
-        _ => Outcome::Forward(edits(grounds, request, upstream, custody)),
+        _ => Outcome::Forward(edits(case, request, upstream, (verdict, weighed), signer)),
     }
 }
 
 fn edits<'a>(
-    grounds: Grounds<'a, '_>,
+    case: &Case<'a>,
     request: &Request<'a>,
     upstream: &Upstream,
-    custody: &mut Custody,
+    (verdict, weighed): (&Verdict, &[Weighed]),
+    signer: &mut Signer,
 ) -> Edits<'a> {
-    let Grounds {
-        config,
-        evidence,
-        customer,
-        geography,
-        presented,
-        vouched,
-        weighed,
-        verdict,
-        now,
-        ..
-    } = grounds;
+    let Case { config, evidence, inbound, .. } = case;
+    let customer = case.identity.customer();
     let mut edits = Edits::default();
     // sorted once: a caller may send thousands of names
     edits.remove.clone_from(&evidence.withheld);
@@ -112,19 +78,21 @@ fn edits<'a>(
         edits.replace("sec-websocket-protocol", (!kept.is_empty()).then(|| kept.join(&b", "[..])));
     }
     if evidence.is_upgrade {
-        // whatever else it lists, the next hop would take off
+        // the next hop would take off the other headers that it lists
         edits.replace("connection", Some(b"upgrade".into()));
     }
-    if presented.signatures.ours.is_some() {
-        edits.replace(
-            "signature-input",
-            presented.signatures.signature_input.as_deref().map(Into::into),
-        );
-        edits.replace("signature", presented.signatures.signature.as_deref().map(Into::into));
+    let Signatures { ours, signature_input, signature } = &*inbound.signatures;
+    if ours.is_some() {
+        edits.replace("signature-input", signature_input.as_deref().map(Into::into));
+        edits.replace("signature", signature.as_deref().map(Into::into));
     }
     edits.follow_convention(upstream, evidence, customer);
-    if let Some(tag) = tag::tag(config, customer, geography, vouched, weighed, now) {
-        edits.attest(grounds, request, upstream, custody, tag);
+    let attestation = Attestation::for_request(&case.identity, &case.receipt);
+    if let Some(tag) = tag::tag(case, attestation, weighed) {
+        match sign(case, request, upstream, attestation, signer, &tag) {
+            None => edits.set.push((tag::HEADER, tag.into_bytes())),
+            Some(outbound) => edits.attest(case, &outbound),
+        }
     }
     if let Action::Reroute(route) = &verdict.action {
         edits.set.push((ROUTE_HEADER, route.as_str().into()));
@@ -147,30 +115,18 @@ impl<'a> Edits<'a> {
         self.set.extend(value.map(|value| (name, value)));
     }
 
-    /// Sets the tag, and where there is a key the chain and the signature of both.
-    fn attest(
-        &mut self,
-        grounds: Grounds<'a, '_>,
-        request: &Request<'a>,
-        upstream: &Upstream,
-        custody: &mut Custody,
-        tag: String,
-    ) {
-        let Grounds { evidence, presented, received, .. } = grounds;
-        let Some(signed) = sign(grounds, request, upstream, custody, &tag) else {
-            return self.set.push((tag::HEADER, tag.into_bytes()));
-        };
-        self.set.push((tag::HEADER, signed.tag.as_bytes().into()));
-        self.set.push((hops::HEADER, signed.chain.as_bytes().into()));
-        if let Some(trail) = received
-            .verified()
-            .and_then(|verified| trail::onward(&verified.opened, &verified.unproven))
-        {
+    /// Sets tag, chain and trail with their signature.
+    fn attest(&mut self, case: &Case<'_>, outbound: &Outbound) {
+        let Case { evidence, inbound, receipt, .. } = case;
+        self.set.push((tag::HEADER, outbound.tag.as_bytes().into()));
+        self.set.push((hops::HEADER, outbound.chain.as_bytes().into()));
+        if let Some(trail) = receipt.proof().and_then(Proof::trail_onward) {
             self.set.push((trail::HEADER, trail.into_bytes()));
         }
+        let Outbound { signature_input, signature, .. } = outbound;
         if evidence.lines.signature.is_empty() && evidence.lines.signature_input.is_empty() {
-            self.set.push(("signature-input", signed.signature_input.as_bytes().into()));
-            self.set.push(("signature", signed.signature.as_bytes().into()));
+            self.set.push(("signature-input", signature_input.as_bytes().into()));
+            self.set.push(("signature", signature.as_bytes().into()));
             return;
         }
         // other people's signatures stay beside ours
@@ -178,11 +134,9 @@ impl<'a> Edits<'a> {
             None => own.as_bytes().to_vec(),
             Some(others) => [others, ", ", own].concat().into_bytes(),
         };
-        self.replace(
-            "signature-input",
-            Some(beside(&presented.signatures.signature_input, &signed.signature_input)),
-        );
-        self.replace("signature", Some(beside(&presented.signatures.signature, &signed.signature)));
+        let others = &inbound.signatures;
+        self.replace("signature-input", Some(beside(&others.signature_input, signature_input)));
+        self.replace("signature", Some(beside(&others.signature, signature)));
     }
 
     fn empty_path(&mut self, config: &Config, request: &Request<'_>) {
@@ -234,38 +188,31 @@ impl<'a> Edits<'a> {
     }
 }
 
-/// Signs tag and chain for the next hop, under the name that it is called by there. `None` without a key that counts now.
+/// Signs tag and chain for the next hop, addressed to the upstream's authority. `None` without a key
+/// that counts now.
 fn sign(
-    grounds: Grounds<'_, '_>,
+    Case { config, identity, receipt, now, .. }: &Case<'_>,
     request: &Request<'_>,
     upstream: &Upstream,
-    custody: &mut Custody,
+    Attestation { attest, .. }: Attestation,
+    signer: &mut Signer,
     tag: &str,
-) -> Option<Rc<Outgoing>> {
-    let Grounds { config, customer, received, vouched, now, .. } = grounds;
-    if custody.keyring().is_empty() {
+) -> Option<Rc<Outbound>> {
+    if signer.keyring().is_empty() {
         return None;
     }
-    let chain = || {
-        chain::onward(
-            config,
-            customer.map(|customer| customer.id.as_str()),
-            vouched,
-            received.verified(),
-        )
+    let proof = receipt.proof();
+    let customer = identity.customer().map(|customer| customer.id.as_str());
+    let chain = || match proof {
+        None => hops::append(None, config.node.id.as_str(), customer, attest),
+        Some(proof) => proof.chain_onward(&config.node.id, customer, attest),
     };
-    let before = received.verified().map_or(&[][..], |verified| &verified.opened.signed.signature);
+    let before = proof.map_or(&[][..], Proof::signature);
     let named = upstream.authority.as_ref().map(|authority| authority.as_str().as_bytes());
-    let authority =
-        signature::authority(named.unwrap_or(request.first(":authority").unwrap_or_default()))?;
-    let message = Message {
-        method: request.first(":method").unwrap_or_default(),
-        authority: &authority,
-        path: request.path(),
-        values: &[],
-        fields: &[],
-    };
-    custody.sign(&config.tag, tag, (before, &chain), message, now)
+    let authority = signature::authority(named.unwrap_or(request.authority()))?;
+    let message = Message { fields: &[], ..request.message(&authority) };
+    let lifetime = i64::try_from(config.tag.lifetime_seconds.0).unwrap_or(0);
+    signer.sign((config.tag.binding, lifetime), tag, (before, &chain), message, *now)
 }
 
 /// The request's headers after the edits, as the next hop gets them.

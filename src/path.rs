@@ -48,8 +48,8 @@ pub fn normal(path: &[u8]) -> Cow<'_, [u8]> {
 
 /// Every path that a server could take a request's for: whatever it decodes, and whether or not it resolves dot
 /// segments.
-#[derive(Debug)]
-pub struct Readings<'a> {
+#[derive(Debug, Default)]
+pub struct PathReadings<'a> {
     /// The path as received, where all servers read it alike
     plain: Option<&'a [u8]>,
     others: Vec<Vec<u8>>,
@@ -61,7 +61,7 @@ pub struct Readings<'a> {
 /// after that isn't read further: it is `request.malformed`.
 const ROUNDS: usize = 4;
 
-impl<'a> Readings<'a> {
+impl<'a> PathReadings<'a> {
     /// The readings of a path as received; its query isn't part of it.
     pub fn of(path: &'a [u8]) -> Self {
         let path = without_query(path);
@@ -271,7 +271,11 @@ mod tests {
             "/v1/organizations/x%2f..%2f..%2f..%2fmessages",
             "/v1/organizations/../messages",
         ] {
-            assert_eq!(Readings::of(path.as_bytes()).under(&prefixes), prefixes.last(), "{path}");
+            assert_eq!(
+                PathReadings::of(path.as_bytes()).under(&prefixes),
+                prefixes.last(),
+                "{path}"
+            );
         }
         for path in [
             "/v1/organizationsx",
@@ -279,7 +283,7 @@ mod tests {
             "/v1/messages?to=/v1/organizations",
             "/x/v1/organizations",
         ] {
-            assert_eq!(Readings::of(path.as_bytes()).under(&prefixes), None, "{path}");
+            assert_eq!(PathReadings::of(path.as_bytes()).under(&prefixes), None, "{path}");
         }
     }
 
@@ -300,7 +304,7 @@ mod tests {
             ("/v1/messages?a=%252525252525".to_owned(), false, false),
             (format!("/{}", "%25".repeat(20_000)), false, false),
         ] {
-            let readings = Readings::of(path.as_bytes());
+            let readings = PathReadings::of(path.as_bytes());
             let name = path.get(..40).unwrap_or(&path);
             assert_eq!(readings.under(&prefixes).is_some(), under, "{name}");
             assert_eq!(readings.is_folded, folded, "{name}");

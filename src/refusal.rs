@@ -9,23 +9,11 @@ use crate::config::Config;
 use crate::evidence::Evidence;
 use crate::finding::FindingCode;
 use crate::path;
-
-/// A local answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// HTTP status
-    pub status: u16,
-    /// Header names and values
-    pub headers: Vec<(&'static str, String)>,
-    /// JSON
-    pub body: String,
-    /// For the access log's `%RESPONSE_CODE_DETAILS%`
-    pub details: String,
-}
+use crate::reply::LocalReply;
 
 /// The dialect of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+enum Dialect {
     Anthropic,
     OpenAi,
     Gemini,
@@ -152,7 +140,7 @@ const OPENAI_PATHS: &[&str] = &[
 const SHARED_PATHS: &[&str] = &["/v1/models", "/v1/files", "/v1/agents", "/v1/sessions"];
 const GEMINI_PATHS: &[&str] = &["/v1beta", "/v1alpha", "/upload/v1beta"];
 
-impl Shape {
+impl Dialect {
     fn of(path: &[u8], speaks_anthropic: bool) -> Self {
         let is_among = |paths: &[&str]| paths.iter().any(|prefix| path::starts_with(path, prefix));
         // Gemini's methods stand behind a colon: /v1/models/gemini-2.5-pro:generateContent
@@ -183,16 +171,21 @@ const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The refusal of a request for `reason`. `id` is the event's.
 #[cold]
-pub fn refuse(config: &Config, evidence: &Evidence<'_>, reason: FindingCode, id: &str) -> Refusal {
-    let shape = Shape::of(&evidence.path, evidence.speaks_anthropic);
+pub fn refuse(
+    config: &Config,
+    evidence: &Evidence<'_>,
+    reason: FindingCode,
+    id: &str,
+) -> LocalReply {
+    let dialect = Dialect::of(&evidence.path, evidence.speaks_anthropic);
     let is_method = reason == FindingCode::RequestMalformed && evidence.is_trace;
     let status = if is_method { 405 } else { reason.status() };
     let node = config.node.id.as_str();
     let appeal = config.disclosure.appeal_url.as_ref().map(|url| url.as_str());
     let policy = config.policy.revision.as_str();
     let message = message(config, reason, id);
-    let body = match shape {
-        Shape::Anthropic => to_json(&AnthropicBody {
+    let body = match dialect {
+        Dialect::Anthropic => to_json(&AnthropicBody {
             r#type: "error",
             error: AnthropicError {
                 r#type: anthropic_type(status),
@@ -201,10 +194,10 @@ pub fn refuse(config: &Config, evidence: &Evidence<'_>, reason: FindingCode, id:
             },
             request_id: id,
         }),
-        Shape::OpenAi => to_json(&OpenAiBody {
+        Dialect::OpenAi => to_json(&OpenAiBody {
             error: OpenAiError { message, r#type: openai_type(status), param: (), code: reason },
         }),
-        Shape::Gemini => to_json(&GeminiBody {
+        Dialect::Gemini => to_json(&GeminiBody {
             error: GeminiError {
                 code: status,
                 message,
@@ -222,7 +215,7 @@ pub fn refuse(config: &Config, evidence: &Evidence<'_>, reason: FindingCode, id:
                 }],
             },
         }),
-        Shape::Problem => to_json(&ProblemBody {
+        Dialect::Problem => to_json(&ProblemBody {
             r#type: "about:blank",
             title: reason.title(),
             status,
@@ -235,7 +228,7 @@ pub fn refuse(config: &Config, evidence: &Evidence<'_>, reason: FindingCode, id:
         }),
     };
     let mut headers = vec![
-        ("content-type", shape.media_type().to_owned()),
+        ("content-type", dialect.media_type().to_owned()),
         ("cache-control", "no-store".to_owned()),
         ("x-waybill-reason", reason.to_string()),
         (
@@ -256,11 +249,11 @@ pub fn refuse(config: &Config, evidence: &Evidence<'_>, reason: FindingCode, id:
         headers.push(("www-authenticate", "Bearer".to_owned())); // RFC 9110 15.5.2 asks for a challenge
     }
     headers.push((
-        if shape == Shape::Anthropic { "request-id" } else { "x-request-id" },
+        if dialect == Dialect::Anthropic { "request-id" } else { "x-request-id" },
         id.to_owned(),
     ));
     headers.extend(appeal.map(|url| ("link", format!("<{url}>; rel=\"help\""))));
-    Refusal { status, headers, body, details: format!("waybill_{reason}") }
+    LocalReply { status, headers, body, details: format!("waybill_{reason}") }
 }
 
 fn to_json(body: &impl Serialize) -> String {

@@ -331,13 +331,35 @@ impl Nodes {
     }
 }
 
+/// A name by which a customer is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// A secret; only its digest is kept
+    Secret(CredentialDigest),
+    /// A name in a client certificate that Envoy verified
+    Certificate(&'a str),
+    /// A claim in a JWT that Envoy verified
+    Claim(&'a str),
+    /// The customer's own id. A snapshot has ids of those customers only that run nodes
+    Id(&'a str),
+}
+
+/// A customer that a name led to.
+#[derive(Debug)]
+pub struct Match {
+    /// The customer
+    pub customer: Rc<Customer>,
+    /// The index of the secret's entry in the customer's `credentials`; `None` for other names
+    pub entry: Option<usize>,
+}
+
 /// All customers, with what leads to them.
 #[derive(Debug)]
 pub struct Register {
     nodes: Nodes,
     customers: Vec<Rc<Customer>>,
     // INVARIANT (indices): every value is an index into `customers`, and into its `credentials`
-    by_credential: HashMap<CredentialDigest, (usize, usize), BuildHasherDefault<DigestHasher>>,
+    by_secret: HashMap<CredentialDigest, (usize, usize), BuildHasherDefault<DigestHasher>>,
     by_certificate: HashMap<String, usize>,
     by_claim: HashMap<String, usize>,
 }
@@ -516,7 +538,7 @@ impl Register {
         let mut register = Self {
             nodes: Nodes::default(),
             customers: Vec::new(),
-            by_credential: HashMap::default(),
+            by_secret: HashMap::default(),
             by_certificate: HashMap::new(),
             by_claim: HashMap::new(),
         };
@@ -551,7 +573,7 @@ impl Register {
             };
             for (n, credential) in customer.credentials.iter().enumerate() {
                 claim(
-                    register.by_credential.insert(credential.digest, (i, n)).is_some(),
+                    register.by_secret.insert(credential.digest, (i, n)).is_some(),
                     "credentials",
                     n,
                 );
@@ -621,25 +643,20 @@ impl Register {
         self.customers.iter().map(|customer| &**customer)
     }
 
-    /// The customer behind a credential, and the index of its entry among the customer's.
-    pub fn by_credential(&self, digest: &CredentialDigest) -> Option<(Rc<Customer>, usize)> {
-        let (customer, credential) = self.by_credential.get(digest)?;
-        Some((self.customers.get(*customer).map(Rc::clone)?, *credential))
-    }
-
-    /// The customer that a client certificate names.
-    pub fn by_certificate(&self, name: &str) -> Option<Rc<Customer>> {
-        self.customers.get(*self.by_certificate.get(name)?).map(Rc::clone)
-    }
-
-    /// The customer that a JWT claim names.
-    pub fn by_claim(&self, value: &str) -> Option<Rc<Customer>> {
-        self.customers.get(*self.by_claim.get(value)?).map(Rc::clone)
-    }
-
-    /// A customer by its id. Few customers stand inline, and only a chain asks.
-    pub fn by_id(&self, id: &str) -> Option<Rc<Customer>> {
-        self.customers.iter().find(|customer| customer.id.as_str() == id).map(Rc::clone)
+    /// The customer of a name.
+    pub fn customer(&self, name: Name<'_>) -> Option<Match> {
+        let (index, entry) = match name {
+            Name::Secret(digest) => {
+                self.by_secret.get(&digest).map(|(index, entry)| (*index, Some(*entry)))?
+            }
+            Name::Certificate(name) => (*self.by_certificate.get(name)?, None),
+            Name::Claim(value) => (*self.by_claim.get(value)?, None),
+            // a list is enough: an inline register is small, and only a chain asks
+            Name::Id(id) => {
+                (self.customers.iter().position(|customer| customer.id.as_str() == id)?, None)
+            }
+        };
+        Some(Match { customer: self.customers.get(index).map(Rc::clone)?, entry })
     }
 
     /// Other resellers' nodes.

@@ -1,7 +1,7 @@
 //! Replays: which nonces have passed, so that a signature passes once.
 //!
 //! A nonce is remembered with its signer until the signature can't pass any more. It goes into one of
-//! [`BUCKETS`] buckets, a small value each, which all workers share: [`enter`] reads a bucket, looks, and
+//! [`BUCKETS`] buckets, a small value each, which all workers share: [`admit`] reads a bucket, looks, and
 //! writes it back if nobody wrote it meanwhile. So a nonce that two workers see at once passes at one of them.
 //!
 //! A full bucket gives up what can't pass any more; else an entry of the signer that holds most of it. Who floods
@@ -12,7 +12,7 @@
 //! bits are another's, and nonces that all fall into one bucket: then one would forget the other's.
 
 use std::cmp::Reverse;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 use std::collections::BTreeMap;
 
 use sha2::Digest as _;
@@ -32,7 +32,7 @@ const ENTRY: usize = 4 + 5 + 4;
 /// For how many seconds more an entry is kept where there is room. A clock set back by less lets nothing pass twice.
 const GRACE: u32 = 60;
 /// In how many seconds every signature that passed is past: longer than a configuration lets any live. What lasts
-/// longer was entered under a clock that was ahead; it is the first to go, or it would stay and push out all others.
+/// longer was admission under a clock that was ahead; it is the first to go, or it would stay and push out all others.
 const HORIZON: u32 = 8_000;
 /// How often a bucket is read anew when another worker wrote it meanwhile.
 const TRIES: u32 = 16;
@@ -40,7 +40,14 @@ const TRIES: u32 = 16;
 /// How long the secret is, in bytes.
 pub const SECRET: usize = 16;
 
-/// Values by number, shared with others that write them too.
+/// The port of chains to what all workers of a process remember. A host implements it, by [`Buckets`]
+/// where its shared memory is values under names.
+pub trait ReplayMemory {
+    /// Remembers a nonce, unless it is known.
+    fn admit(&mut self, nonce: SignedNonce<'_>, now: UnixSeconds) -> Admission;
+}
+
+/// Values by number, which other workers write too.
 pub trait Buckets {
     /// What all that share the values know and nobody else does.
     fn secret(&mut self) -> [u8; SECRET];
@@ -52,9 +59,9 @@ pub trait Buckets {
     fn set(&mut self, bucket: u16, value: &[u8], version: Option<u32>) -> bool;
 }
 
-/// What is to be remembered of a verified signature.
+/// The nonce of a verified signature.
 #[derive(Debug, Clone, Copy)]
-pub struct Remembered<'a> {
+pub struct SignedNonce<'a> {
     /// Who signed, without zero bytes in it: a share is this name's
     pub signer: &'a str,
     /// The signature's nonce
@@ -63,16 +70,16 @@ pub struct Remembered<'a> {
     pub until: UnixSeconds,
 }
 
-/// What became of a nonce.
+/// The answer of a replay memory to a nonce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entered {
+pub enum Admission {
     /// It is new, and remembered
     New,
-    /// It is new, and remembered; another one that could still pass had to go for it
-    Forgotten,
+    /// It is new, and remembered. The memory was full, and a nonce that could still pass went for it
+    Evicting,
     /// It has passed before
-    Seen,
-    /// It can't be told: others wrote the bucket each time, or it can't be written. To be treated as seen
+    Replay,
+    /// Unknown: others wrote the bucket each time, or it can't be written. Counts as a replay
     Busy,
 }
 
@@ -80,19 +87,20 @@ pub enum Entered {
 /// cut from SHA-256 over the secret and the name: a nonce is taken for another of the same signer at most once in 2^33
 /// times, and of a thousand signers two share a part with a chance of one in ten thousand, which nobody can bring about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entry([u8; ENTRY]);
+struct BucketEntry([u8; ENTRY]);
 
 /// Remembers a nonce, unless it is known.
-pub fn enter(buckets: &mut dyn Buckets, what: Remembered<'_>, now: UnixSeconds) -> Entered {
-    let (bucket, new) = Entry::new(what, &buckets.secret());
+pub fn admit(buckets: &mut dyn Buckets, what: SignedNonce<'_>, now: UnixSeconds) -> Admission {
+    let (bucket, new) = BucketEntry::new(what, &buckets.secret());
     let now = short(now);
     for _ in 0..TRIES {
         let (value, version) = buckets.get(bucket);
         if entries(&value).any(|known| known.is_same(&new) && known.until() >= now) {
-            return Entered::Seen;
+            return Admission::Replay;
         }
-        let stays =
-            |known: &Entry| known.until().saturating_add(GRACE) >= now && !known.is_same(&new);
+        let stays = |known: &BucketEntry| {
+            known.until().saturating_add(GRACE) >= now && !known.is_same(&new)
+        };
         let mut kept = Vec::with_capacity(MOST);
         entries(&value).filter(stays).for_each(|known| kept.push(known));
         let given_up = if kept.len() < MOST { None } else { least_missed(&kept, &new, now) };
@@ -100,20 +108,20 @@ pub fn enter(buckets: &mut dyn Buckets, what: Remembered<'_>, now: UnixSeconds) 
         kept.push(new);
         if buckets.set(bucket, &written(&kept, value.len()), version) {
             return if given_up.is_some_and(|entry| entry.can_pass(now)) {
-                Entered::Forgotten
+                Admission::Evicting
             } else {
-                Entered::New
+                Admission::New
             };
         }
     }
-    Entered::Busy
+    Admission::Busy
 }
 
 /// The entry of a full bucket that goes for a new one: one that can't pass any more; else, of the signer that
 /// holds most with the new one, the one that can pass for the shortest time. Of equals the new one's signer gives way.
-fn least_missed(full: &[Entry], new: &Entry, now: u32) -> Option<Entry> {
+fn least_missed(full: &[BucketEntry], new: &BucketEntry, now: u32) -> Option<BucketEntry> {
     let held = |signer| full.iter().chain([new]).filter(|entry| entry.signer() == signer).count();
-    let missed = |entry: &&Entry| {
+    let missed = |entry: &&BucketEntry| {
         (
             !entry.can_pass(now),
             held(entry.signer()),
@@ -125,17 +133,17 @@ fn least_missed(full: &[Entry], new: &Entry, now: u32) -> Option<Entry> {
 }
 
 /// The entries of a value, up to the zeros that fill it up. A value of other code is read as what it may be, and bounded.
-fn entries(value: &[u8]) -> impl Iterator<Item = Entry> {
+fn entries(value: &[u8]) -> impl Iterator<Item = BucketEntry> {
     let (entries, _rest) = value.as_chunks();
     entries
         .iter()
         .take(MOST)
-        .map(|bytes| Entry(*bytes))
-        .take_while(|entry| *entry != Entry([0; ENTRY]))
+        .map(|bytes| BucketEntry(*bytes))
+        .take_while(|entry| *entry != BucketEntry([0; ENTRY]))
 }
 
 /// The entries as a value that is no smaller than the one before.
-fn written(entries: &[Entry], before: usize) -> Vec<u8> {
+fn written(entries: &[BucketEntry], before: usize) -> Vec<u8> {
     let size = if entries.len() <= FEW && before <= const { FEW * ENTRY } {
         const { FEW * ENTRY }
     } else {
@@ -152,8 +160,8 @@ fn short(time: UnixSeconds) -> u32 {
     u32::try_from(time.0.max(0)).unwrap_or(u32::MAX)
 }
 
-impl Entry {
-    fn new(what: Remembered<'_>, secret: &[u8; SECRET]) -> (u16, Self) {
+impl BucketEntry {
+    fn new(what: SignedNonce<'_>, secret: &[u8; SECRET]) -> (u16, Self) {
         let [s0, s1, s2, s3, ..] =
             <[u8; 32]>::from(sha2::Sha256::digest([secret, what.signer.as_bytes()].concat()));
         let nonce =
@@ -184,11 +192,18 @@ impl Entry {
 }
 
 /// Buckets of one process alone: what the desk and tests use.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 #[derive(Debug, Default)]
 pub struct InMemory(BTreeMap<u16, (Vec<u8>, u32)>);
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
+impl ReplayMemory for InMemory {
+    fn admit(&mut self, nonce: SignedNonce<'_>, now: UnixSeconds) -> Admission {
+        admit(self, nonce, now)
+    }
+}
+
+#[cfg(feature = "desk")]
 impl Buckets for InMemory {
     fn secret(&mut self) -> [u8; SECRET] {
         [0; SECRET] // nobody else is here
@@ -219,8 +234,8 @@ mod tests {
 
     const NOW: i64 = 1_795_000_000;
 
-    fn remembered<'a>(signer: &'a str, nonce: &'a [u8], until: i64) -> Remembered<'a> {
-        Remembered { signer, nonce, until: UnixSeconds(until) }
+    fn remembered<'a>(signer: &'a str, nonce: &'a [u8], until: i64) -> SignedNonce<'a> {
+        SignedNonce { signer, nonce, until: UnixSeconds(until) }
     }
 
     fn enter_at(
@@ -229,8 +244,8 @@ mod tests {
         nonce: &[u8],
         until: i64,
         now: i64,
-    ) -> Entered {
-        enter(buckets, remembered(signer, nonce, until), UnixSeconds(now))
+    ) -> Admission {
+        admit(buckets, remembered(signer, nonce, until), UnixSeconds(now))
     }
 
     fn nonces() -> impl Iterator<Item = Vec<u8>> {
@@ -290,14 +305,14 @@ mod tests {
     #[test]
     fn a_nonce_is_its_signers_own() {
         let mut buckets = InMemory::default();
-        let cases: [(&str, &[u8], Entered); 7] = [
-            ("b.example", b"n1", Entered::New),
-            ("b.example", b"n1", Entered::Seen),
-            ("b.example", b"n2", Entered::New),
-            ("a.example", b"n1", Entered::New),
-            ("b.example", b"", Entered::New),
-            ("b.examplen1", b"", Entered::New),
-            ("b.example", b"n1", Entered::Seen),
+        let cases: [(&str, &[u8], Admission); 7] = [
+            ("b.example", b"n1", Admission::New),
+            ("b.example", b"n1", Admission::Replay),
+            ("b.example", b"n2", Admission::New),
+            ("a.example", b"n1", Admission::New),
+            ("b.example", b"", Admission::New),
+            ("b.examplen1", b"", Admission::New),
+            ("b.example", b"n1", Admission::Replay),
         ];
         for (signer, nonce, expected) in cases {
             assert_eq!(
@@ -311,16 +326,16 @@ mod tests {
     #[test]
     fn a_nonce_is_known_until_its_signature_is_past() {
         let mut buckets = InMemory::default();
-        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 65, NOW), Entered::New);
+        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 65, NOW), Admission::New);
         assert_eq!(
             enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 65),
-            Entered::Seen,
+            Admission::Replay,
             "the last second"
         );
-        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 66), Entered::New);
+        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 66), Admission::New);
         assert_eq!(
             enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 100),
-            Entered::Seen,
+            Admission::Replay,
             "by the second signature"
         );
     }
@@ -344,14 +359,14 @@ mod tests {
     fn what_is_past_goes_before_what_can_pass() {
         let mut buckets = OneBucket::default();
         for nonce in nonces().take(MOST) {
-            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 10, NOW), Entered::New);
+            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 10, NOW), Admission::New);
         }
         for nonce in nonces().skip(MOST).take(MOST) {
-            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 60, NOW + 11), Entered::New);
+            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 60, NOW + 11), Admission::New);
         }
         assert_eq!(
             enter_at(&mut buckets, "b", b"one more", NOW + 60, NOW + 11),
-            Entered::Forgotten
+            Admission::Evicting
         );
         assert_eq!(sizes(&mut buckets), (MOST, MOST * ENTRY));
     }
@@ -362,7 +377,7 @@ mod tests {
         enter_at(&mut buckets, "b", b"n", NOW + 5, NOW);
         // others are written while the clock is ahead
         enter_at(&mut buckets, "c", b"other", NOW + 60, NOW + 5 + i64::from(GRACE));
-        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 5, NOW), Entered::Seen);
+        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 5, NOW), Admission::Replay);
     }
 
     #[test]
@@ -372,30 +387,30 @@ mod tests {
         for nonce in nonces().take(MOST) {
             assert_eq!(
                 enter_at(&mut buckets, "b", &nonce, NOW + years, NOW + years - 60),
-                Entered::New
+                Admission::New
             );
         }
         for nonce in nonces().skip(MOST).take(MOST) {
-            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 60, NOW), Entered::New);
+            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 60, NOW), Admission::New);
         }
         for nonce in nonces().skip(MOST).take(MOST) {
-            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 60, NOW), Entered::Seen);
+            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 60, NOW), Admission::Replay);
         }
     }
 
     #[test]
     fn two_workers_at_once_let_a_nonce_pass_once() {
         let other = |buckets: &mut InMemory| {
-            assert_eq!(enter_at(buckets, "b", b"n", NOW + 65, NOW), Entered::New)
+            assert_eq!(enter_at(buckets, "b", b"n", NOW + 65, NOW), Admission::New)
         };
         let mut buckets = Contended { buckets: InMemory::default(), others: 1, other };
-        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 65, NOW), Entered::Seen);
+        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 65, NOW), Admission::Replay);
     }
 
     #[test]
     fn a_bucket_that_others_write_each_time_is_busy() {
-        for (others, expected) in [(TRIES - 1, Entered::New), (TRIES, Entered::Busy)] {
-            let (bucket, _) = Entry::new(remembered("b", b"n", NOW), &[0; SECRET]);
+        for (others, expected) in [(TRIES - 1, Admission::New), (TRIES, Admission::Busy)] {
+            let (bucket, _) = BucketEntry::new(remembered("b", b"n", NOW), &[0; SECRET]);
             let other = move |buckets: &mut InMemory| {
                 let (value, version) = buckets.get(bucket);
                 assert!(buckets.set(bucket, &value, version));
@@ -421,11 +436,11 @@ mod tests {
             })
             .unwrap();
         let mut buckets = OneBucket::default();
-        assert_eq!(enter_at(&mut buckets, &victim, b"n", NOW + 10, NOW), Entered::New);
+        assert_eq!(enter_at(&mut buckets, &victim, b"n", NOW + 10, NOW), Admission::New);
         for nonce in nonces().take(3 * MOST) {
             enter_at(&mut buckets, &twin, &nonce, NOW + 300, NOW);
         }
-        assert_eq!(enter_at(&mut buckets, &victim, b"n", NOW + 10, NOW), Entered::Seen);
+        assert_eq!(enter_at(&mut buckets, &victim, b"n", NOW + 10, NOW), Admission::Replay);
     }
 
     #[test]
@@ -434,7 +449,7 @@ mod tests {
         for number in 0..1_000_000_u32 {
             let signer = if number % 3 == 0 { "b.example" } else { "a.example" };
             let (bucket, _) =
-                Entry::new(remembered(signer, &number.to_le_bytes(), NOW), &[0; SECRET]);
+                BucketEntry::new(remembered(signer, &number.to_le_bytes(), NOW), &[0; SECRET]);
             held[usize::from(bucket)] += 1;
         }
         assert!(held.iter().all(|held| (1..=MOST).contains(held)), "{:?}", held.iter().max());
@@ -457,10 +472,10 @@ mod tests {
             for (signer, nonce, lifetime, wait) in steps {
                 now += wait;
                 let until = now + lifetime;
-                let entered = enter_at(&mut buckets, &signer.to_string(), &[nonce], until, now);
+                let admission = enter_at(&mut buckets, &signer.to_string(), &[nonce], until, now);
                 let last = passed.entry((signer, nonce)).or_insert(i64::MIN);
-                prop_assert_eq!(entered, if *last >= now { Entered::Seen } else { Entered::New });
-                if entered == Entered::New {
+                prop_assert_eq!(admission, if *last >= now { Admission::Replay } else { Admission::New });
+                if admission == Admission::New {
                     *last = until;
                 }
             }
@@ -475,7 +490,7 @@ mod tests {
             let flood = (0..200).map(|number| (floods, 1 + number % 300));
             for (number, (signer, lifetime)) in order.into_iter().chain(flood).enumerate() {
                 let nonce = number.to_le_bytes();
-                prop_assert!(matches!(enter_at(&mut buckets, &signer.to_string(), &nonce, NOW + lifetime, NOW), Entered::New | Entered::Forgotten));
+                prop_assert!(matches!(enter_at(&mut buckets, &signer.to_string(), &nonce, NOW + lifetime, NOW), Admission::New | Admission::Evicting));
                 brought[signer].push((NOW + lifetime, nonce));
             }
             let value = buckets.get(0).0;
@@ -483,7 +498,7 @@ mod tests {
             let signers = brought.iter().filter(|nonces| !nonces.is_empty()).count();
             let left: Vec<u32> = entries(&value).map(|entry| entry.signer()).collect();
             for (signer, nonces) in brought.iter().enumerate() {
-                let (_, of_signer) = Entry::new(remembered(&signer.to_string(), b"", NOW), &[7; SECRET]);
+                let (_, of_signer) = BucketEntry::new(remembered(&signer.to_string(), b"", NOW), &[7; SECRET]);
                 let left = left.iter().filter(|left| **left == of_signer.signer()).count();
                 prop_assert!(left >= nonces.len().min(MOST / signers), "signer {signer}: {left} of {}", nonces.len());
             }
@@ -494,11 +509,11 @@ mod tests {
         fn any_value_is_survived(value in prop::collection::vec(any::<u8>(), 0..3_000), now in time(), until in time()) {
             let mut buckets = OneBucket::default();
             prop_assert!(buckets.set(0, &value, None));
-            let entered = enter_at(&mut buckets, "b", b"n", until, now);
-            prop_assert_ne!(entered, Entered::Busy);
+            let admission = enter_at(&mut buckets, "b", b"n", until, now);
+            prop_assert_ne!(admission, Admission::Busy);
             prop_assert!(buckets.get(0).0.len() <= value.len().max(MOST * ENTRY));
             if until >= now {
-                prop_assert_eq!(enter_at(&mut buckets, "b", b"n", until, now), Entered::Seen);
+                prop_assert_eq!(enter_at(&mut buckets, "b", b"n", until, now), Admission::Replay);
             }
         }
     }

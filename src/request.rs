@@ -4,8 +4,9 @@
 //! the two addresses that Envoy knows, one name of the client certificate, configured JWT claims, and the
 //! clock. No body, no TLS fingerprint. `docs/privacy.md` publishes the list.
 
-use crate::config::San;
+use crate::config::{Claim, San};
 use crate::names::UnixSeconds;
+use crate::signature::Message;
 
 /// A header as received: name in lower case (as Envoy gives it), value as bytes.
 pub type Pair<'a> = (&'a [u8], &'a [u8]);
@@ -21,10 +22,21 @@ pub struct Request<'a> {
     pub envoy_client: Option<&'a [u8]>,
     /// The first name of each kind in the client certificate that Envoy verified
     pub tls: TlsNames<'a>,
-    /// The values of [`crate::config::Config::claims`], in that order
-    pub claims: &'a [Option<Vec<u8>>],
+    /// The JWT claims that the configuration reads, as far as the request has them
+    pub claims: Vec<ClaimValue<'a>>,
     /// When the request came
     pub time: Time,
+}
+
+/// The value of a claim in a JWT that Envoy verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimValue<'a> {
+    /// The name in jwt_authn's payload_in_metadata
+    pub provider: &'a str,
+    /// The claim's name
+    pub claim: &'a str,
+    /// The value
+    pub value: &'a [u8],
 }
 
 /// The names in a client certificate that identify it.
@@ -46,9 +58,28 @@ impl<'a> Request<'a> {
         self.headers.iter().find(|(n, _)| *n == name.as_bytes()).map(|(_, value)| *value)
     }
 
+    /// The value of a JWT claim.
+    pub fn claim(&self, wanted: &Claim) -> Option<&'a [u8]> {
+        let is_wanted = |known: &&ClaimValue<'_>| {
+            known.provider == wanted.provider.as_str() && known.claim == wanted.claim.as_str()
+        };
+        self.claims.iter().find(is_wanted).map(|claim| claim.value)
+    }
+
     /// The method, as received.
     pub fn method(&self) -> &'a [u8] {
         self.first(":method").unwrap_or_default()
+    }
+
+    /// The authority, as received.
+    pub fn authority(&self) -> &'a [u8] {
+        self.first(":authority").unwrap_or_default()
+    }
+
+    /// What signatures cover of it, under this authority.
+    pub fn message<'m>(&'m self, authority: &'m str) -> Message<'m> {
+        let (method, path) = (self.method(), self.path());
+        Message { method, authority, path, values: &[], fields: &self.headers }
     }
 
     /// The path with its query, as received.

@@ -2,14 +2,16 @@
 //!
 //! A rule only says what is the case. What is done about it is [`crate::verdict`]'s business.
 
-use crate::chain::{Presented, Received, Verified};
+use crate::case::Case;
+use crate::chain::{Proof, Rejection};
 use crate::config::{Config, Role, Upstream};
-use crate::evidence::{CREDENTIALS_AT_MOST, Evidence, Owned, Reading, Sent};
+use crate::evidence::{CREDENTIALS_AT_MOST, Evidence, ReservedHeader, ReservedKind};
 use crate::finding::{Finding, FindingCode};
 use crate::identity::Identity;
 use crate::lookups::{Lookups, Origin};
 use crate::names::UnixSeconds;
 use crate::ordered;
+use crate::receipt::Receipt;
 use crate::region::{Place, Regions, Standing};
 use crate::register::{Customer, Kind, Ownership, ScreeningStatus, Status};
 use crate::snapshot::NetworkClass;
@@ -28,75 +30,50 @@ pub struct Geography {
     pub network: Option<NetworkClass>,
 }
 
-/// What findings are made of.
-#[derive(Debug, Clone, Copy)]
-pub struct Grounds<'g, 'a> {
-    /// The configuration
-    pub config: &'a Config,
-    /// The register
-    pub lookups: Lookups<'a>,
-    /// What was seen
-    pub evidence: &'g Evidence<'a>,
-    /// Tag, chain and signatures as received
-    pub presented: &'g Presented,
-    /// What they turned out to be
-    pub received: &'g Received,
-    /// Who is calling
-    pub identity: &'g Identity,
-    /// What is known of the client's address
-    pub origin: &'g Origin<'a>,
-    /// When the request came
-    pub now: UnixSeconds,
-}
-
 /// Everything that fired, in catalogue order.
-pub fn findings(grounds: Grounds<'_, '_>) -> Vec<Finding> {
-    let Grounds { config, lookups, evidence, presented, received, identity, origin, now } = grounds;
-    let mut found = Found(Vec::new());
+pub fn findings(case: &Case<'_>, lookups: Lookups<'_>) -> Vec<Finding> {
+    let Case { config, evidence, identity, receipt, origin, now, .. } = case;
+    let (now, customer) = (*now, identity.customer());
+    let mut findings = Findings(Vec::new());
     if let Some(created) = lookups.stale_since(now) {
-        found.add(FindingCode::SnapshotStale, format!("the snapshot was made {created}"));
+        findings.add(FindingCode::SnapshotStale, format!("the snapshot was made {created}"));
     }
-    found.malformed(evidence);
-    found.identity(evidence, identity, now);
-    if let Some(customer) = identity.customer() {
-        found.customer(config, customer, now);
+    findings.malformed(evidence);
+    findings.identity(evidence, identity, now);
+    if let Some(customer) = customer {
+        findings.customer(config, customer, now);
     }
-    found.upstream(evidence, identity.customer(), &config.upstream, now);
+    findings.upstream(evidence, customer, &config.upstream, now);
     if let Some(regions) = lookups.regions() {
-        found.geography(regions, evidence, origin, received, identity.customer());
+        findings.geography(regions, evidence, origin, receipt, customer);
     }
-    found.network(origin);
-    found.chain(received, now);
-    found.marks(evidence, presented, received, identity.customer());
-    found.0
+    findings.network(origin);
+    findings.chain(receipt, customer, now);
+    findings.marks(case);
+    findings.0
 }
 
-/// What fires at another upstream than the node's own, in catalogue order.
-pub fn findings_at(
-    upstream: &Upstream,
-    evidence: &Evidence<'_>,
-    identity: &Identity,
-    now: UnixSeconds,
-) -> Vec<Finding> {
-    let mut found = Found(Vec::new());
-    found.upstream(evidence, identity.customer(), upstream, now);
-    found.0
+/// Everything that fires at another upstream than the node's own, in catalogue order.
+pub fn findings_at(case: &Case<'_>, upstream: &Upstream) -> Vec<Finding> {
+    let mut findings = Findings(Vec::new());
+    findings.upstream(&case.evidence, case.identity.customer(), upstream, case.now);
+    findings.0
 }
 
 /// The geography of a request.
 pub fn geography(
     evidence: &Evidence<'_>,
     origin: &Origin<'_>,
-    received: &Received,
+    receipt: &Receipt,
     customer: Option<&Customer>,
 ) -> Geography {
     let (users, _) = vouched(evidence, customer);
-    let user = users.first().map(|reading| reading.place);
+    let user = users.first().copied();
     let (own, network) = (origin.place(), origin.network());
-    match received.verified() {
+    match receipt.proof() {
         None => Geography { user, origin: own, via: None, network },
-        Some(verified) => {
-            let claims = &verified.opened.claims;
+        Some(proof) => {
+            let claims = proof.signer_claims();
             Geography { user: claims.user.or(user), origin: claims.origin, via: own, network }
         }
     }
@@ -106,7 +83,7 @@ pub fn geography(
 fn vouched<'e>(
     evidence: &'e Evidence<'_>,
     customer: Option<&Customer>,
-) -> (&'e [Reading], &'e [Reading]) {
+) -> (&'e [Place], &'e [Place]) {
     if customer.is_some_and(|customer| customer.vouches_for_users) {
         (&evidence.user, &[])
     } else {
@@ -115,9 +92,9 @@ fn vouched<'e>(
 }
 
 /// The findings of a request while they are collected, in catalogue order.
-struct Found(Vec<Finding>);
+struct Findings(Vec<Finding>);
 
-impl Found {
+impl Findings {
     #[cold] // most requests have none
     fn add(&mut self, code: FindingCode, evidence: impl Into<String>) {
         ordered::insert(&mut self.0, Finding { code, evidence: evidence.into() }, |finding| {
@@ -279,14 +256,14 @@ impl Found {
         regions: &Regions,
         evidence: &Evidence<'_>,
         origin: &Origin<'_>,
-        received: &Received,
+        receipt: &Receipt,
         customer: Option<&Customer>,
     ) {
         // who says what, by how the place stands; a vouched user's place is said by the customer
-        let mut said = Said::default();
+        let mut said = Standings::default();
         let (users, claims) = vouched(evidence, customer);
-        for reading in users {
-            said.note(regions.standing(reading.place), || format!("user {}", reading.place));
+        for place in users {
+            said.note(regions.standing(*place), || format!("user {place}"));
         }
         let by = |wanted| origin.located.iter().filter(move |located| located.role == wanted);
         for located in by(Role::Decides) {
@@ -296,7 +273,7 @@ impl Found {
         }
         // what proven tags say of where a request began, whoever stands on them
         let mut attested: Vec<Place> = Vec::new();
-        for (hop, claims) in received.verified().into_iter().flat_map(Verified::claims) {
+        for (hop, claims) in receipt.proof().into_iter().flat_map(Proof::claims) {
             for (what, place) in [("user", claims.user), ("origin", claims.origin)] {
                 if let Some(place) = place.filter(|place| !attested.contains(place)) {
                     said.note(regions.standing(place), || {
@@ -334,18 +311,18 @@ impl Found {
             self.add(FindingCode::GeoUnknown, why);
         }
         if let Some(claim) =
-            claims.iter().find(|claim| regions.standing(claim.place) == Standing::Restricted)
+            claims.iter().find(|place| regions.standing(**place) == Standing::Restricted)
         {
             self.add(
                 FindingCode::GeoClaimed,
-                format!("user {} by a caller that isn't trusted with it", claim.place),
+                format!("user {claim} by a caller that isn't trusted with it"),
             );
         }
         if let Some(customer) = customer {
             let mut undeclared = String::new();
             let places = users
                 .iter()
-                .map(|reading| reading.place)
+                .copied()
                 .chain(by(Role::Decides).map(|located| located.place))
                 .chain(attested);
             let mut last = None;
@@ -379,20 +356,27 @@ impl Found {
     }
 
     /// What is wrong with a chain, or what a sound one reports.
-    fn chain(&mut self, received: &Received, now: UnixSeconds) {
-        let verified = match received {
-            Received::Unconcerned => return,
-            Received::Missing => {
+    fn chain(&mut self, receipt: &Receipt, customer: Option<&Customer>, now: UnixSeconds) {
+        let proof = match receipt {
+            Receipt::Unconcerned => return,
+            Receipt::Missing => {
                 return self
                     .add(FindingCode::ChainMissing, "a reseller's request without tag and chain");
             }
-            Received::Broken(broken) => return self.add(broken.code, broken.why.as_str()),
-            Received::Verified(verified) => verified,
+            Receipt::Invalid(Rejection { error, .. }) => {
+                return self.add(error.code(), error.to_string());
+            }
+            Receipt::Valid(proof) => proof,
         };
-        for (code, why) in &verified.remarks {
-            self.adopt(*code, why);
+        for doubt in proof.doubts() {
+            self.adopt(doubt.code(), &doubt.to_string());
         }
-        for (hop, claims) in verified.claims() {
+        if let Some(customer) = customer.filter(|customer| customer.id.as_str() != proof.customer())
+        {
+            let why = format!("signed by {}, authenticated as {}", proof.customer(), customer.id);
+            self.add(FindingCode::ChainMismatch, why);
+        }
+        for (hop, claims) in proof.claims() {
             let by = |what: &str| format!("{what}reported by {}", hop.node);
             for code in &claims.findings {
                 self.adopt(*code, &by(""));
@@ -427,13 +411,8 @@ impl Found {
         }
     }
 
-    fn marks(
-        &mut self,
-        evidence: &Evidence<'_>,
-        presented: &Presented,
-        received: &Received,
-        customer: Option<&Customer>,
-    ) {
+    fn marks(&mut self, Case { evidence, inbound, receipt, identity, .. }: &Case<'_>) {
+        let customer = identity.customer();
         let reseller = customer.is_some_and(|customer| customer.kind == Kind::Reseller);
         if !reseller && let Some(first) = evidence.relay_marks.first() {
             let mut software: Vec<&str> =
@@ -445,15 +424,15 @@ impl Found {
             );
         }
         // another reseller's node sends tag and chain by right
-        let own = Owned { name: "signature", how: Sent::OfChain };
+        let own = ReservedHeader { name: "signature", kind: ReservedKind::Chain };
         let own = Some(own)
-            .filter(|own| presented.signatures.ours.is_some() && !evidence.owned.contains(own));
+            .filter(|own| inbound.signatures.ours.is_some() && !evidence.reserved.contains(own));
         let (mut sent, mut listed) = (String::new(), String::new());
-        for owned in evidence.owned.iter().copied().chain(own) {
-            match owned.how {
-                Sent::OfChain if received.concerns() => {}
-                Sent::OfChain | Sent::OfNode => append(&mut sent, owned.name),
-                Sent::Listed => append(&mut listed, owned.name),
+        for header in evidence.reserved.iter().copied().chain(own) {
+            match header.kind {
+                ReservedKind::Chain if receipt.concerns() => {}
+                ReservedKind::Chain | ReservedKind::Node => append(&mut sent, header.name),
+                ReservedKind::Connection => append(&mut listed, header.name),
             }
         }
         if !sent.is_empty() {
@@ -473,14 +452,14 @@ fn append(list: &mut String, item: &str) {
     list.push_str(item);
 }
 
-/// Explanations of what sources say, by the standing that it leads to.
+/// What sources say, in words, by the standing that it leads to.
 #[derive(Default)]
-struct Said {
+struct Standings {
     restricted: String,
     unlisted: String,
 }
 
-impl Said {
+impl Standings {
     fn note(&mut self, standing: Standing, what: impl FnOnce() -> String) {
         match standing {
             Standing::Supported => {}

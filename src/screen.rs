@@ -3,17 +3,25 @@
 //! [`Screen::decide`] is what Envoy, the command line and the tests share. It is pure: the same
 //! configuration and request give the same decision.
 
-use crate::chain::{Custody, Judge, Presented, Received, Vouched};
+use std::fmt;
+
+use crate::case::Case;
+use crate::chain::{EnvelopeCache, Inbound, Signer};
 use crate::config::Config;
 use crate::evidence::{Evidence, Watch};
 use crate::finding::Action;
 use crate::identity::Identity;
-use crate::lookups::{Lookups, Origin};
+use crate::lookups::Lookups;
 use crate::ordered;
-use crate::outcome::{Grounds, Outcome, outcome};
+use crate::outcome::{Outcome, outcome};
+use crate::receipt::{self, Receipt};
+#[cfg(feature = "desk")]
+use crate::replay::InMemory;
+use crate::replay::ReplayMemory;
 use crate::request::{Request, Time};
-use crate::rules::{self, Geography};
+use crate::rules;
 use crate::shape::Problems;
+use crate::signature;
 use crate::snapshot::Snapshot;
 use crate::verdict::{Verdict, Weighed, verdict, weigh};
 
@@ -24,6 +32,17 @@ pub struct Screen {
     watch: Watch,
 }
 
+/// What one worker keeps between requests. A decision depends on nothing else but the request, the
+/// configuration and the snapshot.
+pub struct Worker {
+    /// Its keys, and the signatures that it may use again
+    pub signer: Signer,
+    /// Chains that it verified, and that may come again
+    pub cache: EnvelopeCache,
+    /// The nonces that all workers of the process have seen
+    pub memory: Box<dyn ReplayMemory>,
+}
+
 /// A request's decision with all that led to it.
 #[derive(Debug)]
 pub struct Decision<'a> {
@@ -31,25 +50,15 @@ pub struct Decision<'a> {
     pub id: String,
     /// When the request came
     pub time: Time,
-    /// Under which configuration
-    pub config: &'a Config,
-    /// What was seen
-    pub evidence: Evidence<'a>,
-    /// Who is calling
-    pub identity: Identity,
-    /// What is known of the client's address
-    pub origin: Origin<'a>,
-    /// What earlier nodes attested
-    pub received: Received,
-    /// From where
-    pub geography: Geography,
+    /// What is known of the request
+    pub case: Case<'a>,
     /// The sequence of the snapshot that it was looked up in
     pub snapshot: Option<u64>,
     /// What fired, and what is done about each
     pub weighed: Vec<Weighed>,
     /// What is done about the request
     pub verdict: Verdict,
-    /// How
+    /// The header edits or the answer
     pub outcome: Outcome<'a>,
 }
 
@@ -80,46 +89,47 @@ impl Screen {
         &'a self,
         request: &Request<'a>,
         snapshot: Option<&'a Snapshot>,
-        custody: &mut Custody,
+        Worker { signer, cache, memory }: &mut Worker,
         id: String,
     ) -> Decision<'a> {
         let config = &self.config;
         let now = request.time.seconds();
-        let evidence = Evidence::gather(config, &self.watch, request);
         let lookups = Lookups::new(config, snapshot);
+
+        let evidence = Evidence::gather(config, &self.watch, request);
         let identity = Identity::look_up(lookups, &evidence, now);
-        let presented = Presented::read(&evidence.lines, request, custody);
-        let judge =
-            Judge { config, lookups, request, evidence: &evidence, presented: &presented, now };
-        let received = judge.receive(&identity, custody);
-        let chain_is_identity = received.concerns() && identity.customer().is_none();
-        let identity = identity.or_signed(config, lookups, &received);
-        let customer = identity.customer();
         let origin = lookups.origin(&evidence);
-        let geography = rules::geography(&evidence, &origin, &received, customer);
-        let grounds = rules::Grounds {
-            config,
-            lookups,
-            evidence: &evidence,
-            presented: &presented,
-            received: &received,
-            identity: &identity,
-            origin: &origin,
-            now,
+        let authority = if evidence.lines.is_empty() {
+            String::new()
+        } else {
+            signature::authority(request.authority()).unwrap_or_default()
         };
-        let findings = rules::findings(grounds);
-        let mut weighed = weigh(&config.policy, customer, findings, now);
+        let inbound = Inbound::read(&evidence.lines, &authority, cache);
+        let receipt = Receipt::of(
+            (config, &receipt::receiver(config, &lookups, now)),
+            &identity,
+            (&evidence.lines, &inbound, &request.message(&authority)),
+            cache,
+            &mut **memory,
+        );
+        let chain_is_identity = receipt.concerns() && identity.customer().is_none();
+        let identity = match &receipt {
+            Receipt::Valid(proof) => identity.or_signed(config, proof.runner()),
+            Receipt::Invalid(_) => identity.or_unproven(),
+            Receipt::Unconcerned | Receipt::Missing => identity,
+        };
+        let geography = rules::geography(&evidence, &origin, &receipt, identity.customer());
+        let case = Case { now, config, evidence, origin, inbound, receipt, identity, geography };
+
+        let customer = case.identity.customer();
+        let weigh = |findings| weigh(&config.policy, customer, findings, now);
+        let mut weighed = weigh(rules::findings(&case, lookups));
         let mut verdict = verdict(config.policy.mode, chain_is_identity, &weighed);
         let mut upstream = &config.upstream;
         if let Action::Reroute(name) = &verdict.action {
             match config.routes.get(name) {
                 Some(other) => {
-                    let there = weigh(
-                        &config.policy,
-                        customer,
-                        rules::findings_at(other, &evidence, &identity, now),
-                        now,
-                    );
+                    let there = weigh(rules::findings_at(&case, other));
                     verdict = look_again(verdict, &there);
                     merge(&mut weighed, there);
                     upstream = other;
@@ -128,43 +138,39 @@ impl Screen {
                 None => verdict.action = Action::Block,
             }
         }
-        let vouched = Vouched::for_request(&identity, &received);
-        let grounds = Grounds {
-            config,
-            evidence: &evidence,
-            customer,
-            geography,
-            presented: &presented,
-            received: &received,
-            vouched,
-            weighed: &weighed,
-            verdict: &verdict,
-            now,
-        };
-        let outcome = outcome(grounds, request, upstream, custody, &id);
-        let snapshot = lookups.sequence();
-        Decision {
-            id,
-            time: request.time,
-            config,
-            evidence,
-            identity,
-            origin,
-            received,
-            geography,
-            snapshot,
-            weighed,
-            verdict,
-            outcome,
-        }
+        let outcome = outcome(&case, request, upstream, (&verdict, &weighed), signer, &id);
+        let (time, snapshot) = (request.time, lookups.sequence());
+        Decision { id, time, case, snapshot, weighed, verdict, outcome }
+    }
+}
+
+/// The desk's and tests' worker: nothing to sign with, and nothing seen before.
+#[cfg(feature = "desk")]
+impl Default for Worker {
+    fn default() -> Self {
+        Self::new(Signer::default(), Box::new(InMemory::default()))
+    }
+}
+
+impl Worker {
+    /// A worker that has seen no request.
+    pub fn new(signer: Signer, memory: Box<dyn ReplayMemory>) -> Self {
+        Self { signer, cache: EnvelopeCache::default(), memory }
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("signer", &self.signer).finish_non_exhaustive()
     }
 }
 
 impl Decision<'_> {
-    /// The customer that the event names: who is calling, else whose node's key a chain names that doesn't hold.
+    /// The customer that the event names: the caller. Of a chain that doesn't hold, the customer of the
+    /// node whose key it names.
     pub fn customer(&self) -> Option<&str> {
-        match (&self.identity, &self.received) {
-            (Identity::Unproven, Received::Broken(broken)) => broken.customer.as_deref(),
+        match (&self.case.identity, &self.case.receipt) {
+            (Identity::Unproven, Receipt::Invalid(rejection)) => rejection.customer.as_deref(),
             (identity, _) => identity.customer().map(|customer| customer.id.as_str()),
         }
     }

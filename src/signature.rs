@@ -1,14 +1,14 @@
 //! HTTP message signatures (RFC 9421) of this profile: Ed25519 over method, authority, path, tag and chain.
 //!
-//! Ours are the label `cmp`, whatever carries our `tag` parameter, and what can't be parsed. Other people's
-//! signatures under other labels pass untouched. A signature is verified over the components and the
-//! parameters in the order received, so whoever covers the five components and gives the six parameters is
-//! understood, and may cover more.
+//! A signature is ours if its label is `cmp`, or if it has our `tag` parameter. Headers that can't be
+//! parsed count as ours too. Other people's signatures under other labels pass untouched. A signature is
+//! verified over its components and parameters in the order received. It must cover the five components
+//! and have the six parameters of this profile, and may cover more.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use sfv::{BareItem, Dictionary, FieldType as _, InnerList, ListEntry, Parser};
+use thiserror::Error;
 
 use crate::key::{SIGNATURE_LENGTH, SigningKey, VerifyingKey};
 use crate::names::UnixSeconds;
@@ -52,7 +52,7 @@ pub struct Signed {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Signatures {
     /// Ours, if one came, or what is wrong with it
-    pub ours: Option<Result<Signed, Fault>>,
+    pub ours: Option<Result<Signed, SignatureError>>,
     /// The rest of `Signature-Input`, where another signature stood beside ours
     pub signature_input: Option<String>,
     /// The rest of `Signature`
@@ -75,36 +75,50 @@ pub struct Message<'a> {
 }
 
 /// Why a signature doesn't hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SignatureError {
     /// There is none
+    #[error("no signature of this profile came")]
     Missing,
     /// The headers can't be read as structured fields (RFC 9651)
+    #[error("the signature headers aren't structured fields")]
     Unparsable,
     /// Two signatures of this profile, or one label twice
+    #[error("two signatures of this profile came")]
     Several,
     /// The signature isn't 64 bytes
+    #[error("the signature isn't 64 bytes")]
     Length,
-    /// A parameter that has to be there, and isn't, or of another type
+    /// A parameter is missing, or has another type
+    #[error("the parameter {0} is missing or of another type")]
     Parameter(&'static str),
     /// Another algorithm than ed25519
+    #[error("the algorithm isn't ed25519")]
     Algorithm,
     /// Made for another purpose
+    #[error("it was signed for another purpose")]
     Purpose,
-    /// What has to be covered, and isn't
+    /// A component that must be covered isn't
+    #[error("it doesn't cover {0}")]
     Uncovered(&'static str),
-    /// Something is covered that this node can't see. It is named where its name is one of [`KNOWN`]: any other is the
-    /// sender's choice, and nothing that an event repeats
+    /// A component is covered that this node can't see. It is named where its name is one of [`KNOWN`].
+    /// Any other name is the sender's choice, and an event must not repeat it
+    #[error("it covers {}, which isn't there", .0.unwrap_or("something"))]
     Unseen(Option<&'static str>),
-    /// More is covered than a signature of this profile needs
+    /// More components are covered than a signature of this profile needs
+    #[error("it covers more than {COMPONENTS_AT_MOST} components")]
     Many,
     /// The bytes don't verify
+    #[error("the signature doesn't verify")]
     Forged,
     /// Created later than the clock, beyond the tolerance
+    #[error("it was created in the future")]
     Future,
     /// Past its time
+    #[error("it has expired")]
     Expired,
-    /// Meant to last longer than is taken
+    /// Meant to last longer than this node takes
+    #[error("it is to last longer than this node takes")]
     Long,
 }
 
@@ -123,34 +137,9 @@ const KNOWN: [&str; 8] = [
     "@status",
 ];
 
-impl Fault {
+impl SignatureError {
     fn unseen(component: &str) -> Self {
         Self::Unseen(KNOWN.into_iter().find(|known| *known == component))
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => f.write_str("no signature of this profile came"),
-            Self::Unparsable => f.write_str("the signature headers are no structured fields"),
-            Self::Several => f.write_str("two signatures of this profile came"),
-            Self::Length => f.write_str("the signature isn't 64 bytes"),
-            Self::Parameter(name) => {
-                write!(f, "the parameter {name} is missing or of another type")
-            }
-            Self::Algorithm => f.write_str("the algorithm isn't ed25519"),
-            Self::Purpose => f.write_str("it was signed for another purpose"),
-            Self::Uncovered(name) => write!(f, "it doesn't cover {name}"),
-            Self::Unseen(name) => {
-                write!(f, "it covers {}, which isn't there", name.unwrap_or("something"))
-            }
-            Self::Many => write!(f, "it covers more than {COMPONENTS_AT_MOST} components"),
-            Self::Forged => f.write_str("the signature doesn't verify"),
-            Self::Future => f.write_str("it was created in the future"),
-            Self::Expired => f.write_str("it has expired"),
-            Self::Long => f.write_str("it is to last longer than this node takes"),
-        }
     }
 }
 
@@ -164,7 +153,7 @@ impl Signatures {
         let (input_text, signature_text) = (joined(signature_input), joined(signature));
         let (Some(mut inputs), Some(mut signatures)) = (parse(&input_text), parse(&signature_text))
         else {
-            return wrong(Fault::Unparsable);
+            return wrong(SignatureError::Unparsable);
         };
         let carries_ours = |label: &sfv::Key, entry: Option<&ListEntry>| {
             label.as_str() == LABEL || entry.is_some_and(carries_our_tag)
@@ -182,7 +171,7 @@ impl Signatures {
         let [label] = labels.as_slice() else {
             signatures.retain(|label, _| !carries_ours(label, inputs.get(label.as_str())));
             inputs.retain(|label, entry| !carries_ours(label, Some(entry)));
-            let ours = (!labels.is_empty()).then_some(Err(Fault::Several));
+            let ours = (!labels.is_empty()).then_some(Err(SignatureError::Several));
             return Self {
                 ours,
                 signature_input: inputs.serialize(),
@@ -194,13 +183,13 @@ impl Signatures {
             members(text).filter(|member| key(member) == label.as_bytes()).count() > 1
         };
         let one = if twice(&input_text) || twice(&signature_text) {
-            Err(Fault::Several)
+            Err(SignatureError::Several)
         } else {
             let bytes = signatures.get(label.as_str());
             inputs
                 .get(label.as_str())
                 .zip(bytes)
-                .ok_or(Fault::Missing)
+                .ok_or(SignatureError::Missing)
                 .and_then(|(input, bytes)| Signed::read(input, bytes))
         };
         inputs.retain(|other, _| other.as_str() != label);
@@ -214,24 +203,24 @@ impl Signatures {
 }
 
 impl Signed {
-    fn read(input: &ListEntry, signature: &ListEntry) -> Result<Self, Fault> {
-        let ListEntry::InnerList(input) = input else { return Err(Fault::Unparsable) };
-        let ListEntry::Item(signature) = signature else { return Err(Fault::Length) };
+    fn read(input: &ListEntry, signature: &ListEntry) -> Result<Self, SignatureError> {
+        let ListEntry::InnerList(input) = input else { return Err(SignatureError::Unparsable) };
+        let ListEntry::Item(signature) = signature else { return Err(SignatureError::Length) };
         let bytes = signature
             .bare_item
             .as_byte_sequence()
             .and_then(|bytes| bytes.try_into().ok())
-            .ok_or(Fault::Length)?;
+            .ok_or(SignatureError::Length)?;
         Ok(Self { input: Input::read(input)?, signature: bytes })
     }
 
     /// Whether it is this key's, of this message.
     ///
     /// # Errors
-    /// [`Fault::Unseen`], [`Fault::Forged`].
-    pub fn verify(&self, key: &VerifyingKey, message: &Message<'_>) -> Result<(), Fault> {
+    /// [`SignatureError::Unseen`], [`SignatureError::Forged`].
+    pub fn verify(&self, key: &VerifyingKey, message: &Message<'_>) -> Result<(), SignatureError> {
         let base = self.input.base(message)?;
-        if key.verify(&base, &self.signature) { Ok(()) } else { Err(Fault::Forged) }
+        if key.verify(&base, &self.signature) { Ok(()) } else { Err(SignatureError::Forged) }
     }
 }
 
@@ -240,37 +229,39 @@ impl Input {
     ///
     /// # Errors
     /// What this profile asks for and isn't there.
-    pub fn parse(params: &str) -> Result<Self, Fault> {
+    pub fn parse(params: &str) -> Result<Self, SignatureError> {
         Self::read(&inner_list(params)?)
     }
 
-    fn read(input: &InnerList) -> Result<Self, Fault> {
+    fn read(input: &InnerList) -> Result<Self, SignatureError> {
         let text = |name: &'static str| {
             let value = input.params.get(name).and_then(BareItem::as_string);
-            value.map(|text| text.as_str()).ok_or(Fault::Parameter(name))
+            value.map(|text| text.as_str()).ok_or(SignatureError::Parameter(name))
         };
         let time = |name: &'static str| {
             let value = input.params.get(name).and_then(BareItem::as_integer);
-            value.map(|second| UnixSeconds(i64::from(second))).ok_or(Fault::Parameter(name))
+            value
+                .map(|second| UnixSeconds(i64::from(second)))
+                .ok_or(SignatureError::Parameter(name))
         };
         if text("alg")? != "ed25519" {
-            return Err(Fault::Algorithm);
+            return Err(SignatureError::Algorithm);
         }
         if text("tag")? != TAG {
-            return Err(Fault::Purpose);
+            return Err(SignatureError::Purpose);
         }
         let components = components(input)?;
         if let Some(missing) =
             ALWAYS.iter().find(|name| !components.iter().any(|covered| covered == **name))
         {
-            return Err(Fault::Uncovered(missing));
+            return Err(SignatureError::Uncovered(missing));
         }
         Ok(Self {
             created: time("created")?,
             expires: time("expires")?,
             nonce: text("nonce")?.to_owned(),
             keyid: text("keyid")?.to_owned(),
-            params: serialized(input).ok_or(Fault::Unparsable)?,
+            params: serialized(input).ok_or(SignatureError::Unparsable)?,
             components,
         })
     }
@@ -293,16 +284,21 @@ impl Input {
     /// Whether it counts now, give or take `skew` seconds between two clocks, and doesn't last longer than `lifetime`.
     ///
     /// # Errors
-    /// [`Fault::Future`], [`Fault::Expired`], [`Fault::Long`].
-    pub fn check_time(&self, now: UnixSeconds, skew: i64, lifetime: i64) -> Result<(), Fault> {
+    /// [`SignatureError::Future`], [`SignatureError::Expired`], [`SignatureError::Long`].
+    pub fn check_time(
+        &self,
+        now: UnixSeconds,
+        skew: i64,
+        lifetime: i64,
+    ) -> Result<(), SignatureError> {
         if self.created.0 > now.0.saturating_add(skew) {
-            return Err(Fault::Future);
+            return Err(SignatureError::Future);
         }
         if self.expires.0.saturating_add(skew) <= now.0 {
-            return Err(Fault::Expired);
+            return Err(SignatureError::Expired);
         }
         if self.expires.0.saturating_sub(self.created.0) > lifetime {
-            return Err(Fault::Long);
+            return Err(SignatureError::Long);
         }
         Ok(())
     }
@@ -310,8 +306,8 @@ impl Input {
     /// The signature base (RFC 9421 2.5) of a message.
     ///
     /// # Errors
-    /// [`Fault::Unseen`].
-    pub fn base(&self, message: &Message<'_>) -> Result<Vec<u8>, Fault> {
+    /// [`SignatureError::Unseen`].
+    pub fn base(&self, message: &Message<'_>) -> Result<Vec<u8>, SignatureError> {
         base_of(self.components.iter().map(String::as_str), &self.params, message)
     }
 }
@@ -319,10 +315,10 @@ impl Input {
 /// The signature base (RFC 9421 2.5) of a message under any `@signature-params`, of this profile or not.
 ///
 /// # Errors
-/// [`Fault::Unparsable`], [`Fault::Unseen`].
-pub fn base(params: &str, message: &Message<'_>) -> Result<Vec<u8>, Fault> {
+/// [`SignatureError::Unparsable`], [`SignatureError::Unseen`].
+pub fn base(params: &str, message: &Message<'_>) -> Result<Vec<u8>, SignatureError> {
     let input = inner_list(params)?;
-    let params = serialized(&input).ok_or(Fault::Unparsable)?;
+    let params = serialized(&input).ok_or(SignatureError::Unparsable)?;
     base_of(components(&input)?.iter().map(String::as_str), &params, message)
 }
 
@@ -365,10 +361,10 @@ fn base_of<'c>(
     components: impl Iterator<Item = &'c str>,
     params: &str,
     message: &Message<'_>,
-) -> Result<Vec<u8>, Fault> {
+) -> Result<Vec<u8>, SignatureError> {
     let mut base = Vec::with_capacity(1_024);
     for component in components {
-        let value = message.value(component).ok_or_else(|| Fault::unseen(component))?;
+        let value = message.value(component).ok_or_else(|| SignatureError::unseen(component))?;
         base.push(b'"');
         base.extend_from_slice(component.as_bytes());
         base.extend_from_slice(b"\": ");
@@ -480,11 +476,11 @@ fn parse(text: &[u8]) -> Option<Dictionary> {
 }
 
 /// `@signature-params` by themselves: the one member of a list.
-fn inner_list(params: &str) -> Result<InnerList, Fault> {
-    let list: sfv::List = Parser::new(params).parse().map_err(|_| Fault::Unparsable)?;
+fn inner_list(params: &str) -> Result<InnerList, SignatureError> {
+    let list: sfv::List = Parser::new(params).parse().map_err(|_| SignatureError::Unparsable)?;
     match <[ListEntry; 1]>::try_from(list) {
         Ok([ListEntry::InnerList(input)]) => Ok(input),
-        _ => Err(Fault::Unparsable),
+        _ => Err(SignatureError::Unparsable),
     }
 }
 
@@ -497,20 +493,20 @@ fn carries_our_tag(entry: &ListEntry) -> bool {
 }
 
 /// The names of what is covered. Parameters of a component (`;sf`, `;req` and such) aren't understood.
-fn components(input: &InnerList) -> Result<Vec<String>, Fault> {
+fn components(input: &InnerList) -> Result<Vec<String>, SignatureError> {
     // a list of ten thousand fits into a header, and anybody may send one
     if input.items.len() > COMPONENTS_AT_MOST {
-        return Err(Fault::Many);
+        return Err(SignatureError::Many);
     }
     let mut names: Vec<String> = Vec::with_capacity(input.items.len());
     for item in &input.items {
-        let name = item.bare_item.as_string().ok_or(Fault::Unparsable)?.as_str();
+        let name = item.bare_item.as_string().ok_or(SignatureError::Unparsable)?.as_str();
         if !item.params.is_empty() {
-            return Err(Fault::unseen(name));
+            return Err(SignatureError::unseen(name));
         }
         // each once (2.5)
         if names.iter().any(|known| known == name) {
-            return Err(Fault::Unparsable);
+            return Err(SignatureError::Unparsable);
         }
         names.push(name.to_owned());
     }

@@ -4,6 +4,7 @@
 //! itself, since every request asks it; a million customers stay where the pages are ([`Pages`]: in Envoy the
 //! memory that all workers share, at the desk the file), and only those seen lately are held here.
 
+mod cache;
 pub mod customers;
 pub mod fetch;
 pub mod layout;
@@ -15,13 +16,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use customers::{Key, Naming};
+use cache::CustomerCache;
+use customers::{NameKind, RecordKey};
 use layout::{Head, PageKind, PageRow, Preamble, Refused};
 use table::{AddressTable, FactsRow};
 
-use crate::names::{CredentialDigest, UnixSeconds};
+use crate::names::UnixSeconds;
 use crate::region::{Place, Regions};
-use crate::register::{Customer, Nodes};
+use crate::register::{Match, Name, Nodes};
 use crate::shape::words;
 
 words! {
@@ -68,24 +70,8 @@ pub struct Snapshot {
     pages: Box<dyn Pages>,
     // there are 2^n pages of customers
     page_bits: u32,
-    seen: RefCell<Seen>,
+    cache: RefCell<CustomerCache>,
 }
-
-/// The customers seen lately: a fixed number of sets, in each those that belong there, the last seen first.
-struct Seen {
-    sets: Vec<[Remembered; SET]>,
-    // parts of keys that were looked up lately and aren't remembered: who calls once drives out nobody, and costs less
-    once: Vec<u32>,
-}
-
-type Remembered = Option<(Key, Naming, Rc<Customer>)>;
-
-/// How many customers a worker remembers: some 4 MB where each has a profile and a few countries.
-const REMEMBERED: usize = 4_096;
-/// How many that were seen once are told from those that weren't.
-const ONCE: usize = 8_192;
-/// How many share a set. Alone in its place, every fifth of 1,000 regular callers would drive out another.
-const SET: usize = 8;
 
 impl NetworkClass {
     /// Whether it hides where a request comes from.
@@ -114,7 +100,7 @@ impl Snapshot {
         let addresses = AddressTable::new(&head, before, |number| pages.page(number))?;
         let nodes = nodes::read(&head, |number| pages.page(number))?;
         let page_bits = head.of_kind(PageKind::Customers).len().trailing_zeros();
-        Ok(Self { preamble, head, addresses, nodes, pages, page_bits, seen: RefCell::default() })
+        Ok(Self { preamble, head, addresses, nodes, pages, page_bits, cache: RefCell::default() })
     }
 
     /// Its sequence.
@@ -152,47 +138,30 @@ impl Snapshot {
         self.addresses.find(address)
     }
 
-    /// The customer behind a credential, and the index of its entry among the customer's.
-    pub fn by_credential(&self, digest: &CredentialDigest) -> Option<(Rc<Customer>, usize)> {
+    /// The customer of a name.
+    pub fn customer(&self, name: Name<'_>) -> Option<Match> {
+        let (key, kind) = (RecordKey::of(name), NameKind::of(name));
         // a record holds the one credential that leads to it
-        self.customer(Key::of_credential(digest), Naming::Credential).map(|customer| (customer, 0))
-    }
-
-    /// The customer that a client certificate names.
-    pub fn by_certificate(&self, name: &str) -> Option<Rc<Customer>> {
-        self.customer(Key::of_name(Naming::Certificate, name), Naming::Certificate)
-    }
-
-    /// The customer that a JWT claim names.
-    pub fn by_claim(&self, value: &str) -> Option<Rc<Customer>> {
-        self.customer(Key::of_name(Naming::Claim, value), Naming::Claim)
-    }
-
-    /// A customer that runs a node, by its id.
-    pub fn by_id(&self, id: &str) -> Option<Rc<Customer>> {
-        self.customer(Key::of_name(Naming::Id, id), Naming::Id)
+        let entry = matches!(name, Name::Secret(_)).then_some(0);
+        if let Some(customer) = self.cache.borrow_mut().get(&key, kind) {
+            return Some(Match { customer, entry });
+        }
+        let (page, bucket) = key.place(self.page_bits);
+        let number = self.head.of_kind(PageKind::Customers).start.checked_add(page)?;
+        let bucket = self.pages.bucket(number, bucket)?;
+        let customer = customers::find(&bucket, &key, kind, self.head.version)?;
+        self.cache.borrow_mut().put(key, kind, Rc::clone(&customer));
+        Some(Match { customer, entry })
     }
 
     /// Other resellers' nodes.
     pub fn nodes(&self) -> &Nodes {
         &self.nodes
     }
-
-    fn customer(&self, key: Key, naming: Naming) -> Option<Rc<Customer>> {
-        if let Some(customer) = self.seen.borrow_mut().get(&key, naming) {
-            return Some(customer);
-        }
-        let (page, bucket) = key.place(self.page_bits);
-        let number = self.head.of_kind(PageKind::Customers).start.checked_add(page)?;
-        let bucket = self.pages.bucket(number, bucket)?;
-        let customer = customers::find(&bucket, &key, naming)?;
-        self.seen.borrow_mut().put(key, naming, Rc::clone(&customer));
-        Some(customer)
-    }
 }
 
 /// A snapshot in one piece, as the desk has it.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Snapshot {
     /// Reads a whole file: verifies the signature, each page and their order.
     ///
@@ -227,24 +196,24 @@ impl Snapshot {
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Snapshot {
     /// Every customer, as often as credentials and names lead to it.
-    pub fn customers(&self) -> impl Iterator<Item = Rc<Customer>> {
+    pub fn customers(&self) -> impl Iterator<Item = Rc<crate::register::Customer>> {
         let pages =
             self.head.of_kind(PageKind::Customers).filter_map(|number| self.pages.page(number));
-        pages.flat_map(|page| customers::all(&page))
+        pages.flat_map(|page| customers::all(&page, self.head.version))
     }
 }
 
 /// The pages of a file.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 struct FilePages {
     file: Vec<u8>,
     places: Vec<std::ops::Range<usize>>,
 }
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 impl Pages for FilePages {
     fn page(&self, number: usize) -> Option<Vec<u8>> {
         self.file.get(self.places.get(number)?.clone()).map(<[u8]>::to_vec)
@@ -277,6 +246,7 @@ pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), Refuse
                 rows,
                 number.saturating_sub(pages.start),
                 pages.len().trailing_zeros(),
+                head.version,
             )
         }
     };
@@ -286,53 +256,5 @@ pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), Refuse
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Snapshot({})", self.preamble.sequence)
-    }
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self { sets: vec![Default::default(); REMEMBERED / SET], once: vec![0; ONCE] }
-    }
-}
-
-impl Seen {
-    /// Whether a key was looked up a while ago.
-    fn again(&mut self, key: &Key) -> bool {
-        let [.., a, b, c, d, e, f, _, _] = key.0;
-        let place = usize::from(u16::from_le_bytes([e, f]))
-            .checked_rem(ONCE)
-            .and_then(|place| self.once.get_mut(place));
-        let part = u32::from_le_bytes([a, b, c, d]);
-        place.is_some_and(|place| std::mem::replace(place, part) == part)
-    }
-
-    /// The set of a key: by other bits than those that choose its bucket.
-    fn set(&mut self, key: &Key) -> Option<&mut [Remembered; SET]> {
-        let [.., a, b] = key.0;
-        let sets = self.sets.len();
-        self.sets.get_mut(usize::from(u16::from_le_bytes([a, b])).checked_rem(sets)?)
-    }
-
-    fn get(&mut self, key: &Key, naming: Naming) -> Option<Rc<Customer>> {
-        let set = self.set(key)?;
-        let is_it = |place: &Remembered| {
-            place.as_ref().is_some_and(|(known, kind, _)| known == key && *kind == naming)
-        };
-        let place = set.iter().position(is_it)?;
-        set.get_mut(..=place)?.rotate_right(1);
-        set.first()?.as_ref().map(|(_, _, customer)| Rc::clone(customer))
-    }
-
-    /// Remembers a customer who was seen before.
-    fn put(&mut self, key: Key, naming: Naming, customer: Rc<Customer>) {
-        if !self.again(&key) {
-            return;
-        }
-        if let Some(set) = self.set(&key) {
-            set.rotate_right(1);
-            if let Some(first) = set.first_mut() {
-                *first = Some((key, naming, customer));
-            }
-        }
     }
 }

@@ -1,15 +1,15 @@
 //! `Compliance-Tag`: what this node found, as a dictionary of structured fields (RFC 9651).
 //!
 //! No address, no name and no prompt is in a tag: the customer is a pseudonym that only its reseller can
-//! resolve. Without a signature a tag proves nothing to whoever doesn't trust this node's connection.
+//! resolve. Without a signature a tag proves nothing to a receiver that doesn't trust this node's
+//! connection.
 
 use sfv::{Date, DictSerializer, Integer, KeyRef, StringRef, TokenRef, key_ref};
 
-use crate::chain::Vouched;
-use crate::config::Config;
+use crate::case::Case;
 use crate::names::UnixSeconds;
-use crate::register::{Customer, ScreeningStatus};
-use crate::rules::Geography;
+use crate::receipt::Attestation;
+use crate::register::ScreeningStatus;
 use crate::verdict::Weighed;
 
 /// The header's name.
@@ -30,14 +30,11 @@ const FINDINGS: &KeyRef = key_ref("findings");
 const POLICY: &KeyRef = key_ref("policy");
 const AT: &KeyRef = key_ref("at");
 
-/// The tag of a request; `None` only if a value can't be a structured field, which parsing rules out.
+/// The tag of a request. `None` only if a value can't be a structured field, which parsing rules out.
 pub fn tag(
-    config: &Config,
-    customer: Option<&Customer>,
-    geography: Geography,
-    vouched: Vouched,
+    Case { config, identity, geography, now, .. }: &Case<'_>,
+    Attestation { attest, chain }: Attestation,
     weighed: &[Weighed],
-    now: UnixSeconds,
 ) -> Option<String> {
     let mut text = String::with_capacity(320);
     let mut dict = DictSerializer::with_buffer(&mut text);
@@ -46,7 +43,7 @@ pub fn tag(
     let date = |time: UnixSeconds| Integer::try_from(time.0).ok().map(Date::from_unix_seconds);
 
     dict.bare_item(NODE, string(config.node.id.as_str())?);
-    if let Some(customer) = customer {
+    if let Some(customer) = identity.customer() {
         dict.bare_item(CUSTOMER, string(customer.id.as_str())?);
         dict.bare_item(
             SCREENING,
@@ -73,8 +70,8 @@ pub fn tag(
     if let Some(network) = geography.network {
         dict.bare_item(NETWORK, token(network.as_str())?);
     }
-    dict.bare_item(ATTEST, token(vouched.attest.as_str())?);
-    if let Some(chain) = vouched.chain {
+    dict.bare_item(ATTEST, token(attest.as_str())?);
+    if let Some(chain) = chain {
         dict.bare_item(CHAIN, token(chain.as_str())?);
     }
     let mut findings = dict.inner_list(FINDINGS);
@@ -83,7 +80,7 @@ pub fn tag(
     }
     drop(findings.finish());
     dict.bare_item(POLICY, string(&config.policy.revision)?);
-    dict.bare_item(AT, date(now)?);
+    dict.bare_item(AT, date(*now)?);
     dict.finish()?;
     Some(text)
 }

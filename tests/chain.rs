@@ -12,15 +12,15 @@ use std::env::VarError;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use waybill::chain::{Attest, Custody};
+use waybill::chain::{Attest, Proof, Signer};
 use waybill::finding::FindingCode;
 use waybill::key::{SigningKey, VerifyingKey, Window};
 use waybill::keyring::Keyring;
 use waybill::names::UnixSeconds;
 use waybill::outcome::{Outcome, apply};
-use waybill::replay::{Entered, InMemory, Remembered, enter};
+use waybill::replay::{Admission, InMemory, SignedNonce, admit};
 use waybill::request::{Request, Time, TlsNames};
-use waybill::screen::Screen;
+use waybill::screen::{Screen, Worker};
 use waybill::shape::Word as _;
 use waybill::signature::{Message, Signatures, authority, base};
 
@@ -145,9 +145,9 @@ fn accepted(keys: &Value, vector: &Value) -> Result<(), String> {
     let mut replays = InMemory::default();
     let until = signed.input.expires;
     for nonce in vector["seen_nonces"].as_array().into_iter().flatten() {
-        enter(
+        admit(
             &mut replays,
-            Remembered {
+            SignedNonce {
                 signer: &signed.input.keyid,
                 nonce: nonce.as_str().unwrap().as_bytes(),
                 until,
@@ -156,8 +156,8 @@ fn accepted(keys: &Value, vector: &Value) -> Result<(), String> {
         );
     }
     let what =
-        Remembered { signer: &signed.input.keyid, nonce: signed.input.nonce.as_bytes(), until };
-    if enter(&mut replays, what, now) == Entered::New { Ok(()) } else { Err("replayed".into()) }
+        SignedNonce { signer: &signed.input.keyid, nonce: signed.input.nonce.as_bytes(), until };
+    if admit(&mut replays, what, now) == Admission::New { Ok(()) } else { Err("replayed".into()) }
 }
 
 #[test]
@@ -203,11 +203,11 @@ fn a_signer_reproduces_the_vectors() {
 
 // === three nodes in a row ===
 
-/// A node with its worker's custody.
+/// A node with its worker.
 struct Node {
     config: Value,
     screen: Screen,
-    custody: Custody,
+    worker: Worker,
 }
 
 fn key(seed: u8) -> SigningKey {
@@ -246,7 +246,11 @@ fn node(id: &str, next: &str, seed: u8, binding: &str, customers: Value, nodes: 
     let keyring = Keyring::read(&screen.config().tag, &variable)
         .map_err(|problems| problems.to_string())
         .unwrap();
-    Node { config, screen, custody: Custody::new(keyring, Box::new(InMemory::default())) }
+    Node {
+        config,
+        screen,
+        worker: Worker::new(Signer::new(keyring), Box::new(InMemory::default())),
+    }
 }
 
 fn edge(binding: &str) -> Node {
@@ -283,6 +287,7 @@ struct Passed {
     codes: Vec<FindingCode>,
     evidence: Vec<String>,
     worth: Option<Attest>,
+    /// Of each earlier hop
     unproven: Vec<Option<String>>,
     customer: Option<String>,
     headers: Option<Headers>,
@@ -295,12 +300,17 @@ impl Node {
             direct_peer: Some(b"203.0.113.9"),
             envoy_client: None,
             tls: TlsNames::default(),
-            claims: &[],
+            claims: Vec::new(),
             time: Time(second * 1_000_000_000),
         };
-        self.custody.next_request();
-        let decision = self.screen.decide(&request, None, &mut self.custody, "test".into());
-        let verified = decision.received.verified();
+        let decision = self.screen.decide(&request, None, &mut self.worker, "test".into());
+        let proof = decision.case.receipt.proof();
+        let mut unproven: Vec<Option<String>> = proof
+            .into_iter()
+            .flat_map(Proof::hops)
+            .map(|(hop, proof)| proof.err().map(|error| format!("{}: {error}", hop.node)))
+            .collect();
+        unproven.pop(); // the signer's own
         Passed {
             codes: decision.weighed.iter().map(|weighed| weighed.finding.code).collect(),
             evidence: decision
@@ -308,9 +318,9 @@ impl Node {
                 .iter()
                 .map(|weighed| weighed.finding.evidence.clone())
                 .collect(),
-            worth: verified.map(|verified| verified.worth),
-            unproven: verified.map(|verified| verified.unproven.clone()).unwrap_or_default(),
-            customer: decision.identity.customer().map(|customer| customer.id.to_string()),
+            worth: proof.map(|proof| proof.worth()),
+            unproven,
+            customer: decision.case.identity.customer().map(|customer| customer.id.to_string()),
             headers: match &decision.outcome {
                 Outcome::Forward(edits) => Some(apply(&request, edits)),
                 Outcome::Answer(_) => None,
@@ -501,7 +511,7 @@ fn an_invented_hop_is_told_from_a_proven_one() {
     let mut a = node("a.example", "gateway.p.example", 2, "request", customers, nodes);
     let passed = a.pass(&headers, NOW);
     assert_eq!(passed.codes, [FindingCode::ChainUnproven]);
-    assert_eq!(passed.evidence, ["z.example: there is no trail of it"]);
+    assert_eq!(passed.evidence, ["z.example: the trail doesn't show it"]);
     // what goes on says so to the next: the invented hop's place is empty, b's is proven
     let headers = onward(passed.headers, "gateway.p.example", "SG");
     assert!(get(&headers, "compliance-trail").starts_with(b"(), (:"));
@@ -513,7 +523,7 @@ fn an_invented_hop_is_told_from_a_proven_one() {
     let customers =
         json!([customer("acme", "reseller"), customer("b", "reseller"), customer("z", "reseller")]);
     let p = node("p.example", "m.example", 3, "request", customers, nodes).pass(&headers, NOW);
-    assert_eq!(p.unproven, [Some("z.example: there is no trail of it".to_owned()), None]);
+    assert_eq!(p.unproven, [Some("z.example: the trail doesn't show it".to_owned()), None]);
     assert!(p.codes.contains(&FindingCode::ChainUnproven));
 }
 
@@ -794,7 +804,7 @@ fn a_display_string_hides_no_member() {
     assert_eq!(members(&text).collect::<Vec<_>>().len(), 3);
     assert_eq!(members(&text).last(), Some(whole[1]));
     let both = Signatures::take(&[br#"x=%"\", cmp=("@path"), cmp=("@method")"#], &[b"cmp=:AA==:"]);
-    assert_eq!(both.ours, Some(Err(waybill::signature::Fault::Several)));
+    assert_eq!(both.ours, Some(Err(waybill::signature::SignatureError::Several)));
 }
 
 // === properties ===
@@ -952,7 +962,7 @@ fn the_desk_says_what_holds_and_what_doesnt() {
     assert_eq!((code, errors.as_str()), (Some(1), "1 problem\n"));
     assert!(
         out.contains(
-            "b.example for c-9, full: NOT PROVEN, stated only by the next hop: there is no trail of it"
+            "b.example for c-9, full: NOT PROVEN, stated only by the next hop: the trail doesn't show it"
         ),
         "{out}"
     );

@@ -665,7 +665,7 @@ fn a_customers_id_leads_to_its_company() {
     assert!(ask(&["lim"]).ends_with("A customer has the same id, but the company `banyan`\n"));
     assert!(!ask(&["banyan"]).contains("same id"));
     for (arguments, code, part) in [
-        (&["nobody"][..], 1, "no entity `nobody`"),
+        (&["nobody"][..], 1, "unknown entity `nobody`"),
         (&["--all", "--format", "svg"], 1, "a picture shows one company"),
         (&["c-2", "--csv"], 2, "--csv"),
         (&["c-2", "--json", "--format", "svg"], 2, "--format"),

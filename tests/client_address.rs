@@ -1,9 +1,8 @@
 //! The client-address cases of `tests/data/xff-cases.json`, through the whole way of a request.
 
 use serde_json::{Value, json};
-use waybill::capture::{Captured, text_or_hex};
-use waybill::chain::Custody;
-use waybill::screen::Screen;
+use waybill::capture::{Capture, text_or_hex};
+use waybill::screen::{Screen, Worker};
 
 #[test]
 fn every_case_holds() {
@@ -21,10 +20,13 @@ fn every_case_holds() {
         if case["direct_peer"].is_string() {
             request["direct_peer"] = case["direct_peer"].clone();
         }
-        let owned = Captured::parse(&request.to_string()).unwrap().own(screen.config());
+        let owned = Capture::parse(&request.to_string()).unwrap().complete();
         let request = owned.request();
-        let address =
-            screen.decide(&request, None, &mut Custody::default(), String::new()).evidence.address;
+        let address = screen
+            .decide(&request, None, &mut Worker::default(), String::new())
+            .case
+            .evidence
+            .address;
         let claimed: Vec<Value> = address.claimed.iter().map(|claim| text_or_hex(claim)).collect();
         let found =
             json!({"client": address.client, "claimed": claimed, "malformed": address.malformed});

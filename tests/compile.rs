@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use waybill::names::CredentialDigest;
-use waybill::register::Ownership;
+use waybill::register::{Name, Ownership};
 use waybill::shape::Word as _;
 use waybill::snapshot::Snapshot;
 
@@ -115,8 +115,8 @@ fn a_request_finds_what_was_screened() {
         assert!(output.status.success(), "{}", text(output.stderr));
         let snapshot = Snapshot::read(std::fs::read(snapshot).unwrap(), |_| true).unwrap();
         let found = |n: usize| {
-            let (customer, _) =
-                snapshot.by_credential(&CredentialDigest::parse(&digest(n)).unwrap()).unwrap();
+            let secret = Name::Secret(CredentialDigest::parse(&digest(n)).unwrap());
+            let customer = snapshot.customer(secret).unwrap().customer;
             assert_eq!(customer.id.as_str(), format!("c-{n}"));
             customer.ownership()
         };

@@ -9,10 +9,12 @@ use std::path::Path;
 use serde_json::Value;
 use waybill::config::{Config, schema};
 use waybill::disclosure::disclosure;
-use waybill::evidence::places::Places;
+use waybill::evidence::credential_headers::CredentialHeaders;
 use waybill::evidence::shared_state::SharedState;
 use waybill::evidence::{Watch, relay};
 use waybill::finding::FindingCode;
+use waybill::request::{Request, Time};
+use waybill::signals::{PSEUDO_HEADERS, Signal, Signals};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const NOT_YET: &str = "*Not yet fired in this version.*";
@@ -93,8 +95,9 @@ fn what_is_read_is_published() {
         .collect();
     // two tables are published as files
     let tables = relay::marks().into_iter().map(|mark| mark.header);
-    let tables: BTreeSet<String> =
-        tables.chain(Places::known().headers.into_iter().map(|(header, _)| header)).collect();
+    let tables: BTreeSet<String> = tables
+        .chain(CredentialHeaders::known().headers.into_iter().map(|(header, _)| header))
+        .collect();
     for file in ["relay-marks", "credential-headers"] {
         assert!(
             document.contains(&format!("(../data/{file}.json)")),
@@ -109,19 +112,31 @@ fn what_is_read_is_published() {
             "the node reads the header `{name}`, which docs/privacy.md doesn't publish"
         );
     }
-    // what the host hands over beside headers: the fields of `Request`, read off the source
-    let source = std::fs::read_to_string(Path::new(ROOT).join("src/request.rs")).unwrap();
-    let body =
-        source.split("pub struct Request<'a> {").nth(1).unwrap().split("\n}").next().unwrap();
-    let fields: Vec<&str> = body
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next())
-        .collect();
-    assert_eq!(
-        fields,
-        ["headers", "direct_peer", "envoy_client", "tls", "claims", "time"],
-        "a new signal is published first"
-    );
+    // beside headers: a new signal is published first, then listed here
+    let signals: Vec<String> = Signal::all(&config).map(Signal::name).collect();
+    let jwt = "metadata.filter_metadata.envoy.filters.http.jwt_authn";
+    let (claims, others): (Vec<&String>, Vec<&String>) =
+        signals.iter().partition(|name| name.starts_with(jwt));
+    let certificate = "| the first URI and DNS name of the client certificate |";
+    let rows = [
+        ("filter_state.direct", "| filter state `direct` |"),
+        ("source.address", "| `source.address` |"),
+        ("connection.uri_san_peer_certificate", certificate),
+        ("connection.dns_san_peer_certificate", certificate),
+    ];
+    assert_eq!(others, rows.map(|(name, _)| name));
+    assert!(!claims.is_empty(), "the configuration names claims");
+    let claims_and_clock = ["| the JWT claims that the configuration names |", "| the clock |"];
+    for row in rows.map(|(_, row)| row).iter().chain(&claims_and_clock) {
+        assert!(document.contains(row), "docs/privacy.md lacks the row `{row}`");
+    }
+    for name in PSEUDO_HEADERS {
+        assert!(document.contains(&format!("`{name}`")), "docs/privacy.md doesn't publish {name}");
+    }
+    // a request has no other facts: a new field fails to compile here
+    let none = Signals::read(&config, &[], |_| None);
+    let Request { headers: _, direct_peer: _, envoy_client: _, tls: _, claims: _, time: _ } =
+        none.request(Vec::new(), Time(0));
 }
 
 /// A node tells anybody who asks what it reads: the same list that the code reads by.
@@ -133,24 +148,10 @@ fn what_is_read_is_disclosed() {
     let words = |value: &Value| -> BTreeSet<String> {
         value.as_array().unwrap().iter().map(|word| word.as_str().unwrap().into()).collect()
     };
-    let pseudo = [":authority", ":method", ":path"].map(str::to_owned);
+    let pseudo = PSEUDO_HEADERS.map(str::to_owned);
     assert_eq!(words(&document["reads"]["headers"]), watch.names().chain(pseudo).collect());
-    // every property that the filter asks for, read off its source, with the claims that this configuration names
-    let mut asked = BTreeSet::from(["clock".to_owned()]);
-    let source = read("src/filter/http.rs");
-    for path in source
-        .split('"')
-        .filter(|text| text.contains("\\0") && *text != "\\0")
-        .map(|path| path.replace("\\0", "."))
-    {
-        if path.starts_with("metadata.") {
-            asked.extend(
-                config.claims().map(|claim| format!("{path}.{}.{}", claim.provider, claim.claim)),
-            );
-        } else {
-            asked.insert(path);
-        }
-    }
+    let asked: BTreeSet<String> =
+        Signal::all(&config).map(Signal::name).chain(["clock".to_owned()]).collect();
     assert_eq!(words(&document["reads"]["beside_headers"]), asked);
     // the published schema has these members and no others, each of a type that fits
     let schema: Value = serde_json::from_str(&read("docs/disclosure.schema.json")).unwrap();
@@ -197,17 +198,8 @@ fn the_filter_asks_the_host_for_nothing_else() {
     };
     assert_eq!(
         after("host::property(", ')'),
-        words(&[
-            r#""filter_state\0direct""#,
-            r#""source\0address""#,
-            r#""connection\0uri_san_peer_certificate""#,
-            r#""connection\0dns_san_peer_certificate""#,
-            "&[filter, claim.provider.as_str(",
-        ])
-    );
-    assert_eq!(
-        after("let filter = ", ';'),
-        words(&[r#""metadata\0filter_metadata\0envoy.filters.http.jwt_authn""#])
+        words(&["&signal.path("]),
+        "properties are asked for by the list of signals alone"
     );
     assert_eq!(
         after("fn on_", '('),
@@ -341,7 +333,7 @@ fn every_known_place_has_a_source() {
         let name = row.get("header").or(row.get("prefix")).unwrap().as_str().unwrap();
         assert_eq!(name, name.to_ascii_lowercase().replace('_', "-"));
     }
-    let known = Places::known();
+    let known = CredentialHeaders::known();
     assert_eq!(
         (rows("headers").len(), rows("subprotocols").len()),
         (known.headers.len(), known.subprotocols.len())
@@ -381,6 +373,9 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "envoy/register/README.md",
         "tests/data/README.md",
+        "docs/glossary.md",
+        "docs/demo.md",
+        "docs/design.md",
         "docs/findings.md",
         "docs/chain.md",
         "docs/threat-model.md",

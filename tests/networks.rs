@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::json;
-use waybill::compile::networks::{AddressTable, MAX_COUNTRY_SOURCES, MAX_LISTS, Networks, merge};
+use waybill::compile::networks::{AddressMap, MAX_COUNTRY_SOURCES, MAX_LISTS, Networks, merge};
 use waybill::compile::remarks::Remarks;
 use waybill::compile::settings::{NetworkSource, Settings};
 use waybill::names::embedded_v4;
@@ -79,7 +79,7 @@ fn refused(sources: &[(&str, &[u8])]) -> String {
     merged(sources).unwrap_err()
 }
 
-fn place(table: &AddressTable, source: usize, address: &str) -> Option<String> {
+fn place(table: &AddressMap, source: usize, address: &str) -> Option<String> {
     table.look_up(address.parse().unwrap()).unwrap().places[source].map(|place| place.to_string())
 }
 
@@ -569,8 +569,8 @@ proptest! {
     }
 }
 
-/// What [`AddressTable`] promises.
-fn sound(table: &AddressTable) {
+/// What [`AddressMap`] promises.
+fn sound(table: &AddressMap) {
     fn runs<A: Ord + Copy + Default + std::fmt::Debug>(runs: &[(A, u32)], facts: usize) {
         assert_eq!(runs[0].0, A::default());
         for pair in runs.windows(2) {

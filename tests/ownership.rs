@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
-use waybill::compile::bods::{Declared, Statements};
+use waybill::compile::bods::{BodsExtract, BodsStatements};
 use waybill::compile::directory::{Directory, EntitiesFile, Files, read};
 use waybill::compile::ownership::{
-    self, Entity, EntityType, Graph, GraphError, Holding, Indirect, Screening, Share, basis_points,
+    self, DeclaredInterest, Entity, EntityType, Graph, GraphError, Holding, OwnershipScreening,
+    Share, basis_points,
 };
 use waybill::compile::remarks::Remarks;
 use waybill::compile::settings::{Comparison, Method, OwnershipSettings};
@@ -53,7 +54,7 @@ fn in_china(place: Place) -> bool {
     place.country.as_str() == "CN"
 }
 
-fn status(screening: &Screening<'_>, id: &str) -> Ownership {
+fn status(screening: &OwnershipScreening<'_>, id: &str) -> Ownership {
     screening.judge(screening.graph().find(id).unwrap()).status
 }
 
@@ -263,11 +264,13 @@ fn all_mistakes_are_named_at_once() {
     assert_eq!(
         found,
         [
-            "duplicate_entity: two entities have the id `A` / keep one of the two",
-            "unknown_entity: no entity `holdin` is in the register / did you mean `holding`?",
-            "unknown_entity: no entity `B` is in the register / add the entity, if with its id alone",
-            "bad_share: a share of `B` can't be -1 basis points / from 0 to 10000 basis points: 62.5 % is 6250; leave it out where it isn't known",
-            "sum_over_100: the shares of `A` come to 100.01 % / several holdings of one owner add up; take what is held through others out",
+            "duplicate_entity: duplicate entity `A` / keep one of the two",
+            "unknown_entity: unknown entity `holdin` / did you mean `holding`?",
+            "unknown_entity: unknown entity `B` / add the entity; its id is enough",
+            "bad_share: invalid share of `B`: expected 0 to 10000 basis points, found -1 / \
+             62.5 % is 6250; leave an unknown share out",
+            "sum_over_100: shares of `A` add up to 100.01 %, expected at most 100 % / \
+             list direct holdings only; several holdings of one owner add up",
         ]
     );
 }
@@ -456,15 +459,18 @@ impl Mixed {
                 basis_points: Share(known(*share).map(Into::into)),
             })
             .collect();
-        let indirect = self.indirect.iter().map(|(owner, of, one, other)| Indirect {
+        let indirect = self.indirect.iter().map(|(owner, of, one, other)| DeclaredInterest {
             owner: (*owner < self.entities.len()).then(|| id(*owner)),
             of: id(*of),
             least: known(*one).unwrap_or(0).min(known(*other).unwrap_or(0)),
             most: (*one).max(*other).min(10_000),
             direct: *owner >= self.entities.len() && one % 2 == 0,
         });
-        let said =
-            ownership::Statements { after: 0, indirect: indirect.collect(), readings: Vec::new() };
+        let said = ownership::Declarations {
+            after: 0,
+            indirect: indirect.collect(),
+            interpretations: Vec::new(),
+        };
         Graph::with(entities.collect(), &holdings, &said).unwrap()
     }
 
@@ -698,22 +704,22 @@ fn long_chains_and_rings() {
 
 // === BODS ===
 
-fn bods(name: &str, today: &str) -> Declared {
+fn bods(name: &str, today: &str) -> BodsExtract {
     declared(&[&std::fs::read_to_string(format!("{DATA}/bods/{name}")).unwrap()], today)
 }
 
-fn declared(files: &[&str], today: &str) -> Declared {
-    let mut statements = Statements::default();
+fn declared(files: &[&str], today: &str) -> BodsExtract {
+    let mut statements = BodsStatements::default();
     for text in files {
         let mut problems = Problems::default();
         statements.read(&serde_json::from_str(text).unwrap(), &mut problems);
         assert!(problems.is_empty(), "{problems}");
     }
-    statements.declared(UnixSeconds::parse(&format!("{today}T12:00:00Z")).unwrap())
+    statements.as_of(UnixSeconds::parse(&format!("{today}T12:00:00Z")).unwrap())
 }
 
 /// Holdings as `owner > of: share`, and those through others as `owner ~> of: share`.
-fn holdings(declared: &Declared) -> Vec<String> {
+fn holdings(declared: &BodsExtract) -> Vec<String> {
     let share = |share: Option<i64>| share.map_or("?".into(), |share| share.to_string());
     let direct = declared.holdings.iter().map(|(holding, _)| {
         format!("{} > {}: {}", holding.owner, holding.of, share(holding.basis_points.0))
@@ -736,15 +742,16 @@ fn holdings(declared: &Declared) -> Vec<String> {
 }
 
 /// Everything that the statements say, put together.
-fn put_together(declared: Declared) -> Graph {
+fn put_together(declared: BodsExtract) -> Graph {
     let holdings: Vec<_> = declared.holdings.into_iter().map(|(holding, _)| holding).collect();
     let indirect = declared.indirect.into_iter().map(|(holding, _)| holding).collect();
-    let said = ownership::Statements { after: 0, indirect, readings: declared.readings };
+    let said =
+        ownership::Declarations { after: 0, indirect, interpretations: declared.interpretations };
     Graph::with(declared.entities.into_iter().map(|(entity, _)| entity).collect(), &holdings, &said)
         .unwrap()
 }
 
-fn screened(declared: Declared, subject: &str, restricted: &str) -> Ownership {
+fn screened(declared: BodsExtract, subject: &str, restricted: &str) -> Ownership {
     let graph = put_together(declared);
     let settings = OwnershipSettings::default();
     status(&graph.screen(&settings, |place| place.country.as_str() == restricted), subject)
@@ -894,7 +901,7 @@ fn votes_without_shares_are_not_more_than_the_whole() {
     let all = relationships(&[(r#""X""#, &mixed(40, 60)), (r#""O""#, &mixed(60, 40))]);
     let found = declared(&[&all], "2026-01-01");
     assert_eq!(holdings(&found), ["X > C: 6000", "O > C: 6000"]);
-    assert_eq!(found.readings.len(), 2);
+    assert_eq!(found.interpretations.len(), 2);
     assert_eq!(screened(found.clone(), "C", "CN"), Ownership::Unresolved);
     assert_eq!(screened(found, "C", "FR"), Ownership::Clear);
     // more than all of the shares is no reading
@@ -902,7 +909,10 @@ fn votes_without_shares_are_not_more_than_the_whole() {
         &[&relationships(&[(r#""X""#, &mixed(60, 60)), (r#""O""#, &mixed(60, 40))])],
         "2026-01-01",
     );
-    assert_eq!(found.readings.iter().map(|reading| reading.shares.len()).collect::<Vec<_>>(), [2]);
+    assert_eq!(
+        found.interpretations.iter().map(|reading| reading.shares.len()).collect::<Vec<_>>(),
+        [2]
+    );
     let graph = put_together(found);
     assert_eq!(graph.over().map(|(_, sum)| sum).collect::<Vec<_>>(), [12_000]);
 }
@@ -1023,7 +1033,7 @@ fn mistakes_in_lines_have_their_line() {
         [
             "bods/register.json:Some(1): unknown country code `QQ`",
             "bods/register.json:Some(3): expected a string (a text of 1 to 1,024 bytes without control characters), found a number",
-            "bods/register.json:Some(3): `recordType` is missing",
+            "bods/register.json:Some(3): missing `recordType`",
             "bods/register.json:Some(4): this is not JSON from column 2 on: key must be a string",
         ]
     );
@@ -1068,7 +1078,7 @@ fn dates_are_times() {
         let found: Vec<String> = remarks.errors.iter().map(ToString::to_string).collect();
         assert!(
             found[0].starts_with(&format!(
-                "bods/register.json:1: $[3].recordDetails.interests[0].endDate: `{date}` is no date"
+                "bods/register.json:1: $[3].recordDetails.interests[0].endDate: invalid date `{date}`"
             )),
             "{found:?}"
         );
@@ -1133,7 +1143,7 @@ fn mistakes_in_bods_are_all_named() {
         {"recordId": "p", "recordType": "person", "publicationDetails": {"bodsVersion": "0.2"}},
         7]"#;
     let mut problems = Problems::default();
-    Statements::default().read(&serde_json::from_str(file).unwrap(), &mut problems);
+    BodsStatements::default().read(&serde_json::from_str(file).unwrap(), &mut problems);
     let found: Vec<String> =
         problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
     assert_eq!(
@@ -1141,9 +1151,9 @@ fn mistakes_in_bods_are_all_named() {
         [
             "$[0].recordDetails.entityType.type: unknown word `registeredentity`",
             "$[0].recordDetails.jurisdiction.code: unknown country code `XQ`",
-            "$[1]: `recordId` is missing",
-            "$[2].publicationDetails.bodsVersion: this version of the standard isn't known",
-            "$[2]: `recordDetails` is missing",
+            "$[1]: missing `recordId`",
+            "$[2].publicationDetails.bodsVersion: unknown version `0.2`",
+            "$[2]: missing `recordDetails`",
             "$[3]: expected a statement, found a number",
         ]
     );
@@ -1184,11 +1194,11 @@ fn nothing_in_a_file_is_trusted() {
             let mut changed = file.clone();
             *changed.pointer_mut(pointer).unwrap() = junk;
             let json: Json = serde_json::from_str(&changed.to_string()).unwrap();
-            let (mut problems, mut statements) = (Problems::default(), Statements::default());
+            let (mut problems, mut statements) = (Problems::default(), BodsStatements::default());
             statements.read(&json, &mut problems);
             assert!(problems.iter().all(|problem| problem.path.starts_with('$')));
             refused += usize::from(!problems.is_empty());
-            let declared = statements.declared(UnixSeconds(0));
+            let declared = statements.as_of(UnixSeconds(0));
             let lines: Vec<_> = declared.holdings.into_iter().map(|(holding, _)| holding).collect();
             if let Ok(graph) = Graph::new(
                 declared.entities.into_iter().map(|(entity, _)| entity).collect(),
@@ -1387,10 +1397,7 @@ fn mistakes_in_the_register_have_their_place() {
     );
     let directory = register("screen-acme-2", &[("entities.json", ACME)]);
     let (code, _, err) = screen(&directory, &["acmee"]);
-    assert_eq!(
-        (code, err.as_str()),
-        (1, "no entity `acmee` is in the register\n  help: did you mean `acme`?\n")
-    );
+    assert_eq!((code, err.as_str()), (1, "unknown entity `acmee`\n  help: did you mean `acme`?\n"));
     assert_eq!(screen(&directory, &["acme", "--method", "casc"]).0, 2);
     assert_eq!(screen(&directory, &[]).0, 2);
 }

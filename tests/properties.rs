@@ -3,14 +3,13 @@
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use waybill::chain::Custody;
 use waybill::config::{ClientAddressSettings, Config, ForwardingHeader};
 use waybill::evidence::address::{ClientAddress, address_with_port};
 use waybill::outcome::{Outcome, apply};
 use waybill::path;
 use waybill::region::{CountryCode, Place};
 use waybill::request::{Request, Time, TlsNames};
-use waybill::screen::Screen;
+use waybill::screen::{Screen, Worker};
 use waybill::shape::Word;
 use waybill::signature::Signatures;
 
@@ -70,7 +69,7 @@ fn request<'a>(
         direct_peer: Some(peer),
         envoy_client: None,
         tls: TlsNames::default(),
-        claims: &[],
+        claims: Vec::new(),
         time: Time(1_795_000_000_000_000_000),
     }
 }
@@ -92,7 +91,7 @@ proptest! {
         );
         let screen = Screen::parse(&config).unwrap();
         let request = request(&path, &headers, &peer);
-        let decision = screen.decide(&request, None, &mut Custody::default(), "p".into());
+        let decision = screen.decide(&request, None, &mut Worker::default(), "p".into());
         let Outcome::Forward(edits) = &decision.outcome else {
             prop_assert!(decision.status().is_some());
             return Ok(());
@@ -102,7 +101,7 @@ proptest! {
             let spelled = String::from_utf8_lossy(name).replace('_', "-");
             // what the node itself says stands there once, as the node says it
             let ours = edits.set.iter().any(|(set, said)| set.as_bytes() == name && said == value);
-            prop_assert!(!screen.watch().owns(name) || ours, "{spelled} goes on");
+            prop_assert!(!screen.watch().reserves(name) || ours, "{spelled} goes on");
             prop_assert!(!ours || sent.iter().filter(|(other, _)| other == name).count() == 1, "{spelled} goes on twice");
             prop_assert!(!ours || ["compliance-tag", "x-waybill-route", "anthropic-user-profile-id", "anthropic-beta"].contains(&spelled.as_str()), "{spelled}");
             prop_assert!(!["authorization", "x-api-key", "x-geo-country"].contains(&spelled.as_str()), "{spelled} goes on");
@@ -122,9 +121,9 @@ proptest! {
         let given = ["x-api-key", "authorization", "sec-websocket-protocol", "x-geo-country"];
         let screen = Screen::parse(&CONFIG.replace("\"mode\": \"report\"", "\"mode\": \"enforce\"")).unwrap();
         let mut all = vec![("x-api-key", b"a".to_vec()), ("x-geo-country", country.as_bytes().to_vec())];
-        let plain = screen.decide(&request(b"/v1/messages", &all, b"203.0.113.9"), None, &mut Custody::default(), String::new()).verdict.action.strength();
+        let plain = screen.decide(&request(b"/v1/messages", &all, b"203.0.113.9"), None, &mut Worker::default(), String::new()).verdict.action.strength();
         all.extend(headers.into_iter().filter(|(name, _)| !given.contains(name)));
-        let forged = screen.decide(&request(b"/v1/messages", &all, b"203.0.113.9"), None, &mut Custody::default(), String::new()).verdict.action.strength();
+        let forged = screen.decide(&request(b"/v1/messages", &all, b"203.0.113.9"), None, &mut Worker::default(), String::new()).verdict.action.strength();
         prop_assert!(forged >= plain);
     }
 

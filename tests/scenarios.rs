@@ -17,10 +17,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::Digest as _;
-use waybill::capture::Captured;
-use waybill::chain::Custody;
+use waybill::capture::Capture;
+use waybill::chain::Signer;
 use waybill::compile::directory::{self, Files};
-use waybill::compile::networks::AddressTable;
+use waybill::compile::networks::AddressMap;
 use waybill::compile::write::{Material, write};
 use waybill::compile::{Order, compile};
 use waybill::evidence::address::cut;
@@ -31,7 +31,7 @@ use waybill::names::UnixSeconds;
 use waybill::outcome::{Outcome, apply};
 use waybill::register::Node;
 use waybill::replay::InMemory;
-use waybill::screen::Screen;
+use waybill::screen::{Screen, Worker};
 use waybill::shape::{Json, Path, Problems, Shape as _, Word as _};
 use waybill::signature::members;
 use waybill::snapshot::Snapshot;
@@ -42,6 +42,10 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 fn the_core_decides_as_the_table_says() {
     let mut failures = Vec::new();
     let mut played = 0;
+    let version_1 = format!("{ROOT}/tests/data/snapshots/version-1-scenarios.snapshot");
+    let version_1 =
+        Snapshot::read(std::fs::read(version_1).unwrap(), |key| *key == signer().verifying_key())
+            .unwrap();
     for (file, case, config) in cases() {
         played += 1;
         let name = format!("{file}/{}", case["name"].as_str().unwrap());
@@ -52,6 +56,13 @@ fn the_core_decides_as_the_table_says() {
         };
         if let Err(why) = played {
             failures.push(format!("{name}: {why}"));
+        }
+        // the register of snapshot.json as the Waybill before format version 2 compiled it
+        if file == "snapshot"
+            && case["made"] == json!(version_1.created().0)
+            && let Err(why) = play(&case, &trusting(&config), Some(&version_1))
+        {
+            failures.push(format!("{name} by version 1: {why}"));
         }
         // the same customers and regions out of a snapshot decide the same
         if config.get("register").is_some()
@@ -123,13 +134,13 @@ fn compiled(config: &Value) -> Result<(Value, Snapshot), String> {
     let register = inline.config().register.as_ref().ok_or("no register")?;
     let customers: Vec<_> = register.customers().cloned().collect();
     let nodes = nodes(&config["register"]);
-    let key = SigningKey::new(&[7; 32], Window::default());
+    let key = signer();
     let material = Material {
         sequence: 1,
         created: UnixSeconds(i64::MAX / 2), // never stale: cases have their own times
         regions: inline.config().regions.as_ref().ok_or("no regions")?,
         sources: &[],
-        addresses: &AddressTable::default(),
+        addresses: &AddressMap::default(),
         customers: &customers,
         nodes: &nodes,
         files: &[],
@@ -170,27 +181,37 @@ fn from_files(config: &Value, files: &Value, made: i64) -> Result<(Value, Snapsh
     let (register, remarks) =
         directory::read(Files { documents, others: BTreeSet::new() }, UnixSeconds(made));
     let register = register.ok_or_else(|| format!("{:?}", remarks.errors))?;
-    let key = SigningKey::new(&[7; 32], Window::default());
+    let key = signer();
     let compiled = compile(register, &Order { sequence: 1, created: UnixSeconds(made), key: &key })
         .map_err(|error| error.to_string())?;
     let snapshot = Snapshot::read(compiled.file, |signer| *signer == key.verifying_key())
         .map_err(|refused| refused.to_string())?;
+    Ok((trusting(config), snapshot))
+}
+
+/// What the runners sign snapshots with.
+fn signer() -> SigningKey {
+    SigningKey::new(&[7; 32], Window::default())
+}
+
+/// The configuration with the signer's key among those that are trusted.
+fn trusting(config: &Value) -> Value {
     let mut config = config.clone();
-    config["snapshot"]["trusted_keys"] = json!([key.verifying_key().to_base64()]);
-    Ok((config, snapshot))
+    config["snapshot"]["trusted_keys"] = json!([signer().verifying_key().to_base64()]);
+    config
 }
 
 fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(), String> {
     let screen = Screen::parse(&config.to_string()).map_err(|problems| problems.to_string())?;
     let captured = |request: &Value| {
-        Captured::parse(&request.to_string()).map_err(|problems| problems.to_string())
+        Capture::parse(&request.to_string()).map_err(|problems| problems.to_string())
     };
     let secret = case.get("signs").map(|name| key(case, name.as_str().unwrap()).to_private_jwk());
     let keyring = Keyring::read(&screen.config().tag, &|_| {
         secret.clone().ok_or(std::env::VarError::NotPresent)
     });
-    let mut custody = Custody::new(
-        keyring.map_err(|problems| problems.to_string())?,
+    let mut worker = Worker::new(
+        Signer::new(keyring.map_err(|problems| problems.to_string())?),
         Box::new(InMemory::default()),
     );
     // signed again, what has a nonce of its own in the table stays the same, byte by byte
@@ -209,14 +230,12 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
         let mut before = case["request"].clone();
         merge(&mut before, patch);
         let carried = signed(if case["signed_anew"] == json!(true) { i + 1 } else { 0 });
-        let owned = with(&carried, &before)?.own(screen.config());
-        custody.next_request();
-        let _earlier = screen.decide(&owned.request(), snapshot, &mut custody, "before".to_owned());
+        let owned = with(&carried, &before)?.complete();
+        let _earlier = screen.decide(&owned.request(), snapshot, &mut worker, "before".to_owned());
     }
-    let owned = with(&carried, &case["request"])?.own(screen.config());
+    let owned = with(&carried, &case["request"])?.complete();
     let request = owned.request();
-    custody.next_request();
-    let decision = screen.decide(&request, snapshot, &mut custody, "test".to_owned());
+    let decision = screen.decide(&request, snapshot, &mut worker, "test".to_owned());
     let expect = &case["expect"];
     let verdict = &decision.verdict;
     let codes: Vec<&str> =
@@ -230,9 +249,9 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
     for (name, found) in [
         ("would_be", verdict.would_be.as_ref().map(|action| action.as_str().to_owned())),
         ("customer", decision.customer().map(ToOwned::to_owned)),
-        ("user", place(decision.geography.user)),
-        ("origin", place(decision.geography.origin)),
-        ("address", decision.evidence.client.map(cut)),
+        ("user", place(decision.case.geography.user)),
+        ("origin", place(decision.case.geography.origin)),
+        ("address", decision.case.evidence.client.map(cut)),
     ] {
         if let Some(wanted) = expect.get(name) {
             same(name, wanted, &found.into())?;
@@ -250,15 +269,14 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
             &why.ok_or("it didn't fire")?.as_str().into(),
         )?;
     }
-    let verified = decision.received.verified();
+    let proof = decision.case.receipt.proof();
     if let Some(worth) = expect.get("chain") {
-        same("chain", worth, &verified.map(|verified| verified.worth.as_str()).into())?;
+        same("chain", worth, &proof.map(|proof| proof.worth().as_str()).into())?;
     }
-    if let (Some(hops), Some(verified)) = (expect.get("hops"), verified) {
-        let proven = |i: usize| verified.unproven.get(i).is_none_or(Option::is_none);
-        let found = verified.opened.hops.iter().enumerate();
-        let found: Vec<Value> = found
-            .map(|(i, hop)| json!([hop.node, hop.customer, hop.attest.as_str(), proven(i)]))
+    if let (Some(hops), Some(proof)) = (expect.get("hops"), proof) {
+        let found: Vec<Value> = proof
+            .hops()
+            .map(|(hop, proof)| json!([hop.node, hop.customer, hop.attest.as_str(), proof.is_ok()]))
             .collect();
         same("hops", hops, &found.into())?;
     }
@@ -268,8 +286,7 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
             if case.get("signs").is_some() && expect.get("unsigned").is_none() {
                 let authority =
                     decision.route().map_or("api.provider.example", |_| "api.fallback.example");
-                let before =
-                    verified.map(|verified| (verified, carried.as_ref().unwrap().signature));
+                let before = proof.map(|proof| (proof, carried.as_ref().unwrap().signature));
                 onward(case, &headers, authority, before)?;
             }
             forwarded(expect, &headers)
@@ -562,7 +579,7 @@ fn onward(
     case: &Value,
     headers: &[(Vec<u8>, Vec<u8>)],
     authority: &str,
-    before: Option<(&waybill::chain::Verified, [u8; 64])>,
+    before: Option<(&waybill::chain::Proof, [u8; 64])>,
 ) -> Result<(), String> {
     let value = |name: &str| {
         let found = headers.iter().find(|(other, _)| other == name.as_bytes());
@@ -605,7 +622,7 @@ fn onward(
         members(chain.as_bytes()).map(|hop| std::str::from_utf8(hop).unwrap()).collect();
     let own = hops.last().unwrap();
     holds(input, authority, tag.as_bytes(), &chain, signature, own)?;
-    let Some((verified, previous)) = before else {
+    let Some((proof, previous)) = before else {
         return if hops.len() == 1 && value("compliance-trail").is_none() {
             Ok(())
         } else {
@@ -619,9 +636,8 @@ fn onward(
     let shown: Vec<&str> =
         members(trail.as_bytes()).map(|member| std::str::from_utf8(member).unwrap()).collect();
     same("members of the trail", &(hops.len() - 1).into(), &shown.len().into())?;
-    for (i, member) in shown.iter().enumerate() {
-        let is_proven = verified.unproven.get(i).is_none_or(Option::is_none);
-        if !is_proven {
+    for (i, (member, (_, proof))) in shown.iter().zip(proof.hops()).enumerate() {
+        if proof.is_err() {
             same("a hop without proof", &"()".into(), &(*member).into())?;
             continue;
         }

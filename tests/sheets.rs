@@ -602,7 +602,7 @@ fn mistakes_of_owners_are_named() {
         ),
         (
             "owner,of,share\na,c,60\nb,d,100\nb,c,\"40,5 %\"\n",
-            "owners.csv:4: share: the shares of `c` come to 100.5 %: owners.csv:2, 4",
+            "owners.csv:4: share: shares of `c` add up to 100.5 %, expected at most 100 %: owners.csv:2, 4",
         ),
         (
             "owner,of,share\na,c,0.333333\nb,c,1/3\nx,c,-1\ny,c,100.01\n",

@@ -13,12 +13,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
-use std::rc::Rc;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sha2::Digest as _;
-use waybill::compile::networks::AddressTable;
+use waybill::compile::networks::AddressMap;
 use waybill::compile::write::{Material, ROWS, write};
 use waybill::config::{Config, Role};
 use waybill::finding::{Action, FindingCode};
@@ -26,17 +25,18 @@ use waybill::key::{SigningKey, VerifyingKey, Window};
 use waybill::names::{CredentialDigest, LAST_SECOND, Network, UnixSeconds};
 use waybill::region::{CountryCode, Place, Regions, Residency};
 use waybill::register::{
-    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Node,
-    Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
+    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Match,
+    Name, Node, Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
 };
 use waybill::shape::{Json, Path, Problems, Shape as _, Table, Whole, Word};
-use waybill::snapshot::customers::{self, Key, Naming, Record};
+use waybill::snapshot::customers::{self, CustomerRecord, NameKind, RecordKey};
 use waybill::snapshot::fetch::{
     Answer, Ask, Current, Failure, Fetcher, MAX_WHOLE, PART, Progress, Rules, SharedPage, Store,
     cell, mark, unmarked,
 };
 use waybill::snapshot::layout::{
-    MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, Refused, SIGNED, SourceContents,
+    FormatVersion, MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, Refused, SIGNED,
+    SourceContents,
 };
 use waybill::snapshot::table::{DIVIDED, facts_width};
 use waybill::snapshot::{Facts, NetworkClass, Pages, Snapshot};
@@ -54,7 +54,7 @@ struct World {
     sequence: u64,
     customers: Vec<Customer>,
     nodes: Vec<Node>,
-    addresses: AddressTable,
+    addresses: AddressMap,
 }
 
 fn key() -> SigningKey {
@@ -119,7 +119,7 @@ impl World {
         let facts: Vec<Facts> =
             (0..2).map(|n| facts(&[None, None], (n > 0).then_some(n), 0)).collect();
         let v4 = (0..runs).map(|n| (n * 256, n % 2)).collect();
-        let addresses = AddressTable { v4, v6: vec![(0, 0)], facts };
+        let addresses = AddressMap { v4, v6: vec![(0, 0)], facts };
         Self {
             sequence,
             customers: (0..customers).map(plain_customer).collect(),
@@ -167,19 +167,20 @@ fn common_texts_are_written_once() {
         let text = format!(r#"{{"id": "c-{number}", "credentials": [{{"digest": "{digest}", "label": "{label}"}}]}}"#);
         Customer::read(&serde_json::from_str(&text).unwrap(), &Path::Root, &mut Problems::default()).unwrap()
     });
-    let mut both: Vec<(Key, Record<'_>)> = Vec::new();
+    let mut both: Vec<(RecordKey, CustomerRecord<'_>)> = Vec::new();
     for customer in &customers {
         let credential = &customer.credentials[0];
         both.push((
-            Key::of_credential(&credential.digest),
-            Record { naming: Naming::Credential, entry: Some(credential), customer },
+            RecordKey::of(Name::Secret(credential.digest)),
+            CustomerRecord { kind: NameKind::Secret, entry: Some(credential), customer },
         ));
     }
     both.sort_by_key(|(key, _)| *key);
     let bucket = customers::bucket(&both);
     assert_eq!(bucket.windows(label.len()).filter(|bytes| *bytes == label.as_bytes()).count(), 1);
-    let found =
-        |bucket: &[u8], number: usize| customers::find(bucket, &both[number].0, Naming::Credential);
+    let found = |bucket: &[u8], number: usize| {
+        customers::find(bucket, &both[number].0, NameKind::Secret, FormatVersion::Two)
+    };
     for (number, (_, record)) in both.iter().enumerate() {
         let found = found(&bucket, number).unwrap();
         assert_eq!(
@@ -342,13 +343,16 @@ fn kept(customer: &Customer, credential: Option<&CredentialEntry>) -> String {
     format!("{kept:?}")
 }
 
-fn shown(customer: Option<Rc<Customer>>) -> Option<String> {
-    customer.map(|customer| format!("{customer:?}"))
+fn shown(found: Option<Match>) -> Option<String> {
+    found.map(|found| format!("{:?}", found.customer))
 }
 
 /// The bytes whose digest is the key of a name: what a thief of names would present as a credential.
-fn imitation(naming: Naming, name: &str) -> CredentialDigest {
-    CredentialDigest::of(&[&[naming as u8], name.as_bytes()].concat())
+fn imitation(name: Name<'_>) -> Name<'static> {
+    let (Name::Certificate(text) | Name::Claim(text) | Name::Id(text)) = name else {
+        panic!("{name:?} is a secret already")
+    };
+    Name::Secret(CredentialDigest::of(&[&[NameKind::of(name) as u8], text.as_bytes()].concat()))
 }
 
 proptest! {
@@ -360,37 +364,37 @@ proptest! {
         let keys: Vec<SigningKey> = (1..=25).map(|n| SigningKey::new(&[n; 32], Window::default())).collect();
         let nodes: Vec<Node> =
             customers.iter().zip(&keys).filter(|(customer, _)| runs_a_node(customer)).map(|(customer, key)| node(customer.id.as_str(), key)).collect();
-        let world = World { sequence: 1, customers, nodes, addresses: AddressTable::default() };
+        let world = World { sequence: 1, customers, nodes, addresses: AddressMap::default() };
         let snapshot = read(world.file()).unwrap();
         for (customer, key) in world.customers.iter().zip(&keys) {
-            let imitated = |naming, name: &str| if before { None } else { snapshot.by_credential(&imitation(naming, name)) };
+            let imitated = |name| if before { None } else { snapshot.customer(imitation(name)) };
             for credential in &customer.credentials {
-                let (found, entry) = snapshot.by_credential(&credential.digest).unwrap();
-                prop_assert_eq!(entry, 0);
-                prop_assert_eq!(shown(Some(found)).unwrap(), kept(customer, Some(credential)));
+                let found = snapshot.customer(Name::Secret(credential.digest));
+                prop_assert_eq!(found.as_ref().and_then(|found| found.entry), Some(0));
+                prop_assert_eq!(shown(found).unwrap(), kept(customer, Some(credential)));
                 // the second time out of what was seen lately
-                prop_assert!(snapshot.by_credential(&credential.digest).is_some());
+                prop_assert!(snapshot.customer(Name::Secret(credential.digest)).is_some());
             }
             for name in &customer.mtls {
-                prop_assert!(imitated(Naming::Certificate, name.as_str()).is_none());
-                prop_assert_eq!(shown(snapshot.by_certificate(name.as_str())), Some(kept(customer, None)));
-                prop_assert!(snapshot.by_credential(&imitation(Naming::Certificate, name.as_str())).is_none());
-                prop_assert!(snapshot.by_claim(name.as_str()).is_none() && snapshot.by_id(name.as_str()).is_none());
+                prop_assert!(imitated(Name::Certificate(name.as_str())).is_none());
+                prop_assert_eq!(shown(snapshot.customer(Name::Certificate(name.as_str()))), Some(kept(customer, None)));
+                prop_assert!(snapshot.customer(imitation(Name::Certificate(name.as_str()))).is_none());
+                prop_assert!(snapshot.customer(Name::Claim(name.as_str())).is_none() && snapshot.customer(Name::Id(name.as_str())).is_none());
             }
             for value in &customer.jwt {
-                prop_assert!(imitated(Naming::Claim, value.as_str()).is_none());
-                prop_assert_eq!(shown(snapshot.by_claim(value.as_str())), Some(kept(customer, None)));
-                prop_assert!(snapshot.by_credential(&imitation(Naming::Claim, value.as_str())).is_none());
+                prop_assert!(imitated(Name::Claim(value.as_str())).is_none());
+                prop_assert_eq!(shown(snapshot.customer(Name::Claim(value.as_str()))), Some(kept(customer, None)));
+                prop_assert!(snapshot.customer(imitation(Name::Claim(value.as_str()))).is_none());
             }
             let id = customer.id.as_str();
-            prop_assert_eq!(shown(snapshot.by_id(id)), runs_a_node(customer).then(|| kept(customer, None)));
-            prop_assert!(snapshot.by_credential(&imitation(Naming::Id, id)).is_none());
-            prop_assert!(snapshot.by_claim(id).is_none() && snapshot.by_certificate(id).is_none());
+            prop_assert_eq!(shown(snapshot.customer(Name::Id(id))), runs_a_node(customer).then(|| kept(customer, None)));
+            prop_assert!(snapshot.customer(imitation(Name::Id(id))).is_none());
+            prop_assert!(snapshot.customer(Name::Claim(id)).is_none() && snapshot.customer(Name::Certificate(id)).is_none());
             let found = snapshot.nodes().by_thumbprint(&key.verifying_key().thumbprint()).map(|(node, _)| node.customer.as_str());
             prop_assert_eq!(found, runs_a_node(customer).then_some(id));
         }
         for unknown in 0..50_u32 {
-            prop_assert!(snapshot.by_credential(&CredentialDigest::of(&unknown.to_le_bytes())).is_none());
+            prop_assert!(snapshot.customer(Name::Secret(CredentialDigest::of(&unknown.to_le_bytes()))).is_none());
         }
         prop_assert_eq!(snapshot.customers().count(), snapshot.head().contents.keys.0 as usize);
         prop_assert_eq!(snapshot.head().contents.customers.0 as usize, world.customers.len());
@@ -401,9 +405,10 @@ proptest! {
 /// The other way round: whoever registers a credential that looks like a key of a name isn't found by that name.
 #[test]
 fn a_credential_names_nobody_by_certificate_claim_or_id() {
-    for naming in [Naming::Certificate, Naming::Claim, Naming::Id] {
+    let name = "spiffe://acme.example/c-1";
+    for imitated in [Name::Certificate(name), Name::Claim(name), Name::Id(name)] {
         let mut customer = plain_customer(0);
-        let digest = imitation(naming, "spiffe://acme.example/c-1");
+        let Name::Secret(digest) = imitation(imitated) else { panic!() };
         customer.credentials = vec![Credential::from(CredentialEntry {
             digest,
             label: None,
@@ -412,12 +417,11 @@ fn a_credential_names_nobody_by_certificate_claim_or_id() {
         })];
         let snapshot =
             read(World { customers: vec![customer], ..World::default() }.file()).unwrap();
-        assert!(snapshot.by_credential(&digest).is_some());
-        let name = "spiffe://acme.example/c-1";
+        assert!(snapshot.customer(Name::Secret(digest)).is_some());
         assert!(
-            snapshot.by_certificate(name).is_none()
-                && snapshot.by_claim(name).is_none()
-                && snapshot.by_id(name).is_none()
+            snapshot.customer(Name::Certificate(name)).is_none()
+                && snapshot.customer(Name::Claim(name)).is_none()
+                && snapshot.customer(Name::Id(name)).is_none()
         );
     }
 }
@@ -425,8 +429,11 @@ fn a_credential_names_nobody_by_certificate_claim_or_id() {
 #[test]
 fn an_empty_register_knows_nobody() {
     let snapshot = read(World::default().file()).unwrap();
-    assert!(snapshot.by_credential(&CredentialDigest::of(b"")).is_none());
-    assert!(snapshot.by_claim("").is_none() && snapshot.nodes().by_thumbprint("").is_none());
+    assert!(snapshot.customer(Name::Secret(CredentialDigest::of(b""))).is_none());
+    assert!(
+        snapshot.customer(Name::Claim("")).is_none()
+            && snapshot.nodes().by_thumbprint("").is_none()
+    );
     assert!(
         snapshot.address("192.0.2.1".parse().unwrap()).is_none()
             && snapshot.address("2001:db8::".parse().unwrap()).is_none()
@@ -456,7 +463,7 @@ fn v4() -> impl Strategy<Value = u32> {
     prop_oneof![select(vec![1, 2, 255, 256, 0x0a00_0000, u32::MAX - 1, u32::MAX]), any::<u32>()]
 }
 
-fn table() -> impl Strategy<Value = AddressTable> {
+fn table() -> impl Strategy<Value = AddressMap> {
     let place = || maybe(select(vec!["SG", "CN", "UA-43", "US-CA"]).prop_map(parsed::<Place>));
     let facts = (place(), place(), maybe(1..4_u32), 0..8_u64)
         .prop_map(|(one, other, asn, lists)| facts(&[one, other], asn, lists));
@@ -465,7 +472,7 @@ fn table() -> impl Strategy<Value = AddressTable> {
     (prop::collection::btree_set(facts, 1..12), runs4, runs6).prop_map(|(mut known, v4, v6)| {
         known.insert(Facts { places: vec![None, None], ..Facts::default() });
         let facts: Vec<Facts> = known.into_iter().collect();
-        AddressTable { v4: runs(0, v4, facts.len()), v6: runs(0, v6, facts.len()), facts }
+        AddressMap { v4: runs(0, v4, facts.len()), v6: runs(0, v6, facts.len()), facts }
     })
 }
 
@@ -585,8 +592,8 @@ fn each_reason_has_its_name() {
         read(file).unwrap_err()
     };
     assert_eq!(altered(0, b"waybill"), Refused::NotASnapshot);
-    assert_eq!(altered(8, &2_u64.to_le_bytes()), Refused::Format(2));
-    assert_eq!(altered(8, &u64::MAX.to_le_bytes()), Refused::Format(u16::MAX));
+    assert_eq!(altered(8, &3_u64.to_le_bytes()), Refused::Version(3));
+    assert_eq!(altered(8, &u64::MAX.to_le_bytes()), Refused::Version(u64::MAX));
     assert_eq!(altered(24, &1_u64.to_le_bytes()), Refused::Signature);
     assert_eq!(altered(SIGNED, &[0; 64]), Refused::Signature);
     assert_eq!(altered(PREAMBLE + 6, b"#"), Refused::HeadDigest);
@@ -672,7 +679,7 @@ fn sign(mut preamble: Vec<u8>, rest: &[u8]) -> Vec<u8> {
 /// Looks everything up that can be looked up, which must end.
 fn use_it(snapshot: &Snapshot) {
     for n in 0..300 {
-        drop(snapshot.by_credential(&CredentialDigest::of(format!("sk-{n}").as_bytes())));
+        drop(snapshot.customer(Name::Secret(CredentialDigest::of(format!("sk-{n}").as_bytes()))));
     }
     for bits in [0, 1, 300, 256 * 1_999, u32::MAX] {
         if let Some(found) = snapshot.address(Ipv4Addr::from_bits(bits).into()) {
@@ -770,6 +777,14 @@ fn signed_files_that_break_the_format_are_refused() {
             let last = &mut page[4 * (customers::BUCKETS - 1)..4 * customers::BUCKETS];
             let size = u32::from_le_bytes(last.try_into().unwrap()) - 1;
             last.copy_from_slice(&size.to_le_bytes());
+        }),
+        ("a flag of a customer that has no meaning yet", |parts| {
+            // kind, flags of the credential, id (`c-` and up to 4 digits), flags: 0x80 as LEB128
+            let page = &mut parts.page(PageKind::Customers, 0).2;
+            let begin = page.windows(2).position(|bytes| bytes == b"c-").unwrap();
+            let flags = begin + usize::from(page[begin - 1]);
+            assert_eq!(page[flags..flags + 2], [0x80, 1]);
+            page[flags + 1] = 3;
         }),
         ("keys in the wrong bucket of their page", |parts| {
             let page = &mut parts.page(PageKind::Customers, 0).2;
@@ -1184,7 +1199,7 @@ fn a_file_comes_in_parts() {
     assert_eq!(desk.poll(), Progress::Unchanged);
     assert_eq!((desk.server.asks.len(), desk.server.asks[0].end), (1, PREAMBLE as u64));
     let snapshot = desk.shelf.snapshot(None);
-    assert!(snapshot.by_credential(&CredentialDigest::of(b"sk-1999")).is_some());
+    assert!(snapshot.customer(Name::Secret(CredentialDigest::of(b"sk-1999"))).is_some());
     assert_eq!(snapshot.address("0.0.1.7".parse().unwrap()).unwrap().asn(), Some(1));
 }
 
@@ -1195,7 +1210,7 @@ fn one_customer_of_many_costs_little() {
     assert_eq!(desk.poll(), Progress::Published(1));
     let worker = desk.shelf.snapshot(None);
     let credential = CredentialDigest::of(b"sk-70000");
-    assert_eq!(worker.by_credential(&credential).unwrap().0.status, Status::Active);
+    assert_eq!(worker.customer(Name::Secret(credential)).unwrap().customer.status, Status::Active);
 
     (desk.server.sent, desk.shelf.written) = (0, 0);
     (world.sequence, world.customers[70_000].status) = (2, Status::Suspended);
@@ -1206,9 +1221,12 @@ fn one_customer_of_many_costs_little() {
     assert_eq!(desk.shelf.written, 1);
     assert_eq!(desk.shelf.file().unwrap(), desk.server.file);
     let worker = desk.shelf.snapshot(Some(worker));
-    assert_eq!(worker.by_credential(&credential).unwrap().0.status, Status::Suspended);
     assert_eq!(
-        worker.by_credential(&CredentialDigest::of(b"sk-69999")).unwrap().0.status,
+        worker.customer(Name::Secret(credential)).unwrap().customer.status,
+        Status::Suspended
+    );
+    assert_eq!(
+        worker.customer(Name::Secret(CredentialDigest::of(b"sk-69999"))).unwrap().customer.status,
         Status::Active
     );
     assert_eq!(worker.address("0.0.1.7".parse().unwrap()).unwrap().asn(), Some(1));
@@ -1359,6 +1377,49 @@ fn nothing_older_and_nothing_else_is_taken() {
     assert_eq!(desk.poll(), Progress::Unchanged);
 }
 
+/// A node that doesn't know the version of a file keeps its last good one, and says which it knows.
+#[test]
+fn a_newer_format_is_not_taken() {
+    let mut desk = Desk::new(World::plain(1, 30, 3).file());
+    assert_eq!(desk.poll(), Progress::Published(1));
+    let good = desk.shelf.current.clone();
+    let next = World::plain(2, 30, 3).file();
+    let mut newer = next.clone();
+    newer[8] = 3;
+    desk.server.file = sign(newer, &next[PREAMBLE..]);
+    let progress = desk.poll();
+    assert_eq!(progress, Progress::Failed(Failure::Refused(Refused::Version(3))));
+    let said = Refused::Version(3).to_string();
+    assert!(said.contains("version 3") && said.contains("versions 1 and 2"), "{said}");
+    assert_eq!(desk.shelf.current, good);
+    desk.server.file = next;
+    assert_eq!(desk.poll(), Progress::Published(2));
+}
+
+/// Pages of the other version are checked anew, though their bytes may be the same.
+#[test]
+fn a_snapshot_of_version_1_is_followed_by_one_of_version_2() {
+    let mut second = World::plain(2, 300, 20_000);
+    second.customers.iter_mut().for_each(|customer| customer.ownership = Some(Ownership::Clear));
+    let mut first = second.clone();
+    first.sequence = 1;
+    // flags below 128 have the same bytes in both versions
+    let mut preamble = first.file();
+    preamble[8] = 1;
+    let rest = preamble.split_off(PREAMBLE);
+    let mut desk = Desk::new(sign(preamble, &rest));
+    assert_eq!(desk.poll(), Progress::Published(1));
+    let worker = desk.shelf.snapshot(None);
+    assert_eq!(worker.preamble().version, FormatVersion::One);
+    (desk.server.file, desk.shelf.written) = (second.file(), 0);
+    assert_eq!(desk.poll(), Progress::Published(2));
+    let pages = desk.shelf.parsed().unwrap().head.pages.len();
+    assert_eq!(desk.shelf.written, pages, "every page was fetched and checked");
+    let worker = desk.shelf.snapshot(Some(worker));
+    assert_eq!(worker.preamble().version, FormatVersion::Two);
+    assert!(worker.customer(Name::Secret(CredentialDigest::of(b"sk-7"))).is_some());
+}
+
 /// A snapshot whose key is no longer trusted is none: a file of a lower sequence by a trusted key replaces it.
 #[test]
 fn a_current_snapshot_by_another_key_counts_for_nothing() {
@@ -1415,7 +1476,7 @@ fn pages_without_bytes_have_no_slot() {
             sequence,
             customers: customers.into(),
             nodes: Vec::new(),
-            addresses: AddressTable::default(),
+            addresses: AddressMap::default(),
         }
     };
     let mut desk = Desk::new(world(1, "x").file());

@@ -72,7 +72,7 @@ class Snapshot:
         (count,) = struct.unpack_from("<I", bucket or bytes(4))
         for row_key, at in struct.iter_unpack("<16sI", bucket[4 : 4 + count * 20]):
             if row_key == key:
-                said, record = Record(bucket, at).customer()
+                said, record = Record(bucket, at, self.preamble.version).customer()
                 return record if said == kind else None
         return None
 
@@ -110,7 +110,7 @@ class Snapshot:
     def read_runs(self, kind, size):
         """Where runs begin, and their facts."""
         rows = [row for page, _ in self.pages[kind] for row in struct.iter_unpack(f"<{size}s3s", page)]
-        firsts, facts = ([int.from_bytes(number, "little") for number in column] for column in zip(*rows))
+        firsts, facts = ([int.from_bytes(number, "little") for number in column] for column in (zip(*rows) if rows else ((), ())))
         require(all(one < other for one, other in zip(firsts, firsts[1:])), "order of runs")
         return firsts, facts
 
@@ -126,7 +126,8 @@ class Preamble:
         require(len(file) >= 256 and file[:8] == b"WAYBILL\n", "no snapshot")
         version, self.head_size, self.file_size, self.sequence, self.created = struct.unpack_from("<5Q", file, 8)
         self.head_digest, key = struct.unpack_from("<32s32s", file, 48)
-        require(version == 1, "version")
+        require(version in (1, 2), "version")
+        self.version = version
         require(key in trusted, "key")
         try:
             Ed25519PublicKey.from_public_bytes(key).verify(file[192:256], file[:192])
@@ -151,8 +152,8 @@ def embedded(address):
 class Record:
     """One customer under one of its names."""
 
-    def __init__(self, bucket, at):
-        self.data, self.at = bucket, at
+    def __init__(self, bucket, at, version):
+        self.data, self.at, self.version = bucket, at, version
 
     def bytes(self, count):
         require(self.at + count <= len(self.data), "record")
@@ -179,7 +180,7 @@ class Record:
         if number % 2 == 0:
             return self.bytes(number // 2).decode()
         require(number // 2 < begin, "a text that is no other's")
-        other = Record(self.data, number // 2)
+        other = Record(self.data, number // 2, self.version)
         size = other.number()
         require(size % 2 == 0, "a text that refers on")
         return other.bytes(size // 2).decode()
@@ -204,7 +205,8 @@ class Record:
                 "networks": self.many(self.network) if flags & 4 else [],
             }
         it["id"] = self.text()
-        flags = self.byte()
+        flags = self.byte() if self.version == 1 else self.number()
+        require(flags < 256, "a flag without a meaning")
         it["kind"] = "reseller" if flags & 1 else "customer"
         it["status"] = "suspended" if flags & 2 else "active"
         it["vouches_for_users"] = bool(flags & 4)
@@ -419,6 +421,20 @@ def test_customers(snapshot):
     assert snapshot.customer(CREDENTIAL, b"bare") == expected(BARE, digest("bare"))
     for i, customer in enumerate(MANY):
         assert snapshot.customer(CREDENTIAL, f"key-{i}".encode()) == expected(customer, digest(f"key-{i}"))
+
+
+def test_version_1_is_read_too():
+    """What the last Waybill that wrote version 1 made of FULL, RESELLER, BARE and two more."""
+    data = ROOT / "tests/data/snapshots"
+    file = (data / "version-1.snapshot").read_bytes()
+    before = Snapshot(file, {file[80:112]})
+    assert before.preamble.version == 1
+    customers = {customer["id"]: customer for customer in json.loads((data / "register/customers.json").read_bytes())["customers"]}
+    assert [customers[known["id"]] for known in (FULL, RESELLER, BARE)] == [FULL, RESELLER, BARE]
+    assert before.customer(CREDENTIAL, b"two") == expected(FULL, FULL["credentials"][1])
+    for name, customer in (("reseller", RESELLER), ("bare", BARE), ("vouching", customers["vouching"]), ("owned", customers["owned"])):
+        assert before.customer(CREDENTIAL, name.encode()) == expected(customer, digest(name))
+    assert before.customer(ID, b"rb-77") == expected(RESELLER)
 
 
 def test_nobody_is_found_by_another_name(snapshot):

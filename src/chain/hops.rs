@@ -1,12 +1,11 @@
 //! `Compliance-Chain` and `Compliance-Tag` of earlier nodes: structured fields (RFC 9651) become values.
 
-use std::borrow::Cow;
-
 use sfv::{
     BareItem, Dictionary, KeyRef, ListEntry, ListSerializer, Parser, RefBareItem, StringRef,
     TokenRef, key_ref,
 };
 use sha2::Digest as _;
+use thiserror::Error;
 
 use super::Attest;
 use crate::finding::FindingCode;
@@ -22,13 +21,14 @@ const CUSTOMER: &KeyRef = key_ref("customer");
 const ATTEST: &KeyRef = key_ref("attest");
 const PREV: &KeyRef = key_ref("prev");
 
-/// How many bytes a node's or a customer's name has at most: more than any that a register takes. Events repeat them.
+/// The longest name of a node or customer, in bytes: more than any that a register takes. Events repeat
+/// these names.
 const NAME_AT_MOST: usize = 256;
 
 /// The SHA-256 of the bytes of a signature.
 pub type Prev = [u8; 32];
 
-/// Who carried a request, and for whom.
+/// A node that carried a request, and the customer that it did so for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hop {
     /// The node
@@ -41,8 +41,8 @@ pub struct Hop {
     pub prev: Option<Prev>,
 }
 
-/// What a tag says, as far as the next node heeds it. A member that isn't understood counts as absent: a signer
-/// may be newer than this code.
+/// What a tag says, as far as the next node heeds it. An unknown member counts as absent: the signer may
+/// be newer than this code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     /// The node that speaks
@@ -59,8 +59,63 @@ pub struct Claims {
     pub origin: Option<Place>,
     /// What the chain before it is worth
     pub chain: Option<Attest>,
-    /// What it found of the families that this node adopts, each once
+    /// Its findings of the families that this node adopts, each once
     pub findings: Vec<FindingCode>,
+}
+
+/// Why a chain or a tag can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FormatError {
+    /// Not a list of strings with parameters
+    #[error("the chain isn't a list of hops")]
+    NotHops,
+    /// More nodes than this one takes
+    #[error("{count} hops, and with this node at most {most} are taken")]
+    ManyHops {
+        /// How many there are
+        count: usize,
+        /// How many are taken, this node among them
+        most: usize,
+    },
+    /// A hop isn't a string
+    #[error("a hop has no name")]
+    NoName,
+    /// A hop's `attest` is missing or unknown
+    #[error("a hop doesn't say how far it vouches")]
+    NoAttest,
+    /// A hop's customer isn't a string
+    #[error("a hop's customer isn't a string")]
+    CustomerType,
+    /// A hop's `prev` isn't a SHA-256
+    #[error("a hop's `prev` isn't the digest of a signature")]
+    PrevType,
+    /// The first hop has a `prev`
+    #[error("the first hop names a signature before it")]
+    FirstPrev,
+    /// A later hop has no `prev`
+    #[error("a later hop has no `prev`")]
+    NoPrev,
+    /// Only the first hop can say `full`
+    #[error("a later hop says `full`")]
+    LaterFull,
+    /// A hop without a customer says more than `gateway`
+    #[error("a hop vouches for nobody")]
+    VouchesForNobody,
+    /// Longer than any name in a register
+    #[error("a name in the chain is too long")]
+    LongName,
+    /// A node carried it twice
+    #[error("duplicate node in the chain")]
+    DuplicateNode,
+    /// There is no hop
+    #[error("the chain names nobody")]
+    EmptyChain,
+    /// Not a dictionary
+    #[error("the tag isn't a dictionary")]
+    TagType,
+    /// The tag has no `node`
+    #[error("the tag doesn't say whose it is")]
+    NoTagNode,
 }
 
 /// The digest that the next hop's `prev` holds.
@@ -68,77 +123,70 @@ pub fn prev_of(signature: &[u8]) -> Prev {
     sha2::Sha256::digest(signature).into()
 }
 
-/// Reads a chain and checks its structure: it has fewer than `most` hops, every hop but the first has `prev`, no later
-/// one says `full`, no node stands twice, no name is longer than names are.
+/// Reads a chain and checks its structure. It has fewer than `most` hops. Every hop but the first has
+/// `prev`, and no later one says `full`. No node is in it twice, and no name is too long.
 ///
 /// # Errors
 /// What breaks it.
-pub fn parse(text: &[u8], most: usize) -> Result<Vec<Hop>, Cow<'static, str>> {
-    let list: sfv::List = Parser::new(text).parse().map_err(|_| "the chain is no list of hops")?;
+pub fn parse(text: &[u8], most: usize) -> Result<Vec<Hop>, FormatError> {
+    let list: sfv::List = Parser::new(text).parse().map_err(|_| FormatError::NotHops)?;
     if list.len() >= most {
-        return Err(
-            format!("{} hops, and with this node at most {most} are taken", list.len()).into()
-        );
+        return Err(FormatError::ManyHops { count: list.len(), most });
     }
-    Ok(read(&list)?)
-}
-
-fn read(list: &sfv::List) -> Result<Vec<Hop>, &'static str> {
     let mut hops: Vec<Hop> = Vec::with_capacity(list.len());
-    for member in list {
-        let ListEntry::Item(item) = member else { return Err("the chain is no list of hops") };
-        let node = item.bare_item.as_string().ok_or("a hop has no name")?.as_str();
+    for member in &list {
+        let ListEntry::Item(item) = member else { return Err(FormatError::NotHops) };
+        let node = item.bare_item.as_string().ok_or(FormatError::NoName)?.as_str();
         let attest = item
             .params
             .get(ATTEST)
             .and_then(BareItem::as_token)
             .and_then(|word| Attest::parse(word.as_str()).ok());
-        let attest = attest.ok_or("a hop doesn't say how far it vouches")?;
+        let attest = attest.ok_or(FormatError::NoAttest)?;
         let customer = match item.params.get(CUSTOMER) {
             None => None,
-            Some(customer) => Some(
-                customer.as_string().ok_or("a hop's customer is no string")?.as_str().to_owned(),
-            ),
+            Some(customer) => {
+                Some(customer.as_string().ok_or(FormatError::CustomerType)?.as_str().to_owned())
+            }
         };
         let prev = match item.params.get(PREV) {
             None => None,
             Some(prev) => {
                 let bytes = prev.as_byte_sequence().and_then(|bytes| bytes.try_into().ok());
-                Some(bytes.ok_or("a hop's `prev` isn't the digest of a signature")?)
+                Some(bytes.ok_or(FormatError::PrevType)?)
             }
         };
         match (hops.is_empty(), prev) {
-            (true, Some(_)) => return Err("the first hop names a signature before it"),
-            (false, None) => return Err("a later hop has no `prev`"),
-            (false, Some(_)) if attest == Attest::Full => return Err("a later hop says `full`"),
+            (true, Some(_)) => return Err(FormatError::FirstPrev),
+            (false, None) => return Err(FormatError::NoPrev),
+            (false, Some(_)) if attest == Attest::Full => return Err(FormatError::LaterFull),
             _ => {}
         }
         if customer.is_none() && attest != Attest::Gateway {
-            return Err("a hop vouches for nobody");
+            return Err(FormatError::VouchesForNobody);
         }
         if [Some(node), customer.as_deref()]
             .into_iter()
             .flatten()
             .any(|name| name.len() > NAME_AT_MOST)
         {
-            return Err("a name in the chain is too long");
+            return Err(FormatError::LongName);
         }
         if hops.iter().any(|earlier| earlier.node == node) {
-            return Err("a node stands in it twice");
+            return Err(FormatError::DuplicateNode);
         }
         hops.push(Hop { node: node.to_owned(), customer, attest, prev });
     }
-    if hops.is_empty() { Err("the chain names nobody") } else { Ok(hops) }
+    if hops.is_empty() { Err(FormatError::EmptyChain) } else { Ok(hops) }
 }
 
 impl Claims {
     /// Reads a tag.
     ///
     /// # Errors
-    /// That it is no dictionary, or doesn't say who speaks.
-    pub fn parse(text: &[u8]) -> Result<Self, &'static str> {
-        let dictionary: Dictionary =
-            Parser::new(text).parse().map_err(|_| "the tag is no dictionary")?;
+    /// [`FormatError::TagType`], [`FormatError::NoTagNode`].
+    pub fn parse(text: &[u8]) -> Result<Self, FormatError> {
+        let dictionary: Dictionary = Parser::new(text).parse().map_err(|_| FormatError::TagType)?;
         let item = |name: &str| match dictionary.get(name) {
             Some(ListEntry::Item(item)) => Some(&item.bare_item),
             Some(ListEntry::InnerList(_)) | None => None,
@@ -153,7 +201,7 @@ impl Claims {
             }
         }
         Ok(Self {
-            node: text("node").ok_or("the tag doesn't say whose it is")?.to_owned(),
+            node: text("node").ok_or(FormatError::NoTagNode)?.to_owned(),
             customer: text("customer").map(ToOwned::to_owned),
             screening: word("screening")
                 .filter(|word| *word == "none" || ScreeningStatus::parse(word).is_ok())
@@ -174,8 +222,8 @@ impl Claims {
     }
 }
 
-/// A chain with one more hop, whose `prev` is the digest of the signature before. What came stays as it is, byte by
-/// byte: it is what earlier nodes signed.
+/// A chain with one more hop, whose `prev` is the digest of the signature before. The bytes of earlier
+/// hops stay as received: earlier nodes signed them.
 pub fn append(
     before: Option<(&[u8], Prev)>,
     node: &str,

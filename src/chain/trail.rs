@@ -1,15 +1,16 @@
 //! `Compliance-Trail`: what each earlier node signed, so that nobody need take the last signer's word.
 //!
-//! One member per earlier hop, in chain order: `(:tag's bytes: :signature's bytes:);authority="…";params="…"`.
-//! With the chain cut after that hop and the request's own method and path the signature base is whole again.
-//! A hop that nobody proved has an empty list, `()`, so that the others keep their places.
+//! One member per earlier hop, in chain order:
+//! `(:tag's bytes: :signature's bytes:);authority="…";params="…"`. With the chain cut after that hop and
+//! the request's own method and path the signature base is whole again. A hop that nobody proved has an
+//! empty list, `()`, so that the others keep their places.
 
 use std::cell::Cell;
 
 use sfv::{BareItem, KeyRef, ListEntry, ListSerializer, Parser, RefBareItem, StringRef, key_ref};
+use thiserror::Error;
 
-use super::Opened;
-use super::hops::{Claims, Hop, prev_of};
+use super::hops::{Claims, FormatError, Hop, prev_of};
 use crate::key::SIGNATURE_LENGTH;
 use crate::register::{Binding, Node, NodeKey};
 use crate::signature::{self, Input, Message, Signed};
@@ -22,90 +23,187 @@ const PARAMS: &KeyRef = key_ref("params");
 
 /// What a trail shows of one earlier hop.
 #[derive(Debug)]
-pub enum Shown {
+pub(super) enum TrailEntry {
     /// Nothing
-    Nothing,
-    /// Something that can't be
-    Wrong(&'static str),
-    /// A signature whose base is whole; whether it verifies depends on the key
-    Signature(Box<Member>),
+    Absent,
+    /// A member that can't be that hop's
+    Invalid(TrailError),
+    /// A signature whose base is whole. Whether it verifies depends on the key
+    Signature(Box<TrailMember>),
 }
 
 /// A member of the trail with the base of its signature.
 #[derive(Debug)]
-pub struct Member {
+pub(super) struct TrailMember {
     signed: Signed,
     base: Vec<u8>,
     claims: Claims,
     /// The member as received
     text: Vec<u8>,
-    /// Whether it verifies, once that was asked: the key's thumbprint is signed with it, so there is but one key
+    /// Whether it verifies, once that was asked. The key's thumbprint is signed too, so there is one key
     verifies: Cell<Option<bool>>,
 }
 
-impl Shown {
-    /// What that hop signed.
-    pub fn input(&self) -> Option<&Input> {
+/// Why an earlier hop isn't proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum TrailError {
+    /// The trail has `()` in its place, or there is none
+    #[error("the trail doesn't show it")]
+    Absent,
+    /// Not a list of structured fields
+    #[error("the trail isn't a list")]
+    NotList,
+    /// More or fewer members than earlier hops
+    #[error("the trail has another number of hops than the chain")]
+    OtherLength,
+    /// A member is an item
+    #[error("a member of the trail isn't a list")]
+    MemberType,
+    /// A member isn't a pair of bytes
+    #[error("a member of the trail isn't a tag and a signature")]
+    NotPair,
+    /// The next hop's `prev` is the digest of another signature
+    #[error("it isn't the signature that the next hop names")]
+    OtherSignature,
+    /// `authority` or `params` is missing
+    #[error("a member of the trail lacks parameters")]
+    NoParameters,
+    /// `params` aren't those of this profile
+    #[error("its parameters aren't this profile's")]
+    Parameters,
+    /// It was signed for this node
+    #[error("it was sent to this node, not to the next hop")]
+    SentHere,
+    /// It outlasts what this node takes
+    #[error("it is to last longer than this node takes")]
+    Long,
+    /// It wasn't in force when the signer signed
+    #[error("it was signed at another time than what stands on it")]
+    OtherTime,
+    /// Its tag can't be read
+    #[error("the tag isn't a dictionary")]
+    TagType,
+    /// Its tag has no `node`
+    #[error("the tag doesn't say whose it is")]
+    NoTagNode,
+    /// Its tag names another node or customer than the chain
+    #[error("its tag is another hop's")]
+    OthersTag,
+    /// It covers a component that this request lacks
+    #[error("it covers what isn't there")]
+    Uncovered,
+    /// The register has the key under another node
+    #[error("its key is another node's")]
+    OthersKey,
+    /// The key's window didn't hold the signature's time
+    #[error("its key didn't count then")]
+    KeyWindow,
+    /// It covers no single request, though its node binds each
+    #[error("it isn't bound to the request")]
+    Unbound,
+    /// The bytes don't verify
+    #[error("its signature doesn't verify")]
+    Forged,
+    /// No node has the key
+    #[error("its key isn't in the register")]
+    UnknownKey,
+}
+
+impl From<FormatError> for TrailError {
+    fn from(error: FormatError) -> Self {
+        if error == FormatError::NoTagNode { Self::NoTagNode } else { Self::TagType }
+    }
+}
+
+impl TrailEntry {
+    fn member(&self) -> Option<&TrailMember> {
         match self {
-            Self::Signature(member) => Some(&member.signed.input),
-            Self::Nothing | Self::Wrong(_) => None,
+            Self::Signature(member) => Some(member),
+            Self::Absent | Self::Invalid(_) => None,
         }
     }
 
+    /// What that hop signed.
+    pub(super) fn input(&self) -> Option<&Input> {
+        self.member().map(|member| &member.signed.input)
+    }
+
+    /// What that hop's tag says.
+    pub(super) fn claims(&self) -> Option<&Claims> {
+        self.member().map(|member| &member.claims)
+    }
+
     /// Whether another request could have shown the same.
-    pub fn is_of_any_request(&self) -> bool {
+    pub(super) fn is_of_any_request(&self) -> bool {
         match self {
-            Self::Nothing => true,
-            // what is wrong may be that it covers what this request lacks
-            Self::Wrong(_) => false,
+            Self::Absent => true,
+            // the member may be invalid because it covers a header that this request lacks
+            Self::Invalid(_) => false,
             Self::Signature(member) => member.signed.input.is_of_any_request(),
         }
     }
 
-    /// What that hop's tag says.
-    pub fn claims(&self) -> Option<&Claims> {
-        match self {
-            Self::Signature(member) => Some(&member.claims),
-            Self::Nothing | Self::Wrong(_) => None,
+    /// Whether it proves that hop, by the keys of the register.
+    pub(super) fn verify<'n>(
+        &self,
+        hop: &Hop,
+        key: impl Fn(&str) -> Option<(&'n Node, &'n NodeKey)>,
+    ) -> Result<(), TrailError> {
+        let member = match self {
+            Self::Absent => return Err(TrailError::Absent),
+            Self::Invalid(error) => return Err(*error),
+            Self::Signature(member) => member,
+        };
+        let Signed { input, signature } = &member.signed;
+        let (node, key) = key(&input.keyid).ok_or(TrailError::UnknownKey)?;
+        if node.id.as_str() != hop.node {
+            return Err(TrailError::OthersKey);
         }
+        // its nonce is remembered for no longer than this
+        if !key.window().contains(u64::try_from(input.created.0).unwrap_or(0)) {
+            return Err(TrailError::KeyWindow);
+        }
+        if node.binding != Binding::Customer && input.unbound().is_some() {
+            return Err(TrailError::Unbound);
+        }
+        let verifies =
+            member.verifies.get().unwrap_or_else(|| key.x.verify(&member.base, signature));
+        member.verifies.set(Some(verifies));
+        if verifies { Ok(()) } else { Err(TrailError::Forged) }
     }
 }
 
-/// Reads a trail: what it shows of each hop but the last, the signer's. `fits` says by the name that a member was sent to
-/// and by what was signed whether it can be the proof of an earlier hop.
+/// Reads a trail: an entry for each of the `earlier` hops before the signer. `fits` says whether a
+/// signature that was sent to that name can be the proof of an earlier hop.
 pub(super) fn read(
     trail: &[u8],
     chain: &[u8],
-    hops: &[Hop],
+    (earlier, signer): (&[Hop], &Hop),
     message: &Message<'_>,
-    fits: impl Fn(&str, &Input) -> Result<(), &'static str>,
-) -> Vec<Shown> {
-    let earlier = hops.len().saturating_sub(1);
-    let all = |shown: fn() -> Shown| (0..earlier).map(|_| shown()).collect();
+    fits: impl Fn(&str, &Input) -> Result<(), TrailError>,
+) -> Vec<TrailEntry> {
+    let all = |entry: fn() -> TrailEntry| earlier.iter().map(|_| entry()).collect();
     if trail.is_empty() {
-        return all(|| Shown::Nothing);
+        return all(|| TrailEntry::Absent);
     }
     let Ok(list) = Parser::new(trail).parse::<sfv::List>() else {
-        return all(|| Shown::Wrong("the trail is no list"));
+        return all(|| TrailEntry::Invalid(TrailError::NotList));
     };
     let texts: Vec<&[u8]> = signature::members(trail).collect();
-    if list.len() != earlier || texts.len() != earlier {
-        return all(|| Shown::Wrong("the trail has another number of hops than the chain"));
+    if list.len() != earlier.len() || texts.len() != earlier.len() {
+        return all(|| TrailEntry::Invalid(TrailError::OtherLength));
     }
-    let cuts = cuts(chain);
-    let mut shown = Vec::with_capacity(earlier);
-    for (i, (member, text)) in list.iter().zip(texts).enumerate() {
-        let (Some(hop), Some(next), Some(cut)) =
-            (hops.get(i), hops.get(i.saturating_add(1)), cuts.get(i))
-        else {
-            break;
-        };
-        let chain = chain.get(..*cut).unwrap_or(chain);
-        shown.push(
-            show(member, text, chain, (hop, next), message, &fits).unwrap_or_else(Shown::Wrong),
-        );
-    }
-    shown
+    let next = earlier.iter().skip(1).chain([signer]);
+    let hops = earlier.iter().zip(next).zip(cuts(chain));
+    list.iter()
+        .zip(texts)
+        .zip(hops)
+        .map(|((member, text), ((hop, next), cut))| {
+            let chain = chain.get(..cut).unwrap_or(chain);
+            read_member(member, text, chain, (hop, next), message, &fits)
+                .unwrap_or_else(TrailEntry::Invalid)
+        })
+        .collect()
 }
 
 /// Where each member of a chain ends.
@@ -116,47 +214,47 @@ fn cuts(chain: &[u8]) -> Vec<usize> {
         .collect()
 }
 
-fn show(
+fn read_member(
     member: &ListEntry,
     text: &[u8],
     chain: &[u8],
     (hop, next): (&Hop, &Hop),
     message: &Message<'_>,
-    fits: impl Fn(&str, &Input) -> Result<(), &'static str>,
-) -> Result<Shown, &'static str> {
-    let ListEntry::InnerList(list) = member else { return Err("a member of the trail is no list") };
+    fits: impl Fn(&str, &Input) -> Result<(), TrailError>,
+) -> Result<TrailEntry, TrailError> {
+    let ListEntry::InnerList(list) = member else { return Err(TrailError::MemberType) };
     let (tag, signature) = match list.items.as_slice() {
-        [] => return Ok(Shown::Nothing),
+        [] => return Ok(TrailEntry::Absent),
         [tag, signature] => {
             (tag.bare_item.as_byte_sequence(), signature.bare_item.as_byte_sequence())
         }
-        _ => return Err("a member of the trail isn't a tag and a signature"),
+        _ => return Err(TrailError::NotPair),
     };
     let signature: Option<[u8; SIGNATURE_LENGTH]> =
         signature.and_then(|bytes| bytes.try_into().ok());
     let (Some(tag), Some(signature)) = (tag, signature) else {
-        return Err("a member of the trail isn't a tag and a signature");
+        return Err(TrailError::NotPair);
     };
     if next.prev != Some(prev_of(&signature)) {
-        return Err("it isn't the signature that the next hop names");
+        return Err(TrailError::OtherSignature);
     }
     let word = |name: &KeyRef| {
         list.params.get(name).and_then(BareItem::as_string).map(|text| text.as_str())
     };
     let (Some(authority), Some(params)) = (word(AUTHORITY), word(PARAMS)) else {
-        return Err("a member of the trail lacks parameters");
+        return Err(TrailError::NoParameters);
     };
-    let input = Input::parse(params).map_err(|_| "its parameters aren't this profile's")?;
+    let input = Input::parse(params).map_err(|_| TrailError::Parameters)?;
     fits(authority, &input)?;
     let claims = Claims::parse(tag)?;
     if claims.node != hop.node || claims.customer != hop.customer {
-        return Err("its tag is another hop's");
+        return Err(TrailError::OthersTag);
     }
     let values = [("compliance-tag", tag), ("compliance-chain", chain)];
     let base = input
         .base(&Message { authority, values: &values, ..*message })
-        .map_err(|_| "it covers what isn't there")?;
-    Ok(Shown::Signature(Box::new(Member {
+        .map_err(|_| TrailError::Uncovered)?;
+    Ok(TrailEntry::Signature(Box::new(TrailMember {
         signed: Signed { input, signature },
         base,
         claims,
@@ -165,71 +263,25 @@ fn show(
     })))
 }
 
-/// For each earlier hop why it isn't proven, by the keys of the register.
-pub(super) fn judge<'n>(
-    opened: &Opened,
-    key: impl Fn(&str) -> Option<(&'n Node, &'n NodeKey)>,
-) -> Vec<Option<String>> {
-    let why = |(hop, shown): (&Hop, &Shown)| match shown {
-        Shown::Nothing => Some("there is no trail of it"),
-        Shown::Wrong(why) => Some(*why),
-        Shown::Signature(member) => {
-            let Signed { input, signature } = &member.signed;
-            let created = u64::try_from(input.created.0).unwrap_or(0);
-            match key(&input.keyid) {
-                Some((node, _)) if node.id.as_str() != hop.node => {
-                    Some("its key is another node's")
-                }
-                // its nonce is remembered for no longer than this
-                Some((_, key)) if !key.window().contains(created) => {
-                    Some("its key didn't count then")
-                }
-                Some((node, _))
-                    if node.binding != Binding::Customer && input.unbound().is_some() =>
-                {
-                    Some("it isn't bound to the request")
-                }
-                Some((_, key)) => {
-                    let verifies = member
-                        .verifies
-                        .get()
-                        .unwrap_or_else(|| key.x.verify(&member.base, signature));
-                    member.verifies.set(Some(verifies));
-                    (!verifies).then_some("its signature doesn't verify")
-                }
-                None => Some("its key isn't in the register"),
-            }
-        }
-    };
-    opened
-        .hops
-        .iter()
-        .zip(&opened.shown)
-        .map(|pair| why(pair).map(|why| [pair.0.node.as_str(), ": ", why].concat()))
-        .collect()
-}
-
-/// The trail as it goes on: what was proven as received, `()` for what wasn't, and the signer's own.
-pub fn onward(opened: &Opened, unproven: &[Option<String>]) -> Option<String> {
+/// The trail as it goes on: proven members as received, `()` for the others, and the signer's own.
+pub(super) fn onward<'e>(
+    earlier: impl Iterator<Item = (&'e TrailEntry, Result<(), TrailError>)>,
+    (tag, signed, authority): (&[u8], &Signed, &str),
+) -> Option<String> {
     let mut trail = String::new();
-    for (shown, unproven) in opened.shown.iter().zip(unproven) {
-        match (shown, unproven) {
-            (Shown::Signature(member), None) => {
-                trail.push_str(std::str::from_utf8(&member.text).ok()?)
-            }
-            _ => trail.push_str("()"),
-        }
+    for (entry, proof) in earlier {
+        let text = entry.member().filter(|_| proof.is_ok()).map_or(&b"()"[..], |shown| &shown.text);
+        trail.push_str(std::str::from_utf8(text).ok()?);
         trail.push_str(", ");
     }
     let mut own = String::new();
     let mut list = ListSerializer::with_buffer(&mut own);
     {
         let mut pair = list.inner_list();
-        pair.bare_item(RefBareItem::ByteSequence(&opened.tag));
-        pair.bare_item(RefBareItem::ByteSequence(&opened.signed.signature));
-        let member =
-            pair.finish().parameter(AUTHORITY, StringRef::from_str(&opened.authority).ok()?);
-        member.parameter(PARAMS, StringRef::from_str(opened.signed.input.params()).ok()?);
+        pair.bare_item(RefBareItem::ByteSequence(tag));
+        pair.bare_item(RefBareItem::ByteSequence(&signed.signature));
+        let member = pair.finish().parameter(AUTHORITY, StringRef::from_str(authority).ok()?);
+        member.parameter(PARAMS, StringRef::from_str(signed.input.params()).ok()?);
     }
     list.finish()?;
     trail.push_str(&own);

@@ -7,9 +7,9 @@ use super::error::CommandError;
 use super::files::{read, replace, replacement};
 use super::output::print;
 use super::{diff, inspect, register};
-use crate::compile::difference::{Change, Side, changes};
+use crate::compile::difference::{CustomerChange, RegisterView, changes};
 use crate::compile::remarks::grouped;
-use crate::compile::{Compiled, Order, compile};
+use crate::compile::{Compilation, Order, compile};
 use crate::key::SigningKey;
 use crate::names::UnixSeconds;
 use crate::register::Ownership;
@@ -91,8 +91,9 @@ fn created() -> Result<UnixSeconds, CommandError> {
 
 /// The customers whom nodes may answer differently than with the snapshot before.
 fn changed_decisions(before: &Snapshot, after: &Snapshot) -> String {
-    let changes = changes(&Side::Snapshot(before), &Side::Snapshot(after));
-    let changed: Vec<&Change> = changes.iter().filter(|change| change.changes_side()).collect();
+    let changes = changes(&RegisterView::Snapshot(before), &RegisterView::Snapshot(after));
+    let changed: Vec<&CustomerChange> =
+        changes.iter().filter(|change| change.changes_side()).collect();
     if changed.is_empty() {
         return format!(
             "  no customer is decided differently since sequence {}\n",
@@ -119,7 +120,7 @@ fn changed_decisions(before: &Snapshot, after: &Snapshot) -> String {
 /// How many of them are listed.
 const MOST_SHOWN: usize = 50;
 
-fn summary(path: &Path, compiled: &Compiled, order: &Order<'_>) -> String {
+fn summary(path: &Path, compiled: &Compilation, order: &Order<'_>) -> String {
     let count =
         |ownership| grouped(compiled.ownership.get(&ownership).copied().unwrap_or_default());
     format!(

@@ -2,7 +2,7 @@
 
 use super::clock::now;
 use crate::finding::{Action, FindingCode};
-use crate::keyring::{Gathered, Keyring};
+use crate::keyring::{Keyring, KeyringDraft};
 use crate::screen::Screen;
 use crate::shape::Problem;
 
@@ -30,7 +30,7 @@ pub(super) fn check_configuration(text: &str) -> Diagnostics {
     match Screen::parse(text) {
         Ok(screen) => {
             let config = screen.config();
-            let Gathered { keyring, unset, wrong } =
+            let KeyringDraft { keyring, unset, wrong } =
                 Keyring::gather(&config.tag, &|name| std::env::var(name));
             let mut notices = config.notices.clone();
             notices.extend(unset.iter().map(|problem| Problem {

@@ -9,7 +9,7 @@ use super::clock::now;
 use super::error::CommandError;
 use super::output::{OutputFormat, print, print_json, table};
 use super::{inspect, register};
-use crate::compile::difference::{Change, Side, changes};
+use crate::compile::difference::{CustomerChange, RegisterView, changes};
 use crate::compile::directory::Directory;
 use crate::compile::remarks::grouped;
 use crate::names::UnixSeconds;
@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &DiffArguments) -> Result<(), CommandError> {
     let (old, new) = (RegisterVersion::open(old, time)?, RegisterVersion::open(new, time)?);
     let changes = changes(&old.side(), &new.side());
     if format.json {
-        let changes: Vec<_> = changes.iter().map(Change::as_json).collect();
+        let changes: Vec<_> = changes.iter().map(CustomerChange::as_json).collect();
         print_json(&json!({"customers": changes}));
     } else {
         print(&if format.csv { as_table(&changes)? } else { as_text(&changes) });
@@ -59,16 +59,18 @@ impl RegisterVersion {
             .map(|register| Self::Files(Box::new(register)))
     }
 
-    fn side(&self) -> Side<'_> {
+    fn side(&self) -> RegisterView<'_> {
         match self {
-            Self::Files(register) => Side::Files(register, Box::new(register.owners.screen())),
-            Self::Snapshot(snapshot) => Side::Snapshot(snapshot),
+            Self::Files(register) => {
+                RegisterView::Files(register, Box::new(register.owners.screen()))
+            }
+            Self::Snapshot(snapshot) => RegisterView::Snapshot(snapshot),
         }
     }
 }
 
 /// The counts, then each customer with the fields that differ.
-fn as_text(changes: &[Change]) -> String {
+fn as_text(changes: &[CustomerChange]) -> String {
     if changes.is_empty() {
         return "no customer added, removed or changed\n".into();
     }
@@ -86,7 +88,7 @@ fn as_text(changes: &[Change]) -> String {
 }
 
 /// A customer with the fields that differ.
-pub(super) fn describe(change: &Change) -> String {
+pub(super) fn describe(change: &CustomerChange) -> String {
     let mut out = format!("{}: {}\n", change.id, change.what());
     for (name, before, after) in change.fields() {
         out.push_str(&match (before.as_str(), after.as_str()) {
@@ -98,7 +100,7 @@ pub(super) fn describe(change: &Change) -> String {
     out
 }
 
-fn as_table(changes: &[Change]) -> Result<String, CommandError> {
+fn as_table(changes: &[CustomerChange]) -> Result<String, CommandError> {
     let rows = changes.iter().flat_map(|change| {
         let row = |(name, before, after): (&str, String, String)| {
             vec![change.id.clone(), change.what().into(), name.into(), before, after]

@@ -9,28 +9,29 @@ use super::input::{RequestArguments, RequestCase};
 use super::output::{complain, print, print_json};
 use super::verify_tag::hops_as_json;
 use crate::capture::text_or_hex;
-use crate::chain::{Custody, Received};
+use crate::chain::Signer;
 use crate::finding::Action;
 use crate::identity::Identity;
 use crate::keyring::Keyring;
 use crate::names::printable;
 use crate::outcome::{Outcome, apply};
+use crate::receipt::Receipt;
 use crate::replay::InMemory;
 use crate::request::Request;
-use crate::screen::Decision;
+use crate::screen::{Decision, Worker};
 
 pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
     let RequestCase { screen, request: owned, snapshot } = arguments.load()?;
     let request = owned.request();
-    let gathered = Keyring::gather(&screen.config().tag, &|name| std::env::var(name));
-    if let Some(problem) = gathered.wrong.iter().next() {
+    let draft = Keyring::gather(&screen.config().tag, &|name| std::env::var(name));
+    if let Some(problem) = draft.wrong.iter().next() {
         return Err(CommandError(problem.to_string()));
     }
-    if !gathered.unset.is_empty() {
+    if !draft.unset.is_empty() {
         complain("note: the variables of `tag.keys` aren't set here, so the tag is shown unsigned");
     }
-    let mut custody = Custody::new(gathered.keyring, Box::new(InMemory::default()));
-    let decision = screen.decide(&request, snapshot.as_ref(), &mut custody, "explain".to_owned());
+    let mut worker = Worker::new(Signer::new(draft.keyring), Box::new(InMemory::default()));
+    let decision = screen.decide(&request, snapshot.as_ref(), &mut worker, "explain".to_owned());
     if arguments.json {
         print_json(&as_json(&decision, &request));
     } else {
@@ -41,8 +42,8 @@ pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
 
 /// The JSON that `docs/configuration.md` publishes.
 fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
-    let address = &decision.evidence.address;
-    let caller = decision.identity.caller();
+    let address = &decision.case.evidence.address;
+    let caller = decision.case.identity.caller();
     let findings: Vec<Value> = decision
         .weighed
         .iter()
@@ -69,19 +70,19 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
             "malformed": address.malformed,
             "customer": decision.customer(),
             "credential": caller.map(|caller| {
-                let source = decision.config.source_name(caller.source);
+                let source = decision.case.config.source_name(caller.source);
                 json!({"source": source, "label": caller.label()})
             }),
-            "user": decision.geography.user.map(|place| place.country),
-            "origin": decision.geography.origin.map(|place| place.country),
-            "via": decision.geography.via.map(|place| place.country),
-            "chain": chain(&decision.received),
-            "path": text_or_hex(&decision.evidence.path),
-            "relay_marks": decision.evidence.relay_marks.iter()
+            "user": decision.case.geography.user.map(|place| place.country),
+            "origin": decision.case.geography.origin.map(|place| place.country),
+            "via": decision.case.geography.via.map(|place| place.country),
+            "chain": chain(&decision.case.receipt),
+            "path": text_or_hex(&decision.case.evidence.path),
+            "relay_marks": decision.case.evidence.relay_marks.iter()
                 .map(|mark| json!({"software": mark.software, "header": mark.header}))
                 .collect::<Vec<_>>(),
-            "owned_headers": decision.evidence.owned.iter()
-                .map(|owned| owned.name)
+            "owned_headers": decision.case.evidence.reserved.iter()
+                .map(|header| header.name)
                 .collect::<Vec<_>>(),
         },
         "findings": findings,
@@ -92,16 +93,16 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
             "status": decision.status(),
             "route": decision.route(),
         },
-        "policy": decision.config.policy.revision,
+        "policy": decision.case.config.policy.revision,
         "request_headers": headers,
         "response": response,
     })
 }
 
 /// The worth of a verified chain, and its hops.
-fn chain(received: &Received) -> Value {
-    let Some(verified) = received.verified() else { return Value::Null };
-    json!({"worth": verified.worth, "hops": hops_as_json(verified)})
+fn chain(receipt: &Receipt) -> Value {
+    let Some(proof) = receipt.proof() else { return Value::Null };
+    json!({"worth": proof.worth(), "hops": hops_as_json(proof)})
 }
 
 /// The decision as text.
@@ -117,13 +118,13 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
             "{} {}{}",
             header(":method"),
             header(":authority"),
-            printable(&decision.evidence.path)
+            printable(&decision.case.evidence.path)
         ),
     )?;
     line(&mut out, "received", &decision.time.seconds().to_string())?;
 
     writeln!(out, "\nEvidence")?;
-    let address = &decision.evidence.address;
+    let address = &decision.case.evidence.address;
     let client = address.client.map_or_else(
         || "unknown: pass the direct peer's address with --direct-peer".to_owned(),
         |address| address.to_string(),
@@ -136,7 +137,7 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
         line(&mut out, "claimed hops", &claimed.join(", "))?;
     }
     line(&mut out, "customer", &who(decision))?;
-    if let Some(customer) = decision.identity.customer() {
+    if let Some(customer) = decision.case.identity.customer() {
         let screening = customer.screening.as_ref().map_or_else(
             || "none on record".to_owned(),
             |screening| {
@@ -159,15 +160,17 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
     let country = |place: Option<crate::region::Place>| {
         place.map_or_else(|| "unknown".to_owned(), |place| place.to_string())
     };
-    line(&mut out, "origin", &country(decision.geography.origin))?;
-    line(&mut out, "user", &country(decision.geography.user))?;
-    if let Some(verified) = decision.received.verified() {
-        line(&mut out, "via", &country(decision.geography.via))?;
-        line(&mut out, "chain", &format!("worth {}", verified.worth))?;
-        for (hop, unproven) in verified.hops() {
+    line(&mut out, "origin", &country(decision.case.geography.origin))?;
+    line(&mut out, "user", &country(decision.case.geography.user))?;
+    if let Some(proof) = decision.case.receipt.proof() {
+        line(&mut out, "via", &country(decision.case.geography.via))?;
+        line(&mut out, "chain", &format!("worth {}", proof.worth()))?;
+        for (hop, proof) in proof.hops() {
             let customer = hop.customer.as_deref().unwrap_or("an unknown customer");
-            let proof =
-                unproven.map_or_else(|| "proven".to_owned(), |why| format!("not proven: {why}"));
+            let proof = match proof {
+                Ok(()) => "proven".to_owned(),
+                Err(error) => format!("not proven: {}: {error}", hop.node),
+            };
             line(&mut out, "", &format!("{} for {customer}, {}: {proof}", hop.node, hop.attest))?;
         }
     }
@@ -195,7 +198,10 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
     line(
         &mut out,
         "policy",
-        &format!("{} (mode {})", decision.config.policy.revision, decision.config.policy.mode),
+        &format!(
+            "{} (mode {})",
+            decision.case.config.policy.revision, decision.case.config.policy.mode
+        ),
     )?;
 
     match &decision.outcome {
@@ -221,7 +227,7 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
 }
 
 fn who(decision: &Decision<'_>) -> String {
-    match &decision.identity {
+    match &decision.case.identity {
         Identity::Unloaded => "unknown: no register is loaded".to_owned(),
         Identity::Missing => "unknown: the request has no credential".to_owned(),
         Identity::Unknown => "unknown: no credential of the request is in the register".to_owned(),
@@ -235,7 +241,7 @@ fn who(decision: &Decision<'_>) -> String {
                 "{} ({}), by {}{label}",
                 caller.customer.id,
                 caller.customer.kind,
-                decision.config.source_name(caller.source)
+                decision.case.config.source_name(caller.source)
             )
         }
     }

@@ -6,7 +6,7 @@ use super::error::CommandError;
 use super::files::read;
 use super::output::complain;
 use super::{check, inspect};
-use crate::capture::{Captured, Owned};
+use crate::capture::{Capture, RequestBuffer};
 use crate::screen::Screen;
 use crate::snapshot::Snapshot;
 
@@ -39,7 +39,7 @@ pub(super) struct RequestArguments {
 /// A request and all that it is judged by.
 pub(super) struct RequestCase {
     pub(super) screen: Screen,
-    pub(super) request: Owned,
+    pub(super) request: RequestBuffer,
     pub(super) snapshot: Option<Snapshot>,
 }
 
@@ -50,12 +50,12 @@ impl RequestArguments {
             .and_then(|text| Screen::parse(&text).map_err(CommandError::new))
             .map_err(|error| error.at(&self.config))?;
         let captured = read(&self.request)
-            .and_then(|text| Captured::parse(&text).map_err(CommandError::new))
+            .and_then(|text| Capture::parse(&text).map_err(CommandError::new))
             .map_err(|error| error.at(&self.request))?;
         let captured = captured
             .with(self.direct_peer.as_deref(), self.time.as_deref())
             .map_err(CommandError::new)?;
-        let request = captured.own(screen.config());
+        let request = captured.complete();
         let snapshot = match (&self.snapshot, screen.config().snapshot.as_ref()) {
             (Some(path), Some(settings)) => Some(inspect::open(path, |key| {
                 settings.trusted_keys.iter().any(|trusted| trusted.key() == key)

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::error::CommandError;
-use super::output::print;
+use super::output::{print, print_json};
 use crate::compile::remarks::grouped;
 use crate::config::Role;
 use crate::key::VerifyingKey;
 use crate::names::{CredentialDigest, TrustedKey};
-use crate::register::Customer;
+use crate::register::{Customer, Name};
 use crate::shape::Word as _;
 use crate::snapshot::Snapshot;
 use crate::snapshot::layout::{PageKind, SourceContents};
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<(), CommandError> {
     let keys: Result<Vec<TrustedKey>, CommandError> = arguments
         .trusted_key
         .iter()
-        .map(|text| TrustedKey::parse(text).map_err(|mismatch| CommandError(mismatch.message)))
+        .map(|text| TrustedKey::parse(text).map_err(|mismatch| CommandError::from(mismatch)))
         .collect();
     let keys = keys?;
     let snapshot = open(&arguments.snapshot, |key| {
@@ -67,23 +67,20 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<(), CommandError> {
         found.insert("address".into(), address(&snapshot, text)?);
     }
     let none = |what: &str| CommandError(format!("no customer has this {what}"));
+    let customer = |name: Name<'_>, what: &str| {
+        let found = snapshot.customer(name).ok_or_else(|| none(what))?;
+        Ok::<Value, CommandError>(describe(&found.customer))
+    };
     if let Some(text) = &arguments.credential {
         let digest =
-            CredentialDigest::parse(text).map_err(|mismatch| CommandError(mismatch.message))?;
-        let (customer, _) = snapshot.by_credential(&digest).ok_or_else(|| none("credential"))?;
-        found.insert("customer".into(), describe(&customer));
+            CredentialDigest::parse(text).map_err(|mismatch| CommandError::from(mismatch))?;
+        found.insert("customer".into(), customer(Name::Secret(digest), "credential")?);
     }
     if let Some(name) = &arguments.certificate {
-        found.insert(
-            "customer".into(),
-            describe(&*snapshot.by_certificate(name).ok_or_else(|| none("certificate"))?),
-        );
+        found.insert("customer".into(), customer(Name::Certificate(name), "certificate")?);
     }
     if let Some(value) = &arguments.claim {
-        found.insert(
-            "customer".into(),
-            describe(&*snapshot.by_claim(value).ok_or_else(|| none("claim"))?),
-        );
+        found.insert("customer".into(), customer(Name::Claim(value), "claim")?);
     }
     if let Some(id) = &arguments.customer {
         let customer = snapshot.customers().find(|customer| customer.id.as_str() == id);
@@ -105,9 +102,9 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<(), CommandError> {
     let asked = !found.is_empty();
     if arguments.json {
         let answer = if asked { Value::Object(found) } else { contents(&snapshot) };
-        print(&format!("{answer:#}\n"));
+        print_json(&answer);
     } else if asked {
-        found.values().for_each(|value| print(&format!("{value:#}\n")));
+        found.values().for_each(print_json);
     } else {
         print(&as_text(&snapshot, arguments.trusted_key.is_empty()).map_err(CommandError::new)?);
     }
@@ -119,9 +116,8 @@ pub(super) fn open(
     path: &Path,
     trusts: impl Fn(&VerifyingKey) -> bool,
 ) -> Result<Snapshot, CommandError> {
-    let at = |message: String| CommandError(format!("{}: {message}", path.display()));
-    let bytes = super::files::bytes(path).map_err(|CommandError(message)| at(message))?;
-    Snapshot::read(bytes, trusts).map_err(|refused| at(refused.to_string()))
+    let bytes = super::files::bytes(path).map_err(|error| error.at(path))?;
+    Snapshot::read(bytes, trusts).map_err(|error| CommandError::about(path, error))
 }
 
 fn address(snapshot: &Snapshot, text: &str) -> Result<Value, CommandError> {

@@ -1,7 +1,7 @@
 //! `waybill verify-tag`: tag, chain and trail of a captured request, verified as a node would.
 //!
-//! Caller and credential are ignored: only the signatures are verified. Replays are ignored too,
-//! since only a node that sees every request can detect them.
+//! Only the signatures are verified, not the caller's credential. Replays aren't detected: only a
+//! node that sees every request can do that.
 
 use std::fmt::Write as _;
 
@@ -11,39 +11,38 @@ use super::error::CommandError;
 use super::input::{RequestArguments, RequestCase};
 use super::output::{print, print_json};
 use crate::chain::hops::Claims;
-use crate::chain::{Broken, Custody, Judge, Presented, Verified};
+use crate::chain::{Inbound, Proof, Rejection};
 use crate::evidence::Evidence;
-use crate::finding::FindingCode;
 use crate::lookups::Lookups;
 use crate::names::UnixSeconds;
+use crate::receipt::receiver;
+use crate::screen::Worker;
+use crate::signature;
 
 pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
     let RequestCase { screen, request, snapshot } = arguments.load()?;
     let request = request.request();
     let now = request.time.seconds();
     let config = screen.config();
-    let mut custody = Custody::default();
-    let evidence = Evidence::gather(config, screen.watch(), &request);
-    let presented = Presented::read(&evidence.lines, &request, &custody);
+    let Worker { mut cache, mut memory, .. } = Worker::default();
+    let lines = Evidence::gather(config, screen.watch(), &request).lines;
+    let authority = signature::authority(request.authority()).unwrap_or_default();
+    let inbound = Inbound::read(&lines, &authority, &cache);
     let lookups = Lookups::new(config, snapshot.as_ref());
-    let judge = Judge {
-        config,
-        lookups,
-        request: &request,
-        evidence: &evidence,
-        presented: &presented,
-        now,
-    };
-    let verified = judge.open(&mut custody);
+    let message = request.message(&authority);
+    let receiver = receiver(config, &lookups, now);
+    let proof = receiver.receive(&lines, &inbound, &message, &mut cache, &mut *memory);
     if arguments.json {
-        print_json(&as_json(&verified));
+        print_json(&as_json(&proof));
     } else {
-        print(&as_text(&verified, now).map_err(CommandError::new)?);
+        print(&as_text(&proof, now).map_err(CommandError::new)?);
     }
-    match verified {
-        Ok(verified) if verified.remarks.is_empty() => Ok(()),
-        Ok(verified) => Err(CommandError(counted(verified.remarks.len()))),
-        Err(Broken { code, .. }) => Err(CommandError(format!("nothing is proven: {code}"))),
+    match proof {
+        Ok(proof) if proof.doubts().is_empty() => Ok(()),
+        Ok(proof) => Err(CommandError(counted(proof.doubts().len()))),
+        Err(Rejection { error, .. }) => {
+            Err(CommandError(format!("nothing is proven: {}", error.code())))
+        }
     }
 }
 
@@ -51,46 +50,44 @@ fn counted(problems: usize) -> String {
     if problems == 1 { "1 problem".to_owned() } else { format!("{problems} problems") }
 }
 
-fn against((code, why): &(FindingCode, String)) -> Value {
-    json!({"code": code, "why": why})
-}
-
-/// The hops of a chain, each with its proof.
-pub(super) fn hops_as_json(verified: &Verified) -> Vec<Value> {
-    let hops = verified.hops();
-    hops.map(|(hop, why)| {
+/// The hops of a chain, and whether each is proven.
+pub(super) fn hops_as_json(proof: &Proof) -> Vec<Value> {
+    let hops = proof.hops().map(|(hop, proof)| {
+        let why = proof.err().map(|error| format!("{}: {error}", hop.node));
         json!({
             "node": hop.node, "customer": hop.customer, "attest": hop.attest,
             "proven": why.is_none(), "why": why,
         })
-    })
-    .collect()
+    });
+    hops.collect()
 }
 
-fn as_json(verified: &Result<Verified, Broken>) -> Value {
-    let verified = match verified {
-        Err(Broken { code, why, .. }) => {
+fn as_json(proof: &Result<Proof, Rejection>) -> Value {
+    let proof = match proof {
+        Err(Rejection { error, .. }) => {
             return json!({
-                "holds": false, "against": [{"code": code, "why": why}], "signed": null,
-                "worth": null, "hops": [], "tag": null,
+                "holds": false, "against": [{"code": error.code(), "why": error.to_string()}],
+                "signed": null, "worth": null, "hops": [], "tag": null,
             });
         }
-        Ok(verified) => verified,
+        Ok(proof) => proof,
     };
-    let input = &verified.opened.signed.input;
+    let against = proof.doubts().iter();
+    let against = against.map(|doubt| json!({"code": doubt.code(), "why": doubt.to_string()}));
+    let input = proof.input();
     let Claims { node, customer, screening, until, user, origin, chain, findings } =
-        &verified.opened.claims;
+        proof.signer_claims();
     json!({
-        "holds": verified.remarks.is_empty(),
-        "against": verified.remarks.iter().map(against).collect::<Vec<_>>(),
+        "holds": proof.doubts().is_empty(),
+        "against": against.collect::<Vec<_>>(),
         "signed": {
-            "customer": verified.customer, "keyid": input.keyid,
+            "customer": proof.customer(), "keyid": input.keyid,
             "created": input.created.to_string(), "expires": input.expires.to_string(),
-            "authority": verified.opened.authority,
-            "binding": if verified.opened.bound { "request" } else { "customer" },
+            "authority": proof.authority(),
+            "binding": if proof.is_bound() { "request" } else { "customer" },
         },
-        "worth": verified.worth,
-        "hops": hops_as_json(verified),
+        "worth": proof.worth(),
+        "hops": hops_as_json(proof),
         "tag": {
             "node": node, "customer": customer, "screening": screening,
             "until": until.map(|until| until.to_string()),
@@ -101,29 +98,25 @@ fn as_json(verified: &Result<Verified, Broken>) -> Value {
     })
 }
 
-fn as_text(
-    verified: &Result<Verified, Broken>,
-    now: UnixSeconds,
-) -> Result<String, std::fmt::Error> {
+fn as_text(proof: &Result<Proof, Rejection>, now: UnixSeconds) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
-    let verified = match verified {
-        Err(Broken { code, why, .. }) => {
-            writeln!(
-                out,
-                "Signature  not accepted: {why}\n           ({code}: see docs/findings.md#{})",
-                code.anchor()
-            )?;
+    let proof = match proof {
+        Err(Rejection { error, .. }) => {
+            let code = error.code();
+            writeln!(out, "Signature  not accepted: {error}")?;
+            writeln!(out, "           ({code}: see docs/findings.md#{})", code.anchor())?;
             return Ok(out);
         }
-        Ok(verified) => verified,
+        Ok(proof) => proof,
     };
-    let opened = &verified.opened;
-    let input = &opened.signed.input;
-    let what = if opened.bound { "this request only" } else { "all requests of its customer" };
+    let (input, claims) = (proof.input(), proof.signer_claims());
+    let what = if proof.is_bound() { "this request only" } else { "all requests of its customer" };
     writeln!(
         out,
         "Signature  valid at {now}: by {} (customer {} here), for {what}, to {}",
-        opened.claims.node, verified.customer, opened.authority
+        claims.node,
+        proof.customer(),
+        proof.authority()
     )?;
     writeln!(
         out,
@@ -131,7 +124,6 @@ fn as_text(
         input.keyid, input.created, input.expires
     )?;
 
-    let claims = &opened.claims;
     let or = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
     let until = claims.until.map(|until| format!(" until {until}")).unwrap_or_default();
     let screening = or(
@@ -150,16 +142,13 @@ fn as_text(
         if found.is_empty() { "none".to_owned() } else { found.join(", ") }
     )?;
 
-    writeln!(out, "Chain      worth {}", verified.worth)?;
-    let last = opened.hops.len().saturating_sub(1);
-    for (i, (hop, why)) in verified.hops().enumerate() {
-        let proof = match why {
-            Some(why) => format!(
-                "NOT PROVEN, stated only by the next hop: {}",
-                why.strip_prefix(&format!("{}: ", hop.node)).unwrap_or(why)
-            ),
-            None if i == last => "signed this request".to_owned(),
-            None => "proven: its own signature is in the trail".to_owned(),
+    writeln!(out, "Chain      worth {}", proof.worth())?;
+    let last = proof.hops().count().saturating_sub(1);
+    for (i, (hop, proven)) in proof.hops().enumerate() {
+        let proof = match proven {
+            Err(error) => format!("NOT PROVEN, stated only by the next hop: {error}"),
+            Ok(()) if i == last => "signed this request".to_owned(),
+            Ok(()) => "proven: its own signature is in the trail".to_owned(),
         };
         let customer = hop.customer.as_deref().unwrap_or("an unknown customer");
         writeln!(
@@ -170,10 +159,10 @@ fn as_text(
             hop.attest
         )?;
     }
-    if !verified.remarks.is_empty() {
+    if !proof.doubts().is_empty() {
         writeln!(out, "Problems")?;
-        for (code, why) in &verified.remarks {
-            writeln!(out, "           {code}: {why}")?;
+        for doubt in proof.doubts() {
+            writeln!(out, "           {}: {doubt}", doubt.code())?;
         }
     }
     Ok(out)

@@ -10,16 +10,16 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::directory::Directory;
-use super::ownership::Screening;
+use super::ownership::OwnershipScreening;
 use crate::finding::Action;
 use crate::names::{Network, Text, UnixSeconds, hex};
-use crate::register::{Customer, Enforcement, EnforcementEntry, Ownership, Status};
+use crate::register::{Customer, Enforcement, EnforcementEntry, Name, Ownership, Status};
 use crate::snapshot::Snapshot;
-use crate::snapshot::customers::Key;
+use crate::snapshot::customers::RecordKey;
 
 /// What decides of a customer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct State {
+pub struct CustomerState {
     status: Status,
     screening: Value,
     agreement: Value,
@@ -32,36 +32,36 @@ pub struct State {
 
 /// A register that is compared.
 #[derive(Debug)]
-pub enum Side<'a> {
+pub enum RegisterView<'a> {
     /// One of files, with whom its companies belong to
-    Files(&'a Directory, Box<Screening<'a>>),
+    Files(&'a Directory, Box<OwnershipScreening<'a>>),
     /// A snapshot
     Snapshot(&'a Snapshot),
 }
 
 /// A customer that isn't what it was.
 #[derive(Debug, Clone)]
-pub struct Change {
+pub struct CustomerChange {
     /// The customer
     pub id: String,
     /// What it was; none where it is added
-    pub before: Option<State>,
+    pub before: Option<CustomerState>,
     /// What it is; none where it is removed
-    pub after: Option<State>,
+    pub after: Option<CustomerState>,
 }
 
 /// One field of a change in words: its name, what it was and what it is.
 pub type FieldChange = (&'static str, String, String);
 
-impl Side<'_> {
+impl RegisterView<'_> {
     /// Calls `each` with every customer and who owns it; more than once, each time with other credentials, where a snapshot has
     /// several records of one. Those whom a snapshot wouldn't hold are left out where only the `reachable` are asked for.
     fn each(&self, reachable: bool, mut each: impl FnMut(&Customer, Ownership)) {
         match self {
-            Side::Snapshot(snapshot) => {
+            RegisterView::Snapshot(snapshot) => {
                 snapshot.customers().for_each(|customer| each(&customer, customer.ownership()))
             }
-            Side::Files(register, screening) => {
+            RegisterView::Files(register, screening) => {
                 let runs_node: BTreeSet<&str> =
                     register.nodes.iter().map(|node| node.customer.as_str()).collect();
                 for customer in &register.customers {
@@ -77,11 +77,11 @@ impl Side<'_> {
     }
 
     /// The customers of these ids as they stand.
-    fn states(&self, ids: &BTreeSet<String>, reachable: bool) -> BTreeMap<String, State> {
-        let mut states: BTreeMap<String, State> = BTreeMap::new();
+    fn states(&self, ids: &BTreeSet<String>, reachable: bool) -> BTreeMap<String, CustomerState> {
+        let mut states: BTreeMap<String, CustomerState> = BTreeMap::new();
         self.each(reachable, |customer, ownership| {
             if ids.contains(customer.id.as_str()) {
-                let found = State::of(customer, ownership);
+                let found = CustomerState::of(customer, ownership);
                 match states.get_mut(customer.id.as_str()) {
                     Some(known) => known.credentials.extend(found.credentials),
                     None => drop(states.insert(customer.id.to_string(), found)),
@@ -99,7 +99,7 @@ impl Side<'_> {
             print.0 = hash_of_state(customer, ownership);
             for credential in &customer.credentials {
                 let parts = (
-                    Key::of_credential(&credential.digest).0,
+                    RecordKey::of(Name::Secret(credential.digest)).0,
                     &credential.label,
                     credential.expires,
                     &credential.networks,
@@ -125,7 +125,7 @@ fn hash_credential(
     networks.iter().for_each(|network| network.parts().hash(hasher));
 }
 
-/// What [`State`] holds but for credentials.
+/// What [`CustomerState`] holds but for credentials.
 fn hash_of_state(customer: &Customer, ownership: Ownership) -> u64 {
     let second = |time: UnixSeconds| time.0;
     hash(|hasher| {
@@ -165,20 +165,24 @@ fn action_in_words(action: &Action) -> String {
 }
 
 /// Who is added, removed or changed, by id.
-pub fn changes(before: &Side<'_>, after: &Side<'_>) -> Vec<Change> {
-    let reachable = matches!(before, Side::Snapshot(_)) || matches!(after, Side::Snapshot(_));
+pub fn changes(before: &RegisterView<'_>, after: &RegisterView<'_>) -> Vec<CustomerChange> {
+    let reachable =
+        matches!(before, RegisterView::Snapshot(_)) || matches!(after, RegisterView::Snapshot(_));
     let ids: BTreeSet<String> = {
         let (old, new) = (before.prints(reachable), after.prints(reachable));
         old.keys().chain(new.keys()).filter(|id| old.get(*id) != new.get(*id)).cloned().collect()
     };
     let (mut old, mut new) = (before.states(&ids, reachable), after.states(&ids, reachable));
-    let changes =
-        ids.into_iter().map(|id| Change { before: old.remove(&id), after: new.remove(&id), id });
+    let changes = ids.into_iter().map(|id| CustomerChange {
+        before: old.remove(&id),
+        after: new.remove(&id),
+        id,
+    });
     // a hash minds the order of providers, which says nothing
     changes.filter(|change| change.before != change.after).collect()
 }
 
-impl State {
+impl CustomerState {
     fn of(customer: &Customer, ownership: Ownership) -> Self {
         let enforcement = customer.providers.iter().filter_map(|(name, entry)| {
             let value = serde_json::to_value(&entry.enforcement).ok()?;
@@ -186,7 +190,7 @@ impl State {
                 .then(|| (name.to_string(), value))
         });
         let credentials = customer.credentials.iter().map(|credential| {
-            let half = hex(&Key::of_credential(&credential.digest).0);
+            let half = hex(&RecordKey::of(Name::Secret(credential.digest)).0);
             let networks: Vec<String> = credential.networks.iter().map(ToString::to_string).collect();
             (format!("sha256:{half}"), json!({"label": credential.label, "expires": credential.expires, "networks": networks}))
         });
@@ -296,7 +300,7 @@ impl State {
     }
 }
 
-impl Change {
+impl CustomerChange {
     /// `added`, `removed` or `changed`.
     pub fn what(&self) -> &'static str {
         match (&self.before, &self.after) {
@@ -309,7 +313,7 @@ impl Change {
     /// Whether what the node answers may be another for this customer: it comes, goes, or its status, screening, ownership or
     /// a provider's word on it is another.
     pub fn changes_side(&self) -> bool {
-        let side = |state: &State| {
+        let side = |state: &CustomerState| {
             (
                 state.status,
                 state.screening.get("status").cloned(),
@@ -322,7 +326,7 @@ impl Change {
 
     /// The fields that differ, in words; of who is added or removed, all that say something.
     pub fn fields(&self) -> Vec<FieldChange> {
-        let words = |state: &Option<State>| state.as_ref().map(State::words);
+        let words = |state: &Option<CustomerState>| state.as_ref().map(CustomerState::words);
         match (words(&self.before), words(&self.after)) {
             (Some(before), Some(after)) => {
                 let both = before

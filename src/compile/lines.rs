@@ -44,7 +44,7 @@ struct Scan<'a> {
 }
 
 /// What an open bracket holds: how much of the path leads to it, and the number of the next element where it is a list.
-struct Open {
+struct Bracket {
     path: usize,
     next: Option<usize>,
 }
@@ -52,7 +52,7 @@ struct Open {
 impl Scan<'_> {
     /// Calls `visit` with the path and line of every value; of a member's, the line of its name.
     fn walk(&mut self, visit: &mut impl FnMut(&str, usize)) {
-        let mut open: Vec<Open> = Vec::new();
+        let mut open: Vec<Bracket> = Vec::new();
         let mut named = false; // the path already leads to the value that comes: a name stood before it
         while let Some(byte) = self.next() {
             match byte {
@@ -62,7 +62,7 @@ impl Scan<'_> {
                     self.close(&open);
                     named = false;
                 }
-                b'"' if !named && matches!(open.last(), Some(Open { next: None, .. })) => {
+                b'"' if !named && matches!(open.last(), Some(Bracket { next: None, .. })) => {
                     let line = self.line;
                     let name = self.string();
                     let member = Path::Member(&Path::Root, &name).to_string();
@@ -71,7 +71,7 @@ impl Scan<'_> {
                     named = true;
                 }
                 _ => {
-                    if let Some(Open { next: Some(next), .. }) = open.last_mut() {
+                    if let Some(Bracket { next: Some(next), .. }) = open.last_mut() {
                         self.path.push_str(&format!("[{next}]"));
                         *next = next.saturating_add(1);
                     }
@@ -80,7 +80,7 @@ impl Scan<'_> {
                     }
                     named = false;
                     match byte {
-                        b'{' | b'[' => open.push(Open {
+                        b'{' | b'[' => open.push(Bracket {
                             path: self.path.len(),
                             next: (byte == b'[').then_some(0),
                         }),
@@ -99,7 +99,7 @@ impl Scan<'_> {
     }
 
     /// A value has ended: the path leads to what holds it again.
-    fn close(&mut self, open: &[Open]) {
+    fn close(&mut self, open: &[Bracket]) {
         self.path.truncate(open.last().map_or(1, |open| open.path));
     }
 

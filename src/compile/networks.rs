@@ -1,8 +1,8 @@
 //! Network sources: many files that say something of addresses, made one table.
 //!
 //! A source is an MMDB file that gives countries or AS numbers, a text of networks with their countries (by hand, or a
-//! feed after RFC 8805), or a list of networks. Each becomes spans of addresses with one `Fact`; a sweep over all their
-//! ends, in order, gives the runs of [`AddressTable`].
+//! feed after RFC 8805), or a list of networks. Each becomes spans of addresses with one `SourceFact`; a sweep over all their
+//! ends, in order, gives the runs of [`AddressMap`].
 //! The sources are kept apart in [`Facts`], so that a finding can say which one said what.
 //!
 //! An IPv6 address that embeds an IPv4 address (mapped, SIIT, NAT64, 6to4, Teredo) is judged by that one: see
@@ -41,7 +41,7 @@ const MAX_MISTAKES_SHOWN: usize = 20;
 /// Both runs are sorted and begin at address 0; each entry holds from its address up to the next one's, and
 /// points into `facts`. Neighbours differ. `facts` is sorted, so its first entry is "nothing is known".
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AddressTable {
+pub struct AddressMap {
     /// IPv4: the first address of a run, and what is known of it
     pub v4: Vec<(u32, u32)>,
     /// IPv6 likewise
@@ -54,7 +54,7 @@ pub struct AddressTable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Networks {
     /// What all sources say together
-    pub table: AddressTable,
+    pub table: AddressMap,
     /// What was read from each
     pub sources: Vec<SourceSummary>,
 }
@@ -74,7 +74,7 @@ pub struct SourceSummary {
 
 /// What a source is, and which of its kind, counted from 0.
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+enum SourceKind {
     Countries(usize),
     AsNumbers(usize),
     List(usize),
@@ -82,7 +82,7 @@ enum Kind {
 
 /// One thing that one source says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fact {
+enum SourceFact {
     Place(usize, Place),
     Asn(usize, u32),
     /// The list's bit
@@ -94,18 +94,18 @@ enum Fact {
 struct Span {
     first: u128,
     last: u128,
-    fact: Fact,
+    fact: SourceFact,
 }
 
 /// What one entry of a source of countries says, and whether it names a part of the country, known or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Said {
+struct PlaceEntry {
     place: Place,
     divides: bool,
 }
 
 /// The countries that a source names, each with whether it names a part of it anywhere.
-type Divided = BTreeMap<CountryCode, bool>;
+type PartCoverage = BTreeMap<CountryCode, bool>;
 
 /// Spans of both families; those of one source never overlap.
 #[derive(Debug, Default)]
@@ -116,14 +116,14 @@ struct Spans {
 
 /// A list as written.
 #[derive(Debug, Default)]
-struct List {
+struct NetworkList {
     networks: Vec<Network>,
     /// AS numbers, each with the line where it stands first
     asns: BTreeMap<u32, usize>,
 }
 
 /// Facts found so far, in order, with the number that each got when it was found.
-type Found = BTreeMap<Facts, u32>;
+type FactNumbers = BTreeMap<Facts, u32>;
 
 const LAST_V4: u128 = 0xffff_ffff;
 const LAST_V6: u128 = u128::MAX;
@@ -158,15 +158,17 @@ pub fn merge(
             unannounced: Vec::new(),
             undivided: BTreeSet::new(),
         };
-        let mut divided = Divided::new();
+        let mut divided = PartCoverage::new();
         if let Some(bytes) = files.get(file) {
             match kind {
-                Kind::List(_) => lists.push((summaries.len(), read_list(bytes, file, remarks))),
-                Kind::Countries(number) if is_text(file) => {
+                SourceKind::List(_) => {
+                    lists.push((summaries.len(), read_list(bytes, file, remarks)))
+                }
+                SourceKind::Countries(number) if is_text(file) => {
                     summary.networks =
                         read_countries(bytes, file, *number, &mut spans, &mut divided, remarks);
                 }
-                Kind::Countries(_) | Kind::AsNumbers(_) => {
+                SourceKind::Countries(_) | SourceKind::AsNumbers(_) => {
                     match read_mmdb(bytes, *kind, &mut spans, &mut divided) {
                         Ok(networks) => summary.networks = networks,
                         Err(mismatch) => note(remarks, file, None, mismatch),
@@ -210,15 +212,15 @@ pub(super) fn notice_undivided(
     }
 }
 
-impl Said {
-    fn note(self, divided: &mut Divided) {
+impl PlaceEntry {
+    fn note(self, divided: &mut PartCoverage) {
         *divided.entry(self.place.country).or_default() |= self.divides;
     }
 }
 
 // === impl AddressTable ===
 
-impl AddressTable {
+impl AddressMap {
     /// What is known of an address.
     pub fn look_up(&self, address: IpAddr) -> Option<&Facts> {
         fn run<A: Copy + Ord>(runs: &[(A, u32)], address: A) -> Option<u32> {
@@ -244,7 +246,7 @@ fn kinds(
     sources: &[NetworkSource],
     files: &BTreeMap<String, Vec<u8>>,
     remarks: &mut Remarks,
-) -> Vec<Kind> {
+) -> Vec<SourceKind> {
     let (mut countries, mut as_numbers, mut lists) = (0_usize, 0_usize, 0_usize);
     let next = |count: &mut usize| std::mem::replace(count, count.saturating_add(1));
     let mut kinds = Vec::with_capacity(sources.len());
@@ -279,28 +281,28 @@ fn kinds(
                     "a list with a `class` gives no AS numbers".into(),
                     "leave one of the two out".into(),
                 );
-                Kind::List(next(&mut lists))
+                SourceKind::List(next(&mut lists))
             }
-            (Some(_), Gives::Country) => Kind::List(next(&mut lists)),
-            (None, Gives::Country) => Kind::Countries(next(&mut countries)),
-            (None, Gives::Asn) => Kind::AsNumbers(next(&mut as_numbers)),
+            (Some(_), Gives::Country) => SourceKind::List(next(&mut lists)),
+            (None, Gives::Country) => SourceKind::Countries(next(&mut countries)),
+            (None, Gives::Asn) => SourceKind::AsNumbers(next(&mut as_numbers)),
         };
         match kind {
-            Kind::Countries(MAX_COUNTRY_SOURCES) => {
+            SourceKind::Countries(MAX_COUNTRY_SOURCES) => {
                 mistake(
                     "name",
                     format!("more than {MAX_COUNTRY_SOURCES} sources give countries"),
                     "leave some out".into(),
                 );
             }
-            Kind::List(MAX_LISTS) => {
+            SourceKind::List(MAX_LISTS) => {
                 mistake(
                     "name",
                     format!("more than {MAX_LISTS} lists"),
                     "put lists of one class into one file".into(),
                 );
             }
-            Kind::Countries(_) | Kind::AsNumbers(_) | Kind::List(_) => {}
+            SourceKind::Countries(_) | SourceKind::AsNumbers(_) | SourceKind::List(_) => {}
         }
         kinds.push(kind);
     }
@@ -326,9 +328,9 @@ fn note(
 /// Adds what the file says to `spans`. Gives the number of networks that it says something of.
 fn read_mmdb(
     bytes: &[u8],
-    kind: Kind,
+    kind: SourceKind,
     spans: &mut Spans,
-    divided: &mut Divided,
+    divided: &mut PartCoverage,
 ) -> Result<usize, Mismatch> {
     let unreadable = |error: MaxMindDbError| {
         Mismatch::new(
@@ -343,7 +345,7 @@ fn read_mmdb(
         .unwrap_or(usize::MAX)
         .saturating_mul(2)
         .saturating_add(1024);
-    let mut said: BTreeMap<usize, Option<Fact>> = BTreeMap::new(); // by the record's offset
+    let mut said: BTreeMap<usize, Option<SourceFact>> = BTreeMap::new(); // by the record's offset
     let mut networks = 0_usize;
     for (text, first, last) in walks(reader.metadata().ip_version == 6) {
         // aliases and empty leaves too: so that each costs the walk something that is counted
@@ -366,13 +368,13 @@ fn read_mmdb(
                 Some(fact) => *fact,
                 None => {
                     let fact = match kind {
-                        Kind::AsNumbers(source) => records::asn(&leaf)
+                        SourceKind::AsNumbers(source) => records::asn(&leaf)
                             .map_err(unreadable)?
-                            .map(|asn| Fact::Asn(source, asn)),
-                        Kind::Countries(source) | Kind::List(source) => {
+                            .map(|asn| SourceFact::Asn(source, asn)),
+                        SourceKind::Countries(source) | SourceKind::List(source) => {
                             let place = records::place(&leaf).map_err(unreadable)?;
                             place.iter().for_each(|said| said.note(divided));
-                            place.map(|said| Fact::Place(source, said.place))
+                            place.map(|said| SourceFact::Place(source, said.place))
                         }
                     };
                     said.insert(offset, fact);
@@ -404,11 +406,11 @@ fn read_mmdb(
         }
     }
     match (networks, kind) {
-        (0, Kind::AsNumbers(_)) => Err(Mismatch::new(
+        (0, SourceKind::AsNumbers(_)) => Err(Mismatch::new(
             "this MMDB file gives no AS number",
             "its records need `autonomous_system_number` or `asn`; see `gives`",
         )),
-        (0, Kind::Countries(_) | Kind::List(_)) => Err(Mismatch::new(
+        (0, SourceKind::Countries(_) | SourceKind::List(_)) => Err(Mismatch::new(
             "this MMDB file gives no country",
             "its records need `country.iso_code` or `country_code`, or a code as `country` itself; see `gives`",
         )),
@@ -486,13 +488,13 @@ fn read_lines<'a>(
 }
 
 /// Reads a list: a network, an address or an AS number a line.
-fn read_list(bytes: &[u8], file: &str, remarks: &mut Remarks) -> List {
-    let mut list = List::default();
+fn read_list(bytes: &[u8], file: &str, remarks: &mut Remarks) -> NetworkList {
+    let mut list = NetworkList::default();
     let what = "with a `class`, a source is a list of networks, one a line";
     read_lines(bytes, file, what, remarks, |line, entry| {
         match read_entry(entry)? {
-            Entry::Network(network) => list.networks.push(network),
-            Entry::Asn(asn) => {
+            ListItem::Network(network) => list.networks.push(network),
+            ListItem::Asn(asn) => {
                 list.asns.entry(asn).or_insert(line);
             }
         }
@@ -508,7 +510,7 @@ fn read_countries(
     file: &str,
     source: usize,
     spans: &mut Spans,
-    divided: &mut Divided,
+    divided: &mut PartCoverage,
     remarks: &mut Remarks,
 ) -> usize {
     let mut networks: BTreeMap<Network, (Option<Place>, usize)> = BTreeMap::new();
@@ -561,7 +563,7 @@ fn read_countries(
         }
     }
     let span = |(first, last, place): (u128, u128, Option<Place>)| {
-        Some(Span { first, last, fact: Fact::Place(source, place?) })
+        Some(Span { first, last, fact: SourceFact::Place(source, place?) })
     };
     spans.v4.extend(most_specific(v4).into_iter().filter_map(span));
     spans.v6.extend(most_specific(v6).into_iter().filter_map(span));
@@ -570,8 +572,8 @@ fn read_countries(
 
 /// A line of a text: a network and a place, or a line of a feed (RFC 8805): a network, a country, its region, and what doesn't
 /// matter here. What a feed leaves empty says nothing.
-fn read_place(entry: &str, may_be_alone: bool) -> Result<(Network, Option<Said>), Mismatch> {
-    let by_hand = |place: Place| Said { place, divides: place.is_part() };
+fn read_place(entry: &str, may_be_alone: bool) -> Result<(Network, Option<PlaceEntry>), Mismatch> {
+    let by_hand = |place: Place| PlaceEntry { place, divides: place.is_part() };
     let fields: Vec<&str> = entry.split(',').map(unquoted).collect();
     let by_commas = fields.first().is_some_and(|network| !network.contains(char::is_whitespace));
     match fields.as_slice() {
@@ -638,25 +640,25 @@ fn most_specific(
     runs
 }
 
-enum Entry {
+enum ListItem {
     Network(Network),
     Asn(u32),
 }
 
-fn read_entry(entry: &str) -> Result<Entry, Mismatch> {
+fn read_entry(entry: &str) -> Result<ListItem, Mismatch> {
     if let Some(digits) = entry.strip_prefix("AS").or_else(|| entry.strip_prefix("as")) {
         let asn = digits
             .parse()
             .ok()
             .filter(|asn| *asn != 0 && digits.bytes().all(|b| b.is_ascii_digit()));
-        return asn.map(Entry::Asn).ok_or_else(|| {
+        return asn.map(ListItem::Asn).ok_or_else(|| {
             Mismatch::new(
                 format!("`{entry}` is no AS number"),
                 "such as `AS64500`, up to `AS4294967295`",
             )
         });
     }
-    read_network(entry).map(Entry::Network)
+    read_network(entry).map(ListItem::Network)
 }
 
 /// A network, or an address alone.
@@ -670,23 +672,23 @@ fn read_network(text: &str) -> Result<Network, Mismatch> {
 
 /// Adds the lists to `spans`, with AS numbers replaced by their networks.
 fn resolve_lists(
-    lists: Vec<(usize, List)>,
+    lists: Vec<(usize, NetworkList)>,
     sources: &[NetworkSource],
-    kinds: &[Kind],
+    kinds: &[SourceKind],
     summaries: &mut [SourceSummary],
     spans: &mut Spans,
     remarks: &mut Remarks,
 ) {
     let wanted: BTreeSet<u32> =
         lists.iter().flat_map(|(_, list)| list.asns.keys().copied()).collect();
-    let has_asns = kinds.iter().any(|kind| matches!(kind, Kind::AsNumbers(_)));
+    let has_asns = kinds.iter().any(|kind| matches!(kind, SourceKind::AsNumbers(_)));
     let announced = if has_asns && !wanted.is_empty() {
         announced(&wanted, spans, kinds)
     } else {
         BTreeMap::new()
     };
     for (i, list) in lists {
-        let (Some(source), Some(Kind::List(number)), Some(summary)) =
+        let (Some(source), Some(SourceKind::List(number)), Some(summary)) =
             (sources.get(i), kinds.get(i), summaries.get_mut(i))
         else {
             continue;
@@ -722,7 +724,7 @@ fn resolve_lists(
             .ok()
             .and_then(|number| 1_u64.checked_shl(number))
             .unwrap_or_default();
-        let span = |(first, last)| Span { first, last, fact: Fact::Listed(bit) };
+        let span = |(first, last)| Span { first, last, fact: SourceFact::Listed(bit) };
         spans.v4.extend(union(v4).into_iter().map(span));
         spans.v6.extend(union(v6).into_iter().map(span));
     }
@@ -735,24 +737,25 @@ type Ranges = Vec<(u128, u128)>;
 fn announced(
     wanted: &BTreeSet<u32>,
     spans: &Spans,
-    kinds: &[Kind],
+    kinds: &[SourceKind],
 ) -> BTreeMap<u32, (Ranges, Ranges)> {
     let mut announced: BTreeMap<u32, (Ranges, Ranges)> = BTreeMap::new();
-    let mut collect =
-        |spans: &[Span], last: u128, choose: fn(&mut (Ranges, Ranges)) -> &mut Ranges| {
-            let mut found = Found::new();
-            let of_asns: Vec<Span> =
-                spans.iter().filter(|span| matches!(span.fact, Fact::Asn(..))).copied().collect();
-            let runs = sweep(&of_asns, last, kinds, &mut found);
-            let asns: BTreeMap<u32, u32> =
-                found.iter().filter_map(|(facts, number)| Some((*number, facts.asn?))).collect();
-            let ends = runs.iter().skip(1).map(|(next, _)| next.saturating_sub(1)).chain([last]);
-            for ((first, number), end) in runs.iter().zip(ends) {
-                if let Some(asn) = asns.get(number).filter(|asn| wanted.contains(asn)) {
-                    choose(announced.entry(*asn).or_default()).push((*first, end));
-                }
+    let mut collect = |spans: &[Span],
+                       last: u128,
+                       choose: fn(&mut (Ranges, Ranges)) -> &mut Ranges| {
+        let mut found = FactNumbers::new();
+        let of_asns: Vec<Span> =
+            spans.iter().filter(|span| matches!(span.fact, SourceFact::Asn(..))).copied().collect();
+        let runs = sweep(&of_asns, last, kinds, &mut found);
+        let asns: BTreeMap<u32, u32> =
+            found.iter().filter_map(|(facts, number)| Some((*number, facts.asn?))).collect();
+        let ends = runs.iter().skip(1).map(|(next, _)| next.saturating_sub(1)).chain([last]);
+        for ((first, number), end) in runs.iter().zip(ends) {
+            if let Some(asn) = asns.get(number).filter(|asn| wanted.contains(asn)) {
+                choose(announced.entry(*asn).or_default()).push((*first, end));
             }
-        };
+        }
+    };
     collect(&spans.v4, LAST_V4, |(v4, _)| v4);
     collect(&spans.v6, LAST_V6, |(_, v6)| v6);
     announced
@@ -773,14 +776,14 @@ fn union(mut ranges: Ranges) -> Ranges {
 
 // === the sweep ===
 
-fn table(spans: &Spans, kinds: &[Kind]) -> AddressTable {
-    let mut found = Found::new();
+fn table(spans: &Spans, kinds: &[SourceKind]) -> AddressMap {
+    let mut found = FactNumbers::new();
     let v4 = sweep(&spans.v4, LAST_V4, kinds, &mut found);
     let v6 = sweep(&spans.v6, LAST_V6, kinds, &mut found);
     // facts were numbered as they were met; the file has them in their own order
     let places: BTreeMap<u32, u32> = found.values().copied().zip(0..).collect();
     let place = |number: u32| places.get(&number).copied().unwrap_or_default();
-    AddressTable {
+    AddressMap {
         v4: v4
             .into_iter()
             .filter_map(|(first, number)| Some((u32::try_from(first).ok()?, place(number))))
@@ -791,9 +794,14 @@ fn table(spans: &Spans, kinds: &[Kind]) -> AddressTable {
 }
 
 /// Goes through all ends of spans in order, keeping what is known between two of them.
-fn sweep(spans: &[Span], last: u128, kinds: &[Kind], found: &mut Found) -> Vec<(u128, u32)> {
+fn sweep(
+    spans: &[Span],
+    last: u128,
+    kinds: &[SourceKind],
+    found: &mut FactNumbers,
+) -> Vec<(u128, u32)> {
     // (address, whether the fact begins there, span): where one span ends and the next begins, the end comes first
-    let mut ends: Vec<(u128, bool, Fact)> = Vec::with_capacity(spans.len().saturating_mul(2));
+    let mut ends: Vec<(u128, bool, SourceFact)> = Vec::with_capacity(spans.len().saturating_mul(2));
     for span in spans {
         ends.push((span.first, true, span.fact));
         if span.last < last {
@@ -801,26 +809,26 @@ fn sweep(spans: &[Span], last: u128, kinds: &[Kind], found: &mut Found) -> Vec<(
         }
     }
     ends.sort_unstable_by_key(|(address, begins, _)| (*address, *begins));
-    let countries = kinds.iter().filter(|kind| matches!(kind, Kind::Countries(_))).count();
-    let as_numbers = kinds.iter().filter(|kind| matches!(kind, Kind::AsNumbers(_))).count();
+    let countries = kinds.iter().filter(|kind| matches!(kind, SourceKind::Countries(_))).count();
+    let as_numbers = kinds.iter().filter(|kind| matches!(kind, SourceKind::AsNumbers(_))).count();
     let mut known = Facts { places: vec![None; countries], asn: None, lists: 0 };
     let mut asns: Vec<Option<u32>> = vec![None; as_numbers];
     let mut runs = vec![(0, number(&known, found))];
     let mut ends = ends.into_iter().peekable();
     while let Some((address, begins, fact)) = ends.next() {
         match fact {
-            Fact::Place(source, place) => {
+            SourceFact::Place(source, place) => {
                 if let Some(slot) = known.places.get_mut(source) {
                     *slot = begins.then_some(place);
                 }
             }
-            Fact::Asn(source, asn) => {
+            SourceFact::Asn(source, asn) => {
                 if let Some(slot) = asns.get_mut(source) {
                     *slot = begins.then_some(asn);
                 }
             }
-            Fact::Listed(bit) if begins => known.lists |= bit,
-            Fact::Listed(bit) => known.lists &= !bit,
+            SourceFact::Listed(bit) if begins => known.lists |= bit,
+            SourceFact::Listed(bit) => known.lists &= !bit,
         }
         if ends.peek().is_some_and(|(next, ..)| *next == address) {
             continue;
@@ -837,7 +845,7 @@ fn sweep(spans: &[Span], last: u128, kinds: &[Kind], found: &mut Found) -> Vec<(
 }
 
 /// The number of these facts: the one they have, or the next one.
-fn number(facts: &Facts, found: &mut Found) -> u32 {
+fn number(facts: &Facts, found: &mut FactNumbers) -> u32 {
     if let Some(number) = found.get(facts) {
         return *number;
     }

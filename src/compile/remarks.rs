@@ -15,21 +15,21 @@ pub struct Remarks {
     pub more: usize,
     /// What is worth knowing
     pub notices: Vec<Remark>,
-    tables: Tables,
+    tables: TableErrors,
 }
 
 /// What is known of tables while they are read: in one of 60,000 rows the same mistake may stand in each.
 #[derive(Debug, Default, Clone)]
-struct Tables {
+struct TableErrors {
     /// By the table's file, where its rows begin to lie behind its lines, and by how many: cells may have line breaks
     breaks: BTreeMap<String, Vec<(usize, usize)>>,
     /// By file, column and kind of mistake
-    groups: HashMap<(String, String, String), Group>,
+    groups: HashMap<(String, String, String), ErrorGroup>,
 }
 
 /// A kind of mistake in a column.
 #[derive(Debug, Default, Clone)]
-struct Group {
+struct ErrorGroup {
     /// Its number among the errors
     first: usize,
     lines: Vec<usize>,
@@ -126,7 +126,7 @@ impl Remarks {
                 return;
             }
             if self.errors.len() < MOST_ERRORS {
-                let mut group = Group { first: self.errors.len(), ..Group::default() };
+                let mut group = ErrorGroup { first: self.errors.len(), ..ErrorGroup::default() };
                 group.add(line, &remark.problem);
                 self.tables.groups.insert(key, group);
             }
@@ -222,7 +222,7 @@ impl Remarks {
     }
 }
 
-impl Group {
+impl ErrorGroup {
     fn add(&mut self, line: usize, problem: &Problem) {
         self.lines.push(line);
         let found = found(&problem.message);

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use sha2::Digest as _;
 
-use super::networks::AddressTable;
+use super::networks::AddressMap;
 use crate::key::SigningKey;
 use crate::names::{UnixSeconds, hex};
 use crate::region::{Place, Regions};
-use crate::register::{Customer, Node};
-use crate::snapshot::customers::{self, BUCKETS, Key, Naming, Record};
+use crate::register::{Customer, Name, Node};
+use crate::snapshot::customers::{self, BUCKETS, CustomerRecord, NameKind, RecordKey};
 use crate::snapshot::layout::{
-    FileContents, MAGIC, MAX_HEAD, MAX_PAGE, PREAMBLE, PageKind, ROWS_A_PAGE, SIGNED,
-    SourceContents, VERSION, little,
+    FileContents, FormatVersion, MAGIC, MAX_HEAD, MAX_PAGE, PREAMBLE, PageKind, ROWS_A_PAGE,
+    SIGNED, SourceContents, little,
 };
 use crate::snapshot::table::{DIVIDED, POINTER};
 
@@ -29,7 +29,7 @@ pub struct Material<'a> {
     /// What the sources of network addresses are, in order of precedence
     pub sources: &'a [SourceContents],
     /// What they say
-    pub addresses: &'a AddressTable,
+    pub addresses: &'a AddressMap,
     /// The customers, their ownership worked out
     pub customers: &'a [Customer],
     /// Other nodes
@@ -99,7 +99,8 @@ pub fn write(material: &Material<'_>, key: &SigningKey) -> Result<Vec<u8>, Write
     let file_size =
         size(PREAMBLE).saturating_add(size(head.len())).saturating_add(size(pages.bytes.len()));
     let created = u64::try_from(material.created.0).unwrap_or(0);
-    for number in [u64::from(VERSION), size(head.len()), file_size, material.sequence, created] {
+    let version = FormatVersion::WRITTEN as u64;
+    for number in [version, size(head.len()), file_size, material.sequence, created] {
         file.extend(number.to_le_bytes());
     }
     file.extend(sha2::Sha256::digest(&head));
@@ -157,7 +158,7 @@ fn write_addresses(
     material: &Material<'_>,
     pages: &mut Pages,
 ) -> Result<(Vec<Place>, Vec<Vec<usize>>), WriteError> {
-    let AddressTable { v4, v6, facts, .. } = material.addresses;
+    let AddressMap { v4, v6, facts, .. } = material.addresses;
     if v4.is_empty() && v6.is_empty() {
         return Ok(Default::default());
     }
@@ -264,23 +265,20 @@ fn divide(runs: &[(u128, u32)]) -> (Vec<Row<8>>, Vec<Row<16>>) {
 fn write_customers(material: &Material<'_>, pages: &mut Pages) -> Result<usize, WriteError> {
     let runs_a_node: BTreeSet<&str> =
         material.nodes.iter().map(|node| node.customer.as_str()).collect();
-    let mut records: Vec<(Key, Record<'_>)> = Vec::new();
+    let mut records: Vec<(RecordKey, CustomerRecord<'_>)> = Vec::new();
     for customer in material.customers {
-        records.extend(customer.credentials.iter().map(|credential| {
-            (
-                Key::of_credential(&credential.digest),
-                Record { naming: Naming::Credential, entry: Some(credential), customer },
-            )
-        }));
-        let ids = runs_a_node
-            .contains(customer.id.as_str())
-            .then_some((Naming::Id, customer.id.as_str()));
-        let certificates = customer.mtls.iter().map(|name| (Naming::Certificate, name.as_str()));
-        let claims = customer.jwt.iter().map(|value| (Naming::Claim, value.as_str()));
-        let names = certificates.chain(claims).chain(ids);
-        records.extend(names.map(|(naming, name)| {
-            (Key::of_name(naming, name), Record { naming, entry: None, customer })
-        }));
+        let mut add = |name, entry| {
+            let record = CustomerRecord { kind: NameKind::of(name), entry, customer };
+            records.push((RecordKey::of(name), record));
+        };
+        for credential in &customer.credentials {
+            add(Name::Secret(credential.digest), Some(&**credential));
+        }
+        customer.mtls.iter().for_each(|name| add(Name::Certificate(name.as_str()), None));
+        customer.jwt.iter().for_each(|value| add(Name::Claim(value.as_str()), None));
+        if runs_a_node.contains(customer.id.as_str()) {
+            add(Name::Id(customer.id.as_str()), None);
+        }
     }
     records.sort_by_key(|(key, _)| *key);
     if let Some([(_, one), (_, other)]) =

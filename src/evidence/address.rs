@@ -14,7 +14,7 @@ use crate::config::{ClientAddressSettings, ForwardingHeader};
 use crate::names::embedded_v4;
 
 /// Where the request came from, as far as the operator's own proxies can tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientAddress<'a> {
     /// The client; IPv4-mapped IPv6 is given as IPv4
     pub client: Option<IpAddr>,
@@ -71,11 +71,6 @@ impl<'a> ClientAddress<'a> {
             steps = steps.saturating_add(1);
         }
         Self { client: Some(client), claimed: elements, malformed, steps }
-    }
-
-    /// Nothing, before anything is known.
-    pub(super) fn unknown() -> Self {
-        Self { client: None, claimed: Vec::new(), malformed: true, steps: 0 }
     }
 
     /// The address by which the client is judged: the IPv4 address that its own embeds, else its own. None where it isn't

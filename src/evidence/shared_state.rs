@@ -2,25 +2,25 @@
 //!
 //! The table is data (`data/shared-state.json`), each row with its source.
 
-use crate::path::Readings;
+use crate::path::PathReadings;
 use crate::shape::Json;
 
 /// The table, in groups of paths that begin with the same two segments: most requests are compared with none.
 #[derive(Debug)]
 pub struct SharedState {
     // INVARIANT (length): a group's head is as long as its place in the list says
-    groups: Vec<Vec<Group>>,
+    groups: Vec<Vec<PathGroup>>,
 }
 
 #[derive(Debug)]
-struct Group {
+struct PathGroup {
     head: String,
-    rows: Vec<Row>,
+    rows: Vec<PathPattern>,
 }
 
 /// A row: methods and a path.
 #[derive(Debug)]
-struct Row {
+struct PathPattern {
     methods: Vec<String>,
     /// Its path as the table has it, and the provider, for an explanation
     shown: String,
@@ -59,20 +59,20 @@ impl SharedState {
             .filter(|segment| !segment.is_empty())
             .map(str::to_owned)
             .collect();
-        let row = Row { methods, shown: [path, " (", provider, ")"].concat(), rest };
+        let row = PathPattern { methods, shown: [path, " (", provider, ")"].concat(), rest };
         if self.groups.len() <= head.len() {
             self.groups.resize_with(head.len().saturating_add(1), Vec::new);
         }
         let groups = self.groups.get_mut(head.len())?;
         match groups.iter_mut().find(|group| group.head == head) {
             Some(group) => group.rows.push(row),
-            None => groups.push(Group { head: head.to_owned(), rows: vec![row] }),
+            None => groups.push(PathGroup { head: head.to_owned(), rows: vec![row] }),
         }
         Some(())
     }
 
     /// What a request of that method reaches by any reading of its path, in the table's words.
-    pub fn reached(&self, method: &[u8], readings: &Readings<'_>) -> Option<&str> {
+    pub fn reached(&self, method: &[u8], readings: &PathReadings<'_>) -> Option<&str> {
         let method = if method == b"HEAD" { b"GET" } else { method };
         readings.all().find_map(|path| {
             let (head, rest) = split(path);
@@ -145,7 +145,7 @@ mod tests {
         let known = SharedState::known();
         let reached = |asked: &str| {
             let (method, path) = asked.split_once(' ').unwrap();
-            known.reached(method.as_bytes(), &Readings::of(path.as_bytes())).map(str::to_owned)
+            known.reached(method.as_bytes(), &PathReadings::of(path.as_bytes())).map(str::to_owned)
         };
         for asked in [
             "GET /v1/files",

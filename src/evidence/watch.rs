@@ -1,20 +1,20 @@
-//! The header names that a node looks at, and what for: the closed list of header signals; and the paths under which a
-//! provider keeps what customers share.
+//! The watch list: the header names that a node looks at, each with its role. It is the closed list
+//! of header signals. It also holds the paths of what customers share at a provider.
 //!
-//! Most headers of a request are on no list, so the look-up is made for misses: a bucket chosen by length,
-//! first and last byte, and one for prefixes by the third byte, in which most names find nothing to be
-//! compared with. Comparing names in a sorted table cost four tenths of a decision.
+//! Most headers of a request are on no list, so the look-up is fast for names that it doesn't have.
+//! A bucket is chosen by length, first byte and last byte, for prefixes by the third byte. In most
+//! buckets a name finds nothing to be compared with. A sorted table cost 40 % of a decision.
 
-use super::places::{Kind, Places};
+use super::credential_headers::{CredentialHeaders, HeaderContent};
 use super::relay::{self, MarkGroup};
 use super::shared_state::SharedState;
 use crate::config::{Config, CredentialPlace, UserSource};
 
 /// What a header is looked at for. The closed list of what a node reads in headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// It may hold the credential of this source
-    Credential(usize),
+pub(super) enum HeaderRole {
+    /// It may hold the credential of a source, which may ask for it to go on
+    Credential { forward: bool },
     /// Its elements may hold one
     Subprotocols,
     /// A known place of credentials or accounts, which no source keeps
@@ -22,9 +22,9 @@ pub(super) enum Role {
     /// Trusted proxies write addresses to it
     Forwarding,
     /// An earlier filter of the same Envoy sets it to a country
-    Origin(usize),
+    Origin,
     /// The customer says in it where its user is
-    User(usize),
+    User,
     /// What a node found
     Tag,
     /// Who carried the request
@@ -32,43 +32,47 @@ pub(super) enum Role {
     /// What earlier nodes signed
     Trail,
     /// Only a node sets it, for itself
-    OwnedByNode,
+    ReservedByNode,
     /// Only a node sets it, by a provider's convention
-    OwnedByConvention,
-    /// What it lists is taken off by the next hop (RFC 9110, 7.6.1)
+    ReservedByConvention,
+    /// The next hop removes the headers that it lists (RFC 9110, 7.6.1)
     Connection,
     /// The connection is to become another, such as a WebSocket
     Upgrade,
     /// Signatures (RFC 9421)
     Signature,
-    /// Their parameters
+    /// The parameters of signatures
     SignatureInput,
     /// The caller's dialect
     AnthropicVersion,
     /// The betas that the caller asks for
     AnthropicBeta,
-    /// It may mark a relay: the number of its group
-    Marks(usize),
+    /// It may mark a relay
+    Marks(MarkGroupIndex),
 }
+
+/// The place of a group in [`Watch::marks`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MarkGroupIndex(usize);
 
 /// The header names that a node looks at, and what for.
 #[derive(Debug)]
 pub struct Watch {
-    exact: Vec<Vec<Watched>>,
-    prefixes: Vec<Vec<Watched>>,
+    exact: Vec<Vec<WatchEntry>>,
+    prefixes: Vec<Vec<WatchEntry>>,
     marks: Vec<MarkGroup>,
-    /// What subprotocols that don't go on begin with
+    /// Beginnings of subprotocols that don't go on
     withheld_subprotocols: Vec<String>,
     shared_state: SharedState,
 }
 
 /// A name, or the beginning of one, in lower case and with `-` for `_`.
 #[derive(Debug)]
-struct Watched {
+struct WatchEntry {
     name: Vec<u8>,
-    /// The same for people, a prefix with `*` behind it
+    /// The name as people write it, a prefix with `*` behind it
     shown: String,
-    roles: Vec<Role>,
+    roles: Vec<HeaderRole>,
 }
 
 /// Whether a name is spelled as it should be, or with `_` where some servers read a `-`.
@@ -80,23 +84,27 @@ pub(super) enum Spelling {
 
 const BUCKETS: usize = 512;
 
-impl Role {
+impl HeaderRole {
     /// Whether only a node sets such a header.
-    fn is_owned(self) -> bool {
+    fn is_reserved(self) -> bool {
         matches!(
             self,
-            Self::Tag | Self::Chain | Self::Trail | Self::OwnedByNode | Self::OwnedByConvention
+            Self::Tag
+                | Self::Chain
+                | Self::Trail
+                | Self::ReservedByNode
+                | Self::ReservedByConvention
         )
     }
 
-    /// Whether such a header holds a credential or chooses an account. It is no mark of a relay then.
+    /// Whether such a header holds a credential or chooses an account. It doesn't mark a relay then.
     pub(super) fn is_place(self) -> bool {
-        matches!(self, Self::Credential(_) | Self::KnownPlace)
+        matches!(self, Self::Credential { .. } | Self::KnownPlace)
     }
 }
 
-/// Whether a trailer goes on (RFC 9110, 6.5): only a digest of the body (RFC 9530, and RFC 3230 before it). The next hop
-/// may take any other for a header.
+/// Whether a trailer goes on (RFC 9110, 6.5). Only a digest of the body does (RFC 9530, RFC 3230):
+/// the next hop may take any other trailer for a header.
 pub fn admits_trailer(name: &[u8]) -> bool {
     [&b"content-digest"[..], b"repr-digest", b"digest"]
         .iter()
@@ -115,65 +123,68 @@ impl Watch {
             shared_state: SharedState::known(),
         };
         for (name, role) in [
-            ("compliance-tag", Role::Tag),
-            ("compliance-chain", Role::Chain),
-            ("compliance-trail", Role::Trail),
-            ("x-waybill-*", Role::OwnedByNode),
-            ("anthropic-user-profile-id", Role::OwnedByConvention),
-            ("openai-safety-identifier", Role::OwnedByConvention),
-            ("connection", Role::Connection),
-            ("upgrade", Role::Upgrade),
-            ("sec-websocket-protocol", Role::Subprotocols),
-            ("signature", Role::Signature),
-            ("signature-input", Role::SignatureInput),
-            ("anthropic-version", Role::AnthropicVersion),
-            ("anthropic-beta", Role::AnthropicBeta),
-            (config.client_address.header.as_str(), Role::Forwarding),
+            ("compliance-tag", HeaderRole::Tag),
+            ("compliance-chain", HeaderRole::Chain),
+            ("compliance-trail", HeaderRole::Trail),
+            ("x-waybill-*", HeaderRole::ReservedByNode),
+            ("anthropic-user-profile-id", HeaderRole::ReservedByConvention),
+            ("openai-safety-identifier", HeaderRole::ReservedByConvention),
+            ("connection", HeaderRole::Connection),
+            ("upgrade", HeaderRole::Upgrade),
+            ("sec-websocket-protocol", HeaderRole::Subprotocols),
+            ("signature", HeaderRole::Signature),
+            ("signature-input", HeaderRole::SignatureInput),
+            ("anthropic-version", HeaderRole::AnthropicVersion),
+            ("anthropic-beta", HeaderRole::AnthropicBeta),
+            (config.client_address.header.as_str(), HeaderRole::Forwarding),
         ] {
             watch.add(name, role);
         }
-        for (i, source) in config.sources.iter().enumerate() {
-            if let Some(header) = source.place.header() {
-                watch.add(header, Role::Credential(i));
-            }
-        }
+        watch.add_sources(config);
         watch.add_known_places(config);
-        for (i, source) in config.geo.origin.iter().enumerate() {
-            if let Some(header) = &source.header {
-                watch.add(header.as_str(), Role::Origin(i));
-            }
-        }
-        for (i, source) in config.geo.user.iter().enumerate() {
-            if let UserSource::Header(header) = source {
-                watch.add(header.as_str(), Role::User(i));
-            }
-        }
         let marks: Vec<String> = watch.marks.iter().map(|group| group.header.clone()).collect();
         for (i, header) in marks.iter().enumerate() {
-            watch.add(header, Role::Marks(i));
+            watch.add(header, HeaderRole::Marks(MarkGroupIndex(i)));
         }
         watch
     }
 
-    /// What doesn't go on whichever source reads it, unless a source keeps it.
+    /// Adds the headers of the configured sources.
+    fn add_sources(&mut self, config: &Config) {
+        for source in &config.sources {
+            if let Some(header) = source.place.header() {
+                self.add(header, HeaderRole::Credential { forward: source.forward });
+            }
+        }
+        for header in config.geo.origin.iter().filter_map(|source| source.header.as_ref()) {
+            self.add(header.as_str(), HeaderRole::Origin);
+        }
+        for source in &config.geo.user {
+            if let UserSource::Header(header) = source {
+                self.add(header.as_str(), HeaderRole::User);
+            }
+        }
+    }
+
+    /// Adds known places of credentials and accounts, unless a source forwards them.
     fn add_known_places(&mut self, config: &Config) {
-        let Places { headers, subprotocols } = Places::known();
-        let is_left = |kind| kind == Kind::Account && config.forwards();
-        for (header, kind) in headers {
+        let CredentialHeaders { headers, subprotocols } = CredentialHeaders::known();
+        let is_left = |content| content == HeaderContent::Account && config.forwards();
+        for (header, content) in headers {
             let is_source =
                 config.sources.iter().any(|source| source.place.header() == Some(header.as_str()));
-            if !is_source && !is_left(kind) {
-                self.add(&header, Role::KnownPlace);
+            if !is_source && !is_left(content) {
+                self.add(&header, HeaderRole::KnownPlace);
             }
         }
         let sources = config.sources.iter().filter_map(|source| match &source.place {
             CredentialPlace::WebsocketProtocol(prefix) => Some((prefix.as_str(), source.forward)),
             _ => None,
         });
-        for (prefix, kind) in subprotocols {
+        for (prefix, content) in subprotocols {
             let is_kept =
                 sources.clone().any(|(own, forward)| forward && own.eq_ignore_ascii_case(&prefix));
-            if !is_kept && !is_left(kind) {
+            if !is_kept && !is_left(content) {
                 self.withheld_subprotocols.push(prefix);
             }
         }
@@ -202,24 +213,24 @@ impl Watch {
     }
 
     /// Whether only a node may set a header of that name, in any case and with `_` for `-`.
-    pub fn owns(&self, name: &[u8]) -> bool {
-        self.owned(name).is_some()
+    pub fn reserves(&self, name: &[u8]) -> bool {
+        self.reserved(name).is_some()
     }
 
-    /// What this list calls such a header.
-    pub(super) fn owned(&self, name: &[u8]) -> Option<&str> {
+    /// The name of a reserved header in this list.
+    pub(super) fn reserved(&self, name: &[u8]) -> Option<&str> {
         let name = name.to_ascii_lowercase();
-        self.roles(&name).find(|(role, ..)| role.is_owned()).map(|(_, _, shown)| shown)
+        self.roles(&name).find(|(role, ..)| role.is_reserved()).map(|(_, _, shown)| shown)
     }
 
-    /// The group of marks of that number.
-    pub(super) fn marks(&self, number: usize) -> Option<&MarkGroup> {
-        self.marks.get(number)
+    /// A group of marks.
+    pub(super) fn marks(&self, MarkGroupIndex(group): MarkGroupIndex) -> Option<&MarkGroup> {
+        self.marks.get(group)
     }
 
-    /// What a header of that name, in lower case, is looked at for, and what this list calls it. Marks of relays stand
-    /// last.
-    pub(super) fn roles(&self, name: &[u8]) -> impl Iterator<Item = (Role, Spelling, &str)> {
+    /// The roles of a header's name, in lower case, each with the name in this list. Marks of relays
+    /// come last.
+    pub(super) fn roles(&self, name: &[u8]) -> impl Iterator<Item = (HeaderRole, Spelling, &str)> {
         let exact = self.exact.get(bucket(name)).map(Vec::as_slice).unwrap_or_default().iter();
         let exact = exact.filter_map(|watched| Some((watched, spelling(name, &watched.name)?)));
         let prefixes =
@@ -232,7 +243,7 @@ impl Watch {
         })
     }
 
-    fn add(&mut self, shown: &str, role: Role) {
+    fn add(&mut self, shown: &str, role: HeaderRole) {
         let name = shown;
         let (list, name) = match name.strip_suffix('*') {
             Some(prefix) => (self.prefixes.get_mut(bucket_of_prefix(prefix.as_bytes())), prefix),
@@ -240,10 +251,13 @@ impl Watch {
         };
         let Some(list) = list else { return };
         match list.iter_mut().find(|watched| watched.name == name.as_bytes()) {
+            Some(watched) if watched.roles.contains(&role) => {}
             Some(watched) => watched.roles.push(role),
-            None => {
-                list.push(Watched { name: name.into(), shown: shown.to_owned(), roles: vec![role] })
-            }
+            None => list.push(WatchEntry {
+                name: name.into(),
+                shown: shown.to_owned(),
+                roles: vec![role],
+            }),
         }
     }
 }
@@ -257,7 +271,7 @@ fn bucket(name: &[u8]) -> usize {
     mix % BUCKETS
 }
 
-/// By the third byte: `x-` stands before most. A prefix has at least three.
+/// By the third byte: most names begin with `x-`. A prefix has at least three bytes.
 fn bucket_of_prefix(name: &[u8]) -> usize {
     folded(name.get(2)) % BUCKETS
 }

@@ -9,21 +9,21 @@ use proxy_wasm::types::MetricType;
 
 use super::host;
 use super::keeper::Keeper;
-use super::replays::SharedBuckets;
-use crate::chain::Custody;
+use super::replays::SharedMemory;
+use crate::chain::Signer;
 use crate::event::Ledger;
 use crate::finding::{Action, FindingCode};
 use crate::keyring::Keyring;
 use crate::request::Request;
-use crate::screen::{Decision, Screen};
+use crate::screen::{Decision, Screen, Worker};
 
 /// What a request needs of its configuration. Shared by all requests under it.
 #[derive(Debug)]
 pub struct Node {
     /// The compiled configuration
     pub screen: Screen,
-    /// What it signs with
-    pub custody: RefCell<Custody>,
+    /// What this worker keeps between requests
+    pub worker: RefCell<Worker>,
     /// The VM's events
     pub ledger: Rc<RefCell<Ledger>>,
     /// The snapshot, where the configuration has one
@@ -38,18 +38,18 @@ struct Metrics {
     requests: Vec<u32>,
     // INVARIANT (order): by `FindingCode::ALL`
     findings: Vec<u32>,
-    forgotten: u32,
+}
+
+/// Defines a counter.
+fn counter(name: String) -> u32 {
+    hostcalls::define_metric(MetricType::Counter, &name).unwrap_or_else(|status| {
+        error!("waybill: counter {name} can't be defined: {status:?}");
+        0
+    })
 }
 
 impl Metrics {
     fn define() -> Self {
-        let counter = |name: String| match hostcalls::define_metric(MetricType::Counter, &name) {
-            Ok(id) => id,
-            Err(status) => {
-                error!("waybill: counter {name} can't be defined: {status:?}");
-                0
-            }
-        };
         let verdicts = ["allow", "report", "reroute", "block"];
         Self {
             requests: verdicts
@@ -60,7 +60,6 @@ impl Metrics {
                 .iter()
                 .map(|code| counter(format!("waybill_findings_total.code.{code}")))
                 .collect(),
-            forgotten: counter("waybill_replays_forgotten_total".to_owned()),
         }
     }
 }
@@ -69,11 +68,11 @@ impl Node {
     /// A node under a configuration; defines its counters.
     pub fn new(screen: Screen, keyring: Keyring, ledger: Rc<RefCell<Ledger>>) -> Self {
         let keeper = Keeper::new(screen.config());
-        let custody = RefCell::new(Custody::new(
-            keyring,
-            Box::new(SharedBuckets::new(&screen.config().node.id)),
-        ));
-        Self { screen, custody, ledger, keeper, metrics: Metrics::define() }
+        let metrics = Metrics::define();
+        let evictions = counter("waybill_replays_forgotten_total".to_owned());
+        let memory = SharedMemory::new(&screen.config().node.id, evictions);
+        let worker = RefCell::new(Worker::new(Signer::new(keyring), Box::new(memory)));
+        Self { screen, worker, ledger, keeper, metrics }
     }
 
     /// Decides a request by the snapshot that this worker holds.
@@ -83,19 +82,15 @@ impl Node {
         then: impl FnOnce(&Decision<'_>, &mut Ledger) -> T,
     ) -> T {
         let mut ledger = self.ledger.borrow_mut();
-        let mut custody = self.custody.borrow_mut();
-        custody.next_request();
+        let mut worker = self.worker.borrow_mut();
         let mut caught_up = false;
         loop {
             let snapshot = self.keeper.as_ref().map(Keeper::snapshot);
             let snapshot = snapshot.as_ref().and_then(|snapshot| snapshot.as_ref());
-            let decision = self.screen.decide(request, snapshot, &mut custody, ledger.next_id());
+            let decision = self.screen.decide(request, snapshot, &mut worker, ledger.next_id());
             if !caught_up && self.keeper.as_ref().is_some_and(Keeper::caught_up) {
                 caught_up = true;
                 continue;
-            }
-            if custody.forgot() {
-                host::increment(self.metrics.forgotten);
             }
             return then(&decision, &mut ledger);
         }
@@ -108,7 +103,7 @@ impl Node {
 
     /// Counts a decision.
     pub fn count(&self, decision: &Decision<'_>) {
-        let Metrics { requests, findings, .. } = &self.metrics;
+        let Metrics { requests, findings } = &self.metrics;
         let verdict = requests.get(usize::from(Action::strength(&decision.verdict.action)));
         let codes =
             decision.weighed.iter().map(|weighed| findings.get(weighed.finding.code as usize));

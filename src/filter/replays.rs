@@ -2,29 +2,32 @@
 
 use log::warn;
 
-use super::shared;
-use crate::names::NodeId;
-use crate::replay::{BUCKETS, Buckets, SECRET};
+use super::{host, shared};
+use crate::names::{NodeId, UnixSeconds};
+use crate::replay::{Admission, BUCKETS, Buckets, ReplayMemory, SECRET, SignedNonce, admit};
 
-/// The buckets of a node. Each is made when it is first written; a node that verifies nothing has none.
+/// The replay memory of a node, in buckets. Each bucket is made when it is first written, so a node that
+/// verifies nothing has none.
 #[derive(Debug)]
-pub struct SharedBuckets {
+pub struct SharedMemory {
     prefix: String,
-    /// Once it was read: it stays the same for as long as the process lives
+    /// The process's secret, once it was read: it never changes
     secret: Option<[u8; SECRET]>,
+    /// The counter of nonces that went though they could still pass
+    evictions: u32,
 }
 
-impl SharedBuckets {
-    /// The buckets of this node. Nodes that share a VM id each have their own.
-    pub fn new(node: &NodeId) -> Self {
-        Self { prefix: shared::prefix("r2", node.as_str()), secret: None }
+impl SharedMemory {
+    /// The memory of this node. Nodes that share a VM id each have their own.
+    pub fn new(node: &NodeId, evictions: u32) -> Self {
+        Self { prefix: shared::prefix("r2", node.as_str()), secret: None, evictions }
     }
 
     fn name(&self, bucket: u16) -> String {
         shared::name(&self.prefix, bucket.into())
     }
 
-    /// Draws the secret, unless another worker did so before, and reads what stands there.
+    /// Draws the secret, unless another worker did so before, and reads it back.
     fn draw(&self) -> Option<[u8; SECRET]> {
         let name = self.name(BUCKETS); // behind the last bucket
         let mut drawn = [0; SECRET];
@@ -35,7 +38,17 @@ impl SharedBuckets {
     }
 }
 
-impl Buckets for SharedBuckets {
+impl ReplayMemory for SharedMemory {
+    fn admit(&mut self, nonce: SignedNonce<'_>, now: UnixSeconds) -> Admission {
+        let admission = admit(self, nonce, now);
+        if admission == Admission::Evicting {
+            host::increment(self.evictions);
+        }
+        admission
+    }
+}
+
+impl Buckets for SharedMemory {
     fn secret(&mut self) -> [u8; SECRET] {
         if self.secret.is_none() {
             self.secret = self.draw();

@@ -9,13 +9,14 @@ use std::rc::Rc;
 
 use sha2::Digest as _;
 
+use super::layout::FormatVersion;
 use crate::finding::{Action, FindingCode};
 use crate::names::{
     CredentialDigest, CustomerId, HeaderText, Network, RouteName, Text, UnixSeconds,
 };
 use crate::region::{CountryCode, Residency};
 use crate::register::{
-    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind,
+    Agreement, Credential, CredentialEntry, Customer, Enforcement, EnforcementEntry, Kind, Name,
     Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
 };
 use crate::shape::{Table, Word};
@@ -31,13 +32,13 @@ pub(super) const BUCKET_BITS: u32 = 2;
 
 /// The key of what names a customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key(pub [u8; KEY]);
+pub struct RecordKey(pub [u8; KEY]);
 
 /// What kind of name leads to a customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Naming {
-    /// A credential
-    Credential = 0,
+pub enum NameKind {
+    /// The digest of a secret
+    Secret = 0,
     /// A name in a client certificate
     Certificate = 1,
     /// The value of a claim
@@ -46,15 +47,27 @@ pub enum Naming {
     Id = 3,
 }
 
-impl Key {
-    /// The key of a credential.
-    pub fn of_credential(digest: &CredentialDigest) -> Self {
-        Self::from_digest(digest.as_bytes())
+impl NameKind {
+    /// The kind of a name.
+    pub fn of(name: Name<'_>) -> Self {
+        match name {
+            Name::Secret(_) => Self::Secret,
+            Name::Certificate(_) => Self::Certificate,
+            Name::Claim(_) => Self::Claim,
+            Name::Id(_) => Self::Id,
+        }
     }
+}
 
-    /// The key of a name in a client certificate, the value of a claim or a customer's id.
-    pub fn of_name(naming: Naming, name: &str) -> Self {
-        let digest = sha2::Sha256::new().chain_update([naming as u8]).chain_update(name);
+impl RecordKey {
+    /// The key of a name.
+    pub fn of(name: Name<'_>) -> Self {
+        let text = match name {
+            Name::Secret(digest) => return Self::from_digest(digest.as_bytes()),
+            Name::Certificate(text) | Name::Claim(text) | Name::Id(text) => text,
+        };
+        let digest =
+            sha2::Sha256::new().chain_update([NameKind::of(name) as u8]).chain_update(text);
         Self::from_digest(&digest.finalize().into())
     }
 
@@ -106,17 +119,28 @@ fn row([key @ .., a, b, c, d]: &[u8; ROW]) -> (&[u8; KEY], Option<usize>) {
 }
 
 /// The customer that a key leads to in its bucket, if it is a key of that kind.
-pub fn find(bucket: &[u8], key: &Key, naming: Naming) -> Option<Rc<Customer>> {
+pub fn find(
+    bucket: &[u8],
+    key: &RecordKey,
+    kind: NameKind,
+    version: FormatVersion,
+) -> Option<Rc<Customer>> {
     let rows = rows(bucket)?;
     let found = rows.get(rows.binary_search_by(|one| row(one).0.cmp(&key.0)).ok()?)?;
-    decode(bucket, row(found).1?, key, Some(naming))
+    decode(bucket, row(found).1?, key, Some(kind), version)
 }
 
 /// Checks a page by itself: buckets that fill it, ascending keys that belong there, records that can be read.
 ///
 /// # Errors
 /// What breaks the format.
-pub fn check(page: &[u8], count: usize, number: usize, bits: u32) -> Result<(), &'static str> {
+pub fn check(
+    page: &[u8],
+    count: usize,
+    number: usize,
+    bits: u32,
+    version: FormatVersion,
+) -> Result<(), &'static str> {
     if page.is_empty() {
         return if count == 0 { Ok(()) } else { Err("its rows are cut off") };
     }
@@ -132,11 +156,14 @@ pub fn check(page: &[u8], count: usize, number: usize, bits: u32) -> Result<(), 
                 return Err("its keys aren't in ascending order");
             }
             last = Some(key);
-            let key = Key(*key);
+            let key = RecordKey(*key);
             if key.place(bits) != (number, place) {
                 return Err("a key is in a bucket where nobody looks for it");
             }
-            if at.filter(|at| *at >= begin).and_then(|at| decode(bucket, at, &key, None)).is_none()
+            if at
+                .filter(|at| *at >= begin)
+                .and_then(|at| decode(bucket, at, &key, None, version))
+                .is_none()
             {
                 return Err("a customer's record can't be read");
             }
@@ -233,67 +260,82 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Reads `flags`' bit `bit`: the value behind it is only there where it is set.
-fn present<T>(flags: u8, bit: u8, read: impl FnOnce() -> Option<T>) -> Option<Option<T>> {
-    if flags & bit == 0 { Some(None) } else { read().map(Some) }
+/// Reads a value that a record has only if a flag is set.
+fn present<T>(is_set: bool, read: impl FnOnce() -> Option<T>) -> Option<Option<T>> {
+    if is_set { read().map(Some) } else { Some(None) }
 }
 
 fn pick<T: Copy>(all: &[T], number: u8) -> Option<T> {
     all.get(usize::from(number)).copied()
 }
 
-const RESELLER: u8 = 1;
-const SUSPENDED: u8 = 2;
-const VOUCHES: u8 = 4;
-const SCREENED: u8 = 8;
-const AGREED: u8 = 16;
-const RESIDENT: u8 = 32;
+// flags of a customer
+const RESELLER: u64 = 1;
+const SUSPENDED: u64 = 2;
+const VOUCHES: u64 = 4;
+const SCREENED: u64 = 8;
+const AGREED: u64 = 16;
+const RESIDENT: u64 = 32;
 /// Two bits: clear, restricted, unresolved
 const OWNERSHIP_SHIFT: u32 = 6;
+/// No version gives these bits a meaning yet
+const CUSTOMER_UNUSED: u64 = !0xff;
 
 // of a provider's entry, above the two bits of its status
 const REASONED: u8 = 4;
 const OPENED: u8 = 8;
 const EXPIRES: u8 = 16;
 const PROFILED: u8 = 128;
-/// What no version has meant yet: a record that sets one of these is refused, not misread
+/// No version gives these bits a meaning yet: a record that sets one is refused, not misread
 const UNUSED: u8 = 0x60;
 
 /// The record at a place of a bucket, if it is under that kind of name.
-fn decode(bucket: &[u8], at: usize, key: &Key, wanted: Option<Naming>) -> Option<Rc<Customer>> {
+fn decode(
+    bucket: &[u8],
+    at: usize,
+    key: &RecordKey,
+    wanted: Option<NameKind>,
+    version: FormatVersion,
+) -> Option<Rc<Customer>> {
     let from = &mut Reader::new(bucket, at)?;
-    let naming =
-        pick(&[Naming::Credential, Naming::Certificate, Naming::Claim, Naming::Id], from.byte()?)?;
-    if wanted.is_some_and(|wanted| wanted != naming) {
+    let kind = pick(
+        &[NameKind::Secret, NameKind::Certificate, NameKind::Claim, NameKind::Id],
+        from.byte()?,
+    )?;
+    if wanted.is_some_and(|wanted| wanted != kind) {
         return None;
     }
     let credentials =
-        if naming == Naming::Credential { vec![decode_credential(from, key)?] } else { Vec::new() };
+        if kind == NameKind::Secret { vec![decode_credential(from, key)?] } else { Vec::new() };
     let id: CustomerId = from.word()?;
-    let flags = from.byte()?;
-    let ownership = pick(Ownership::ALL, flags >> OWNERSHIP_SHIFT)?;
-    let screening = present(flags, SCREENED, || decode_screening(from))?;
-    let agreement = present(flags, AGREED, || {
+    let flags = match version {
+        FormatVersion::One => from.byte()?.into(),
+        FormatVersion::Two => from.number().filter(|flags| flags & CUSTOMER_UNUSED == 0)?,
+    };
+    let ownership = pick(Ownership::ALL, u8::try_from(flags >> OWNERSHIP_SHIFT).ok()?)?;
+    let has = |flag: u64| flags & flag != 0;
+    let screening = present(has(SCREENED), || decode_screening(from))?;
+    let agreement = present(has(AGREED), || {
         let more = from.byte()?;
         Some(Agreement {
             id: from.word()?,
             accepted: from.time()?,
-            until: present(more, 1, || from.time())?,
+            until: present(more & 1 != 0, || from.time())?,
         })
     })?;
-    let residency = present(flags, RESIDENT, || {
+    let residency = present(has(RESIDENT), || {
         Residency::parse(std::str::from_utf8(from.bytes(2)?).ok()?).ok()
     })?;
     let declared = from.list(Reader::country)?;
     let providers = from.list(|from| {
         let name: Text = from.common()?;
         let more = Some(from.byte()?).filter(|more| more & UNUSED == 0)?;
-        let profile: Option<HeaderText> = present(more, PROFILED, || from.word())?;
+        let profile: Option<HeaderText> = present(more & PROFILED != 0, || from.word())?;
         let entry = EnforcementEntry {
             status: pick(Enforcement::ALL, more & 3)?,
-            reason: present(more, REASONED, || from.common())?,
-            opened: present(more, OPENED, || from.time())?,
-            expires: present(more, EXPIRES, || from.time())?,
+            reason: present(more & REASONED != 0, || from.common())?,
+            opened: present(more & OPENED != 0, || from.time())?,
+            expires: present(more & EXPIRES != 0, || from.time())?,
         };
         Some((name, ProviderEntry { profile, enforcement: entry.into() }))
     })?;
@@ -319,8 +361,8 @@ fn decode(bucket: &[u8], at: usize, key: &Key, wanted: Option<Naming>) -> Option
         id,
         name: None,
         notes: None,
-        kind: if flags & RESELLER == 0 { Kind::Customer } else { Kind::Reseller },
-        status: if flags & SUSPENDED == 0 { Status::Active } else { Status::Suspended },
+        kind: if has(RESELLER) { Kind::Reseller } else { Kind::Customer },
+        status: if has(SUSPENDED) { Status::Suspended } else { Status::Active },
         credentials,
         mtls: Vec::new(),
         jwt: Vec::new(),
@@ -329,7 +371,7 @@ fn decode(bucket: &[u8], at: usize, key: &Key, wanted: Option<Naming>) -> Option
         ownership: Some(ownership),
         entity: None,
         declared,
-        vouches_for_users: flags & VOUCHES != 0,
+        vouches_for_users: has(VOUCHES),
         residency,
         providers: Table::from_entries(providers),
         overrides: overrides.into_iter().flatten().collect(),
@@ -337,11 +379,11 @@ fn decode(bucket: &[u8], at: usize, key: &Key, wanted: Option<Naming>) -> Option
 }
 
 /// Of the credential itself only the label, the date and the networks are there: its digest is the key.
-fn decode_credential(from: &mut Reader<'_>, key: &Key) -> Option<Credential> {
+fn decode_credential(from: &mut Reader<'_>, key: &RecordKey) -> Option<Credential> {
     let flags = from.byte()?;
-    let label = present(flags, 1, || from.common())?;
-    let expires = present(flags, 2, || from.time())?;
-    let networks = present(flags, 4, || {
+    let label = present(flags & 1 != 0, || from.common())?;
+    let expires = present(flags & 2 != 0, || from.time())?;
+    let networks = present(flags & 4 != 0, || {
         from.list(|from| {
             let prefix = from.byte()?;
             let v4 = from.byte()? == 4;
@@ -360,41 +402,41 @@ fn decode_screening(from: &mut Reader<'_>) -> Option<Screening> {
     let flags = from.byte()?;
     Some(Screening {
         status: pick(ScreeningStatus::ALL, flags >> 3)?,
-        at: present(flags, 1, || from.time())?,
-        until: present(flags, 2, || from.time())?,
-        by: present(flags, 4, || from.common())?,
+        at: present(flags & 1 != 0, || from.time())?,
+        until: present(flags & 2 != 0, || from.time())?,
+        by: present(flags & 4 != 0, || from.common())?,
     })
 }
 
 /// The customers of all rows of a page.
-#[cfg(not(target_family = "wasm"))]
-pub fn all(page: &[u8]) -> Vec<Rc<Customer>> {
+#[cfg(feature = "desk")]
+pub fn all(page: &[u8], version: FormatVersion) -> Vec<Rc<Customer>> {
     let customers = |bucket: &[u8]| -> Vec<Rc<Customer>> {
         let customer = |one: &[u8; ROW]| {
             let (key, at) = row(one);
-            decode(bucket, at?, &Key(*key), None)
+            decode(bucket, at?, &RecordKey(*key), None, version)
         };
         rows(bucket).unwrap_or_default().iter().filter_map(customer).collect()
     };
     buckets(page).unwrap_or_default().into_iter().flat_map(customers).collect()
 }
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 mod write {
     use std::collections::BTreeMap;
 
     use super::{
-        AGREED, Action, CredentialEntry, Customer, EXPIRES, EnforcementEntry, Key, Kind, Naming,
-        OPENED, OWNERSHIP_SHIFT, PROFILED, REASONED, RESELLER, RESIDENT, ROW, SCREENED, SUSPENDED,
-        Status, UnixSeconds, VOUCHES,
+        AGREED, Action, CredentialEntry, Customer, EXPIRES, EnforcementEntry, Kind, NameKind,
+        OPENED, OWNERSHIP_SHIFT, PROFILED, REASONED, RESELLER, RESIDENT, ROW, RecordKey, SCREENED,
+        SUSPENDED, Status, UnixSeconds, VOUCHES,
     };
     use crate::snapshot::layout::little;
 
     /// A customer under one of its names.
     #[derive(Debug, Clone, Copy)]
-    pub struct Record<'a> {
+    pub struct CustomerRecord<'a> {
         /// What kind of name
-        pub naming: Naming,
+        pub kind: NameKind,
         /// The credential, where it is one
         pub entry: Option<&'a CredentialEntry>,
         /// The customer
@@ -402,7 +444,7 @@ mod write {
     }
 
     /// A bucket of these records, whose keys ascend.
-    pub fn bucket(records: &[(Key, Record<'_>)]) -> Vec<u8> {
+    pub fn bucket(records: &[(RecordKey, CustomerRecord<'_>)]) -> Vec<u8> {
         if records.is_empty() {
             return Vec::new();
         }
@@ -419,7 +461,7 @@ mod write {
         to.bytes
     }
 
-    impl Record<'_> {
+    impl CustomerRecord<'_> {
         /// Its size in bytes where nothing of it stands elsewhere in its bucket.
         pub fn size(&self) -> usize {
             let mut to = Writer::default();
@@ -429,7 +471,7 @@ mod write {
 
         fn write(&self, to: &mut Writer) {
             let customer = self.customer;
-            to.bytes.push(self.naming as u8);
+            to.bytes.push(self.kind as u8);
             if let Some(entry) = self.entry {
                 let bound = !entry.networks.is_empty();
                 to.flags(&[(1, entry.label.is_some()), (2, entry.expires.is_some()), (4, bound)]);
@@ -445,15 +487,16 @@ mod write {
                 }
             }
             to.text(customer.id.as_str());
-            to.flags(&[
+            let flags = [
                 (RESELLER, customer.kind == Kind::Reseller),
                 (SUSPENDED, customer.status == Status::Suspended),
                 (VOUCHES, customer.vouches_for_users),
                 (SCREENED, customer.screening.is_some()),
                 (AGREED, customer.agreement.is_some()),
                 (RESIDENT, customer.residency.is_some()),
-                ((customer.ownership() as u8) << OWNERSHIP_SHIFT, true),
-            ]);
+                ((customer.ownership() as u64) << OWNERSHIP_SHIFT, true),
+            ];
+            to.number(all_set(&flags));
             if let Some(screening) = &customer.screening {
                 let status = (screening.status as u8) << 3;
                 to.flags(&[
@@ -508,6 +551,11 @@ mod write {
         }
     }
 
+    /// The flags that are set, as one number.
+    fn all_set<T: Copy + Default + std::ops::BitOr<Output = T>>(flags: &[(T, bool)]) -> T {
+        flags.iter().filter(|(_, set)| *set).fold(T::default(), |all, (flag, _)| all | *flag)
+    }
+
     /// A bucket while it is written.
     #[derive(Default)]
     struct Writer {
@@ -518,8 +566,7 @@ mod write {
 
     impl Writer {
         fn flags(&mut self, flags: &[(u8, bool)]) {
-            self.bytes
-                .push(flags.iter().filter(|(_, set)| *set).fold(0, |all, (flag, _)| all | flag));
+            self.bytes.push(all_set(flags));
         }
 
         fn number(&mut self, mut number: u64) {
@@ -560,5 +607,5 @@ mod write {
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
-pub use write::{Record, bucket};
+#[cfg(feature = "desk")]
+pub use write::{CustomerRecord, bucket};

@@ -23,8 +23,28 @@ use crate::snapshot::NetworkClass;
 
 /// The first bytes of every snapshot.
 pub const MAGIC: [u8; 8] = *b"WAYBILL\n";
-/// The version of the format that this code reads and writes.
-pub const VERSION: u16 = 1;
+/// A version of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormatVersion {
+    /// A customer's flags are one byte
+    One = 1,
+    /// A customer's flags are a number of up to 63 bits
+    Two = 2,
+}
+
+impl FormatVersion {
+    /// The version that the compiler writes.
+    pub const WRITTEN: Self = Self::Two;
+
+    fn parse(number: u64) -> Result<Self, Refused> {
+        match number {
+            1 => Ok(Self::One),
+            2 => Ok(Self::Two),
+            other => Err(Refused::Version(other)),
+        }
+    }
+}
+
 /// The size of the preamble, in bytes.
 pub const PREAMBLE: usize = 256;
 /// How much of the preamble is signed, in bytes.
@@ -41,6 +61,8 @@ pub const ROWS_A_PAGE: usize = 8_192;
 /// A preamble whose signature by a trusted key was verified: there is no other way to have one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preamble {
+    /// The version of the format
+    pub version: FormatVersion,
     /// Newer snapshots have higher ones
     pub sequence: u64,
     /// When the register was compiled
@@ -57,6 +79,8 @@ pub struct Preamble {
 /// The head, whose digest is the preamble's.
 #[derive(Debug)]
 pub struct Head {
+    /// The version of the format, as the preamble has it
+    pub version: FormatVersion,
     /// What is in the file
     pub contents: Contents,
     /// The regions to judge by
@@ -173,8 +197,8 @@ object! {
 pub enum Refused {
     /// It doesn't begin as a snapshot does
     NotASnapshot,
-    /// Its format is newer than this code
-    Format(u16),
+    /// This code doesn't know the version of its format
+    Version(u64),
     /// It ends too early
     Truncated,
     /// It is signed with a key that isn't trusted here
@@ -196,7 +220,7 @@ pub enum Refused {
 }
 
 /// A size as the file has it. Sizes are far below 4 GB: pages by [`MAX_PAGE`], the head by [`MAX_HEAD`].
-#[cfg(not(target_family = "wasm"))]
+#[cfg(feature = "desk")]
 pub fn little(size: usize) -> [u8; 4] {
     u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes()
 }
@@ -228,9 +252,7 @@ impl Preamble {
         else {
             return Err(Refused::Truncated);
         };
-        if version != u64::from(VERSION) {
-            return Err(Refused::Format(u16::try_from(version).unwrap_or(u16::MAX)));
-        }
+        let version = FormatVersion::parse(version)?;
         let (Some((head_digest, rest)), Some((signed, signature))) =
             (rest.split_first_chunk::<32>(), preamble.split_at_checked(SIGNED))
         else {
@@ -251,9 +273,15 @@ impl Preamble {
         let head_size = usize::try_from(head_size).ok().filter(|size| *size <= MAX_HEAD);
         let created = i64::try_from(created).map(UnixSeconds);
         match (head_size, created) {
-            (Some(head_size), Ok(created)) => {
-                Ok(Self { sequence, created, key, head_size, file_size, head_digest: *head_digest })
-            }
+            (Some(head_size), Ok(created)) => Ok(Self {
+                version,
+                sequence,
+                created,
+                key,
+                head_size,
+                file_size,
+                head_digest: *head_digest,
+            }),
             _ => Err(Refused::Head("its size or time is beyond what is allowed".into())),
         }
     }
@@ -329,7 +357,7 @@ impl Head {
             .chain([pages.len()])
             .collect();
         let regions = contents.regions.resolve();
-        let head = Self { contents, regions, pages, kinds };
+        let head = Self { version: preamble.version, contents, regions, pages, kinds };
         if !head.of_kind(PageKind::Customers).len().is_power_of_two() {
             return Err(broken("the number of its pages of customers is no power of two"));
         }
@@ -341,7 +369,9 @@ impl Head {
         let page = other.pages.get(number)?;
         let place = number.checked_sub(other.of_kind(page.kind).start)?;
         let twin = self.of_kind(page.kind).nth(place)?;
-        self.pages.get(twin).filter(|twin| twin.digest == page.digest).map(|_| twin)
+        // each version has its own checks: bytes that passed those of another must pass anew
+        let is_same = |twin: &&PageRow| twin.digest == page.digest && self.version == other.version;
+        self.pages.get(twin).filter(is_same).map(|_| twin)
     }
 
     /// The numbers of the pages of a kind.
@@ -393,9 +423,11 @@ impl fmt::Display for Refused {
             Self::NotASnapshot => {
                 f.write_str("this is no snapshot: it doesn't begin with `WAYBILL`")
             }
-            Self::Format(version) => {
-                write!(f, "its format is version {version}, this code reads version {VERSION}")
-            }
+            Self::Version(version) => write!(
+                f,
+                "unknown format version {version}; this Waybill reads versions 1 and 2: \
+                 upgrade it before the Waybill that compiles"
+            ),
             Self::Truncated => f.write_str("it ends too early"),
             Self::Key(key) => {
                 write!(f, "it is signed with the key {key}, which isn't trusted here")

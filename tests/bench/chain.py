@@ -1,6 +1,6 @@
 """What signing and verifying cost, in CPU time per request: `./build.sh bench chain`.
 
-First what signing, verifying and finding a signature again take inside Envoy's V8 (`tests/speed`). Then one
+First what signing, verifying and finding a signature again take inside Envoy's V8 (`tests/modules/speed`). Then one
 Envoy with one worker answers by itself behind six listeners: no filter; Waybill with an unsigned tag, with one
 signed once per customer, with one signed per request; and as the node of a reseller that sends no chain (which
 the policy lets through), or one whose signature was verified before. Rounds are interleaved, as in request.py.
@@ -35,7 +35,7 @@ PEER = {"p": {"seed": 5, "node": "peer.example"}}
 
 
 def main():
-    require(ENVOY=("Envoy", ENVOY), WAYBILL=("the filter", FILTER), SPEED=("tests/speed as wasm", SPEED))
+    require(ENVOY=("Envoy", ENVOY), WAYBILL=("the filter", FILTER), SPEED=("tests/modules/speed as wasm", SPEED))
     environment = {"KEY": Key(4).private_jwk()}
     signing = {"keys": [{"env": "KEY"}], "binding": "customer"}
     signs = {"direct_response": True, "log": False, "environment": environment}

@@ -68,7 +68,7 @@ class Registers:
 
 
 def secret(number):
-    """A customer's credential; tests/speed makes the same."""
+    """A customer's credential; tests/modules/speed makes the same."""
     return f"wb_bench_{number:07}"
 
 

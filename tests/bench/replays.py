@@ -29,7 +29,7 @@ ROUNDS = 15  # gaps in the host's memory once showed in the fourteenth only
 
 
 def main():
-    for what, path in {"Envoy (ENVOY)": ENVOY, "tests/replays as wasm (REPLAYS)": REPLAYS}.items():
+    for what, path in {"Envoy (ENVOY)": ENVOY, "tests/modules/replays as wasm (REPLAYS)": REPLAYS}.items():
         if not path or not Path(path).exists():
             sys.exit(f"missing: {what}; ./build.sh bench brings all of it")
     with tempfile.TemporaryDirectory() as folder:

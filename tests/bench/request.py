@@ -1,7 +1,7 @@
 """What the node adds to a request, in CPU time: `./build.sh bench`.
 
 An Envoy with one worker has five listeners, and answers by itself, so that no upstream is in the
-figures: without a filter; with a filter that does nothing (`tests/noop`, what the SDK and the wasm host
+figures: without a filter; with a filter that does nothing (`tests/modules/noop`, what the SDK and the wasm host
 cost); with one that makes the host calls of a plain request and nothing else; with Waybill letting a
 request through; with Waybill refusing one. h2load sends each the same number of requests, in turn, several
 times; the CPU time is the Envoy process's own.
@@ -64,7 +64,7 @@ def main():
 
 
 def nodes():
-    require(ENVOY=("Envoy", ENVOY), WAYBILL=("the filter", FILTER), NOOP=("tests/noop as wasm", NOOP))
+    require(ENVOY=("Envoy", ENVOY), WAYBILL=("the filter", FILTER), NOOP=("tests/modules/noop as wasm", NOOP))
     answers = {"direct_response": True, "log": False}
     return [
         Node("no filter", None, FILTER, **answers),

@@ -52,7 +52,7 @@ HEADERS = {  # a customer at home in the United States
 
 def main():
     require(
-        ENVOY=("Envoy", ENVOY), WAYBILL=("the filter", FILTER), NOOP=("tests/noop as wasm", NOOP), SPEED=("tests/speed as wasm", SPEED)
+        ENVOY=("Envoy", ENVOY), WAYBILL=("the filter", FILTER), NOOP=("tests/modules/noop as wasm", NOOP), SPEED=("tests/modules/speed as wasm", SPEED)
     )
     parts = {"compile": compile_speed, "lookups": lookups, "requests": requests, "memory": memory, "swap": swap}
     wanted = sys.argv[1:] or list(parts)

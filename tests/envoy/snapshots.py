@@ -80,7 +80,7 @@ class Server(socketserver.ThreadingTCPServer):
     def __init__(self, file=b"", etag=True, ranges=True, listens=True):
         super().__init__(("127.0.0.1", 0), Connection, bind_and_activate=False)
         self.file, self.etag, self.ranges = file, etag, ranges
-        self.fault = None  # "gone", "hang", "drip", "cut", "trap" (for tests/trap), or a status
+        self.fault = None  # "gone", "hang", "drip", "cut", "trap" (for tests/modules/trap), or a status
         self.then = None  # the file from the next request for pages on
         self.asked = []
         self.released = threading.Event()

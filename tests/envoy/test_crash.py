@@ -1,6 +1,6 @@
 """The last good snapshot survives the crash of the VM that fetched it, and then of every worker's; so do the nonces that passed.
 
-`tests/trap` is the filter, with a trap on demand. Two Envoys, with one worker and with two: each test goes on where the
+`tests/modules/trap` is the filter, with a trap on demand. Two Envoys, with one worker and with two: each test goes on where the
 one before ended; but for the last, which has an Envoy of its own.
 """
 
@@ -34,7 +34,7 @@ class Life:
 
 @pytest.fixture(scope="module")
 def life(start, tmp_path_factory):
-    assert TRAP.is_file(), f"TRAP={os.environ.get('TRAP')} isn't tests/trap as wasm: `./build.sh test` makes it, and says where it is"
+    assert TRAP.is_file(), f"TRAP={os.environ.get('TRAP')} isn't tests/modules/trap as wasm: `./build.sh test` makes it, and says where it is"
     return Life(tmp_path_factory.mktemp("life") / "register", start)
 
 

@@ -5,13 +5,15 @@ use serde_json::{Value, json};
 use super::super::error::CommandError;
 use super::super::output::{table, wrap};
 use super::tree::MOST_CHAINS;
-use crate::compile::ownership::{Entity, EntityIndex, Judgement, Percent, Screening, basis_points};
+use crate::compile::ownership::{
+    Entity, EntityIndex, OwnershipResult, OwnershipScreening, Percentage, basis_points,
+};
 use crate::compile::settings::Method;
 use crate::names::Text;
 use crate::register::{Customer, Ownership};
 
 /// The number of entities by result.
-fn counts(screening: &Screening<'_>) -> Vec<(Ownership, usize)> {
+fn counts(screening: &OwnershipScreening<'_>) -> Vec<(Ownership, usize)> {
     let results: Vec<Ownership> =
         screening.graph().entities().map(|(index, _)| screening.judge(index).status).collect();
     Ownership::ALL
@@ -20,7 +22,10 @@ fn counts(screening: &Screening<'_>) -> Vec<(Ownership, usize)> {
         .collect()
 }
 
-pub(super) fn all_as_json(screening: &Screening<'_>, rows: &[CustomerResult<'_>]) -> Value {
+pub(super) fn all_as_json(
+    screening: &OwnershipScreening<'_>,
+    rows: &[CustomerResult<'_>],
+) -> Value {
     let counts: serde_json::Map<String, Value> = counts(screening)
         .into_iter()
         .map(|(status, count)| (status.to_string(), count.into()))
@@ -35,7 +40,10 @@ pub(super) fn all_as_json(screening: &Screening<'_>, rows: &[CustomerResult<'_>]
 }
 
 /// The customers, restricted ones first and clear ones last, and the number of entities by result.
-pub(super) fn all_as_text(screening: &Screening<'_>, mut rows: Vec<CustomerResult<'_>>) -> String {
+pub(super) fn all_as_text(
+    screening: &OwnershipScreening<'_>,
+    mut rows: Vec<CustomerResult<'_>>,
+) -> String {
     let entities: String = counts(screening)
         .into_iter()
         .map(|(status, count)| format!("{status}: {count}\n"))
@@ -49,9 +57,9 @@ pub(super) fn all_as_text(screening: &Screening<'_>, mut rows: Vec<CustomerResul
         let name = row.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
         let mut line = format!("{:<11} {}{name}", row.status.as_str(), row.id);
         if let Some((known, worst)) = row.shares {
-            line.push_str(&format!(": {} restricted", Percent(known)));
+            line.push_str(&format!(": {} restricted", Percentage(known)));
             if worst != known {
-                line.push_str(&format!(", up to {} with unknown owners", Percent(worst)));
+                line.push_str(&format!(", up to {} with unknown owners", Percentage(worst)));
             }
         }
         out.push_str(&wrap(&line, "", "            "));
@@ -82,7 +90,7 @@ pub(super) struct CustomerResult<'a> {
 }
 
 impl<'a> CustomerResult<'a> {
-    pub(super) fn of(customer: &'a Customer, screening: &Screening<'_>) -> Self {
+    pub(super) fn of(customer: &'a Customer, screening: &OwnershipScreening<'_>) -> Self {
         let (id, name, entity) =
             (customer.id.as_str(), customer.name.as_ref(), customer.entity.as_ref());
         let by_entry = |status, missing: &str| {
@@ -102,7 +110,7 @@ impl<'a> CustomerResult<'a> {
         let Some(index) = screening.graph().get(company.as_str()) else {
             return by_entry(Ownership::Unresolved, &format!("unknown entity `{company}`"));
         };
-        let Judgement { status, itself, ownerless, cascade, multiplicative } =
+        let OwnershipResult { status, itself, ownerless, cascade, multiplicative } =
             screening.judge(index);
         let largest = |by_cascade: u32, by_product: f64| match screening.settings().method {
             _ if itself.is_some() => 10_000,
@@ -155,7 +163,7 @@ impl<'a> CustomerResult<'a> {
         rows.sort_by_key(Self::rank);
         let percent = |share: Option<u32>| {
             share.map_or_else(String::new, |share| {
-                Percent(share).to_string().trim_end_matches(" %").to_owned()
+                Percentage(share).to_string().trim_end_matches(" %").to_owned()
             })
         };
         let text = |text: Option<&Text>| text.map_or_else(String::new, ToString::to_string);
@@ -188,7 +196,7 @@ impl<'a> CustomerResult<'a> {
 }
 
 /// The facts that are missing for a result: the far ends of the largest chains with unknown owners.
-fn missing(screening: &Screening<'_>, subject: EntityIndex) -> Vec<String> {
+fn missing(screening: &OwnershipScreening<'_>, subject: EntityIndex) -> Vec<String> {
     let id = |index: EntityIndex| {
         screening.graph().entity(index).map_or("", |entity| entity.id.as_str())
     };
@@ -196,7 +204,7 @@ fn missing(screening: &Screening<'_>, subject: EntityIndex) -> Vec<String> {
     let chains = screening.chains(subject, MOST_CHAINS).chains;
     for chain in chains.iter().filter(|chain| !chain.restricted) {
         let share = match chain.shares.first() {
-            Some(Some(share)) => format!("{} of", Percent(*share)),
+            Some(Some(share)) => format!("{} of", Percentage(*share)),
             _ => "the rest of".to_owned(),
         };
         let what = match chain.entities.as_slice() {

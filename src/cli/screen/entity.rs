@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::super::output::wrap;
 use super::tree::{MOST_CHAINS, OwnerTree, TreeRow};
 use crate::compile::ownership::{
-    Chain, Chains, EntityIndex, Judgement, Percent, Screening, basis_points,
+    EntityIndex, OwnershipChain, OwnershipChains, OwnershipResult, OwnershipScreening, Percentage,
+    basis_points,
 };
 use crate::compile::settings::{Comparison, Method, OwnershipSettings};
 use crate::region::Place;
@@ -16,15 +17,15 @@ use crate::shape::Whole;
 
 /// One entity's result, its owners and notes.
 pub(super) struct EntityReport<'a> {
-    screening: &'a Screening<'a>,
+    screening: &'a OwnershipScreening<'a>,
     pub(super) tree: OwnerTree<'a>,
-    judgement: Judgement,
-    chains: Chains,
+    judgement: OwnershipResult,
+    chains: OwnershipChains,
     behind: Vec<EntityIndex>,
 }
 
 impl<'a> EntityReport<'a> {
-    pub(super) fn of(screening: &'a Screening<'a>, subject: EntityIndex) -> Self {
+    pub(super) fn of(screening: &'a OwnershipScreening<'a>, subject: EntityIndex) -> Self {
         let (judgement, chains, behind) = (
             screening.judge(subject),
             screening.chains(subject, MOST_CHAINS),
@@ -35,7 +36,7 @@ impl<'a> EntityReport<'a> {
     }
 
     pub(super) fn as_json(&self) -> Value {
-        let Judgement { status, itself, ownerless, cascade, multiplicative } = self.judgement;
+        let OwnershipResult { status, itself, ownerless, cascade, multiplicative } = self.judgement;
         let settings = self.screening.settings();
         let paths: Vec<Value> = self
             .chains
@@ -109,7 +110,7 @@ impl<'a> EntityReport<'a> {
             for (index, place, share) in &owners {
                 let line = format!(
                     "{}  from {place}: {}",
-                    Percent(basis_points(*share)),
+                    Percentage(basis_points(*share)),
                     self.tree.name(*index)
                 );
                 out.push_str(&wrap(&line, "  ", "    "));
@@ -134,7 +135,7 @@ impl<'a> EntityReport<'a> {
     /// The restricted owners at the ends of the chains, with place and share, largest first.
     fn owners(&self) -> Vec<(EntityIndex, Place, f64)> {
         let mut owners: Vec<(EntityIndex, Place, f64)> = Vec::new();
-        for Chain { entities, share, .. } in &self.chains.chains {
+        for OwnershipChain { entities, share, .. } in &self.chains.chains {
             if let Some(Some(end)) = entities.first()
                 && let Some(place) = self.screening.itself(*end)
                 && let Some(share) = share
@@ -215,10 +216,10 @@ impl<'a> EntityReport<'a> {
 
     /// The result in one sentence.
     pub(super) fn sentence(&self) -> String {
-        let Judgement { status, itself, ownerless, cascade, multiplicative } = self.judgement;
+        let OwnershipResult { status, itself, ownerless, cascade, multiplicative } = self.judgement;
         let OwnershipSettings { method, comparison, threshold_basis_points: Whole(threshold) } =
             self.screening.settings();
-        let threshold = Percent(u32::try_from(*threshold).unwrap_or(u32::MAX));
+        let threshold = Percentage(u32::try_from(*threshold).unwrap_or(u32::MAX));
         let (beyond, within) = match comparison {
             Comparison::Gt => {
                 (format!("more than {threshold}"), format!("not more than {threshold}"))
@@ -284,6 +285,6 @@ fn listed<'m>(shares: impl Iterator<Item = ((u32, bool), &'m str)>, all: bool) -
             None => methods.push((share, method.to_owned())),
         }
     }
-    let text = |(share, methods): &(u32, String)| format!("{} ({methods})", Percent(*share));
+    let text = |(share, methods): &(u32, String)| format!("{} ({methods})", Percentage(*share));
     methods.iter().map(text).collect::<Vec<_>>().join(" and ")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::compile::ownership::{EntityIndex, Holder, Percent, Screening};
+use crate::compile::ownership::{EntityIndex, Holder, OwnershipScreening, Percentage};
 use crate::compile::settings::Method;
 
 /// How many chains are examined.
@@ -12,7 +12,7 @@ const MOST_LINES: usize = 60;
 
 /// An entity with its owners.
 pub(super) struct OwnerTree<'a> {
-    pub(super) screening: &'a Screening<'a>,
+    pub(super) screening: &'a OwnershipScreening<'a>,
     pub(super) subject: EntityIndex,
 }
 
@@ -161,8 +161,8 @@ impl OwnerTree<'_> {
         let Holder { entity, basis_points, more, through } = node.holder;
         let share = match (basis_points, more) {
             (0, true) => "? %".into(),
-            (known, true) => format!("{} or more", Percent(known)),
-            (known, false) => Percent(known).to_string(),
+            (known, true) => format!("{} or more", Percentage(known)),
+            (known, false) => Percentage(known).to_string(),
         };
         let share = if through { format!("{share} through others") } else { share };
         let Some(index) = entity else { return format!("{share}  unknown owner") };
@@ -174,7 +174,7 @@ impl OwnerTree<'_> {
         match (self.screening.itself(index), self.screening.blocked(index)) {
             (Some(place), _) => label.push_str(&format!(": restricted, in {place}")),
             (None, Some(share)) if self.screening.settings().method != Method::Multiplicative => {
-                label.push_str(&format!(": counts as restricted ({} of it is)", Percent(share)))
+                label.push_str(&format!(": counts as restricted ({} of it is)", Percentage(share)))
             }
             (None, _) if self.screening.ends_unknown(index) => label.push_str(": owners unknown"),
             (None, _) => {}

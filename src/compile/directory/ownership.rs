@@ -7,8 +7,8 @@ use super::files::{BODS, Documents, ENTITIES, OWNERS_JSON, SETTINGS, document};
 use super::forms::{self, EntryLocations, OWNERS};
 use super::owners;
 use super::statements::read_statements;
-use crate::compile::bods::{self, Statements};
-use crate::compile::ownership::{self, End, Entity, Graph, GraphError, Screening};
+use crate::compile::bods::{self, BodsStatements};
+use crate::compile::ownership::{self, Entity, Graph, GraphError, HoldingEnd, OwnershipScreening};
 use crate::compile::remarks::{Remark, Remarks, grouped};
 use crate::compile::settings::Settings;
 use crate::names::{Text, UnixSeconds};
@@ -29,13 +29,17 @@ pub struct Owners {
 
 impl Owners {
     /// Judges every entity as the settings say.
-    pub fn screen(&self) -> Screening<'_> {
+    pub fn screen(&self) -> OwnershipScreening<'_> {
         self.graph.screen(&self.settings.ownership, |place| self.restricts(place))
     }
 
     /// A customer's result: of its company's screening, or else of its own entry. A customer with
     /// neither is unresolved.
-    pub fn of_customer(&self, customer: &Customer, screening: &Screening<'_>) -> Ownership {
+    pub fn of_customer(
+        &self,
+        customer: &Customer,
+        screening: &OwnershipScreening<'_>,
+    ) -> Ownership {
         let entity = customer.entity.as_ref().and_then(|id| self.graph.get(id.as_str()));
         entity.map_or(customer.ownership(), |index| screening.judge(index).status)
     }
@@ -83,7 +87,7 @@ struct GraphLocations<'a> {
     owners: &'a EntryLocations,
     /// The files of bods/
     files: &'a [&'a str],
-    statements: Vec<bods::Origin>,
+    statements: Vec<bods::StatementOrigin>,
 }
 
 impl GraphLocations<'_> {
@@ -111,7 +115,7 @@ impl GraphLocations<'_> {
         i.checked_sub(self.short.len()).and_then(|i| self.rows.get(i)).copied()
     }
 
-    fn statement(&self, i: usize) -> Option<&bods::Origin> {
+    fn statement(&self, i: usize) -> Option<&bods::StatementOrigin> {
         i.checked_sub(self.short.len())?
             .checked_sub(self.rows.len())
             .and_then(|i| self.statements.get(i))
@@ -157,7 +161,7 @@ pub(super) fn read_owners(
             holdings: PartialList::none(true),
         });
     let mut whole = entities.whole;
-    let mut statements = Statements::default();
+    let mut statements = BodsStatements::default();
     let files: Vec<&str> =
         documents.keys().map(String::as_str).filter(|name| name.starts_with(BODS)).collect();
     for (name, bytes) in documents.iter().filter(|(name, _)| name.starts_with(BODS)) {
@@ -165,7 +169,7 @@ pub(super) fn read_owners(
         read_statements(name, bytes, &mut statements, remarks);
         whole = whole && remarks.count() == errors;
     }
-    let declared = statements.declared(now);
+    let declared = statements.as_of(now);
     notice_places(&declared.nowhere, &files, remarks);
 
     let (numbers, mut entities): (Vec<usize>, Vec<_>) = entities.values.into_iter().unzip();
@@ -209,7 +213,8 @@ pub(super) fn read_owners(
     holding_places.statements.extend(origins);
 
     let ids: Vec<Text> = entities.iter().map(|entity| entity.id.clone()).collect();
-    let said = ownership::Statements { after, indirect, readings: declared.readings };
+    let said =
+        ownership::Declarations { after, indirect, interpretations: declared.interpretations };
     let graph = Graph::with(entities, &holdings, &said).map_err(|errors| {
         let known = errors
             .iter()
@@ -244,8 +249,12 @@ fn read_owner_rows(documents: &Documents, remarks: &mut Remarks) -> forms::ListC
 const MOST_NOTICES: usize = 100;
 
 /// Notes unknown places, each once.
-fn notice_places(nowhere: &[(String, bods::Origin)], files: &[&str], remarks: &mut Remarks) {
-    let mut places: BTreeMap<&str, (usize, &bods::Origin)> = BTreeMap::new();
+fn notice_places(
+    nowhere: &[(String, bods::StatementOrigin)],
+    files: &[&str],
+    remarks: &mut Remarks,
+) {
+    let mut places: BTreeMap<&str, (usize, &bods::StatementOrigin)> = BTreeMap::new();
     for (place, origin) in nowhere {
         let (count, _) = places.entry(place).or_insert((0, origin));
         *count = count.saturating_add(1);
@@ -286,7 +295,7 @@ fn notice_sums(
     let help =
         "correct the shares; leave them if joint holders are listed with the whole share each";
     for (id, sum) in over.iter().take(MOST_NOTICES) {
-        let sum = ownership::Percent(u32::try_from(*sum).unwrap_or(u32::MAX));
+        let sum = ownership::Percentage(u32::try_from(*sum).unwrap_or(u32::MAX));
         let message = format!("the shares of `{id}` come to {sum}, so its worst case counts");
         let at = last.get(id).copied().unwrap_or(holdings.len());
         remarks.notices.push(places.remark(at, "basis_points", message, Some(help.into())));
@@ -325,8 +334,8 @@ fn contradiction(
         }
         GraphError::UnknownEntity { holding, end, .. } => {
             let member = match end {
-                End::Owner => "owner",
-                End::Of => "of",
+                HoldingEnd::Owner => "owner",
+                HoldingEnd::Of => "of",
             };
             holdings.remark(*holding, member, message, error.help())
         }

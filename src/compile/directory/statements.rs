@@ -1,7 +1,7 @@
 //! The files of bods/.
 
 use super::files::tree;
-use crate::compile::bods::Statements;
+use crate::compile::bods::BodsStatements;
 use crate::compile::remarks::{Remark, Remarks, without_mark};
 use crate::shape::{Json, Problems};
 
@@ -10,7 +10,7 @@ use crate::shape::{Json, Problems};
 pub(super) fn read_statements(
     name: &str,
     bytes: &[u8],
-    statements: &mut Statements,
+    statements: &mut BodsStatements,
     remarks: &mut Remarks,
 ) {
     let text = without_mark(bytes);

@@ -7,23 +7,23 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::{Said, parts};
+use super::{PlaceEntry, parts};
 use crate::region::Place;
 
 type Leaf<'a> = LookupResult<'a, &'a [u8]>;
 
 /// A value of a record, as far as it matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Value<'a> {
+enum RecordValue<'a> {
     Text(&'a str),
     Number(u64),
-    List(Vec<Value<'a>>),
-    Members(Vec<(&'a str, Value<'a>)>),
+    List(Vec<RecordValue<'a>>),
+    Members(Vec<(&'a str, RecordValue<'a>)>),
     Other,
 }
 
 /// A part as written: by what may only be its code, or by what may also be its name.
-enum Part<'a> {
+enum PartName<'a> {
     Code(String),
     Word(&'a str),
 }
@@ -41,7 +41,7 @@ const PARTS: &[&str] = &[
 ];
 
 /// The country of a record, with its part. Codes that aren't in use (`EU`, `AP`, `XX`) say nothing.
-pub(super) fn place(leaf: &Leaf<'_>) -> Result<Option<Said>, MaxMindDbError> {
+pub(super) fn place(leaf: &Leaf<'_>) -> Result<Option<PlaceEntry>, MaxMindDbError> {
     if !is_map(leaf)? {
         return Ok(None);
     }
@@ -50,7 +50,7 @@ pub(super) fn place(leaf: &Leaf<'_>) -> Result<Option<Said>, MaxMindDbError> {
     let country = match member(leaf, "country_code")?.and_then(|code| country(&code)) {
         Some(country) => Some(country),
         None => member(leaf, "country")?.and_then(|value| match value {
-            Value::Members(members) => members
+            RecordValue::Members(members) => members
                 .iter()
                 .find(|(name, _)| *name == "iso_code")
                 .and_then(|(_, code)| country(code)),
@@ -72,13 +72,13 @@ pub(super) fn asn(leaf: &Leaf<'_>) -> Result<Option<u32>, MaxMindDbError> {
     if !is_map(leaf)? {
         return Ok(None);
     }
-    let number = |value: &Value<'_>| match value {
-        Value::Number(number) => u32::try_from(*number).ok(),
-        Value::Text(text) => {
+    let number = |value: &RecordValue<'_>| match value {
+        RecordValue::Number(number) => u32::try_from(*number).ok(),
+        RecordValue::Text(text) => {
             let text = text.trim();
             text.strip_prefix("AS").or_else(|| text.strip_prefix("as")).unwrap_or(text).parse().ok()
         }
-        Value::List(_) | Value::Members(_) | Value::Other => None,
+        RecordValue::List(_) | RecordValue::Members(_) | RecordValue::Other => None,
     };
     for name in ["autonomous_system_number", "asn"] {
         if let Some(asn) = member(leaf, name)?.as_ref().and_then(number).filter(|asn| *asn != 0) {
@@ -89,27 +89,27 @@ pub(super) fn asn(leaf: &Leaf<'_>) -> Result<Option<u32>, MaxMindDbError> {
 }
 
 /// The country with the region of a text: `UA-43`, or a name of the part.
-pub(super) fn with_region(country: &Place, region: &str) -> Said {
+pub(super) fn with_region(country: &Place, region: &str) -> PlaceEntry {
     let mut named = Vec::new();
-    collect(&Value::Text(region), false, &mut named);
+    collect(&RecordValue::Text(region), false, &mut named);
     divided(country, &named)
 }
 
-fn country(value: &Value<'_>) -> Option<Place> {
-    let Value::Text(text) = value else { return None };
+fn country(value: &RecordValue<'_>) -> Option<Place> {
+    let RecordValue::Text(text) = value else { return None };
     Place::from_bytes(text.as_bytes())
 }
 
 /// One of several parts counts: of those that are known by name the first, else the first that has a code.
-fn divided(country: &Place, named: &[Part<'_>]) -> Said {
+fn divided(country: &Place, named: &[PartName<'_>]) -> PlaceEntry {
     let candidates: Vec<Place> = named
         .iter()
         .filter_map(|part| match part {
-            Part::Code(text) => {
+            PartName::Code(text) => {
                 parts::by_code(country, text).or_else(|| parts::by_name(country, text))
             }
             // short names would pass for codes
-            Part::Word(text) => {
+            PartName::Word(text) => {
                 let code = parts::by_code(country, text);
                 parts::by_name(country, text)
                     .or(code.filter(|place| parts::is_named(place) || text.contains('-')))
@@ -118,40 +118,40 @@ fn divided(country: &Place, named: &[Part<'_>]) -> Said {
         .collect();
     let part = candidates.iter().find(|place| parts::is_named(place)).or(candidates.first());
     let place = *part.filter(|_| !country.is_part()).unwrap_or(country);
-    Said { place, divides: place.is_part() || !named.is_empty() }
+    PlaceEntry { place, divides: place.is_part() || !named.is_empty() }
 }
 
 /// All that may be a part's code or name: texts, and in what is nested the codes and the names in all languages.
-fn collect<'a>(value: &Value<'a>, is_code: bool, named: &mut Vec<Part<'a>>) {
+fn collect<'a>(value: &RecordValue<'a>, is_code: bool, named: &mut Vec<PartName<'a>>) {
     match value {
-        Value::Text(text) if text.trim().is_empty() => {}
-        Value::Text(text) if is_code => named.push(Part::Code((*text).to_owned())),
-        Value::Text(text) => named.push(Part::Word(text)),
-        Value::Number(number) => named.push(Part::Code(number.to_string())),
-        Value::List(values) => values.iter().for_each(|value| collect(value, is_code, named)),
-        Value::Members(members) => {
+        RecordValue::Text(text) if text.trim().is_empty() => {}
+        RecordValue::Text(text) if is_code => named.push(PartName::Code((*text).to_owned())),
+        RecordValue::Text(text) => named.push(PartName::Word(text)),
+        RecordValue::Number(number) => named.push(PartName::Code(number.to_string())),
+        RecordValue::List(values) => values.iter().for_each(|value| collect(value, is_code, named)),
+        RecordValue::Members(members) => {
             for (name, value) in members {
                 match (*name, value) {
                     ("iso_code" | "code", value) => collect(value, true, named),
                     ("name", value) => collect(value, false, named),
-                    ("names", Value::Members(languages)) => {
+                    ("names", RecordValue::Members(languages)) => {
                         languages.iter().for_each(|(_, value)| collect(value, false, named))
                     }
                     _ => {}
                 }
             }
         }
-        Value::Other => {}
+        RecordValue::Other => {}
     }
 }
 
-fn member<'a>(leaf: &Leaf<'a>, name: &str) -> Result<Option<Value<'a>>, MaxMindDbError> {
+fn member<'a>(leaf: &Leaf<'a>, name: &str) -> Result<Option<RecordValue<'a>>, MaxMindDbError> {
     leaf.decode_path(&[PathElement::Key(name)])
 }
 
 /// Whether the record has members at all.
 fn is_map(leaf: &Leaf<'_>) -> Result<bool, MaxMindDbError> {
-    Ok(leaf.decode::<Root>()?.is_some_and(|Root(is_map)| is_map))
+    Ok(leaf.decode::<MapProbe>()?.is_some_and(|MapProbe(is_map)| is_map))
 }
 
 /// Reads a value. What lies deeper than this is left out.
@@ -162,62 +162,65 @@ struct Depth(u8);
 const DEEPEST: Depth = Depth(4);
 
 /// Whether a value has members; none is read.
-struct Root(bool);
+struct MapProbe(bool);
 
-impl<'de> Deserialize<'de> for Root {
+impl<'de> Deserialize<'de> for MapProbe {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Depth(0).deserialize(deserializer)?;
-        Ok(Self(matches!(value, Value::Members(_))))
+        Ok(Self(matches!(value, RecordValue::Members(_))))
     }
 }
 
-impl<'de> Deserialize<'de> for Value<'de> {
+impl<'de> Deserialize<'de> for RecordValue<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         DEEPEST.deserialize(deserializer)
     }
 }
 
 impl<'de> DeserializeSeed<'de> for Depth {
-    type Value = Value<'de>;
+    type Value = RecordValue<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<RecordValue<'de>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Depth {
-    type Value = Value<'de>;
+    type Value = RecordValue<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Value::Text(text))
+        Ok(RecordValue::Text(text))
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(Value::Number(number))
+        Ok(RecordValue::Number(number))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(u64::try_from(number).map_or(Value::Other, Value::Number))
+        Ok(u64::try_from(number).map_or(RecordValue::Other, RecordValue::Number))
     }
 
     fn visit_u128<E>(self, _: u128) -> Result<Self::Value, E> {
-        Ok(Value::Other)
+        Ok(RecordValue::Other)
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Value::Other)
+        Ok(RecordValue::Other)
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Value::Other)
+        Ok(RecordValue::Other)
     }
 
     fn visit_borrowed_bytes<E>(self, _: &'de [u8]) -> Result<Self::Value, E> {
-        Ok(Value::Other)
+        Ok(RecordValue::Other)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
@@ -230,7 +233,7 @@ impl<'de> Visitor<'de> for Depth {
             }
             None => while list.next_element::<IgnoredAny>()?.is_some() {},
         }
-        Ok(Value::List(values))
+        Ok(RecordValue::List(values))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -243,6 +246,6 @@ impl<'de> Visitor<'de> for Depth {
             }
             None => while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {},
         }
-        Ok(Value::Members(members))
+        Ok(RecordValue::Members(members))
     }
 }

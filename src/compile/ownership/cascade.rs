@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::through::Apart;
-use super::{Ends, Graph, OwnershipSettings, WHOLE, beyond};
+use super::entity::WHOLE;
+use super::graph::Graph;
+use super::indirect::SpecialCases;
+use super::remainder::Remainder;
+use super::share::beyond;
+use crate::compile::settings::OwnershipSettings;
 
 /// Who counts as restricted by the cascade, and how much of each entity these hold, in basis points.
 #[derive(Debug)]
@@ -13,13 +17,14 @@ pub(super) struct Cascade {
 }
 
 impl Graph {
-    /// The least set of blocked entities, and what the blocked ones hold of each. In the worst case all that isn't known
-    /// counts as held by somebody blocked, and who may be nobody knows where is blocked whatever the threshold.
+    /// The least set of blocked entities, and what the blocked ones hold of each. In the worst case
+    /// the unknown part of each entity counts as held by a blocked one. An entity in an unknown place
+    /// is then blocked whatever the threshold.
     pub(super) fn cascade(
         &self,
         settings: &OwnershipSettings,
-        ends: &[Ends],
-        apart: &BTreeMap<usize, Apart>,
+        ends: &[Remainder],
+        special: &SpecialCases,
         worst: bool,
     ) -> Cascade {
         let blocked: Vec<bool> =
@@ -38,22 +43,17 @@ impl Graph {
             }
         }
         let mut touched: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (of, apart) in apart {
-            apart
-                .holders(self.owners(*of))
+        for (of, case) in special {
+            case.holders(self.owners(*of))
                 .for_each(|owner| touched.entry(owner).or_default().push(*of));
         }
-        // what is said of these depends on all their holders at once, so they wait until nobody else changes
-        let mut waiting: BTreeSet<usize> = apart.keys().copied().collect();
+        // the share of a special case depends on all its holders at once: it waits until they settle
+        let mut waiting: BTreeSet<usize> = special.keys().copied().collect();
         loop {
             while let Some(owner) = queue.pop_front() {
                 waiting.extend(touched.get(&owner).into_iter().flatten());
-                for (of, basis_points) in self
-                    .owned
-                    .get(owner)
-                    .into_iter()
-                    .flatten()
-                    .filter(|(of, _)| !apart.contains_key(of))
+                for (of, basis_points) in
+                    self.owned(owner).iter().filter(|(of, _)| !special.contains_key(of))
                 {
                     if let (Some(share), Some(blocked)) =
                         (found.share.get_mut(*of), found.blocked.get_mut(*of))
@@ -67,8 +67,8 @@ impl Graph {
                 }
             }
             for of in std::mem::take(&mut waiting) {
-                let (Some(apart), Some(end)) = (apart.get(&of), ends.get(of)) else { continue };
-                let held = apart.held(self.owners(of), end, worst, |i| found.at(i).1);
+                let (Some(case), Some(end)) = (special.get(&of), ends.get(of)) else { continue };
+                let held = case.held(self.owners(of), end, worst, |i| found.at(i).1);
                 if let (Some(share), Some(blocked)) =
                     (found.share.get_mut(of), found.blocked.get_mut(of))
                 {
@@ -87,6 +87,7 @@ impl Graph {
 }
 
 impl Cascade {
+    /// The blocked share of an entity in basis points, and whether the entity is blocked itself.
     pub(super) fn at(&self, i: usize) -> (u32, bool) {
         (self.share.get(i).copied().unwrap_or(0), self.blocked.get(i).copied().unwrap_or(false))
     }

@@ -3,53 +3,50 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::{EQUAL, EntityIndex, Screening, basis_points, part};
+use super::graph::EntityIndex;
+use super::judge::OwnershipScreening;
+use super::share::{EQUAL, basis_points, part};
 
-/// Where the share of one entity comes from.
+/// The sources of one entity's share.
 #[derive(Debug)]
-pub struct Chains {
+pub struct OwnershipChains {
     /// The largest chains, largest first, those of unknown size last
-    pub chains: Vec<Chain>,
+    pub chains: Vec<OwnershipChain>,
     /// Whether there are more than these
     pub more: bool,
-    /// Whether a ring of holdings is on the way: its turns add to the share, and no chain shows them
+    /// Whether there is a ring of holdings on the way. Its turns add to the share, but no chain shows them
     pub rings: bool,
 }
 
 /// A chain of holdings down to the entity that is screened.
 #[derive(Debug, Clone)]
-pub struct Chain {
-    /// From the far end to the entity itself. The far end is `None` where nobody knows who it is
+pub struct OwnershipChain {
+    /// From the far end to the entity itself. The far end is `None` where it isn't known
     pub entities: Vec<Option<EntityIndex>>,
-    /// What each holds of the next, in basis points; `None` where that isn't known
+    /// The share that each holds of the next, in basis points; `None` where it isn't known
     pub shares: Vec<Option<u32>>,
     /// The share along the whole chain, as a part of 1; `None` where a share of it isn't known
     pub share: Option<f64>,
-    /// Whether its far end is restricted, itself or (where `share` isn't known) by the cascade; else nobody knows who
-    /// stands behind it
+    /// Whether its far end is restricted, itself or (where `share` isn't known) by the cascade.
+    /// Otherwise the far end has unknown owners
     pub restricted: bool,
 }
 
 /// How many owners a search for chains may step to.
 const STEPS: usize = 20_000;
 
-impl Screening<'_> {
-    /// The chains of holdings that lead to an entity from somebody restricted or from what isn't known: the
-    /// `most` largest. An entity stands in a chain once.
-    pub fn chains(&self, EntityIndex(subject): EntityIndex, most: usize) -> Chains {
+impl OwnershipScreening<'_> {
+    /// The `most` largest chains of holdings that lead to an entity from a restricted entity or from
+    /// an unknown holder. An entity is in a chain once.
+    pub fn chains(&self, EntityIndex(subject): EntityIndex, most: usize) -> OwnershipChains {
         let mut search = Search::default();
-        let mut found = Chains { chains: Vec::new(), more: false, rings: false };
-        search.push(Step {
-            entity: subject,
-            share: None,
-            next: None,
-            product: Some(1.0),
-            end: false,
-        });
+        let mut found = OwnershipChains { chains: Vec::new(), more: false, rings: false };
+        let (share, next, product) = (None, None, Some(1.0));
+        search.push(Step { entity: subject, share, next, product, end: false });
         while let Some(at) = search.pop() {
             let Some(step) = search.steps.get(at).copied() else { continue };
-            let ends = self.end(step.entity);
-            let restricted = ends.restricted.is_some() || step.product.is_none();
+            let end = self.end(step.entity);
+            let restricted = end.restricted.is_some() || step.product.is_none();
             if step.end || restricted || self.ends_unknown(EntityIndex(step.entity)) {
                 if found.chains.len() == most {
                     found.more = true;
@@ -60,70 +57,40 @@ impl Screening<'_> {
             }
             if search.steps.len() > STEPS {
                 found.more = true;
-                continue; // what is in the queue is still shown
+                continue; // steps in the queue are still shown
             }
-            if ends.unknown > 0 {
-                let product = step.times(ends.unknown);
-                search.push(Step {
-                    entity: step.entity,
-                    share: Some(ends.unknown),
-                    next: Some(at),
-                    product,
-                    end: true,
-                });
+            if end.unknown > 0 {
+                let unknown_holder = step.to(at, step.entity, Some(end.unknown));
+                search.push(Step { end: true, ..unknown_holder });
             }
-            for link in self.apart.get(&step.entity).into_iter().flat_map(|apart| &apart.links) {
-                // what of it no chain explains that is drawn by itself
+            for link in self.special.get(&step.entity).into_iter().flat_map(|case| &case.links) {
+                // the excess that no chain explains is a chain by itself
                 let share = basis_points(link.excess);
-                let seen = search.back(at).any(|step| step.entity == link.owner);
-                if share > 0
-                    && !seen
-                    && self
-                        .multiplied
-                        .get(link.owner)
-                        .is_some_and(|walk| walk.restricted + walk.unknown > EQUAL)
-                {
-                    let product = step.times(share);
-                    search.push(Step {
-                        entity: link.owner,
-                        share: Some(share),
-                        next: Some(at),
-                        product,
-                        end: false,
-                    });
+                if share > 0 && !search.is_in(at, link.owner) && self.matters(link.owner) {
+                    search.push(step.to(at, link.owner, Some(share)));
                 }
             }
             for stake in self.graph.owners(step.entity) {
-                let behind = self
-                    .multiplied
-                    .get(stake.owner)
-                    .is_some_and(|walk| walk.restricted + walk.unknown > EQUAL);
-                let seen = || search.back(at).any(|step| step.entity == stake.owner);
-                if stake.basis_points > 0 && behind {
-                    if seen() {
+                if stake.basis_points > 0 && self.matters(stake.owner) {
+                    if search.is_in(at, stake.owner) {
                         found.rings = true;
                     } else {
-                        let product = step.times(stake.basis_points);
-                        search.push(Step {
-                            entity: stake.owner,
-                            share: Some(stake.basis_points),
-                            next: Some(at),
-                            product,
-                            end: false,
-                        });
+                        search.push(step.to(at, stake.owner, Some(stake.basis_points)));
                     }
-                } else if stake.more && self.cascade.at(stake.owner).1 && !seen() {
-                    search.push(Step {
-                        entity: stake.owner,
-                        share: None,
-                        next: Some(at),
-                        product: None,
-                        end: false,
-                    });
+                } else if stake.is_open()
+                    && self.cascade.at(stake.owner).1
+                    && !search.is_in(at, stake.owner)
+                {
+                    search.push(step.to(at, stake.owner, None));
                 }
             }
         }
         found
+    }
+
+    /// Whether some of an entity is restricted or unknown.
+    fn matters(&self, entity: usize) -> bool {
+        self.multiplied.get(entity).is_some_and(|walk| walk.restricted + walk.unknown > EQUAL)
     }
 }
 
@@ -131,7 +98,7 @@ impl Screening<'_> {
 #[derive(Default)]
 struct Search {
     steps: Vec<Step>,
-    /// Size of the product (bits of a positive `f64` are in its order) and, among equals, first come first
+    /// The product's bits (those of positive `f64` sort by size), then first come, first served
     queue: BinaryHeap<(u64, Reverse<usize>)>,
 }
 
@@ -139,7 +106,7 @@ struct Search {
 #[derive(Clone, Copy)]
 struct Step {
     entity: usize,
-    /// What it holds of the next
+    /// The share that it holds of the next
     share: Option<u32>,
     /// The step before, nearer to the entity that is screened
     next: Option<usize>,
@@ -150,8 +117,10 @@ struct Step {
 }
 
 impl Step {
-    fn times(&self, basis_points: u32) -> Option<f64> {
-        self.product.map(|product| product * part(basis_points))
+    /// The step from this one, which is number `at`, to an owner.
+    fn to(&self, at: usize, entity: usize, share: Option<u32>) -> Self {
+        let product = self.product.zip(share).map(|(product, share)| product * part(share));
+        Self { entity, share, next: Some(at), product, end: false }
     }
 }
 
@@ -165,6 +134,11 @@ impl Search {
         self.queue.pop().map(|(_, Reverse(at))| at)
     }
 
+    /// Whether an entity is in the chain from `at`.
+    fn is_in(&self, at: usize, entity: usize) -> bool {
+        self.back(at).any(|step| step.entity == entity)
+    }
+
     /// The steps from `at` back to the entity that is screened.
     fn back(&self, at: usize) -> impl Iterator<Item = &Step> {
         std::iter::successors(self.steps.get(at), |step| {
@@ -172,12 +146,12 @@ impl Search {
         })
     }
 
-    fn chain(&self, at: usize, restricted: bool) -> Chain {
+    fn chain(&self, at: usize, restricted: bool) -> OwnershipChain {
         let share = self.steps.get(at).and_then(|step| step.product);
         let entities =
             self.back(at).map(|step| (!step.end).then_some(EntityIndex(step.entity))).collect();
         let shares =
             self.back(at).filter(|step| step.next.is_some()).map(|step| step.share).collect();
-        Chain { entities, shares, share, restricted }
+        OwnershipChain { entities, shares, share, restricted }
     }
 }

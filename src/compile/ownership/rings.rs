@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::EQUAL;
+use super::share::EQUAL;
 
 /// Where a walk from an entity to its owners ends: chances, which together come to 1 once it is solved.
 #[derive(Debug, Clone, Copy, Default)]
@@ -13,7 +13,7 @@ pub(super) struct Walk {
 }
 
 /// One entity of a ring while it is solved.
-pub(super) struct Member {
+pub(super) struct RingMember {
     pub(super) entity: usize,
     /// What comes from outside the ring
     pub(super) base: Walk,
@@ -52,7 +52,7 @@ impl Walk {
 }
 
 /// Solves a ring: fills in each member's walk. `budget` is what all rings together may still look at, from [`SWEEPS`].
-pub(super) fn solve(ring: &mut [Member], budget: &mut usize) {
+pub(super) fn solve(ring: &mut [RingMember], budget: &mut usize) {
     if ring.len() <= SMALL_RING {
         eliminate(ring);
     } else {
@@ -62,14 +62,17 @@ pub(super) fn solve(ring: &mut [Member], budget: &mut usize) {
 
 /// Solves a ring exactly, but for the rounding of `f64`: elimination as Grassmann, Taksar and Heyman do it
 /// (Operations Research 33, 1985), which never subtracts, so that a ring that hardly leaks is as exact as any.
-fn eliminate(ring: &mut [Member]) {
+fn eliminate(ring: &mut [RingMember]) {
     let place: HashMap<usize, usize> =
         ring.iter().enumerate().map(|(i, member)| (member.entity, i)).collect();
-    let mut rows: Vec<Row> = ring
+    let mut rows: Vec<EliminationRow> = ring
         .iter()
         .map(|member| {
-            let mut row =
-                Row { parts: vec![0.0; ring.len()], leaves: member.leaves, base: member.base };
+            let mut row = EliminationRow {
+                parts: vec![0.0; ring.len()],
+                leaves: member.leaves,
+                base: member.base,
+            };
             for (owner, part) in &member.within {
                 if let Some(cell) = place.get(owner).and_then(|i| row.parts.get_mut(*i)) {
                     *cell += part;
@@ -105,13 +108,13 @@ fn eliminate(ring: &mut [Member]) {
 }
 
 /// A row of the elimination: where one step from this entity leads.
-struct Row {
+struct EliminationRow {
     parts: Vec<f64>,
     leaves: f64,
     base: Walk,
 }
 
-impl Row {
+impl EliminationRow {
     /// The chance to leave towards the `rest` first entities of the ring, or out of it. Positive: every entity
     /// of a ring that leaks has a way out.
     fn out(&self, rest: usize) -> f64 {
@@ -121,7 +124,7 @@ impl Row {
 
 /// Solves a large ring by sweeps (Gauss and Seidel), from nothing upwards, back and forth. Each chance only grows
 /// towards its true value, and what is open is the bound of the error: it ends below [`EQUAL`], or counts as unknown.
-fn sweep(ring: &mut [Member], budget: &mut usize) {
+fn sweep(ring: &mut [RingMember], budget: &mut usize) {
     let place: HashMap<usize, usize> =
         ring.iter().enumerate().map(|(i, member)| (member.entity, i)).collect();
     let inside: Vec<(Vec<(usize, f64)>, f64)> = ring
@@ -175,9 +178,9 @@ mod tests {
     use super::*;
 
     /// A ring of 50 that keeps half to itself, with a tenth from somebody restricted and the rest clear.
-    fn ring() -> Vec<Member> {
+    fn ring() -> Vec<RingMember> {
         let base = Walk { restricted: 0.1, unknown: 0.0, clear: 0.4 };
-        let member = |entity: usize| Member {
+        let member = |entity: usize| RingMember {
             entity,
             base,
             within: vec![(entity.wrapping_add(1) % 50, 0.5)],

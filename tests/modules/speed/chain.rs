@@ -1,13 +1,12 @@
 //! Times signing, verifying, and finding a signature that was verified before.
 
-use waybill::chain::{Custody, Judge, Presented};
+use waybill::chain::{EnvelopeCache, Inbound};
 use waybill::evidence::Evidence;
-use waybill::identity::Identity;
 use waybill::key::{SigningKey, Window};
-use waybill::keyring::Keyring;
 use waybill::lookups::Lookups;
 use waybill::names::UnixSeconds;
-use waybill::replay::{Buckets, SECRET};
+use waybill::receipt::receiver;
+use waybill::replay::{Admission, ReplayMemory, SignedNonce};
 use waybill::request::{Request, Time, TlsNames};
 use waybill::screen::Screen;
 use waybill::signature::{Message, sign};
@@ -17,20 +16,12 @@ const TAG: &[u8] = br#"node="peer.example", customer="c-9", screening=passed, un
 const CHAIN: &[u8] = br#""peer.example";customer="c-9";attest=full"#;
 const AUTHORITY: &str = "gateway.acme.example";
 
-/// A signature that is bound to its customer asks for no replays.
-struct NoBuckets;
+/// A signature that is bound to its customer asks for no memory.
+struct NoMemory;
 
-impl Buckets for NoBuckets {
-    fn secret(&mut self) -> [u8; SECRET] {
-        [0; SECRET]
-    }
-
-    fn get(&mut self, _bucket: u16) -> (Vec<u8>, Option<u32>) {
-        (Vec::new(), None)
-    }
-
-    fn set(&mut self, _bucket: u16, _value: &[u8], _version: Option<u32>) -> bool {
-        true
+impl ReplayMemory for NoMemory {
+    fn admit(&mut self, _nonce: SignedNonce<'_>, _now: UnixSeconds) -> Admission {
+        Admission::New
     }
 }
 
@@ -73,24 +64,18 @@ pub(super) fn measure() -> String {
         direct_peer: Some(b"203.0.113.9"),
         envoy_client: None,
         tls: TlsNames::default(),
-        claims: &[],
+        claims: Vec::new(),
         time: Time(1_795_000_000_000_000_000),
     };
-    let mut custody = Custody::new(Keyring::default(), Box::new(NoBuckets));
+    let (mut cache, mut memory) = (EnvelopeCache::default(), NoMemory);
     let config = screen.config();
-    let evidence = Evidence::gather(config, screen.watch(), &request);
+    let lines = Evidence::gather(config, screen.watch(), &request).lines;
     let lookups = Lookups::new(config, None);
+    let receiver = receiver(config, &lookups, UnixSeconds(NOW));
+    let message = request.message(AUTHORITY);
     let mut receive = || {
-        let presented = Presented::read(&evidence.lines, &request, &custody);
-        let judge = Judge {
-            config,
-            lookups,
-            request: &request,
-            evidence: &evidence,
-            presented: &presented,
-            now: UnixSeconds(NOW),
-        };
-        judge.receive(&Identity::Missing, &mut custody).verified().is_some()
+        let inbound = Inbound::read(&lines, AUTHORITY, &cache);
+        receiver.receive(&lines, &inbound, &message, &mut cache, &mut memory).is_ok()
     };
     let verified = receive();
     let receive = std::cell::RefCell::new(receive);

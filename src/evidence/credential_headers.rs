@@ -1,13 +1,13 @@
-//! Known places of credentials and of accounts: headers and subprotocols that don't go on, whether or not a source of
-//! this node reads them.
+//! Known places of credentials and of accounts: headers and subprotocols that don't go on, whether
+//! or not a source of this node reads them.
 //!
 //! The table is data (`data/credential-headers.json`), each row with its source.
 
 use crate::shape::Json;
 
-/// What stands in a place.
+/// What a known place holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum HeaderContent {
     /// A caller's credential
     Credential,
     /// The choice of an account at a provider
@@ -16,14 +16,14 @@ pub enum Kind {
 
 /// The table that this build carries. A test reads it, so that it is never silently empty.
 #[derive(Debug)]
-pub struct Places {
+pub struct CredentialHeaders {
     /// Names of headers, in lower case
-    pub headers: Vec<(String, Kind)>,
-    /// What subprotocols begin with (`Sec-WebSocket-Protocol`)
-    pub subprotocols: Vec<(String, Kind)>,
+    pub headers: Vec<(String, HeaderContent)>,
+    /// Beginnings of subprotocols (`Sec-WebSocket-Protocol`)
+    pub subprotocols: Vec<(String, HeaderContent)>,
 }
 
-impl Places {
+impl CredentialHeaders {
     /// Reads the table.
     pub fn known() -> Self {
         let table: Json = serde_json::from_str(include_str!(concat!(
@@ -37,7 +37,7 @@ impl Places {
                 .filter_map(|row| {
                     Some((
                         row.get(what)?.as_str()?.to_owned(),
-                        Kind::of(row.get("kind")?.as_str()?),
+                        HeaderContent::of(row.get("kind")?.as_str()?),
                     ))
                 })
                 .collect()
@@ -46,7 +46,7 @@ impl Places {
     }
 }
 
-impl Kind {
+impl HeaderContent {
     fn of(word: &str) -> Self {
         if word == "account" { Self::Account } else { Self::Credential }
     }

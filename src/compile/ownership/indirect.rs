@@ -1,82 +1,92 @@
-//! What is held through others, and what can't be reconciled: the entities of which more is said than who holds what directly.
+//! Interests held through others, and entities whose files contradict themselves.
 //!
-//! A party holds of a company what it holds directly, and the larger of what the chains on file give it and what is declared
-//! for it as indirect: the two describe one holding. So of a declaration only that counts which no chain explains, as a share
-//! beside the direct ones. How much of a party a chain carries is worked out for each party that declares anything,
-//! over what it holds directly and through others.
+//! A party may hold a company directly and through others. For the indirect part there are two
+//! numbers: the share that the chains on file give, and the share that a statement declares. Both
+//! describe one holding, so the larger one counts. The part of a declaration that no chain explains
+//! (the excess) counts as one more stake. Each party that declares anything is worked out by itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use super::entity::WHOLE;
+use super::graph::{AnonymousStake, Graph, IndirectStake, Stake};
+use super::remainder::Remainder;
 use super::rings::Walk;
-use super::{EQUAL, Ends, Graph, Stake, Through, Unnamed, WHOLE, part};
+use super::share::{EQUAL, part, points};
+
+/// The entities that are special cases, by index.
+pub(super) type SpecialCases = BTreeMap<usize, SpecialCase>;
 
 /// An entity whose holders can't be followed one by one.
 #[derive(Debug, Default)]
-pub(super) struct Apart {
-    /// Whether what is said can't all be so: in the worst case each holder may hold the whole
+pub(super) struct SpecialCase {
+    /// Whether its files contradict themselves: in the worst case any holder may hold the whole
     pub(super) over: bool,
-    /// Who is said to hold through others
+    /// Its holders through others
     pub(super) links: Vec<Link>,
-    unnamed: [Unnamed; 2],
-    readings: Vec<Vec<(usize, u32)>>,
+    unnamed_direct: AnonymousStake,
+    unnamed_indirect: AnonymousStake,
+    interpretations: Vec<Vec<(usize, u32)>>,
 }
 
-/// What one owner is said to hold of an entity through others, as parts of 1.
+/// One owner's declared share of an entity through others, as parts of 1.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) owner: usize,
     least: f64,
-    /// What of it no chain explains that is on file
+    /// The known part that no chain on file explains
     pub(super) excess: f64,
-    /// What it may be beyond all that chains may explain
+    /// The possible part beyond all that chains may explain
     open: f64,
-    /// The direct holders behind whom the owner stands: their stake, and the owner's part of it at most
+    /// The direct holders that the owner is behind: their stake, and at most how much of each is
+    /// the owner's
     chains: Vec<(usize, f64, f64)>,
 }
 
-/// How much of an entity one party holds, directly and through others, as parts of 1.
+/// One party's share of an entity, direct and indirect, as parts of 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Portion {
-    /// What the chains on file may come to where a share in them isn't known
+    /// The largest share that the chains on file allow, with unknown shares in them
     most: f64,
-    /// What counts already by the chains: what is known, and of an entity that is itself restricted the whole
+    /// The share that the chains count already: the known one. Of an entity that is itself
+    /// restricted, `most`
     counted: f64,
 }
 
-/// How many holdings may be looked at to find what declared parties hold: about a second. Beyond, declarations count
-/// as explained by no chain.
+/// How many holdings all portions together may look at: about a second. After that, declarations
+/// count as explained by no chain.
 const LOOKS: usize = 10_000_000;
 
-/// How often a ring is gone round.
+/// How many times the portions in a ring are worked out at most.
 const ROUNDS: usize = 1_000;
 
 impl Graph {
-    /// The entities that are special, with what is.
-    pub(super) fn apart(&self, ends: &[Ends]) -> BTreeMap<usize, Apart> {
-        let mut all: BTreeMap<usize, Apart> = BTreeMap::new();
+    /// Finds the entities that are special cases.
+    pub(super) fn special_cases(&self, ends: &[Remainder]) -> SpecialCases {
+        let mut all = SpecialCases::new();
         let mut links = self.links(ends);
-        for (i, beside) in &self.beside {
+        for (i, supplement) in &self.supplements {
             let links = links.remove(i).unwrap_or_default();
             let beyond: f64 = links.iter().map(|(_, beyond)| beyond).sum();
-            let [direct, through] = beside.unnamed;
-            let known = self.known.get(*i).copied().unwrap_or(0);
-            let sum = part(known) + part(direct.least) + part(through.least) + beyond;
-            let apart = Apart {
-                over: beside.over.is_some()
+            let (direct, indirect) = (supplement.unnamed_direct, supplement.unnamed_indirect);
+            let known = self.known(*i);
+            let sum = part(known) + part(direct.least) + part(indirect.least) + beyond;
+            let case = SpecialCase {
+                over: supplement.over.is_some()
                     || sum > 1.0 + EQUAL
                     || (direct.most > 0 && direct.least == 0 && known == WHOLE),
                 links: links.into_iter().map(|(link, _)| link).collect(),
-                unnamed: beside.unnamed,
-                readings: beside.readings.clone(),
+                unnamed_direct: direct,
+                unnamed_indirect: indirect,
+                interpretations: supplement.interpretations.clone(),
             };
-            all.insert(*i, apart);
+            all.insert(*i, case);
         }
         for (i, end) in ends.iter().enumerate().filter(|(_, end)| end.restricted.is_none()) {
-            let mut open = self.owners(i).iter().filter(|stake| stake.more).peekable();
-            let whole = self.known.get(i) == Some(&WHOLE);
+            let mut open = self.owners(i).iter().filter(|stake| stake.is_open()).peekable();
+            let whole = self.known(i) == WHOLE;
             if open.peek().is_some()
                 && (end.clear > 0 || (whole && open.clone().any(|stake| stake.basis_points == 0)))
             {
@@ -89,11 +99,11 @@ impl Graph {
         all
     }
 
-    /// The declarations of each entity, each with what of it is more than all that chains may explain.
-    fn links(&self, ends: &[Ends]) -> HashMap<usize, Vec<(Link, f64)>> {
-        let mut parties: BTreeMap<usize, BTreeMap<usize, Through>> = BTreeMap::new();
-        for (of, beside) in &self.beside {
-            for through in &beside.indirect {
+    /// The indirect holders of each entity, each with the known part beyond all that chains may explain.
+    fn links(&self, ends: &[Remainder]) -> HashMap<usize, Vec<(Link, f64)>> {
+        let mut parties: BTreeMap<usize, BTreeMap<usize, IndirectStake>> = BTreeMap::new();
+        for (of, supplement) in &self.supplements {
+            for through in &supplement.indirect {
                 parties.entry(through.owner).or_default().insert(*of, *through);
             }
         }
@@ -129,19 +139,20 @@ impl Graph {
         links
     }
 
-    /// Each entity's place in an order with owners first, but for rings, and the entities that it has any stake in.
+    /// Each entity's place in an order with owners first (in rings any order), and the entities that
+    /// it has any stake in.
     fn ranked(&self) -> (Vec<usize>, Vec<Vec<usize>>) {
         let mut graph = DiGraph::<(), (), usize>::default();
-        let mut owned: Vec<Vec<usize>> = vec![Vec::new(); self.entities.len()];
-        for _ in &self.entities {
+        let mut owned: Vec<Vec<usize>> = vec![Vec::new(); self.len()];
+        for _ in 0..self.len() {
             graph.add_node(());
         }
-        for of in 0..self.entities.len() {
+        for of in 0..self.len() {
             let through = self
-                .beside
+                .supplements
                 .get(&of)
                 .into_iter()
-                .flat_map(|beside| beside.indirect.iter().map(|through| through.owner));
+                .flat_map(|supplement| supplement.indirect.iter().map(|through| through.owner));
             for owner in self.owners(of).iter().map(|stake| stake.owner).chain(through) {
                 graph.add_edge(NodeIndex::new(of), NodeIndex::new(owner), ());
                 if let Some(owned) = owned.get_mut(owner) {
@@ -149,7 +160,7 @@ impl Graph {
                 }
             }
         }
-        let mut rank = vec![0; self.entities.len()];
+        let mut rank = vec![0; self.len()];
         for (place, node) in kosaraju_scc(&graph).into_iter().flatten().enumerate() {
             if let Some(rank) = rank.get_mut(node.index()) {
                 *rank = place;
@@ -158,12 +169,13 @@ impl Graph {
         (rank, owned)
     }
 
-    /// What a party holds of each entity that it has anything of. What isn't settled is too small: then less counts as explained.
+    /// A party's portion of each entity that it has a part of. A portion that hasn't settled is too
+    /// small, so that less counts as explained.
     fn portions(
         &self,
         party: usize,
-        declared: &BTreeMap<usize, Through>,
-        ends: &[Ends],
+        declared: &BTreeMap<usize, IndirectStake>,
+        ends: &[Remainder],
         rank: &[usize],
         owned: &[Vec<usize>],
         looks: &mut usize,
@@ -195,7 +207,7 @@ impl Graph {
                     .map_or((0.0, 0.0), |through| (part(through.least), part(through.most)));
                 let own = self.owners(*of).iter().find(|stake| stake.owner == party);
                 let direct = own.map_or(0.0, |stake| part(stake.basis_points));
-                let open = if own.is_some_and(|stake| stake.more) { self.open(*of) } else { 0.0 };
+                let open = if own.is_some_and(Stake::is_open) { part(self.rest(*of)) } else { 0.0 };
                 let most = (direct + open + chained.most.max(most)).min(1.0);
                 let counted = if ends.get(*of).is_some_and(|end| end.restricted.is_some()) {
                     most
@@ -214,7 +226,7 @@ impl Graph {
         portions
     }
 
-    /// What a party holds of an entity through its direct holders, by what it holds of these.
+    /// A party's portion of an entity through the entity's direct holders.
     fn chained(&self, of: usize, party: usize, portion: &dyn Fn(usize) -> Portion) -> Portion {
         let mut sum = Portion::default();
         let mut open: f64 = 0.0;
@@ -222,30 +234,26 @@ impl Graph {
             let (share, portion) = (part(stake.basis_points), portion(stake.owner));
             sum.most += share * portion.most;
             sum.counted += share * portion.counted;
-            if stake.more {
+            if stake.is_open() {
                 open = open.max(portion.most);
             }
         }
-        sum.most += open * self.open(of);
+        sum.most += open * part(self.rest(of));
         Portion { most: sum.most.min(1.0), counted: sum.counted.min(1.0) }
     }
 
-    /// What nobody is known to hold of an entity.
-    fn open(&self, of: usize) -> f64 {
-        part(WHOLE.saturating_sub(self.known.get(of).copied().unwrap_or(0)))
-    }
-
-    /// Fills in the walks of entities that are special, or in a ring with such. From nothing upwards, so that what
-    /// hasn't settled within the budget is known to be restricted at least so far; the rest is unknown.
+    /// Fills in the walks of special cases, and of rings with special cases. Shares grow from nothing
+    /// upwards: one that hasn't settled within the budget is restricted at least so far, and the rest
+    /// is unknown.
     pub(super) fn settle(
         &self,
         ring: &[usize],
-        ends: &[Ends],
-        apart: &BTreeMap<usize, Apart>,
+        ends: &[Remainder],
+        special: &SpecialCases,
         walks: &mut [Walk],
         budget: &mut usize,
     ) {
-        let nothing = Apart::default();
+        let nothing = SpecialCase::default();
         let edges =
             ring.iter().fold(ring.len(), |sum, i| sum.saturating_add(self.owners(*i).len()));
         let settled = loop {
@@ -257,7 +265,7 @@ impl Graph {
                 };
                 let end = ends.get(*i).copied().unwrap_or_default();
                 let (restricted, worst) =
-                    apart.get(i).unwrap_or(&nothing).shares(self.owners(*i), &end, of);
+                    special.get(i).unwrap_or(&nothing).shares(self.owners(*i), &end, of);
                 let before = of(*i);
                 change = change.max((restricted - before.0).abs()).max((worst - before.1).abs());
                 if let Some(walk) = walks.get_mut(*i) {
@@ -284,29 +292,34 @@ impl Graph {
     }
 }
 
-impl Apart {
-    /// All who hold anything, whether one knows how much or not.
+impl SpecialCase {
+    /// All holders, whether their shares are known or not.
     pub(super) fn holders(&self, owners: &[Stake]) -> impl Iterator<Item = usize> {
         owners.iter().map(|stake| stake.owner).chain(self.links.iter().map(|link| link.owner))
     }
 
-    fn is_held_by_nobody_knows_whom(&self) -> bool {
-        self.unnamed.iter().any(|unnamed| unnamed.there)
+    fn has_unnamed_holder(&self) -> bool {
+        self.unnamed_direct.exists || self.unnamed_indirect.exists
     }
 
-    /// What of the part that ends with nobody in particular may be somebody's who holds more than is known.
-    fn open(&self, owners: &[Stake], end: &Ends, of: impl Fn(usize) -> f64) -> f64 {
-        let [direct, _] = self.unnamed;
+    /// The part of `end.clear` that may belong to a holder with a share larger than is known.
+    fn open(&self, owners: &[Stake], end: &Remainder, of: impl Fn(usize) -> f64) -> f64 {
         let more = owners
             .iter()
-            .filter(|stake| stake.more)
+            .filter(|stake| stake.is_open())
             .map(|stake| part(stake.room) * of(stake.owner))
             .sum::<f64>();
-        part(end.clear).min(more + part(direct.most))
+        part(end.clear).min(more + part(self.unnamed_direct.most))
     }
 
-    /// The restricted share of an entity as a part of 1, and the same in the worst case; `of` gives both for its holders.
-    fn shares(&self, owners: &[Stake], end: &Ends, of: impl Fn(usize) -> (f64, f64)) -> (f64, f64) {
+    /// The restricted share of an entity as a part of 1, and the same in the worst case. `of` gives
+    /// both for its holders.
+    fn shares(
+        &self,
+        owners: &[Stake],
+        end: &Remainder,
+        of: impl Fn(usize) -> (f64, f64),
+    ) -> (f64, f64) {
         if end.restricted.is_some() {
             return (1.0, 1.0);
         }
@@ -314,48 +327,47 @@ impl Apart {
             owners.iter().map(|stake| part(stake.basis_points) * which(of(stake.owner))).sum()
         };
         let mut restricted = direct(|(restricted, _)| restricted).min(1.0);
-        for reading in &self.readings {
-            let others: f64 =
-                reading.iter().map(|(owner, share)| part(*share) * (1.0 - of(*owner).0)).sum();
+        for interpretation in &self.interpretations {
+            let others: f64 = interpretation
+                .iter()
+                .map(|(owner, share)| part(*share) * (1.0 - of(*owner).0))
+                .sum();
             restricted = restricted.min((1.0 - others).max(0.0));
         }
         restricted += self.links.iter().map(|link| link.excess * of(link.owner).0).sum::<f64>();
-        let [_, through] = self.unnamed;
-        let through = part(through.most)
+        let through = part(self.unnamed_indirect.most)
             + self.links.iter().map(|link| link.open * of(link.owner).1).sum::<f64>();
         let rest = part(end.unknown) + self.open(owners, end, |owner| of(owner).1);
         let mut worst = restricted.max(direct(|(_, worst)| worst) + rest.max(through));
         if self.over {
             worst = self.holders(owners).map(|owner| of(owner).1).fold(worst, f64::max);
         }
-        if end.nowhere || (self.over && self.is_held_by_nobody_knows_whom()) {
+        if end.nowhere || (self.over && self.has_unnamed_holder()) {
             worst = 1.0;
         }
         (restricted.min(1.0), worst.min(1.0))
     }
 
-    /// What blocked entities hold of an entity, in basis points; in the worst case with all that isn't known.
+    /// The share of an entity that blocked entities hold, in basis points; in the worst case with the
+    /// unknown part.
     pub(super) fn held(
         &self,
         owners: &[Stake],
-        end: &Ends,
+        end: &Remainder,
         worst: bool,
         blocked: impl Fn(usize) -> bool,
     ) -> u32 {
         if end.restricted.is_some() || (worst && end.nowhere) {
             return WHOLE;
         }
-        if worst
-            && self.over
-            && (self.is_held_by_nobody_knows_whom() || self.holders(owners).any(&blocked))
-        {
+        if worst && self.over && (self.has_unnamed_holder() || self.holders(owners).any(&blocked)) {
             return WHOLE;
         }
         let stakes =
             owners.iter().filter(|stake| blocked(stake.owner)).map(|stake| stake.basis_points);
         let mut direct = stakes.fold(0, u32::saturating_add).min(WHOLE);
-        for reading in &self.readings {
-            let others = reading
+        for interpretation in &self.interpretations {
+            let others = interpretation
                 .iter()
                 .filter(|(owner, _)| !blocked(*owner))
                 .map(|(_, share)| *share)
@@ -365,7 +377,7 @@ impl Apart {
         let links = || self.links.iter().filter(|link| blocked(link.owner));
         let excess: f64 = links()
             .map(|link| {
-                // a holder who isn't blocked counts for nothing here, so neither does what runs through it
+                // a holder that isn't blocked counts for nothing, and so does a chain through it
                 let counted = link.chains.iter().filter(|(holder, _, _)| blocked(*holder));
                 let explained: f64 = counted.map(|(_, share, most)| share * most).sum();
                 (link.least - explained).max(0.0)
@@ -375,23 +387,11 @@ impl Apart {
         if !worst {
             return direct.saturating_add(excess).min(WHOLE);
         }
-        let [_, through] = self.unnamed;
-        let through =
-            through.most.saturating_add(points(links().map(|link| link.open).sum::<f64>() + EQUAL));
+        let open = points(links().map(|link| link.open).sum::<f64>() + EQUAL);
+        let through = self.unnamed_indirect.most.saturating_add(open);
         let rest = end.unknown.saturating_add(points(
             self.open(owners, end, |owner| f64::from(u8::from(blocked(owner)))) + EQUAL,
         ));
         direct.saturating_add(rest.max(through).max(excess)).min(WHOLE)
     }
-}
-
-/// A part of 1 in whole basis points, rounded down.
-fn points(part: f64) -> u32 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a whole number from 0 to 10,000"
-    )]
-    let whole = (part * f64::from(WHOLE)).floor().clamp(0.0, f64::from(WHOLE)) as u32;
-    whole
 }

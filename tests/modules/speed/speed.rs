@@ -18,6 +18,7 @@ use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel, MapType};
 use waybill::config::Config;
 use waybill::filter::keeper::{Keeper, TICK};
 use waybill::names::CredentialDigest;
+use waybill::register::Name;
 use waybill::snapshot::Snapshot;
 
 /// Lookups in a loop. All their arguments are made before it, and they fit into a CPU's second-level cache.
@@ -138,7 +139,7 @@ fn measure(snapshot: &Snapshot) -> String {
     let hot = digests(HOT.min(count));
     let uniform = digests(count);
     let found = |digests: &[CredentialDigest]| {
-        digests.iter().filter(|digest| snapshot.by_credential(digest).is_some()).count()
+        digests.iter().filter(|digest| snapshot.customer(Name::Secret(**digest)).is_some()).count()
     };
     let (found_hot, found_uniform) = (found(&hot), found(&uniform));
     format!(
@@ -147,8 +148,8 @@ fn measure(snapshot: &Snapshot) -> String {
         snapshot.table_size(),
         each(&v4, |address| snapshot.address(*address)),
         each(&v6, |address| snapshot.address(*address)),
-        each(&hot, |digest| snapshot.by_credential(digest)),
-        each(&uniform, |digest| snapshot.by_credential(digest)),
+        each(&hot, |digest| snapshot.customer(Name::Secret(*digest))),
+        each(&uniform, |digest| snapshot.customer(Name::Secret(*digest))),
     )
 }
 

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
-use waybill::filter::replays::SharedBuckets;
+use waybill::filter::replays::SharedMemory;
 use waybill::names::{NodeId, UnixSeconds};
-use waybill::replay::{Entered, Remembered, enter};
+use waybill::replay::{Admission, SignedNonce, admit};
 use waybill::shape::Word as _;
 
 proxy_wasm::main! {{
@@ -54,17 +54,18 @@ fn run(path: &str) -> Option<String> {
     let (from, count): (u64, u64) = (from.parse().ok()?, count.parse().ok()?);
     let now = UnixSeconds(now.parse().ok()?);
     let until = UnixSeconds(now.0 + LIFETIME);
-    let mut buckets = SharedBuckets::new(&NodeId::parse(node).ok()?);
+    // no counter: `admit` on its buckets counts nothing
+    let mut memory = SharedMemory::new(&NodeId::parse(node).ok()?, 0);
     let [mut new, mut forgotten, mut seen, mut busy] = [0_u64; 4];
     let start = Instant::now();
     for number in from..from + count {
         // as long as the nonces that nodes send
         let nonce = format!("{number:022}");
-        match enter(&mut buckets, Remembered { signer, nonce: nonce.as_bytes(), until }, now) {
-            Entered::New => new += 1,
-            Entered::Forgotten => forgotten += 1,
-            Entered::Seen => seen += 1,
-            Entered::Busy => busy += 1,
+        match admit(&mut memory, SignedNonce { signer, nonce: nonce.as_bytes(), until }, now) {
+            Admission::New => new += 1,
+            Admission::Evicting => forgotten += 1,
+            Admission::Replay => seen += 1,
+            Admission::Busy => busy += 1,
         }
     }
     let each = start.elapsed().as_nanos() as u64 / count.max(1);

@@ -1,0 +1,32 @@
+//! What is known of one request, step by step: each stage reads the steps before it.
+
+use crate::chain::Inbound;
+use crate::config::Config;
+use crate::evidence::Evidence;
+use crate::identity::Identity;
+use crate::lookups::Origin;
+use crate::names::UnixSeconds;
+use crate::receipt::Receipt;
+use crate::rules::Geography;
+
+/// A request as far as it is understood, before any finding. The fields are in the order in which they
+/// become known.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// When the request came
+    pub now: UnixSeconds,
+    /// The configuration
+    pub config: &'a Config,
+    /// What the request itself shows
+    pub evidence: Evidence<'a>,
+    /// The register's knowledge of the client's address
+    pub origin: Origin<'a>,
+    /// Tag, chain and signatures, not verified
+    pub inbound: Inbound,
+    /// What tag and chain turned out to be
+    pub receipt: Receipt,
+    /// The caller
+    pub identity: Identity,
+    /// The countries of the request
+    pub geography: Geography,
+}

@@ -1,0 +1,113 @@
+//! What one worker remembers of signatures that may come again: a fixed number of places.
+
+use std::rc::Rc;
+
+use super::Lines;
+use super::proof::Envelope;
+use crate::signature::{self, Signatures};
+
+/// Envelopes that were verified before, by the lines that they came in.
+#[derive(Debug, Default)]
+pub struct EnvelopeCache(Slots<(Rc<Signatures>, Rc<Envelope>)>);
+
+impl EnvelopeCache {
+    /// The envelope of the very same lines, sent to the same authority.
+    pub(super) fn get(
+        &self,
+        lines: &Lines<'_>,
+        authority: &str,
+    ) -> Option<(Rc<Signatures>, Rc<Envelope>)> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (signatures, envelope) = self.0.get(&flat(lines))?;
+        let is_same = envelope.authority == authority;
+        is_same.then(|| (Rc::clone(signatures), Rc::clone(envelope)))
+    }
+
+    /// Keeps an envelope whose signature and trail cover nothing of their own request: it may come again.
+    pub(super) fn put(
+        &mut self,
+        lines: &Lines<'_>,
+        signatures: &Rc<Signatures>,
+        envelope: &Rc<Envelope>,
+    ) {
+        if envelope.is_of_any_request() {
+            self.0.put(flat(lines), (Rc::clone(signatures), Rc::clone(envelope)));
+        }
+    }
+}
+
+/// All lines in one piece. A zero byte, which no header value has, separates the fields.
+fn flat(lines: &Lines<'_>) -> Vec<u8> {
+    let fields = [&lines.signature, &lines.signature_input, &lines.tag, &lines.chain, &lines.trail];
+    fields.map(|lines| signature::joined(lines)).join(&0)
+}
+
+/// A fixed number of places. Each holds what was put there last.
+#[derive(Debug)]
+pub(super) struct Slots<V>(Vec<Option<(Vec<u8>, V)>>);
+
+/// How many signatures of each direction a worker remembers: some 2 MB where tags and chains are
+/// long.
+const SLOTS: usize = 1_024;
+/// The longest key in bytes: twice what a trail of eight hops takes. A longer one is verified each
+/// time, so that nobody fills memory by it.
+const KEY_AT_MOST: usize = 16 * 1_024;
+
+impl<V> Default for Slots<V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<V> Slots<V> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<&V> {
+        self.0.get(place(key))?.as_ref().filter(|(known, _)| known == key).map(|(_, value)| value)
+    }
+
+    pub(super) fn put(&mut self, key: Vec<u8>, value: V) {
+        if key.len() > KEY_AT_MOST {
+            return;
+        }
+        if self.0.is_empty() {
+            self.0.resize_with(SLOTS, || None);
+        }
+        if let Some(slot) = self.0.get_mut(place(&key)) {
+            *slot = Some((key, value));
+        }
+    }
+}
+
+/// A place by all bytes of a key, eight at a time (the multiplier is FxHash's). A caller who forces
+/// two keys into one place only makes them take turns.
+fn place(key: &[u8]) -> usize {
+    let mut hash = 0_u64;
+    let (words, rest) = key.as_chunks::<8>();
+    for word in words
+        .iter()
+        .map(|word| u64::from_le_bytes(*word))
+        .chain(rest.iter().map(|byte| u64::from(*byte)))
+    {
+        hash = (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+    usize::try_from(hash >> 40).unwrap_or(0) % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_key_isnt_kept() {
+        let mut slots = Slots::default();
+        for (length, kept) in [(KEY_AT_MOST, true), (KEY_AT_MOST + 1, false)] {
+            slots.put(vec![7; length], length);
+            assert_eq!(slots.get(&vec![7; length]).is_some(), kept);
+        }
+    }
+}
