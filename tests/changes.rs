@@ -56,7 +56,7 @@ fn digest(n: usize) -> String {
 }
 
 /// A register in which everything ends that can.
-fn ending() -> String {
+fn ending(name: &str) -> String {
     let key = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "exp": 1_798_675_200});
     let nodes = json!({"nodes": [{"id": "b.example", "customer": "rb", "keys": [key],
         "screening": {"status": "passed", "until": "2026-12-31T00:00:00Z"}}]});
@@ -68,12 +68,12 @@ fn ending() -> String {
          "agreement": {"id": "terms-3", "accepted": "2026-01-01T00:00:00Z", "until": "2026-12-31T00:00:00Z"},
          "overrides": [{"finding": "geo.undeclared", "action": "allow", "author": "Jo", "until": "2026-12-31T00:00:00Z"}]},
         {"id": "lasts", "ownership": "clear", "credentials": [digest(4)], "screening": {"status": "passed"}}]});
-    register("changes-due", &[("customers.json", customers), ("nodes.json", nodes)])
+    register(name, &[("customers.json", customers), ("nodes.json", nodes)])
 }
 
 #[test]
 fn what_ends_is_due_to_the_second() {
-    let register = ending();
+    let register = ending("changes-due-1");
     let ask = |time: &str, within: &str| {
         answered(&["due", "--register", &register, "--time", time, "--within", within])
     };
@@ -133,7 +133,7 @@ fn what_ends_is_due_to_the_second() {
 
 #[test]
 fn what_is_due_is_printed_and_put_in_a_table() {
-    let register = ending();
+    let register = ending("changes-due-2");
     let ask = |more: &[&str]| {
         printed(
             &[&["due", "--register", &register, "--time", "2026-12-01T00:00:00Z"], more].concat(),
@@ -235,7 +235,7 @@ fn a_snapshot_and_its_register_are_equal() {
     let (key, snapshot) = (folder.join("key.json"), folder.join("snapshot"));
     std::fs::write(&key, printed(&["keygen"])).unwrap();
     let (key, snapshot) = (key.to_str().unwrap(), snapshot.to_str().unwrap());
-    let register = ending();
+    let register = ending("changes-due-3");
     let compile =
         |register: &str| printed(&["compile", register, "-o", snapshot, "--sign-key", key]);
     assert!(!compile(&register).contains("side"));

@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<(), CommandError> {
     let keys: Result<Vec<TrustedKey>, CommandError> = arguments
         .trusted_key
         .iter()
-        .map(|text| TrustedKey::parse(text).map_err(|mismatch| CommandError::from(mismatch)))
+        .map(|text| TrustedKey::parse(text).map_err(CommandError::from))
         .collect();
     let keys = keys?;
     let snapshot = open(&arguments.snapshot, |key| {
@@ -72,8 +72,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<(), CommandError> {
         Ok::<Value, CommandError>(describe(&found.customer))
     };
     if let Some(text) = &arguments.credential {
-        let digest =
-            CredentialDigest::parse(text).map_err(|mismatch| CommandError::from(mismatch))?;
+        let digest = CredentialDigest::parse(text).map_err(CommandError::from)?;
         found.insert("customer".into(), customer(Name::Secret(digest), "credential")?);
     }
     if let Some(name) = &arguments.certificate {
