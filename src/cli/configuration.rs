@@ -1,5 +1,7 @@
 //! The check of the filter's own configuration.
 
+use std::fmt::Display;
+
 use super::clock::now;
 use crate::finding::{Action, FindingCode};
 use crate::keyring::{Keyring, KeyringDraft};
@@ -19,6 +21,11 @@ impl Diagnostics {
         let problem = Problem { path: "$".into(), message, help: None };
         Self { errors: vec![problem], notices: Vec::new() }
     }
+}
+
+/// A problem with its help.
+pub(super) fn problem(path: impl Display, message: &str, help: &str) -> Problem {
+    Problem { path: path.to_string(), message: message.into(), help: Some(help.into()) }
 }
 
 /// A note that is printed once, however many filters a file has.
@@ -41,11 +48,7 @@ pub(super) fn check_configuration(text: &str) -> Diagnostics {
             if reports && config.upstream.provider.is_some() && !config.forwards() {
                 let help = "set it to `block`, or see docs/findings.md#providershared-state for \
                             ways to keep customers apart";
-                notices.push(Problem {
-                    path: "$.policy.actions".into(),
-                    message: SHARED_STATE.into(),
-                    help: Some(help.into()),
-                });
+                notices.push(problem("$.policy.actions", SHARED_STATE, help));
             }
             if unset.is_empty() && wrong.is_empty() {
                 notices.extend(keyring.notices(now()));

@@ -14,7 +14,7 @@ use self::document::{
 use self::signing::{
     check_key_variables, check_late_mutation, check_signed_clusters, check_signed_routes,
 };
-use super::configuration::{Diagnostics, SHARED_STATE, check_configuration};
+use super::configuration::{Diagnostics, SHARED_STATE, check_configuration, problem};
 use crate::config::{Config, CredentialPlace, ForwardingHeader};
 use crate::outcome::ROUTE_HEADER;
 use crate::screen::Screen;
@@ -43,15 +43,12 @@ pub(super) fn configurations(document: &Json) -> Vec<Result<String, Problem>> {
 }
 
 fn no_text(wasm_at: &Path<'_>) -> Problem {
-    Problem {
-        path: configuration_at(wasm_at),
-        message: "expected a google.protobuf.StringValue as the filter's configuration".into(),
-        help: Some(
-            "set `@type` to `type.googleapis.com/google.protobuf.StringValue`, and `value` to the \
-             JSON as text"
-                .into(),
-        ),
-    }
+    problem(
+        configuration_at(wasm_at),
+        "expected a google.protobuf.StringValue as the filter's configuration",
+        "set `@type` to `type.googleapis.com/google.protobuf.StringValue`, and `value` to the \
+         JSON as text",
+    )
 }
 
 fn configuration_at(wasm_at: &Path<'_>) -> String {
@@ -79,11 +76,7 @@ pub(super) fn check(written: &Json) -> Diagnostics {
     if filters == 0 {
         let help = "a filter is Waybill's if its name or its code's file name contains `waybill`, \
                     or if its configuration has `node` and `identity`";
-        diagnostics.errors.push(Problem {
-            path: "$".into(),
-            message: "no Waybill filter in this file".into(),
-            help: Some(help.into()),
-        });
+        diagnostics.errors.push(problem("$", "no Waybill filter in this file", help));
     }
     let mut problems = Problems::default();
     walk(document, &Path::Root, &mut |json, at| {
@@ -106,11 +99,11 @@ fn check_filter(wasm: &Json, at: &Path<'_>, diagnostics: &mut Diagnostics) {
         }),
     };
     if !closed || config.get("fail_open").is_some_and(|value| *value != Json::Bool(false)) {
-        diagnostics.errors.push(Problem {
-            path: Path::Member(&config_at, "failure_policy").to_string(),
-            message: "after one failure, this may let every request pass unscreened".into(),
-            help: Some("set `failure_policy: FAIL_RELOAD`, which restarts the filter".into()),
-        });
+        diagnostics.errors.push(problem(
+            Path::Member(&config_at, "failure_policy"),
+            "after one failure, this may let every request pass unscreened",
+            "set `failure_policy: FAIL_RELOAD`, which restarts the filter",
+        ));
     }
     let text_at = configuration_at(at);
     let Some(text) = configuration_text(wasm) else {
@@ -150,13 +143,13 @@ fn check_manager(
     let here = Path::Element(&filters_at, position);
 
     if !before.iter().any(sets_direct_peer) {
-        problems.note(
+        problems.wrong(
             &here,
             "no filter before this one sets the filter state `direct`, so the node can't see the \
              direct peer",
-            Some(format!(
+            &format!(
                 "put `set_filter_state` before it, with object_key `direct` and `{DIRECT_PEER}`"
-            )),
+            ),
         );
     }
     for (i, filter) in before.iter().enumerate() {
@@ -178,10 +171,10 @@ fn check_manager(
     let config = screen.config();
     check_geography(config, before, &filters_at, manager, at, problems, notices);
     if !config.routes.is_empty() && !removes_early(manager, ROUTE_HEADER) {
-        problems.note(
+        problems.wrong(
             &Path::Member(at, "early_header_mutation_extensions"),
-            format!("a client's own `{ROUTE_HEADER}` isn't removed before the route is chosen"),
-            Some(format!("remove `{ROUTE_HEADER}` there, by the early header mutation extension")),
+            &format!("a client's own `{ROUTE_HEADER}` isn't removed before the route is chosen"),
+            &format!("remove `{ROUTE_HEADER}` there, by the early header mutation extension"),
         );
     }
     if config.sources.iter().any(|source| matches!(source.place, CredentialPlace::Mtls(_))) {
@@ -220,16 +213,16 @@ fn check_geography(
             });
         let place = setter.map_or(*at, |i| Path::Element(at, i));
         if !removed {
-            problems.note(
+            problems.wrong(
                 &place,
-                format!(
+                &format!(
                     "a client's own `{header}` isn't removed before it counts as the country of \
                      its address"
                 ),
-                Some(format!(
+                &format!(
                     "remove `{header}` by a `header_mutation` before the filter that sets it: \
                      Envoy's geoip filter keeps the header when its lookup finds nothing"
-                )),
+                ),
             );
         }
         if setter.is_some() && config.client_address.header == ForwardingHeader::Forwarded {
@@ -248,17 +241,13 @@ fn check_geography(
             .iter()
             .any(|extension| is_typed(extension, XFF_DETECTION));
         if setter.is_some() && !config.client_address.trusted_proxies.is_empty() && !follows {
-            notices.push(Problem {
-                path: manager_at.to_string(),
-                message: "behind trusted proxies, Envoy's geoip filter looks up another address \
-                          than the node, and such requests are `geo.unknown`"
-                    .into(),
-                help: Some(
-                    "set `original_ip_detection_extensions` with `xff_trusted_cidrs` equal to \
-                     `client_address.trusted_proxies`"
-                        .into(),
-                ),
-            });
+            notices.push(problem(
+                manager_at,
+                "behind trusted proxies, Envoy's geoip filter looks up another address than the \
+                 node, and such requests are `geo.unknown`",
+                "set `original_ip_detection_extensions` with `xff_trusted_cidrs` equal to \
+                 `client_address.trusted_proxies`",
+            ));
         }
     }
 }
@@ -282,10 +271,10 @@ fn check_injector(filter: &Json, at: &Path<'_>, before_node: bool, problems: &mu
     if filter.get("typed_config").and_then(|config| config.get("overwrite"))
         != Some(&Json::Bool(true))
     {
-        problems.note(
+        problems.wrong(
             at,
             "without `overwrite: true`, a caller's own header replaces the reseller's credential",
-            Some("set `overwrite: true`".into()),
+            "set `overwrite: true`",
         );
     }
 }
@@ -325,12 +314,7 @@ fn check_client_certificates(
 fn note_repeated_names(json: &Json, at: &Path<'_>, errors: &mut Vec<Problem>) {
     for (i, (name, _)) in json.members().iter().enumerate() {
         if json.members().iter().take(i).any(|(earlier, _)| earlier == name) {
-            let path = Path::Member(at, name).to_string();
-            errors.push(Problem {
-                path,
-                message: "duplicate name".into(),
-                help: Some("keep one of the two".into()),
-            });
+            errors.push(problem(Path::Member(at, name), "duplicate name", "keep one of the two"));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Settings by which Envoy would change a signed request, or send it twice.
 
+use super::super::configuration::problem;
 use super::document::{
     HEADER_MUTATION, clusters, http_options, is_typed, items, mentions, text, upstream_filters,
     walk,
@@ -56,21 +57,21 @@ fn check_signed_route(
     for rewrite in ["prefix_rewrite", "regex_rewrite", "path_rewrite_policy", "path_rewrite"] {
         if action.get(rewrite).is_some() {
             let help = "remove it: the signature covers the path as the client sent it";
-            problems.note(
+            problems.wrong(
                 &Path::Member(at, rewrite),
                 "the path is rewritten after signing, which breaks the signature",
-                Some(help.into()),
+                help,
             );
         }
     }
     for redirect in ["internal_redirect_policy", "internal_redirect_action"] {
         if action.get(redirect).is_some() {
             let help = "remove it, so that the client gets the redirect";
-            problems.note(
+            problems.wrong(
                 &Path::Member(at, redirect),
                 "a redirect inside Envoy sends the signed request to the node again, with a tag \
                  and without its credential",
-                Some(help.into()),
+                help,
             );
         }
     }
@@ -78,10 +79,10 @@ fn check_signed_route(
         ["host_rewrite_header", "host_rewrite_path_regex", "host_rewrite", "auto_host_rewrite"]
     {
         if action.get(rewrite).is_some_and(|value| *value != Json::Bool(false)) {
-            problems.note(
+            problems.wrong(
                 &Path::Member(at, rewrite),
                 "the host is chosen after signing, which breaks the signature",
-                Some("use `host_rewrite_literal`, equal to `node.upstream_authority`".into()),
+                "use `host_rewrite_literal`, equal to `node.upstream_authority`",
             );
             return;
         }
@@ -127,7 +128,7 @@ fn check_signed_route(
             "set `host_rewrite_literal` here and `{setting}` to one name; another provider needs \
              its own listener and node"
         );
-        problems.note(&Path::Member(at, "host_rewrite_literal"), message, Some(help));
+        problems.wrong(&Path::Member(at, "host_rewrite_literal"), &message, &help);
     }
 }
 
@@ -151,29 +152,29 @@ fn check_sent_twice(json: &Json, at: &Path<'_>, problems: &mut Problems) {
         let conditions =
             conditions.split(',').map(str::trim).filter(|condition| !condition.is_empty());
         for condition in conditions.filter(|condition| !SAFE_RETRIES.contains(condition)) {
-            problems.note(
+            problems.wrong(
                 &Path::Member(&Path::Member(at, "retry_policy"), "retry_on"),
-                format!(
+                &format!(
                     "a retry on `{condition}` sends one signature twice, which looks like a replay"
                 ),
-                Some(format!("retry on `{}` only", SAFE_RETRIES.join(","))),
+                &format!("retry on `{}` only", SAFE_RETRIES.join(",")),
             );
         }
     }
     if json.get("retry_policy_typed_config").is_some() {
-        problems.note(
+        problems.wrong(
             &Path::Member(at, "retry_policy_typed_config"),
             "this may send one signature twice, which looks like a replay",
-            Some(format!("use a `retry_policy` on `{}`", SAFE_RETRIES.join(","))),
+            &format!("use a `retry_policy` on `{}`", SAFE_RETRIES.join(",")),
         );
     }
     let hedges =
         |policy: &Json| policy.members().iter().any(|(_, value)| *value != Json::Bool(false));
     if json.get("hedge_policy").is_some_and(hedges) {
-        problems.note(
+        problems.wrong(
             &Path::Member(at, "hedge_policy"),
             "hedging sends one signature twice, which looks like a replay",
-            Some("remove it".into()),
+            "remove it",
         );
     }
     for mirror in ["request_mirror_policies", "request_mirror_policy"] {
@@ -181,10 +182,10 @@ fn check_sent_twice(json: &Json, at: &Path<'_>, problems: &mut Problems) {
             .get(mirror)
             .is_some_and(|policies| !policies.items().is_empty() || !policies.members().is_empty())
         {
-            problems.note(
+            problems.wrong(
                 &Path::Member(at, mirror),
                 "a mirrored request has the same signature, which looks like a replay",
-                Some("remove it".into()),
+                "remove it",
             );
         }
     }
@@ -222,11 +223,7 @@ pub(super) fn check_late_mutation(filter: &Json, at: &Path<'_>, problems: &mut P
 
 fn note_touched(name: &str, at: &Path<'_>, problems: &mut Problems) {
     if SIGNED_HEADERS.iter().any(|signed| name.eq_ignore_ascii_case(signed)) {
-        problems.note(
-            at,
-            format!("`{name}` is changed after signing"),
-            Some("remove the change".into()),
-        );
+        problems.wrong(at, &format!("`{name}` is changed after signing"), "remove the change");
     }
 }
 
@@ -264,22 +261,17 @@ pub(super) fn check_key_variables(
     let written = variables.and_then(|variables| variables.get("key_values"));
     for env in config.tag.keys.iter().map(|key| key.env.as_str()) {
         if written.is_some_and(|written| written.get(env).is_some()) {
-            notices.push(Problem {
-                path: at.to_string(),
-                message: format!("the private key `{env}` is in this file"),
-                help: Some(
-                    "read it from Envoy's environment by \
-                     `vm_config.environment_variables.host_env_keys`"
-                        .into(),
-                ),
-            });
-        } else if !from_host.iter().any(|name| name.as_str() == Some(env)) {
-            problems.note(
+            notices.push(problem(
                 at,
-                format!("the filter can't see the variable `{env}`, which `tag.keys` names"),
-                Some(format!(
-                    "add `vm_config: {{environment_variables: {{host_env_keys: [{env}]}}}}`"
-                )),
+                &format!("the private key `{env}` is in this file"),
+                "read it from Envoy's environment by \
+                 `vm_config.environment_variables.host_env_keys`",
+            ));
+        } else if !from_host.iter().any(|name| name.as_str() == Some(env)) {
+            problems.wrong(
+                at,
+                &format!("the filter can't see the variable `{env}`, which `tag.keys` names"),
+                &format!("add `vm_config: {{environment_variables: {{host_env_keys: [{env}]}}}}`"),
             );
         }
     }

@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use super::documents::{CustomersFile, PartialList};
-use super::files::{CUSTOMERS_JSON, Documents, document};
+use super::files::{CUSTOMERS_JSON, Documents, document, file_error};
 use super::forms::{self, CUSTOMERS, EntryLocations, RowLocation};
 use super::guess::SuggestionBudget;
 use crate::compile::remarks::{Remark, Remarks, grouped};
@@ -22,7 +22,7 @@ pub(super) fn read_customers(
     let Some(found) = CUSTOMERS.find(documents, remarks) else {
         let help = "add customers.json, customers.jsonl, customers.csv or customers.xlsx; \
                     for a start, customers.json with {\"customers\": []}";
-        remarks.error(CUSTOMERS_JSON, None, "missing customers", Some(help));
+        file_error(CUSTOMERS_JSON, "missing customers", help, remarks);
         return forms::ListContents {
             locations: EntryLocations::none(CUSTOMERS, false),
             entries: Vec::new(),
@@ -174,7 +174,7 @@ pub(super) fn check_customers<'a>(
                     let help = format!("remove it here or at {}", locations.place(first));
                     (format!("duplicate {what}: two customers have it"), help)
                 };
-                problems.note(&Path::Element(&list, n), message, Some(help));
+                problems.wrong(&Path::Element(&list, n), &message, &help);
             };
             for (n, credential) in customer.credentials.iter().enumerate() {
                 let first = first_place(credentials.entry(&credential.digest), i);

@@ -1,6 +1,7 @@
 //! Tables as text: with commas, semicolons or tabs between their cells.
 
 use super::cell::CellType;
+use super::files::file_error;
 use super::schema::{Column, TableSchema};
 use super::table::TableReader;
 use super::text::{QuoteError, QuoteStart, SEPARATORS, TextRow, TextRows, line_ends};
@@ -23,7 +24,7 @@ pub(super) fn read(
         return;
     }
     if let Some(help) = super::sheet::workbook_help(bytes) {
-        remarks.error(file, None, "expected text, found a workbook", Some(help));
+        file_error(file, "expected text, found a workbook", help, remarks);
         return;
     }
     let (mut rows, is_named) = TextRows::new(without_mark(bytes));

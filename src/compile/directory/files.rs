@@ -30,6 +30,11 @@ pub const ENFORCEMENT: &str = "enforcement.json";
 pub(super) const BODS: &str = "bods/";
 pub(super) const NETWORKS: &str = "networks/";
 
+/// Notes an error of the file as a whole.
+pub(super) fn file_error(file: &str, message: &str, help: &str, remarks: &mut Remarks) {
+    remarks.error(file, None, message, Some(help));
+}
+
 /// Reads a JSON document; `None` if the file is absent.
 pub(super) fn document<T: Shape>(
     documents: &Documents,
@@ -50,11 +55,11 @@ pub(super) fn tree(name: &str, bytes: &[u8], remarks: &mut Remarks) -> Option<Js
     }
     let bytes = without_mark(bytes);
     if bytes.trim_ascii().is_empty() {
-        remarks.error(
+        file_error(
             name,
-            None,
             "empty file",
-            Some("write a JSON document into it, or remove the file"),
+            "write a JSON document into it, or remove the file",
+            remarks,
         );
         return None;
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sha2::Digest as _;
 
 use super::documents::PartialList;
-use super::files::Documents;
+use super::files::{Documents, file_error};
 use super::schema::{self, TableSchema};
 use super::table::TableReader;
 use super::{delimited, sheet};
@@ -104,11 +104,11 @@ impl RegisterList {
                 _ => format!("put them into the entries of `{file}`"),
             };
             files.for_each(|name| {
-                remarks.error(
+                file_error(
                     name,
-                    None,
                     &format!("unexpected file: the {sheet} of `{file}` aren't read from it"),
-                    Some(&help),
+                    &help,
+                    remarks,
                 )
             });
         }
@@ -148,7 +148,7 @@ pub(super) struct ListContents<T> {
 
 fn duplicate(file: &str, what: &str, first: &str, remarks: &mut Remarks) {
     let message = format!("duplicate {what}: `{first}` has them too");
-    remarks.error(file, None, &message, Some("keep one of the two files"));
+    file_error(file, &message, "keep one of the two files", remarks);
 }
 
 impl EntryLocations {

@@ -1,6 +1,6 @@
 //! Which files belong to a register.
 
-use super::files::{BODS, ENFORCEMENT, ENTITIES, Files, NETWORKS, NODES, SETTINGS};
+use super::files::{BODS, ENFORCEMENT, ENTITIES, Files, NETWORKS, NODES, SETTINGS, file_error};
 use super::forms::{CUSTOMERS, OWNERS};
 use crate::compile::remarks::Remarks;
 use crate::shape::nearest;
@@ -51,7 +51,7 @@ pub(super) fn check_names(files: &Files, remarks: &mut Remarks) {
                 }
             },
         };
-        remarks.error(name, None, "unknown file", Some(&help));
+        file_error(name, "unknown file", &help, remarks);
     }
 }
 

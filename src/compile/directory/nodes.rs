@@ -29,25 +29,21 @@ pub(super) fn check_nodes(
         check_node(node, &here, &mut problems);
         if let Some(first) = first_place(names.entry(node.id.as_str()), *i) {
             let help = format!("the first is $.nodes[{first}]; give one node several keys instead");
-            problems.note(
-                &Path::Member(&here, "id"),
-                format!("duplicate `{}`", node.id),
-                Some(help),
-            );
+            problems.wrong(&Path::Member(&here, "id"), &format!("duplicate `{}`", node.id), &help);
         }
         let keys_at = Path::Member(&here, "keys");
         if node.keys.is_empty() && !remarks.have_errors_at(NODES, &keys_at) {
             let help = "ask its operator for the public JWK (`waybill keygen --public` prints it)";
-            problems.note(
+            problems.wrong(
                 &here,
-                format!("missing key: no signature of `{}` can be verified", node.id),
-                Some(help.into()),
+                &format!("missing key: no signature of `{}` can be verified", node.id),
+                help,
             );
         }
         for (n, key) in node.keys.iter().enumerate() {
             if let Some(first) = first_place(keys.entry(key.x.as_bytes()), *i) {
                 let help = format!("$.nodes[{first}] has it already; each node needs its own key");
-                problems.note(&Path::Element(&keys_at, n), "duplicate key", Some(help));
+                problems.wrong(&Path::Element(&keys_at, n), "duplicate key", &help);
             }
         }
         let customer_at = Path::Member(&here, "customer");
@@ -59,10 +55,10 @@ pub(super) fn check_nodes(
                     ids.keys().copied(),
                     "add the reseller that runs the node to the customers",
                 );
-                problems.note(
+                problems.wrong(
                     &customer_at,
-                    format!("unknown customer `{}`", node.customer),
-                    Some(help),
+                    &format!("unknown customer `{}`", node.customer),
+                    &help,
                 );
             }
             Some(customer) if customer.kind != Kind::Reseller => notices.note(

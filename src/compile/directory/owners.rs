@@ -76,7 +76,7 @@ pub(super) fn parts(
                         locations.note(i, remarks, |at, problems| {
                             let message =
                                 format!("two different values of `{column}` for `{owner}`");
-                            problems.note(&Path::Member(at, column), message, Some(help));
+                            problems.wrong(&Path::Member(at, column), &message, &help);
                         });
                     } else if is_given {
                         first.get_or_insert(i);
@@ -92,7 +92,7 @@ pub(super) fn parts(
                         let message =
                             format!("`{owner}` is described in entities.json or bods/ already");
                         let help = "leave name, country and kind empty here, or remove it there";
-                        problems.note(&Path::Member(at, column), message, Some(help.into()));
+                        problems.wrong(&Path::Member(at, column), &message, help);
                     });
                 }
             }
@@ -103,10 +103,10 @@ pub(super) fn parts(
                 .push((Holding { owner, of, basis_points: Share(share.map(|share| share.0)) }, i)),
             None if share.is_some() => locations.note(i, remarks, |at, problems| {
                 let help = "name the company in `of`, or leave `share` empty";
-                problems.note(
+                problems.wrong(
                     &Path::Member(at, "of"),
                     "missing company: the row has a share",
-                    Some(help.into()),
+                    help,
                 );
             }),
             None => {}

@@ -8,6 +8,7 @@ use std::io::{Cursor, Read as _};
 
 use calamine::{Cell, DataRef, ExcelDateTime, Reader as _, SheetType, Style, Xlsx, XlsxError};
 
+use super::files::file_error;
 use super::schema::TableSchema;
 use super::table::{TableReader, shortened};
 use crate::compile::remarks::{Remark, Remarks};
@@ -54,29 +55,29 @@ pub(super) fn read(
 ) -> usize {
     if bytes.starts_with(COMPOUND) {
         let help = "save it as `.xlsx` without a password";
-        remarks.error(
+        file_error(
             file,
-            None,
             "unreadable workbook: it has a password or is in an older format",
-            Some(help),
+            help,
+            remarks,
         );
         return remarks.count();
     }
     if !bytes.starts_with(PACKED) {
         let help = "save it as `.xlsx`, or rename text with separators to end in `.csv`";
-        remarks.error(file, None, "not a workbook", Some(help));
+        file_error(file, "not a workbook", help, remarks);
         return remarks.count();
     }
     let formulas = match unpacks(bytes) {
         Ok(formulas) => formulas,
         Err((message, help)) => {
-            remarks.error(file, None, &message, Some(help));
+            file_error(file, &message, help, remarks);
             return remarks.count();
         }
     };
     let unread = |remarks: &mut Remarks, error: &XlsxError| {
         let message = format!("unreadable workbook: {error}");
-        remarks.error(file, None, &message, Some(SAVE_AGAIN));
+        file_error(file, &message, SAVE_AGAIN, remarks);
     };
     let mut book = match Xlsx::new(Cursor::new(bytes)) {
         Ok(book) => book,
@@ -96,11 +97,11 @@ pub(super) fn read(
     let main = sheets.iter().position(|sheet| is(sheet, first.0));
     let main = main.or_else(|| sheets.iter().position(|sheet| !known(sheet) && !is_ignored(sheet)));
     if main.is_none() {
-        remarks.error(
+        file_error(
             file,
-            None,
             &format!("missing sheet `{}`", first.0),
-            Some("rename the sheet at the bottom of the window"),
+            "rename the sheet at the bottom of the window",
+            remarks,
         );
     }
     let mut seen: Vec<usize> = Vec::new();
@@ -128,11 +129,11 @@ pub(super) fn read(
             }
         };
         if seen.contains(&number) {
-            remarks.error(
+            file_error(
                 file,
-                None,
                 &format!("duplicate sheet `{}`", sheet.trim()),
-                Some("keep one of the two"),
+                "keep one of the two",
+                remarks,
             );
             continue;
         }
