@@ -246,6 +246,59 @@ fn mistakes_in_tables_are_named() {
     assert_eq!(directory.customers[0].credentials.len(), 2);
 }
 
+/// Columns have the letters of a spreadsheet: A, Z, AA, AZ, BA, ZZ, AAA, XFD.
+#[test]
+fn columns_have_letters() {
+    let letters =
+        [(25, "Z"), (26, "AA"), (51, "AZ"), (52, "BA"), (701, "ZZ"), (702, "AAA"), (16_383, "XFD")];
+    for (column, name) in letters {
+        let gap = ",".repeat(column);
+        let told = wrong(text("customers.csv", &format!("id{gap}\nc-1{gap}x\n")));
+        assert!(told.starts_with(&format!("customers.csv:2: {name}: unexpected value")), "{told}");
+    }
+}
+
+/// A day counts from its beginning to its end, a time to the second; other forms are invalid.
+#[test]
+fn days_and_times_are_read() {
+    for (cell, from, until) in [
+        ("2027-01-31", "2027-01-31T00:00:00Z", "2027-02-01T00:00:00Z"),
+        ("2028-02-28", "2028-02-28T00:00:00Z", "2028-02-29T00:00:00Z"),
+        ("9999-12-30", "9999-12-30T00:00:00Z", "9999-12-31T00:00:00Z"),
+        ("2027-01-31T08:09:10Z", "2027-01-31T08:09:10Z", "2027-01-31T08:09:10Z"),
+        ("2027-01-31 08:09:10", "2027-01-31T08:09:10Z", "2027-01-31T08:09:10Z"),
+        ("2027-01-31 08:09", "2027-01-31T08:09:00Z", "2027-01-31T08:09:00Z"),
+        ("2027-01-31T08:09Z", "2027-01-31T08:09:00Z", "2027-01-31T08:09:00Z"),
+        ("2027-01-31T08:09:10+08:00", "2027-01-31T00:09:10Z", "2027-01-31T00:09:10Z"),
+    ] {
+        let read = |column: &str| {
+            let table =
+                format!("id,ownership,screening_status,{column}\nc-1,clear,passed,{cell}\n");
+            valid(text("customers.csv", &table)).customers.remove(0).screening.unwrap()
+        };
+        assert_eq!(read("screening_at").at.unwrap().to_string(), from, "{cell}");
+        assert_eq!(read("screening_until").until.unwrap().to_string(), until, "{cell}");
+    }
+    let last = "id,ownership,screening_status,screening_until\nc-1,clear,passed,9999-12-31\n";
+    let screening = valid(text("customers.csv", last)).customers.remove(0).screening.unwrap();
+    assert_eq!(screening.until.unwrap().to_string(), "9999-12-31T23:59:59Z");
+    for cell in [
+        "2027-02-30",
+        "2027-01-31 08:09+08:00",
+        "2027-01-31x",
+        "2027-1-31",
+        "31/01/2027",
+        "1927-01-31",
+        "46053",
+        "2027-01-3é",
+    ] {
+        let table =
+            format!("id,ownership,screening_status,screening_until\nc-1,clear,passed,{cell}\n");
+        let told = wrong(text("customers.csv", &table));
+        assert!(told.contains(&format!("invalid date: cell `D2` has `{cell}`")), "{told}");
+    }
+}
+
 /// 60,000 rows with one mistake each are one error.
 #[test]
 fn one_mistake_in_all_rows_is_one_error() {

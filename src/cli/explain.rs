@@ -1,6 +1,6 @@
 //! `waybill explain`: one request, decided on the desk as the node would decide it.
 
-use std::fmt::Write as _;
+use std::fmt::Display;
 
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
     if arguments.json {
         print_json(&as_json(&decision, &request));
     } else {
-        print(&as_text(&decision, &request).map_err(CommandError::new)?);
+        print(&as_text(&decision, &request));
     }
     Ok(())
 }
@@ -105,39 +105,48 @@ fn chain(receipt: &Receipt) -> Value {
     json!({"worth": proof.worth(), "hops": hops_as_json(proof)})
 }
 
-/// The decision as text.
-fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std::fmt::Error> {
-    let mut out = String::new();
-    let line = |out: &mut String, name: &str, value: &str| writeln!(out, "  {name:<16} {value}");
-    let header = |name| printable(request.first(name).unwrap_or_default());
-    writeln!(out, "Request")?;
-    line(
-        &mut out,
-        "to",
-        &format!(
-            "{} {}{}",
-            header(":method"),
-            header(":authority"),
-            printable(&decision.case.evidence.path)
-        ),
-    )?;
-    line(&mut out, "received", &decision.time.seconds().to_string())?;
+/// Text in sections of labelled lines.
+#[derive(Default)]
+struct Page(String);
 
-    writeln!(out, "\nEvidence")?;
-    let address = &decision.case.evidence.address;
-    let client = address.client.map_or_else(
-        || "unknown: pass the direct peer's address with --direct-peer".to_owned(),
-        |address| address.to_string(),
+impl Page {
+    fn section(&mut self, title: &str) {
+        let gap = if self.0.is_empty() { "" } else { "\n" };
+        self.0.push_str(&format!("{gap}{title}\n"));
+    }
+
+    fn line(&mut self, label: &str, value: impl Display) {
+        self.0.push_str(&format!("  {label:<16} {value}\n"));
+    }
+}
+
+/// The decision as text.
+fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> String {
+    let case = &decision.case;
+    let (evidence, geography, policy) = (&case.evidence, &case.geography, &case.config.policy);
+    let mut page = Page::default();
+    let header = |name| printable(request.first(name).unwrap_or_default());
+    page.section("Request");
+    let target = format!("{}{}", header(":authority"), printable(&evidence.path));
+    page.line("to", format!("{} {target}", header(":method")));
+    page.line("received", decision.time.seconds());
+
+    page.section("Evidence");
+    let address = &evidence.address;
+    let ended = if address.malformed { " (an invalid address ended the search)" } else { "" };
+    page.line(
+        "client address",
+        address.client.map_or_else(
+            || "unknown: pass the direct peer's address with --direct-peer".to_owned(),
+            |client| format!("{client}{ended}"),
+        ),
     );
-    let stopped = address.malformed && address.client.is_some();
-    let malformed = if stopped { " (an invalid address ended the search)" } else { "" };
-    line(&mut out, "client address", &format!("{client}{malformed}"))?;
     if !address.claimed.is_empty() {
         let claimed: Vec<String> = address.claimed.iter().map(|claim| printable(claim)).collect();
-        line(&mut out, "claimed hops", &claimed.join(", "))?;
+        page.line("claimed hops", claimed.join(", "));
     }
-    line(&mut out, "customer", &who(decision))?;
-    if let Some(customer) = decision.case.identity.customer() {
+    page.line("customer", who(decision));
+    if let Some(customer) = case.identity.customer() {
         let screening = customer.screening.as_ref().map_or_else(
             || "none on record".to_owned(),
             |screening| {
@@ -147,83 +156,65 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
                 format!("{}{until}{by}", screening.status)
             },
         );
-        line(&mut out, "screening", &screening)?;
-        line(&mut out, "ownership", customer.ownership().as_str())?;
+        page.line("screening", screening);
+        page.line("ownership", customer.ownership());
         let declared: Vec<&str> =
             customer.declared.iter().map(|country| country.as_str()).collect();
-        line(
-            &mut out,
-            "declared",
-            if declared.is_empty() { "nothing".to_owned() } else { declared.join(", ") }.as_str(),
-        )?;
+        let declared = if declared.is_empty() { "nothing".into() } else { declared.join(", ") };
+        page.line("declared", declared);
     }
     let country = |place: Option<crate::region::Place>| {
         place.map_or_else(|| "unknown".to_owned(), |place| place.to_string())
     };
-    line(&mut out, "origin", &country(decision.case.geography.origin))?;
-    line(&mut out, "user", &country(decision.case.geography.user))?;
-    if let Some(proof) = decision.case.receipt.proof() {
-        line(&mut out, "via", &country(decision.case.geography.via))?;
-        line(&mut out, "chain", &format!("worth {}", proof.worth()))?;
+    page.line("origin", country(geography.origin));
+    page.line("user", country(geography.user));
+    if let Some(proof) = case.receipt.proof() {
+        page.line("via", country(geography.via));
+        page.line("chain", format!("worth {}", proof.worth()));
         for (hop, proof) in proof.hops() {
             let customer = hop.customer.as_deref().unwrap_or("an unknown customer");
             let proof = match proof {
                 Ok(()) => "proven".to_owned(),
                 Err(error) => format!("not proven: {}: {error}", hop.node),
             };
-            line(&mut out, "", &format!("{} for {customer}, {}: {proof}", hop.node, hop.attest))?;
+            page.line("", format!("{} for {customer}, {}: {proof}", hop.node, hop.attest));
         }
     }
 
-    writeln!(out, "\nFindings")?;
+    page.section("Findings");
     if decision.weighed.is_empty() {
-        writeln!(out, "  none")?;
+        page.0.push_str("  none\n");
     }
     for weighed in &decision.weighed {
-        writeln!(
-            out,
-            "  {:<8} {:<27} {}",
-            weighed.action.as_str(),
-            weighed.finding.code.as_str(),
-            weighed.finding.evidence
-        )?;
+        let (action, finding) = (weighed.action.as_str(), &weighed.finding);
+        let code = finding.code.as_str();
+        page.0.push_str(&format!("  {action:<8} {code:<27} {}\n", finding.evidence));
     }
 
-    writeln!(out, "\nVerdict")?;
-    line(&mut out, "action", &verdict(decision))?;
+    page.section("Verdict");
+    page.line("action", verdict(decision));
     if let Some(reason) = decision.verdict.reason {
-        line(&mut out, "reason", &format!("{reason}: {}", reason.title()))?;
-        line(&mut out, "read more", &format!("docs/findings.md#{}", reason.anchor()))?;
+        page.line("reason", format!("{reason}: {}", reason.title()));
+        page.line("read more", format!("docs/findings.md#{}", reason.anchor()));
     }
-    line(
-        &mut out,
-        "policy",
-        &format!(
-            "{} (mode {})",
-            decision.case.config.policy.revision, decision.case.config.policy.mode
-        ),
-    )?;
+    page.line("policy", format!("{} (mode {})", policy.revision, policy.mode));
 
     match &decision.outcome {
         Outcome::Forward(edits) => {
-            writeln!(out, "\nForwarded request")?;
-            for name in &edits.remove {
-                line(&mut out, "removed", &printable(name))?;
-            }
+            page.section("Forwarded request");
+            edits.remove.iter().for_each(|name| page.line("removed", printable(name)));
             for (name, value) in &edits.set {
-                line(&mut out, "set", &format!("{name}: {}", printable(value)))?;
+                page.line("set", format!("{name}: {}", printable(value)));
             }
         }
         Outcome::Answer(refusal) => {
-            writeln!(out, "\nResponse")?;
-            line(&mut out, "status", &refusal.status.to_string())?;
-            for (name, value) in &refusal.headers {
-                line(&mut out, name, value)?;
-            }
-            writeln!(out, "\n{}", pretty(&refusal.body))?;
+            page.section("Response");
+            page.line("status", refusal.status);
+            refusal.headers.iter().for_each(|(name, value)| page.line(name, value));
+            page.0.push_str(&format!("\n{}\n", pretty(&refusal.body)));
         }
     }
-    Ok(out)
+    page.0
 }
 
 fn who(decision: &Decision<'_>) -> String {

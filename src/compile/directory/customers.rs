@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::documents::{CustomersFile, PartialList};
 use super::files::{CUSTOMERS_JSON, Documents, document, file_error};
-use super::forms::{self, CUSTOMERS, EntryLocations, RowLocation};
+use super::forms::{self, CUSTOMERS, EntryLocations, ListContents, RowLocation};
 use super::guess::SuggestionBudget;
 use crate::compile::remarks::{Remark, Remarks, grouped};
 use crate::finding::Action;
@@ -18,16 +18,12 @@ use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape};
 pub(super) fn read_customers(
     documents: &Documents,
     remarks: &mut Remarks,
-) -> forms::ListContents<Customer> {
+) -> ListContents<Customer> {
     let Some(found) = CUSTOMERS.find(documents, remarks) else {
         let help = "add customers.json, customers.jsonl, customers.csv or customers.xlsx; \
                     for a start, customers.json with {\"customers\": []}";
         file_error(CUSTOMERS_JSON, "missing customers", help, remarks);
-        return forms::ListContents {
-            locations: EntryLocations::none(CUSTOMERS, false),
-            entries: Vec::new(),
-            digest: None,
-        };
+        return ListContents::none(CUSTOMERS, false);
     };
     let customers = |remarks: &mut Remarks| {
         let read: Option<CustomersFile> = document(documents, CUSTOMERS_JSON, remarks);
@@ -77,7 +73,7 @@ impl<T: Shape> SideRow<T> {
 
 /// Adds the rows of the side tables to their customers.
 fn attach(
-    read: &mut forms::ListContents<Customer>,
+    read: &mut ListContents<Customer>,
     keys: Vec<SideRow<CredentialEntry>>,
     overrides: Vec<SideRow<Override>>,
     remarks: &mut Remarks,
@@ -85,53 +81,40 @@ fn attach(
     if keys.is_empty() && overrides.is_empty() {
         return;
     }
-    let forms::ListContents { locations, entries: customers, .. } = read;
-    let ids: HashMap<String, usize> = customers
-        .iter()
-        .enumerate()
-        .rev()
-        .map(|(i, customer)| (customer.id.to_string(), i))
-        .collect();
+    let ListContents { locations, entries: customers, .. } = read;
+    let ids = customers.iter().enumerate().rev();
+    let ids: HashMap<String, usize> =
+        ids.map(|(i, customer)| (customer.id.to_string(), i)).collect();
     let mut budget = SuggestionBudget::MOST;
     let whole = locations.whole;
-    let mut find =
-        |location: RowLocation, id: &str, remarks: &mut Remarks| {
-            let found = ids.get(id).copied();
-            if found.is_none() && whole {
-                let help = budget.suggest(
-                    id,
-                    ids.keys().map(String::as_str),
-                    "add the customer, or remove the row",
-                );
-                let message = format!("unknown customer `{id}`");
-                remarks.push_error(location.remark(
-                    "$.customer",
-                    &Problem { path: String::new(), message, help: Some(help) },
-                ));
-            }
-            found
-        };
+    let mut find = |location: RowLocation, id: &str, remarks: &mut Remarks| {
+        let found = ids.get(id).copied();
+        if found.is_none() && whole {
+            let known = ids.keys().map(String::as_str);
+            let help = budget.suggest(id, known, "add the customer, or remove the row");
+            let message = format!("unknown customer `{id}`");
+            let problem = Problem { path: String::new(), message, help: Some(help) };
+            remarks.push_error(location.remark("$.customer", &problem));
+        }
+        found
+    };
     for SideRow { location, customer: id, value } in keys {
         let Some(i) = find(location, &id, remarks) else { continue };
         let Some(customer) = customers.get_mut(i) else { continue };
         // the customer's own entry may have the digest too: the row has more of it and counts
         let bare = customer.credentials.iter().position(|known| known.digest == value.digest);
         let bare = bare.filter(|n| !locations.is_side_row(i, "credentials", *n));
-        match bare.and_then(|n| customer.credentials.get_mut(n).map(|known| (n, known))) {
+        let n = match bare.and_then(|n| Some((n, customer.credentials.get_mut(n)?))) {
             Some((n, known)) => {
                 *known = Credential::from(value);
-                locations.came_from(i, "credentials", n, location);
+                n
             }
             None => {
                 customer.credentials.push(Credential::from(value));
-                locations.came_from(
-                    i,
-                    "credentials",
-                    customer.credentials.len().saturating_sub(1),
-                    location,
-                );
+                customer.credentials.len().saturating_sub(1)
             }
-        }
+        };
+        locations.came_from(i, "credentials", n, location);
     }
     for SideRow { location, customer: id, value } in overrides {
         let Some(i) = find(location, &id, remarks) else { continue };

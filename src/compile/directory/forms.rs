@@ -103,14 +103,8 @@ impl RegisterList {
                 FileFormat::Workbook => format!("put them into its sheet `{sheet}`"),
                 _ => format!("put them into the entries of `{file}`"),
             };
-            files.for_each(|name| {
-                file_error(
-                    name,
-                    &format!("unexpected file: the {sheet} of `{file}` aren't read from it"),
-                    &help,
-                    remarks,
-                )
-            });
+            let message = format!("unexpected file: the {sheet} of `{file}` aren't read from it");
+            files.for_each(|name| file_error(name, &message, &help, remarks));
         }
         Some((file, form))
     }
@@ -146,13 +140,20 @@ pub(super) struct ListContents<T> {
     pub(super) digest: Option<String>,
 }
 
+impl<T> ListContents<T> {
+    /// An empty list; `whole` tells whether the register has no such list.
+    pub(super) fn none(list: &RegisterList, whole: bool) -> Self {
+        Self { locations: EntryLocations::none(list, whole), entries: Vec::new(), digest: None }
+    }
+}
+
 fn duplicate(file: &str, what: &str, first: &str, remarks: &mut Remarks) {
     let message = format!("duplicate {what}: `{first}` has them too");
     file_error(file, &message, "keep one of the two files", remarks);
 }
 
 impl EntryLocations {
-    pub(super) fn none(list: &RegisterList, whole: bool) -> Self {
+    fn none(list: &RegisterList, whole: bool) -> Self {
         let (file, format) = list.files.first().copied().unwrap_or(("", FileFormat::Json));
         Self { file, list: list.name, format, places: Vec::new(), whole, side_rows: HashMap::new() }
     }

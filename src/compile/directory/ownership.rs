@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::documents::{EntitiesFile, OwnerRow, OwnersFile, PartialList};
 use super::files::{BODS, Documents, ENTITIES, OWNERS_JSON, SETTINGS, document};
-use super::forms::{self, EntryLocations, OWNERS};
+use super::forms::{self, EntryLocations, ListContents, OWNERS};
 use super::owners;
 use super::statements::read_statements;
 use crate::compile::bods::{self, BodsStatements};
@@ -174,8 +174,7 @@ pub(super) fn read_owners(
 
     let (numbers, mut entities): (Vec<usize>, Vec<_>) = entities.values.into_iter().unzip();
     let (declared_entities, origins): (Vec<_>, Vec<_>) = declared.entities.into_iter().unzip();
-    let forms::ListContents { locations: owners, entries, digest } =
-        read_owner_rows(documents, remarks);
+    let ListContents { locations: owners, entries, digest } = read_owner_rows(documents, remarks);
     whole = whole && owners.whole;
     let elsewhere: HashSet<String> = entities
         .iter()
@@ -213,9 +212,9 @@ pub(super) fn read_owners(
     holding_places.statements.extend(origins);
 
     let ids: Vec<Text> = entities.iter().map(|entity| entity.id.clone()).collect();
-    let said =
-        ownership::Declarations { after, indirect, interpretations: declared.interpretations };
-    let graph = Graph::with(entities, &holdings, &said).map_err(|errors| {
+    let interpretations = declared.interpretations;
+    let declarations = ownership::Declarations { after, indirect, interpretations };
+    let graph = Graph::with(entities, &holdings, &declarations).map_err(|errors| {
         let known = errors
             .iter()
             .filter(|error| whole || !matches!(error, GraphError::UnknownEntity { .. }));
@@ -230,13 +229,9 @@ pub(super) fn read_owners(
     OwnersDraft { settings, regions, graph, whole, digest }
 }
 
-fn read_owner_rows(documents: &Documents, remarks: &mut Remarks) -> forms::ListContents<OwnerRow> {
+fn read_owner_rows(documents: &Documents, remarks: &mut Remarks) -> ListContents<OwnerRow> {
     let Some(found) = OWNERS.find(documents, remarks) else {
-        return forms::ListContents {
-            locations: EntryLocations::none(OWNERS, true),
-            entries: Vec::new(),
-            digest: None,
-        };
+        return ListContents::none(OWNERS, true);
     };
     let rows = |remarks: &mut Remarks| {
         let read: Option<OwnersFile> = document(documents, OWNERS_JSON, remarks);

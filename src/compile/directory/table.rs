@@ -233,14 +233,3 @@ fn column_of(path: &str) -> String {
     name.strip_suffix("_enforcement_status")
         .map_or(name.clone(), |provider| format!("{provider}_enforcement"))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_have_letters() {
-        let names = [0, 25, 26, 51, 52, 701, 702, 16_383].map(letters);
-        assert_eq!(names, ["A", "Z", "AA", "AZ", "BA", "ZZ", "AAA", "XFD"]);
-    }
-}
