@@ -29,12 +29,15 @@ pub(super) struct DueArguments {
     format: OutputFormat,
 }
 
-/// The end of an entry.
+/// The end of an entry, in the order of the output.
+#[derive(PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 struct Deadline<'a> {
     until: UnixSeconds,
     customer: &'a str,
     what: &'static str,
     label: String,
+    /// The days that are left, rounded towards zero; negative once it has ended
+    days: i64,
 }
 
 pub(super) fn run(arguments: &DueArguments) -> Result<(), CommandError> {
@@ -42,26 +45,18 @@ pub(super) fn run(arguments: &DueArguments) -> Result<(), CommandError> {
     let now = time.unwrap_or_else(now);
     let register = register::open(folder, now, "nothing is listed")?;
     let horizon = UnixSeconds(now.0.saturating_add(*within));
-    let mut ends: Vec<Deadline<'_>> = ends(&register).filter(|end| end.until <= horizon).collect();
-    ends.sort_by(|a, b| {
-        (a.until, a.customer, a.what, &a.label).cmp(&(b.until, b.customer, b.what, &b.label))
-    });
+    let mut deadlines: Vec<Deadline<'_>> =
+        deadlines(&register).filter(|deadline| deadline.until <= horizon).collect();
+    for deadline in &mut deadlines {
+        let seconds = deadline.until.0.saturating_sub(now.0);
+        deadline.days = seconds.checked_div(86_400).unwrap_or_default();
+    }
+    deadlines.sort();
     // an entry that ends now has ended
-    let (ended, due): (Vec<_>, Vec<_>) = ends.into_iter().partition(|end| end.until <= now);
-    let days = |end: &Deadline<'_>| {
-        end.until.0.saturating_sub(now.0).checked_div(86_400).unwrap_or_default()
-    };
+    let (ended, due): (Vec<_>, Vec<_>) =
+        deadlines.into_iter().partition(|deadline| deadline.until <= now);
     if format.json {
-        let list = |ends: &[Deadline<'_>]| -> Vec<_> {
-            let entry = |end: &Deadline<'_>| {
-                json!({
-                    "customer": end.customer, "what": end.what, "label": end.label,
-                    "until": end.until, "days": days(end),
-                })
-            };
-            ends.iter().map(entry).collect()
-        };
-        print_json(&json!({"due": list(&due), "ended": list(&ended)}));
+        print_json(&json!({"due": due, "ended": ended}));
         return Ok(());
     }
     let names: HashMap<&str, &str> = register
@@ -69,64 +64,40 @@ pub(super) fn run(arguments: &DueArguments) -> Result<(), CommandError> {
         .iter()
         .filter_map(|customer| Some((customer.id.as_str(), customer.name.as_ref()?.as_str())))
         .collect();
-    let name = |end: &Deadline<'_>| names.get(end.customer).copied().unwrap_or_default();
+    let name = |id: &str| names.get(id).copied().unwrap_or_default();
     if format.csv {
-        let row = |state: &str, end: &Deadline<'_>| {
-            let (until, days) = (end.until.to_string(), days(end).to_string());
-            vec![
-                state.to_owned(),
-                end.customer.to_owned(),
-                name(end).to_owned(),
-                end.what.to_owned(),
-                end.label.clone(),
-                until,
-                days,
-            ]
+        let row = |state: &str, Deadline { until, customer, what, label, days }: &Deadline<'_>| {
+            let (until, days) = (until.to_string(), days.to_string());
+            [state, customer, name(customer), what, label, &until, &days].map(str::to_owned).into()
         };
-        let rows =
-            due.iter().map(|end| row("due", end)).chain(ended.iter().map(|end| row("ended", end)));
+        let due = due.iter().map(|deadline| row("due", deadline));
+        let rows = due.chain(ended.iter().map(|deadline| row("ended", deadline)));
         print(&table(&["state", "customer", "name", "what", "label", "until", "days"], rows)?);
         return Ok(());
     }
-    let mut out = String::new();
-    for (title, ends) in
+    let spaced = |text: &str| if text.is_empty() { String::new() } else { format!(" {text}") };
+    for (title, deadlines) in
         [(format!("due until {horizon}"), &due), (format!("ended by {now}"), &ended)]
     {
-        out.push_str(&format!(
-            "{title}: {}\n",
-            if ends.is_empty() { "nothing".into() } else { ends.len().to_string() }
-        ));
-        for end in ends {
-            out.push_str(&format!(
-                "  {}  {:>5} days  {}{}: {}{}\n",
-                end.until,
-                days(end),
-                end.customer,
-                match name(end) {
-                    "" => String::new(),
-                    name => format!(" {name}"),
-                },
-                end.what.replace('-', " "),
-                match end.label.as_str() {
-                    "" => String::new(),
-                    label => format!(" {label}"),
-                }
-            ));
+        let count = match deadlines.len() {
+            0 => "nothing".to_owned(),
+            count => count.to_string(),
+        };
+        print(&format!("{title}: {count}\n"));
+        for Deadline { until, customer, what, label, days } in deadlines {
+            let (name, what) = (spaced(name(customer)), what.replace('-', " "));
+            let label = spaced(label);
+            print(&format!("  {until}  {days:>5} days  {customer}{name}: {what}{label}\n"));
         }
     }
-    print(&out);
     Ok(())
 }
 
 /// All entries with an end: first the customers', then the nodes'.
-fn ends(register: &Directory) -> impl Iterator<Item = Deadline<'_>> {
+fn deadlines(register: &Directory) -> impl Iterator<Item = Deadline<'_>> {
     let of_nodes = register.nodes.iter().flat_map(|node| {
-        let end = move |what, label: String, until| Deadline {
-            until,
-            customer: node.customer.as_str(),
-            what,
-            label,
-        };
+        let customer = node.customer.as_str();
+        let end = move |what, label, until| Deadline { until, customer, what, label, days: 0 };
         let screening = node.screening.as_ref().and_then(|screening| screening.until);
         let keys = node.keys.iter().filter_map(move |key| {
             let until = i64::try_from(key.exp.as_ref()?.0).ok()?;
@@ -141,12 +112,8 @@ fn ends(register: &Directory) -> impl Iterator<Item = Deadline<'_>> {
 }
 
 fn of_customer(customer: &Customer) -> impl Iterator<Item = Deadline<'_>> {
-    let end = |what, label: String, until| Deadline {
-        until,
-        customer: customer.id.as_str(),
-        what,
-        label,
-    };
+    let id = customer.id.as_str();
+    let end = |what, label, until| Deadline { until, customer: id, what, label, days: 0 };
     let screening = customer.screening.as_ref().and_then(|screening| {
         let by = screening.by.as_ref().map_or_else(String::new, |by| format!("by {by}"));
         Some(end("screening", by, screening.until?))

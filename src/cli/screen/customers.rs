@@ -64,11 +64,8 @@ pub(super) fn all_as_text(
         }
         out.push_str(&wrap(&line, "", "            "));
         if row.status == Ownership::Unresolved {
-            out.push_str(&wrap(
-                &format!("missing: {}", row.missing()),
-                "            ",
-                "            ",
-            ));
+            let margin = "            ";
+            out.push_str(&wrap(&format!("missing: {}", row.missing()), margin, margin));
         }
     }
     let count = |status| rows.iter().filter(|row| row.status == status).count();
@@ -161,24 +158,15 @@ impl<'a> CustomerResult<'a> {
 
     pub(super) fn table(mut rows: Vec<Self>) -> Result<String, CommandError> {
         rows.sort_by_key(Self::rank);
-        let percent = |share: Option<u32>| {
-            share.map_or_else(String::new, |share| {
-                Percentage(share).to_string().trim_end_matches(" %").to_owned()
-            })
-        };
+        let percent = |share| Percentage(share).to_string().trim_end_matches(" %").to_owned();
         let text = |text: Option<&Text>| text.map_or_else(String::new, ToString::to_string);
         let row = |row: Self| {
-            let (known, worst) =
-                (row.shares.map(|(known, _)| known), row.shares.map(|(_, worst)| worst));
-            vec![
-                row.id.to_owned(),
-                text(row.name),
-                text(row.entity),
-                row.status.to_string(),
-                percent(known),
-                percent(worst),
-                row.missing(),
-            ]
+            let shares = row.shares.map(|(known, worst)| [percent(known), percent(worst)]);
+            let (id, status) = (row.id.to_owned(), row.status.to_string());
+            let mut cells = vec![id, text(row.name), text(row.entity), status];
+            cells.extend(shares.unwrap_or_default());
+            cells.push(row.missing());
+            cells
         };
         table(
             &[
