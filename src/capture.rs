@@ -1,8 +1,9 @@
-//! Capture requests: the JSON shape, or HTTP as text, made into what the pure core takes.
+//! Captured requests, in JSON or as HTTP text, for the pure core.
 //!
-//! JSON is what `docs/configuration.md` describes. HTTP text is a request line, header lines and an empty
-//! line, as `curl -v` shows them (`> ` in front is taken off, lines that curl adds are skipped); a body is
-//! never read. What HTTP doesn't carry (the direct peer, the time) is given on the command line.
+//! `docs/configuration.md` describes the JSON. HTTP text is a request line, header lines and an
+//! empty line. It may come from `curl -v`: the mark `> ` is removed, and lines that curl adds are
+//! skipped. A body is never read. The command line gives what HTTP doesn't carry: the direct peer
+//! and the time.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,7 +19,7 @@ object! {
     pub struct Capture {
         /// The method
         method: Text,
-        /// The authority that it is addressed to
+        /// The authority that the request is addressed to
         authority: Option<Text> = None,
         /// The path with its query
         path: Bytes,
@@ -26,13 +27,13 @@ object! {
         headers: Vec<HeaderPair> = Vec::new(),
         /// The address of the machine at the other end of the connection
         direct_peer: Option<Text> = None,
-        /// The address that Envoy took for the client's; the node's own where left out
+        /// The address that Envoy took for the client's. The node's own finding if left out
         envoy_client: Option<Text> = None,
         /// Names in the client certificate
         tls: TlsCapture = TlsCapture { uri_san: Vec::new(), dns_san: Vec::new() },
         /// Claims of verified JWTs, by the name in payload_in_metadata
         jwt: Table<Text, Table<Text, Json>> = Table::new(),
-        /// When it came, in seconds since 1970; now where left out
+        /// When the request came, in seconds since 1970. Now if left out
         time: Option<Whole<0, LAST_SECOND>> = None,
     }
 }
@@ -40,14 +41,14 @@ object! {
 object! {
     /// Names in a client certificate that Envoy verified.
     pub struct TlsCapture {
-        /// URIs; the first counts
+        /// URIs. The first counts
         uri_san: Vec<Text> = Vec::new(),
-        /// DNS names; the first counts
+        /// DNS names. The first counts
         dns_san: Vec<Text> = Vec::new(),
     }
 }
 
-/// Bytes: a string, or `{"hex": "…"}` where they aren't text.
+/// Bytes: a string, or `{"hex": "…"}` for bytes that aren't text.
 #[derive(Debug, Clone)]
 pub struct Bytes(pub Vec<u8>);
 
@@ -55,8 +56,8 @@ pub struct Bytes(pub Vec<u8>);
 #[derive(Debug, Clone)]
 pub struct HeaderPair(Vec<u8>, Vec<u8>);
 
-/// Headers of which Envoy makes one line of several, joined by a comma, before any filter sees them: those among its
-/// inline headers that a client may send. Seen on Envoy 1.40; `test_hostile.py` holds the list against the real one.
+/// Headers whose lines Envoy joins by a comma before any filter sees them: its inline headers that
+/// a client may send. Seen on Envoy 1.40; `test_hostile.py` holds the list against the real one.
 pub const JOINED_BY_ENVOY: &[&str] = &[
     "accept",
     "accept-encoding",
@@ -113,67 +114,56 @@ impl Capture {
     }
 
     fn from_http(text: &str) -> Result<Self, Problems> {
-        let curl = text.lines().any(|line| line.starts_with("> "));
-        let mut lines = text
-            .lines()
-            .filter_map(|line| {
-                if curl { line.strip_prefix("> ").or(line.strip_prefix('>')) } else { Some(line) }
-            })
-            .map(str::trim_end);
-        let wrong = |what: &str| {
-            let mut problems = Problems::default();
-            let help = "a request is a line such as `POST /v1/messages HTTP/1.1`, header lines, and an empty line";
-            problems.note(&Path::Root, what, Some(help.into()));
-            problems
+        let is_curl = text.lines().any(|line| line.starts_with("> "));
+        let sent = |line| match is_curl {
+            true => str::strip_prefix(line, "> ").or(line.strip_prefix('>')),
+            false => Some(line),
         };
-        let first = lines.next().ok_or_else(|| wrong("the request is empty"))?;
+        let mut lines = text.lines().filter_map(sent).map(str::trim_end);
+        let first = lines.next().ok_or_else(|| invalid("the request is empty"))?;
         let [method, path, ..] = first.split_ascii_whitespace().collect::<Vec<_>>()[..] else {
-            return Err(wrong(&format!("`{first}` is no request line")));
+            return Err(invalid(&format!("`{first}` isn't a valid request line")));
         };
         let mut headers = Vec::new();
         for line in lines.take_while(|line| !line.is_empty()) {
             let (name, value) = line
                 .split_once(':')
-                .ok_or_else(|| wrong(&format!("`{line}` is no header line")))?;
+                .ok_or_else(|| invalid(&format!("`{line}` isn't a valid header line")))?;
             headers.push(HeaderPair(name.trim().to_ascii_lowercase().into(), value.trim().into()));
         }
-        let host = headers
-            .iter()
-            .position(|HeaderPair(name, _)| name == b"host")
-            .map(|i| headers.remove(i));
-        let host = host
-            .map(|HeaderPair(_, value)| Json::Text(String::from_utf8_lossy(&value).into_owned()));
+        let host = headers.iter().position(|HeaderPair(name, _)| name == b"host");
+        let host = host.map(|i| headers.remove(i));
         let mut problems = Problems::default();
-        let authority =
-            host.map_or(Some(None), |host| Text::read(&host, &Path::Root, &mut problems).map(Some));
-        let method = Text::read(&Json::Text(method.into()), &Path::Root, &mut problems);
-        match (method, authority) {
-            (Some(method), Some(authority)) => Ok(Self {
-                method,
-                authority,
-                path: Bytes(path.into()),
-                headers,
-                direct_peer: None,
-                envoy_client: None,
-                tls: TlsCapture { uri_san: Vec::new(), dns_san: Vec::new() },
-                jwt: Table::new(),
-                time: None,
-            }),
-            _ => Err(problems),
-        }
+        let mut text =
+            |text: &str| Text::read(&Json::Text(text.into()), &Path::Root, &mut problems);
+        let authority = host.map(|HeaderPair(_, value)| text(&String::from_utf8_lossy(&value)));
+        let (Some(method), None | Some(Some(_))) = (text(method), &authority) else {
+            return Err(problems);
+        };
+        Ok(Self {
+            method,
+            authority: authority.flatten(),
+            path: Bytes(path.into()),
+            headers,
+            direct_peer: None,
+            envoy_client: None,
+            tls: TlsCapture { uri_san: Vec::new(), dns_san: Vec::new() },
+            jwt: Table::new(),
+            time: None,
+        })
     }
 
-    /// Puts in what HTTP text doesn't carry.
+    /// Sets what HTTP text doesn't carry.
     ///
     /// # Errors
-    /// What isn't an address or a time.
+    /// An invalid address or time.
     pub fn with(mut self, direct_peer: Option<&str>, time: Option<&str>) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         if let Some(peer) = direct_peer {
             if address_with_port(peer.as_bytes()).is_none() {
                 problems.note(
                     &Path::Root,
-                    format!("--direct-peer: `{peer}` is no address"),
+                    format!("--direct-peer: `{peer}` isn't a valid address"),
                     Some("such as `203.0.113.9`".into()),
                 );
             }
@@ -212,6 +202,15 @@ impl Capture {
             time: self.time.map_or_else(now, |seconds| Time(nanoseconds(seconds))),
         }
     }
+}
+
+/// A problem of HTTP text.
+fn invalid(message: &str) -> Problems {
+    let mut problems = Problems::default();
+    let help =
+        "expected a line such as `POST /v1/messages HTTP/1.1`, header lines, and an empty line";
+    problems.note(&Path::Root, message, Some(help.into()));
+    problems
 }
 
 impl RequestBuffer {
@@ -270,13 +269,17 @@ impl Shape for Bytes {
         };
         let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
         if bytes.is_none() {
-            problems.note(at, "these aren't hexadecimal digits", None);
+            problems.note(at, "invalid hexadecimal digits", None);
         }
         bytes.map(Self)
     }
 
     fn schema() -> serde_json::Value {
-        json!({"oneOf": [{"type": "string"}, {"type": "object", "properties": {"hex": {"type": "string"}}, "required": ["hex"]}]})
+        let properties = json!({"hex": {"type": "string"}});
+        json!({"oneOf": [
+            {"type": "string"},
+            {"type": "object", "properties": properties, "required": ["hex"]},
+        ]})
     }
 }
 
@@ -303,7 +306,8 @@ impl Shape for HeaderPair {
     }
 
     fn schema() -> serde_json::Value {
-        json!({"type": "array", "prefixItems": [{"type": "string"}, Bytes::schema()], "minItems": 2, "maxItems": 2})
+        let items = json!([{"type": "string"}, Bytes::schema()]);
+        json!({"type": "array", "prefixItems": items, "minItems": 2, "maxItems": 2})
     }
 }
 
@@ -317,7 +321,7 @@ pub fn text_or_hex(bytes: &[u8]) -> serde_json::Value {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the desk's clock: a request in a file that doesn't say when it came is taken for one that comes now"
+    reason = "the desk's clock: a captured request without a time is one of now"
 )]
 fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

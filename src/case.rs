@@ -9,8 +9,8 @@ use crate::names::UnixSeconds;
 use crate::receipt::Receipt;
 use crate::rules::Geography;
 
-/// A request as far as it is understood, before any finding. The fields are in the order in which they
-/// become known.
+/// A request as far as it is understood, before any finding. The fields are in the order in which
+/// they become known.
 #[derive(Debug)]
 pub struct Case<'a> {
     /// When the request came

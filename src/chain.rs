@@ -1,7 +1,7 @@
 //! The chain: what earlier nodes attested, verified, and what this node adds to it.
 //!
-//! A library that knows nothing of requests. It is given the lines of five headers, the [`Message`] that
-//! their signatures cover, and what a node knows ([`Receiver`]).
+//! A library that knows nothing of requests. It is given the lines of five headers, the [`Message`]
+//! that their signatures cover, and what a node knows ([`Receiver`]).
 //!
 //! ```text
 //! header lines ──> Inbound        ──> Envelope             ──> Proof
@@ -9,8 +9,8 @@
 //!                  taken out          and trail verified       replays checked
 //! ```
 //!
-//! An envelope depends on bytes and keys alone. So it is kept in an [`EnvelopeCache`] where its binding
-//! lets the same signature come again. What time and register say is checked each time.
+//! An envelope depends on bytes and keys alone. So it is kept in an [`EnvelopeCache`] where its
+//! binding lets the same signature come again. What time and register say is checked each time.
 //!
 //! [`Message`]: crate::signature::Message
 
@@ -27,11 +27,12 @@ pub use signer::{Outbound, Signer};
 use crate::shape::words;
 
 words! {
-    /// How far a node vouches for a request, in the words of STIR/SHAKEN (ATIS-1000074), from the weakest on.
+    /// How far a node vouches for a request, in the words of STIR/SHAKEN (ATIS-1000074), from the
+    /// weakest on.
     pub enum Attest {
         /// Passed on, not vouched for
         Gateway = "gateway",
-        /// The customer is known, and vouches for what stands behind it
+        /// The customer is known, and vouches for the nodes before it
         Partial = "partial",
         /// The customer is known and screened, and the request is its own
         Full = "full",

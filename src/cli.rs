@@ -30,7 +30,7 @@ use clap::{Parser, Subcommand};
 use self::arguments::word;
 use self::error::CommandError;
 use self::output::{complain, print_json};
-use crate::compile::directory::Document;
+use crate::compile::directory::SchemaDocument;
 
 /// Screens, tags and vouches for requests to model providers: the desk of the Envoy filter.
 #[derive(Debug, Parser)]
@@ -62,8 +62,8 @@ enum Verb {
     /// Print the JSON Schema of the configuration, or of a register's file
     Schema {
         /// configuration, register, customers, owners, entities, nodes or enforcement
-        #[arg(default_value = "configuration", value_parser = word::<Document>)]
-        document: Document,
+        #[arg(default_value = "configuration", value_parser = word::<SchemaDocument>)]
+        document: SchemaDocument,
     },
     /// Screen a company's owners: whether it is owned from a restricted region, and through whom
     Screen(screen::ScreenArguments),

@@ -1,14 +1,14 @@
-//! The register as files, and how they become a snapshot. For the desk only.
+//! Compiles a register of files into a snapshot. For the desk only.
 //!
 //! ```text
 //! files ──> directory      ──> ownership             ──> snapshot
-//!           every mistake      clear, restricted or      one signed file
-//!           with its line      unresolved, and why
+//!           mistakes with      clear, restricted or      one signed file
+//!           their lines        unresolved, and why
 //!           networks ────────────────────────────────>
-//!           one table of addresses out of many sources
+//!           one map of addresses from many sources
 //! ```
 //!
-//! Nothing here opens a file: the command line reads the directory and hands the bytes over.
+//! The compiler opens no files: the command line reads them and passes their bytes.
 
 pub mod bods;
 pub mod countries;
@@ -33,12 +33,12 @@ use directory::Directory;
 use networks::SourceSummary;
 use write::{Material, WriteError, write};
 
-/// What a snapshot is to be.
+/// The properties of a snapshot to compile.
 #[derive(Debug)]
 pub struct Order<'a> {
-    /// Newer snapshots have higher ones
+    /// Its sequence number: newer snapshots have higher ones
     pub sequence: u64,
-    /// When it is compiled
+    /// The time of compilation
     pub created: UnixSeconds,
     /// The key that signs it
     pub key: &'a SigningKey,
@@ -49,16 +49,16 @@ pub struct Order<'a> {
 pub struct Compilation {
     /// The snapshot's bytes
     pub file: Vec<u8>,
-    /// How many customers are owned how
+    /// The number of customers with each result of ownership screening
     pub ownership: BTreeMap<Ownership, usize>,
-    /// How many runs of addresses there are
+    /// The number of runs of addresses
     pub runs: usize,
 }
 
 /// Screens and writes a register.
 ///
 /// # Errors
-/// What doesn't fit into a snapshot.
+/// Something doesn't fit into a snapshot.
 pub fn compile(register: Directory, order: &Order<'_>) -> Result<Compilation, WriteError> {
     let Directory { owners, mut customers, nodes, networks, digests, .. } = register;
     let screening = owners.screen();

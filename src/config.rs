@@ -17,7 +17,7 @@ use crate::names::{
     Authority, HeaderName, HeaderText, Nat64Prefix, Network, NodeId, RouteName, Text, TrustedKey,
     Url, UrlPath, VariableName, hex,
 };
-use crate::region::{RegionSettings, Regions, Residency, SetId};
+use crate::region::{RegionSetId, RegionSettings, Regions, Residency};
 use crate::register::{Binding, InlineRegister, Register};
 use crate::shape::{
     Json, Mismatch, Path, Problem, Problems, Shape, Table, Whole, Word, object, read_document,
@@ -61,6 +61,10 @@ pub struct Config {
     /// What is worth knowing about this configuration though nothing is wrong with it
     pub notices: Vec<Problem>,
 }
+
+/// The place of an identity source in [`Config::sources`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceIndex(usize);
 
 /// What is worth knowing, as it is found. Never inlined: copies of this are kilobytes of the module.
 #[derive(Default)]
@@ -413,9 +417,14 @@ impl Config {
         self.sources.iter().any(|source| source.forward)
     }
 
-    /// What the source of that number is called in events and explanations.
-    pub fn source_name(&self, number: usize) -> &str {
-        self.source_names.get(number).map_or("", String::as_str)
+    /// The identity sources, each with its index.
+    pub fn indexed_sources(&self) -> impl Iterator<Item = (SourceIndex, &IdentitySource)> {
+        self.sources.iter().enumerate().map(|(i, source)| (SourceIndex(i), source))
+    }
+
+    /// The name of an identity source in events and explanations.
+    pub fn source_name(&self, SourceIndex(index): SourceIndex) -> &str {
+        self.source_names.get(index).map_or("", String::as_str)
     }
 
     /// The JWT claims that this configuration reads: identities first, then users' countries.
@@ -475,7 +484,7 @@ impl Config {
         let provider_name = document.provider.as_ref().map(|provider| provider.name.as_str());
         let region_settings =
             document.regions.clone().or(inline_regions).unwrap_or_else(|| RegionSettings {
-                set: SetId::for_provider(provider_name),
+                set: RegionSetId::for_provider(provider_name),
                 restricted: Vec::new(),
                 unsupported: None,
             });

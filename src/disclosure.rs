@@ -1,7 +1,8 @@
-//! What a node says of itself to any caller: its operator, what it reads and what it doesn't, its policy,
-//! and where to appeal. The shape is published (`docs/disclosure.schema.json`).
+//! What a node says of itself to any caller: its operator, what it reads and what it doesn't, its
+//! policy, and where to appeal. The shape is published (`docs/disclosure.schema.json`).
 //!
-//! The signals are those that the code reads by: header names from [`Watch`], the rest from [`Signal`].
+//! The signals are those that the code reads by: header names from [`Watch`], the rest from
+//! [`Signal`].
 
 use crate::config::Config;
 use crate::evidence::Watch;

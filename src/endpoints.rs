@@ -7,18 +7,19 @@ use crate::keyring::{DIRECTORY_MEDIA_TYPE, Keyring};
 use crate::reply::LocalReply;
 use crate::request::Request;
 
-/// The reply of the endpoint that a request asks for. `None` where it asks for none.
+/// The reply of the endpoint that a request asks for. `None` if it asks for none. Only the endpoint
+/// of readiness calls `is_ready`: a host may do work to tell.
 pub fn answer(
     config: &Config,
     watch: &Watch,
     keyring: &Keyring,
-    is_ready: bool,
+    is_ready: impl FnOnce() -> bool,
     request: &Request<'_>,
 ) -> Option<LocalReply> {
     let EndpointSettings { ready, directory, disclosure: about } = &config.endpoints;
     let path = request.path();
     if ready.is(path) {
-        Some(readiness(is_ready))
+        Some(readiness(is_ready()))
     } else if directory.is(path) {
         let body = keyring.directory(request.time.seconds());
         Some(document("waybill_directory", DIRECTORY_MEDIA_TYPE, body))

@@ -1,8 +1,8 @@
 //! The evidence in a request: what it holds, where, and how it reads. Nothing is looked up yet.
 //!
-//! Evidence is gathered in one pass over the headers. A header counts only if [`Watch`] has its name,
-//! so the watch list is the closed list of header signals (`docs/privacy.md`, held by a test).
-//! Malformed input is evidence too: it stops nothing, and names nobody.
+//! Evidence is gathered in one pass over the headers. A header counts only if [`Watch`] has its
+//! name, so the watch list is the closed list of header signals (`docs/privacy.md`, held by a
+//! test). Malformed input is evidence too: it stops nothing, and names nobody.
 
 pub mod address;
 mod authorization;
@@ -20,7 +20,9 @@ use watch::{HeaderRole, MarkGroupIndex, Spelling};
 pub use watch::{Watch, admits_trailer};
 
 use crate::chain::Lines;
-use crate::config::{Config, CredentialPlace, IgnoredMark, UserSource};
+use crate::config::{
+    Config, CredentialPlace, IdentitySource, IgnoredMark, SourceIndex, UserSource,
+};
 use crate::names::{CredentialDigest, Text};
 use crate::path::{self, PathReadings};
 use crate::region::Place;
@@ -76,9 +78,9 @@ pub struct Evidence<'a> {
 /// What a caller identifies itself by, and the source that it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallerName<'a> {
-    /// The index of the source in [`Config::sources`]
-    pub source: usize,
-    /// The name to look up; `None` where the bytes aren't UTF-8
+    /// The source
+    pub source: SourceIndex,
+    /// The name to look up. `None` if the bytes aren't UTF-8
     pub name: Option<Name<'a>>,
 }
 
@@ -246,7 +248,7 @@ impl<'a> Evidence<'a> {
             if mark.is_credential {
                 self.withheld.push(name);
             }
-            // each once, however many lines show it
+            // each mark once, in any number of lines
             let is_known = self.relay_marks.iter().any(|known| std::ptr::eq(*known, mark));
             if !is_known && mark.is_in(value, ignored) {
                 self.relay_marks.push(mark);
@@ -342,7 +344,7 @@ impl<'a> Evidence<'a> {
             Some((known, digest)) if known == bytes => Name::Secret(digest),
             _ => Name::Secret(hashed.insert((bytes, CredentialDigest::of(bytes))).1),
         };
-        for (source, place) in config.sources.iter().map(|source| &source.place).enumerate() {
+        for (source, IdentitySource { place, .. }) in config.indexed_sources() {
             let is_of =
                 |name: &[u8]| place.header().is_some_and(|header| header.as_bytes() == name);
             let lines = headers.iter().filter(|(name, _)| is_of(name)).map(|(_, value)| *value);
@@ -402,14 +404,14 @@ impl<'a> Evidence<'a> {
         (self.values <= CREDENTIALS_AT_MOST).then_some(())
     }
 
-    fn add_name(&mut self, source: usize, name: Name<'a>) {
+    fn add_name(&mut self, source: SourceIndex, name: Name<'a>) {
         self.credentials.push(CallerName { source, name: Some(name) });
     }
 
     /// Adds a name that Envoy verified.
     fn add_verified(
         &mut self,
-        source: usize,
+        source: SourceIndex,
         value: Option<&'a [u8]>,
         name: impl FnOnce(&'a str) -> Name<'a>,
     ) -> Option<()> {

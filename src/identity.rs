@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::config::{Config, CredentialPlace};
+use crate::config::{Config, CredentialPlace, SourceIndex};
 use crate::evidence::{CallerName, Evidence};
 use crate::lookups::Lookups;
 use crate::names::{Text, UnixSeconds};
@@ -30,8 +30,8 @@ pub enum Identity {
 pub struct Caller {
     /// Who
     pub customer: Rc<Customer>,
-    /// The index of the credential's source in [`Config::sources`]
-    pub source: usize,
+    /// The source of the credential
+    pub source: SourceIndex,
     /// The index of the credential's entry in the customer's, where it is a secret
     entry: Option<usize>,
     /// Whether the credential is past its date
@@ -41,8 +41,8 @@ pub struct Caller {
 }
 
 impl Identity {
-    /// Looks the credentials up. Of several that name the same customer the first that holds is taken;
-    /// one that names nobody counts only where no other names somebody.
+    /// Looks the credentials up. Of several that name the same customer the first that holds is
+    /// taken; one that names nobody counts only where no other names somebody.
     pub fn look_up(lookups: Lookups<'_>, evidence: &Evidence<'_>, now: UnixSeconds) -> Self {
         if !lookups.are_loaded() {
             return Self::Unloaded;
@@ -71,8 +71,8 @@ impl Identity {
             return self;
         }
         let source =
-            config.sources.iter().position(|source| source.place == CredentialPlace::Chain);
-        source.zip(runner).map_or(Self::Unknown, |(source, customer)| {
+            config.indexed_sources().find(|(_, source)| source.place == CredentialPlace::Chain);
+        source.zip(runner).map_or(Self::Unknown, |((source, _), customer)| {
             let customer = Rc::clone(customer);
             Self::Known(Caller { customer, source, entry: None, expired: false, outside: false })
         })

@@ -1,7 +1,8 @@
-//! Ed25519 keys as documents hold them: JWKs (RFC 7517, RFC 8037), and bare base64 for `trusted_keys`.
+//! Ed25519 keys as documents hold them: JWKs (RFC 7517, RFC 8037), and bare base64 for
+//! `trusted_keys`.
 //!
-//! A [`SigningKey`] comes from a private JWK and leaves only by [`SigningKey::to_private_jwk`]; neither its
-//! `Debug` nor any error shows a part of it. Members of a JWK that nobody here knows are passed over, as
+//! A [`SigningKey`] comes from a private JWK and leaves only by [`SigningKey::to_private_jwk`].
+//! Neither its `Debug` nor any error shows a part of it. Unknown members of a JWK are ignored, as
 //! RFC 7517 section 4 asks for.
 
 use std::fmt;
@@ -52,13 +53,13 @@ impl SigningKey {
     pub fn from_jwk(text: &str) -> Result<Self, Mismatch> {
         let json = read_json(text)?;
         if json.get("keys").is_some() {
-            return Err(wrong("a set of keys stands where one belongs"));
+            return Err(wrong("expected one key, found a set of keys"));
         }
         Self::from_json(&json)
     }
 
-    /// Reads a private JWK, or a JWK Set (RFC 7517 section 5) of private ones. Unlike a reader of other people's
-    /// sets, this one passes over no key: whoever wrote it meant each to sign.
+    /// Reads a private JWK, or a JWK Set (RFC 7517 section 5) of private ones. Unlike a reader of
+    /// other people's sets, this one passes over no key: whoever wrote it meant each to sign.
     ///
     /// # Errors
     /// As [`SigningKey::from_jwk`], for the first that is wrong; a set without keys.
@@ -85,9 +86,9 @@ impl SigningKey {
     fn from_json(json: &Json) -> Result<Self, Mismatch> {
         let word = |name: &str| json.get(name).and_then(Json::as_str);
         if word("kty") != Some("OKP") || word("crv") != Some("Ed25519") {
-            return Err(wrong("`kty` isn't `OKP` or `crv` isn't `Ed25519`"));
+            return Err(wrong("expected `kty` `OKP` and `crv` `Ed25519`"));
         }
-        let secret = word("d").ok_or_else(|| wrong("the private part, `d`, is missing"))?;
+        let secret = word("d").ok_or_else(|| wrong("missing `d`, the private part"))?;
         let secret: [u8; KEY_LENGTH] =
             decode(secret).ok_or_else(|| wrong("`d` isn't 32 bytes in base64url"))?;
         let second = |name: &str| match json.get(name) {
@@ -153,8 +154,8 @@ impl fmt::Debug for SigningKey {
 }
 
 impl VerifyingKey {
-    /// The key in 32 bytes; `None` where they are no point of the curve, or one of small order, under which
-    /// anybody can sign.
+    /// The key in 32 bytes; `None` where they are no point of the curve, or one of small order,
+    /// under which anybody can sign.
     pub fn from_bytes(bytes: &[u8; KEY_LENGTH]) -> Option<Self> {
         ed25519_dalek::VerifyingKey::from_bytes(bytes).ok().filter(|key| !key.is_weak()).map(Self)
     }
@@ -175,14 +176,16 @@ impl VerifyingKey {
         STANDARD.encode(self.as_bytes())
     }
 
-    /// The SHA-256 thumbprint of its JWK in base64url (RFC 7638, RFC 8037 appendix A.3): what a `keyid` says.
+    /// The SHA-256 thumbprint of its JWK in base64url (RFC 7638, RFC 8037 appendix A.3): what a
+    /// `keyid` says.
     pub fn thumbprint(&self) -> String {
         URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(format!(
             r#"{{"crv":"Ed25519","kty":"OKP","x":"{self}"}}"#
         )))
     }
 
-    /// Whether the signature is this key's, of this message. Strict: no signature has a second form that passes.
+    /// Whether the signature is this key's, of this message. Strict: no signature has a second form
+    /// that passes.
     pub fn verify(&self, message: &[u8], signature: &[u8; SIGNATURE_LENGTH]) -> bool {
         self.0.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
     }
@@ -202,15 +205,20 @@ impl VerifyingKey {
 /// As in a JWK's `x`.
 impl Word for VerifyingKey {
     const WHAT: &'static str = "an Ed25519 public key: 32 bytes in base64url without padding";
-    const PATTERN: &'static str = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"; // the last digit carries 4 bits
+    // the last digit carries 4 bits
+    const PATTERN: &'static str = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         let help = "the `x` of a public JWK, as `waybill keygen --public` prints it";
         let Some(bytes) = decode(text) else {
-            return Err(Mismatch::new("this isn't 32 bytes in base64url without padding", help));
+            return Err(Mismatch::new("expected 32 bytes in base64url without padding", help));
         };
-        Self::from_bytes(&bytes)
-            .ok_or_else(|| Mismatch::new("these 32 bytes are no Ed25519 public key", help))
+        Self::from_bytes(&bytes).ok_or_else(|| {
+            Mismatch::new(
+                "invalid Ed25519 public key: these 32 bytes aren't a usable point of the curve",
+                help,
+            )
+        })
     }
 }
 
@@ -241,7 +249,7 @@ impl Window {
 
 fn wrong(why: &str) -> Mismatch {
     Mismatch::new(
-        format!("this is no private Ed25519 key: {why}"),
+        format!("invalid private Ed25519 key: {why}"),
         "a private JWK, as `waybill keygen` prints it",
     )
 }
@@ -262,7 +270,10 @@ mod tests {
     use super::*;
 
     // RFC 8037 appendix A
-    const PRIVATE: &str = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    const PRIVATE: &str = concat!(
+        r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","#,
+        r#""x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#
+    );
     const SECRET: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
     const PUBLIC: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
     const THUMBPRINT: &str = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
@@ -307,16 +318,16 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_without_the_secret() {
         let cases = [
-            (PRIVATE.replace("OKP", "EC"), "`kty` isn't `OKP`"),
-            (PRIVATE.replace("\"d\"", "\"e\""), "`d`, is missing"),
+            (PRIVATE.replace("OKP", "EC"), "expected `kty` `OKP`"),
+            (PRIVATE.replace("\"d\"", "\"e\""), "missing `d`"),
             (PRIVATE.replace(SECRET, &format!("{SECRET}A")), "`d` isn't 32 bytes"),
             (PRIVATE.replace("\"x\":\"11", "\"x\":\"12"), "`x` isn't the public part"),
             (PRIVATE.replace('}', r#","kid":"other"}"#), "`kid` isn't its thumbprint"),
             (PRIVATE.replace('}', r#","exp":"soon"}"#), "`exp` isn't a whole number"),
             (PRIVATE.replace('}', r#","nbf":5,"exp":5}"#), "expires before it begins"),
-            (format!(r#"{{"keys":[{PRIVATE}]}}"#), "a set of keys"),
+            (format!(r#"{{"keys":[{PRIVATE}]}}"#), "found a set of keys"),
             (PRIVATE.replace('}', ""), "not JSON from line 1, column"),
-            (format!("\"{SECRET}\""), "`kty` isn't `OKP`"),
+            (format!("\"{SECRET}\""), "expected `kty` `OKP`"),
             (SECRET.to_owned(), "not JSON from line 1, column"),
         ];
         for (text, expected) in cases {

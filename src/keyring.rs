@@ -1,12 +1,13 @@
-//! The keys that this node signs tags with, out of environment variables, and what it publishes of them.
+//! The keys that this node signs tags with, from environment variables, and their published form.
 //!
-//! Several keys are held at once, each with its window, so that the next one can be prepared ahead: it is
-//! published before it counts, and signs from its `nbf` on. Nothing is read again while a node runs; a key
-//! that leaks needs a restart.
+//! A node holds several keys, each with its window, so that the next one can be prepared ahead.
+//! That key is published before it counts, and signs from its `nbf` on. A running node never reads
+//! the variables again. So a leaked key needs a restart.
 //!
 //! The published form is the HTTP Message Signatures Directory
-//! (draft-meunier-webbotauth-httpsig-directory-00): a JWK Set at a well-known path. The response isn't signed,
-//! which the draft recommends: receivers here take keys from their register, never from this document.
+//! (draft-meunier-webbotauth-httpsig-directory-00): a JWK Set at a well-known path. The draft
+//! recommends to sign the response. This one isn't signed: receivers take keys from their register,
+//! never from here.
 
 use std::env::VarError;
 
@@ -22,7 +23,7 @@ pub struct Keyring {
     signers: Vec<NamedKey>,
 }
 
-/// A key, and what its signatures call it.
+/// A key and its name in signatures.
 #[derive(Debug)]
 pub struct NamedKey {
     /// The key
@@ -31,7 +32,7 @@ pub struct NamedKey {
     pub keyid: String,
 }
 
-/// What the variables of a configuration hold, mistakes and all.
+/// The variables of a configuration as read, mistakes included.
 #[derive(Debug, Default)]
 pub struct KeyringDraft {
     /// The keys that could be read
@@ -44,14 +45,16 @@ pub struct KeyringDraft {
 
 /// The directory's media type.
 pub const DIRECTORY_MEDIA_TYPE: &str = "application/http-message-signatures-directory+json";
-/// How long before the last key's end the operator is told, in seconds: a week, as long as a holiday.
+/// How long before the last key's end the operator gets a notice, in seconds: a week, the length of
+/// a holiday.
 const NOTICE_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 impl Keyring {
     /// Reads the keys that `tag.keys` names. `variable` is [`std::env::var`].
     ///
     /// # Errors
-    /// Every variable that isn't set or holds no keys, and every key that stands twice; nothing of a secret.
+    /// Every variable that isn't set or holds no keys, and every duplicate key. No error shows a
+    /// secret.
     pub fn read(
         settings: &TagSettings,
         variable: &dyn Fn(&str) -> Result<String, VarError>,
@@ -61,7 +64,8 @@ impl Keyring {
         if unset.is_empty() { Ok(keyring) } else { Err(unset) }
     }
 
-    /// Reads what is there, and keeps apart what isn't: at the desk a node's variables needn't be set.
+    /// Reads the variables that are set, and lists the others apart: at the desk none needs to be
+    /// set.
     #[cold]
     pub fn gather(
         settings: &TagSettings,
@@ -81,7 +85,8 @@ impl Keyring {
                 )),
                 Err(VarError::NotPresent) => {
                     let help = format!(
-                        "set it where Envoy starts, and name `{env}` in `vm_config.environment_variables.host_env_keys`"
+                        "set it where Envoy starts, and name `{env}` in \
+                         `vm_config.environment_variables.host_env_keys`"
                     );
                     draft.unset.note(&at, format!("the variable `{env}` isn't set"), Some(help));
                     continue;
@@ -113,8 +118,8 @@ impl Keyring {
         self.signers.is_empty()
     }
 
-    /// What signs at that second: of the keys whose window holds it, the one whose window began last; of
-    /// several, the one that comes last in the configuration.
+    /// The key that signs at that second. Of the keys whose window holds the second, it is the one
+    /// whose window began last. Of several such keys it is the last in the configuration.
     pub fn signing(&self, now: UnixSeconds) -> Option<&NamedKey> {
         let now = second(now);
         self.signers
@@ -123,7 +128,8 @@ impl Keyring {
             .max_by_key(|signer| signer.key.window().nbf)
     }
 
-    /// The keys that are published at that second: all that haven't ended, so those too that don't count yet.
+    /// The keys that are published at that second: all whose window hasn't ended. A future key is
+    /// among them.
     pub fn published(&self, now: UnixSeconds) -> impl Iterator<Item = &NamedKey> {
         let now = second(now);
         self.signers
@@ -131,8 +137,9 @@ impl Keyring {
             .filter(move |signer| signer.key.window().exp.is_none_or(|exp| now < exp))
     }
 
-    /// The directory: a JWK Set (RFC 7517 section 5) of the published keys. Without `alg`: the draft wants a
-    /// name of HTTP signatures there, where readers of JWKs know only those of JOSE.
+    /// The directory: a JWK Set (RFC 7517 section 5) of the published keys. It has no `alg`: the
+    /// draft wants a name of HTTP signatures there, and readers of JWKs know only the names of
+    /// JOSE.
     #[cold]
     pub fn directory(&self, now: UnixSeconds) -> String {
         let keys: Vec<String> =
@@ -140,7 +147,7 @@ impl Keyring {
         format!(r#"{{"keys":[{}]}}"#, keys.join(","))
     }
 
-    /// What the operator should know: that no key counts, or for how much longer one does.
+    /// Notices for the operator: that no key counts now, or when the last one ends.
     #[cold]
     pub fn notices(&self, now: UnixSeconds) -> Vec<Problem> {
         if self.is_empty() {
@@ -161,7 +168,7 @@ impl Keyring {
     /// The first second from `now` on at which no key counts.
     fn uncovered_from(&self, now: u64) -> Option<u64> {
         let mut covered = now;
-        // each round goes on by a window that another begins in, so there are no more rounds than keys
+        // each round ends one window, so there are no more rounds than keys
         for _ in 0..=self.signers.len() {
             let windows = self
                 .signers
@@ -212,7 +219,8 @@ mod tests {
         let names: Vec<String> =
             (0..variables.len()).map(|i| format!(r#"{{"env":"K{i}"}}"#)).collect();
         let text = format!(
-            r#"{{"version":1,"node":{{"id":"acme.example"}},"register":{{"customers":[]}},"identity":{{"sources":[{{"bearer":true}}]}},"tag":{{"keys":[{}]}}}}"#,
+            r#"{{"version":1,"node":{{"id":"acme.example"}},"register":{{"customers":[]}},
+                "identity":{{"sources":[{{"bearer":true}}]}},"tag":{{"keys":[{}]}}}}"#,
             names.join(",")
         );
         let config = Config::parse(&text).unwrap();
@@ -297,17 +305,20 @@ mod tests {
         ];
         let told = read(&variables).unwrap_err();
         let thumbprint = |secret| key(secret, None, None).verifying_key().thumbprint();
+        let invalid = |key: usize, member: &str, why: &str| {
+            format!("$.tag.keys[{key}].env: {member}invalid private Ed25519 key: {why}")
+        };
         let expected = [
             "$.tag.keys[1].env: the variable `K1` isn't set".to_owned(),
             "$.tag.keys[2].env: the variable isn't UTF-8 text".to_owned(),
-            "$.tag.keys[3].env: this is no private Ed25519 key: not JSON from line 1, column 0 on".to_owned(),
-            "$.tag.keys[4].env: this is no private Ed25519 key: the private part, `d`, is missing".to_owned(),
-            "$.tag.keys[5].env: this is no private Ed25519 key: the set is empty".to_owned(),
+            invalid(3, "", "not JSON from line 1, column 0 on"),
+            invalid(4, "", "missing `d`, the private part"),
+            invalid(5, "", "the set is empty"),
             format!("$.tag.keys[6].env: duplicate key `{}`", thumbprint(1)),
             format!("$.tag.keys[6].env: duplicate key `{}`", thumbprint(2)),
-            "$.tag.keys[7].env: `keys[1]`: this is no private Ed25519 key: `kty` isn't `OKP` or `crv` isn't `Ed25519`".to_owned(),
-            "$.tag.keys[8].env: this is no private Ed25519 key: `keys` isn't a list".to_owned(),
-            "$.tag.keys[9].env: `keys[0]`: this is no private Ed25519 key: `kty` isn't `OKP` or `crv` isn't `Ed25519`".to_owned(),
+            invalid(7, "`keys[1]`: ", "expected `kty` `OKP` and `crv` `Ed25519`"),
+            invalid(8, "", "`keys` isn't a list"),
+            invalid(9, "`keys[0]`: ", "expected `kty` `OKP` and `crv` `Ed25519`"),
         ];
         let lines: Vec<&str> = told.lines().filter(|line| !line.starts_with("  help: ")).collect();
         assert_eq!(lines, expected);
@@ -328,8 +339,9 @@ mod tests {
         assert_eq!(
             set["keys"][0],
             serde_json::json!({
-                "kty": "OKP", "crv": "Ed25519", "x": published.verifying_key().to_string(), "kid": published.verifying_key().thumbprint(),
-                "nbf": NOW, "exp": NOW + DAY, "use": "sig",
+                "kty": "OKP", "crv": "Ed25519", "x": published.verifying_key().to_string(),
+                "kid": published.verifying_key().thumbprint(), "nbf": NOW, "exp": NOW + DAY,
+                "use": "sig",
             })
         );
         assert_eq!(
@@ -339,8 +351,14 @@ mod tests {
         );
         assert_eq!(Keyring::default().directory(at(NOW)), r#"{"keys":[]}"#);
         // the keys of the directory, as they are, are a node's keys in somebody's register
-        let nodes = serde_json::json!({"version": 1, "node": {"id": "b.example"}, "identity": {"sources": [{"bearer": true}]}, "register": {
-            "customers": [{"id": "r", "kind": "reseller"}], "nodes": [{"id": "acme.example", "customer": "r", "keys": set["keys"]}]}});
+        let nodes = serde_json::json!({
+            "version": 1, "node": {"id": "b.example"},
+            "identity": {"sources": [{"bearer": true}]},
+            "register": {
+                "customers": [{"id": "r", "kind": "reseller"}],
+                "nodes": [{"id": "acme.example", "customer": "r", "keys": set["keys"]}],
+            },
+        });
         assert!(Config::parse(&nodes.to_string()).is_ok());
     }
 

@@ -1,7 +1,8 @@
 //! The outcome: what is done to a request that goes on, or the answer to one that doesn't, as data.
 //!
-//! Headers that the node owns are stripped on every path, then set. Every place that a credential was
-//! looked for in is emptied: the reseller's own credential is put in by Envoy's `credential_injector`.
+//! Headers that the node owns are stripped on every path, then set. Every place that a credential
+//! was looked for in is emptied: the reseller's own credential is put in by Envoy's
+//! `credential_injector`.
 
 use std::rc::Rc;
 
@@ -188,8 +189,8 @@ impl<'a> Edits<'a> {
     }
 }
 
-/// Signs tag and chain for the next hop, addressed to the upstream's authority. `None` without a key
-/// that counts now.
+/// Signs tag and chain for the next hop, addressed to the upstream's authority. `None` without a
+/// key that counts now.
 fn sign(
     Case { config, identity, receipt, now, .. }: &Case<'_>,
     request: &Request<'_>,

@@ -1,7 +1,8 @@
-//! Request paths: the query parameters in them, the one path behind many spellings, and every path that a server
-//! could take one for.
+//! Request paths: their query parameters, the one path behind many spellings, and every path that a
+//! server could take one for.
 //!
-//! Work grows linearly with the path: a path is decoded at most [`ROUNDS`] times, however deep its escapes are nested.
+//! Work grows linearly with the path: a path is decoded at most [`ROUNDS`] times, however deep its
+//! escapes are nested.
 
 use std::borrow::Cow;
 
@@ -21,7 +22,7 @@ pub fn query_values<'a>(path: &'a [u8], name: &'a str) -> impl Iterator<Item = C
         .map(|pair| decode(pair.splitn(2, |b| *b == b'=').nth(1).unwrap_or_default()))
 }
 
-/// The path with every parameter of that name taken out; `None` where there is none.
+/// The path without any parameter of that name. `None` if it has none.
 pub fn without_parameter(path: &[u8], name: &str) -> Option<Vec<u8>> {
     if !parameters(path).any(|pair| is_named(pair, name)) {
         return None;
@@ -36,8 +37,8 @@ pub fn without_parameter(path: &[u8], name: &str) -> Option<Vec<u8>> {
     Some(left)
 }
 
-/// The path that most servers take this one for: percent-decoded as often as it changes anything, backslashes as
-/// slashes, doubled slashes as one, dot segments resolved, without query. One pass, however deep escapes are nested.
+/// The path that most servers take this one for: percent-decoded until nothing changes, backslashes
+/// as slashes, doubled slashes as one, dot segments resolved, without query.
 pub fn normal(path: &[u8]) -> Cow<'_, [u8]> {
     let path = without_query(path);
     if is_plain(path) {
@@ -46,23 +47,23 @@ pub fn normal(path: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(joined(&unfolded(path), Dots::Resolved))
 }
 
-/// Every path that a server could take a request's for: whatever it decodes, and whether or not it resolves dot
-/// segments.
+/// Every path that a server could take a request's for. Servers differ in how often they decode and
+/// in whether they resolve dot segments.
 #[derive(Debug, Default)]
 pub struct PathReadings<'a> {
-    /// The path as received, where all servers read it alike
+    /// The path as received, if all servers read it alike
     plain: Option<&'a [u8]>,
     others: Vec<Vec<u8>>,
-    /// Whether it still holds an escape after [`ROUNDS`] rounds of decoding
+    /// Whether the path still holds an escape after [`ROUNDS`] rounds of decoding
     pub is_folded: bool,
 }
 
-/// How often a path is decoded. A server decodes once; one behind a careless proxy twice. What still holds an escape
-/// after that isn't read further: it is `request.malformed`.
+/// How often a path is decoded. A server decodes once, behind a careless proxy twice. A path that
+/// holds an escape after these rounds is `request.malformed`.
 const ROUNDS: usize = 4;
 
 impl<'a> PathReadings<'a> {
-    /// The readings of a path as received; its query isn't part of it.
+    /// The readings of a path as received. Its query is left out.
     pub fn of(path: &'a [u8]) -> Self {
         let path = without_query(path);
         if is_plain(path) {
@@ -78,7 +79,7 @@ impl<'a> PathReadings<'a> {
             }
         }
         add_readings(&mut others, &stage);
-        Self { plain: None, others, is_folded: escape(&stage).is_some() }
+        Self { plain: None, others, is_folded: decoded_once(&stage).is_some() }
     }
 
     /// The first of the prefixes that any server could take the path to be below.
@@ -86,7 +87,7 @@ impl<'a> PathReadings<'a> {
         prefixes.iter().find(|prefix| self.all().any(|path| is_under(path, prefix)))
     }
 
-    /// The path, where all servers read it alike.
+    /// The path as received, if all servers read it alike.
     pub fn plain(&self) -> Option<&'a [u8]> {
         self.plain
     }
@@ -106,7 +107,7 @@ fn add_readings(readings: &mut Vec<Vec<u8>>, stage: &[u8]) {
     readings.push(resolved);
 }
 
-/// What is done about `..`.
+/// What is done about dot segments.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dots {
     Resolved,
@@ -118,45 +119,32 @@ fn is_plain(path: &[u8]) -> bool {
     !path.iter().any(ends_segment) && !path.windows(2).any(|pair| pair == b"//" || pair == b"/.")
 }
 
-/// The first valid escape: what stands before it, its byte, and what stands behind it.
-fn escape(path: &[u8]) -> Option<(&[u8], u8, &[u8])> {
-    let mut from = 0;
-    while let Some(found) = path.get(from..)?.iter().position(|b| *b == b'%') {
-        let at = from.saturating_add(found);
-        if let [b'%', high, low, rest @ ..] = path.get(at..)?
-            && let Some(byte) = escaped(*high, *low)
-        {
-            return Some((path.get(..at)?, byte, rest));
-        }
-        from = at.saturating_add(1);
-    }
-    None
-}
-
 /// The byte behind two hexadecimal digits.
 fn escaped(high: u8, low: u8) -> Option<u8> {
     let digit = |b: u8| char::from(b).to_digit(16);
     u8::try_from(digit(high)?.checked_mul(16)?.checked_add(digit(low)?)?).ok()
 }
 
-/// The path with each escape decoded once, or nothing where there is none.
+/// The path with each escape decoded once. `None` if it has none.
 fn decoded_once(path: &[u8]) -> Option<Vec<u8>> {
-    let (mut before, mut byte, mut rest) = escape(path)?;
     let mut decoded = Vec::with_capacity(path.len());
-    loop {
-        decoded.extend_from_slice(before);
-        decoded.push(byte);
-        match escape(rest) {
-            Some(next) => (before, byte, rest) = next,
-            None => break,
+    let mut rest = path;
+    while let [first, after @ ..] = rest {
+        if let [b'%', high, low, after @ ..] = rest
+            && let Some(byte) = escaped(*high, *low)
+        {
+            decoded.push(byte);
+            rest = after;
+        } else {
+            decoded.push(*first);
+            rest = after;
         }
     }
-    decoded.extend_from_slice(rest);
-    Some(decoded)
+    (decoded.len() < path.len()).then_some(decoded)
 }
 
-/// The path decoded as often as it changes anything, in one pass: a byte that comes out of an escape may end another
-/// one. Escapes don't overlap, so in which order they are decoded makes no difference.
+/// The path decoded until nothing changes, in one pass: a byte that comes out of an escape may end
+/// another escape. Escapes don't overlap, so the order of decoding makes no difference.
 fn unfolded(path: &[u8]) -> Vec<u8> {
     let mut done: Vec<u8> = Vec::with_capacity(path.len());
     for byte in path {
@@ -171,7 +159,8 @@ fn unfolded(path: &[u8]) -> Vec<u8> {
     done
 }
 
-/// The segments with single slashes. Each ends where some servers see its end: at `;`, `?`, `#`, a blank or a control.
+/// The segments with single slashes. Each ends where some servers end it: at `;`, `?`, `#`, a blank
+/// or a control character.
 fn joined(path: &[u8], dots: Dots) -> Vec<u8> {
     let mut joined: Vec<u8> = Vec::with_capacity(path.len().saturating_add(1));
     for segment in path.split(|b| matches!(b, b'/' | b'\\')) {
@@ -287,7 +276,7 @@ mod tests {
         }
     }
 
-    /// Four rounds are read; a fifth is malformed, whatever else stands in the path.
+    /// Four rounds are read. A fifth is malformed, in any path.
     #[test]
     fn a_path_is_decoded_four_times() {
         let prefixes = ["/v1/organizations"].map(|prefix| UrlPath::parse(prefix).unwrap());

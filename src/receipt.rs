@@ -32,8 +32,8 @@ pub struct Attestation {
 }
 
 impl Receipt {
-    /// Verifies a caller's chain where chains concern the caller: a customer that is a reseller, or a
-    /// caller whom nothing but the signature names.
+    /// Verifies a caller's chain where chains concern the caller: a customer that is a reseller, or
+    /// a caller whom nothing but the signature names.
     pub fn of(
         (config, receiver): (&Config, &Receiver<'_>),
         identity: &Identity,
@@ -94,8 +94,8 @@ fn identifies(config: &Config) -> bool {
 }
 
 impl Attestation {
-    /// `full` for a screened customer's own request, `partial` for a reseller's whose chain was verified,
-    /// `gateway` for all else.
+    /// `full` for a screened customer's own request, `partial` for a reseller's whose chain was
+    /// verified, `gateway` for all else.
     pub fn for_request(identity: &Identity, receipt: &Receipt) -> Self {
         let screened = identity
             .customer()

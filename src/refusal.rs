@@ -1,7 +1,8 @@
-//! Refusals: what a caller gets whose request doesn't go on, in the shape that its SDK understands.
+//! Refusals: what the caller of a refused request gets, in the form that its SDK understands.
 //!
-//! Whoever is refused has a right to know why, by whom and how to appeal. So every refusal names this
-//! node (not the model provider), the reason's code, the policy's revision, a request id, and where to turn.
+//! A refused caller has a right to know why, by whom, and how to appeal. So every refusal names
+//! this node (not the model provider), the reason's code, the policy's revision, a request id, and
+//! a contact.
 
 use serde::Serialize;
 
@@ -101,7 +102,7 @@ struct ProblemBody<'a> {
     appeal: Option<&'a str>,
 }
 
-/// How long to wait for a register before asking again, in seconds: a node gets one within a poll or two.
+/// When to ask a node without a register again, in seconds: it gets one within a poll or two.
 const RETRY_AFTER_SECONDS: u32 = 10;
 
 /// Paths by the provider whose dialect they speak. A path that several share is decided by header.
@@ -143,7 +144,7 @@ const GEMINI_PATHS: &[&str] = &["/v1beta", "/v1alpha", "/upload/v1beta"];
 impl Dialect {
     fn of(path: &[u8], speaks_anthropic: bool) -> Self {
         let is_among = |paths: &[&str]| paths.iter().any(|prefix| path::starts_with(path, prefix));
-        // Gemini's methods stand behind a colon: /v1/models/gemini-2.5-pro:generateContent
+        // a colon precedes Gemini's methods: /v1/models/gemini-2.5-pro:generateContent
         let is_gemini_method = path::starts_with(path, "/v1/models") && path.contains(&b':');
         if is_among(ANTHROPIC_PATHS) {
             Self::Anthropic
@@ -166,8 +167,18 @@ impl Dialect {
     }
 }
 
-/// The methods that go on, for a caller whose method doesn't (RFC 9110, 15.5.6).
+/// The methods that go on, told to a caller whose method doesn't (RFC 9110, 15.5.6).
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// A request that is refused, and why.
+struct Refusal<'a> {
+    config: &'a Config,
+    dialect: Dialect,
+    reason: FindingCode,
+    status: u16,
+    /// The id of the event
+    id: &'a str,
+}
 
 /// The refusal of a request for `reason`. `id` is the event's.
 #[cold]
@@ -177,102 +188,125 @@ pub fn refuse(
     reason: FindingCode,
     id: &str,
 ) -> LocalReply {
-    let dialect = Dialect::of(&evidence.path, evidence.speaks_anthropic);
     let is_method = reason == FindingCode::RequestMalformed && evidence.is_trace;
     let status = if is_method { 405 } else { reason.status() };
-    let node = config.node.id.as_str();
-    let appeal = config.disclosure.appeal_url.as_ref().map(|url| url.as_str());
-    let policy = config.policy.revision.as_str();
-    let message = message(config, reason, id);
-    let body = match dialect {
-        Dialect::Anthropic => to_json(&AnthropicBody {
-            r#type: "error",
-            error: AnthropicError {
-                r#type: anthropic_type(status),
-                message,
-                details: AnthropicDetails { error_code: reason },
-            },
-            request_id: id,
-        }),
-        Dialect::OpenAi => to_json(&OpenAiBody {
-            error: OpenAiError { message, r#type: openai_type(status), param: (), code: reason },
-        }),
-        Dialect::Gemini => to_json(&GeminiBody {
-            error: GeminiError {
-                code: status,
-                message,
-                status: gemini_status(status),
-                details: [ErrorInfo {
-                    r#type: "type.googleapis.com/google.rpc.ErrorInfo",
-                    reason: reason.as_str().to_ascii_uppercase().replace(['.', '-'], "_"),
-                    domain: node,
-                    metadata: Metadata {
-                        code: reason,
-                        policy,
-                        request_id: id,
-                        appeal: appeal.unwrap_or_default(),
-                    },
-                }],
-            },
-        }),
-        Dialect::Problem => to_json(&ProblemBody {
-            r#type: "about:blank",
-            title: reason.title(),
-            status,
-            detail: message,
-            code: reason,
-            node,
-            policy,
-            request_id: id,
-            appeal,
-        }),
-    };
-    let mut headers = vec![
-        ("content-type", dialect.media_type().to_owned()),
-        ("cache-control", "no-store".to_owned()),
-        ("x-waybill-reason", reason.to_string()),
-        (
-            "proxy-status",
-            format!("\"{node}\"; error={}; details=\"{reason}\"", proxy_error(status)),
-        ),
-    ];
-    // a register that isn't loaded yet is the one refusal that waiting helps against
-    headers.push(if status == 503 {
-        ("retry-after", RETRY_AFTER_SECONDS.to_string())
-    } else {
-        ("x-should-retry", "false".to_owned())
-    });
-    if is_method {
-        headers.push(("allow", ALLOW.to_owned()));
+    let dialect = Dialect::of(&evidence.path, evidence.speaks_anthropic);
+    let refusal = Refusal { config, dialect, reason, status, id };
+    LocalReply {
+        status,
+        headers: refusal.headers(),
+        body: refusal.body(),
+        details: format!("waybill_{reason}"),
     }
-    if status == 401 {
-        headers.push(("www-authenticate", "Bearer".to_owned())); // RFC 9110 15.5.2 asks for a challenge
+}
+
+impl<'a> Refusal<'a> {
+    fn body(&self) -> String {
+        let Self { config, reason, status, id, .. } = *self;
+        let (node, policy) = (config.node.id.as_str(), config.policy.revision.as_str());
+        let message = self.message();
+        match self.dialect {
+            Dialect::Anthropic => to_json(&AnthropicBody {
+                r#type: "error",
+                error: AnthropicError {
+                    r#type: anthropic_type(status),
+                    message,
+                    details: AnthropicDetails { error_code: reason },
+                },
+                request_id: id,
+            }),
+            Dialect::OpenAi => to_json(&OpenAiBody {
+                error: OpenAiError {
+                    message,
+                    r#type: openai_type(status),
+                    param: (),
+                    code: reason,
+                },
+            }),
+            Dialect::Gemini => to_json(&GeminiBody {
+                error: GeminiError {
+                    code: status,
+                    message,
+                    status: gemini_status(status),
+                    details: [ErrorInfo {
+                        r#type: "type.googleapis.com/google.rpc.ErrorInfo",
+                        reason: reason.as_str().to_ascii_uppercase().replace(['.', '-'], "_"),
+                        domain: node,
+                        metadata: Metadata {
+                            code: reason,
+                            policy,
+                            request_id: id,
+                            appeal: self.appeal().unwrap_or_default(),
+                        },
+                    }],
+                },
+            }),
+            Dialect::Problem => to_json(&ProblemBody {
+                r#type: "about:blank",
+                title: reason.title(),
+                status,
+                detail: message,
+                code: reason,
+                node,
+                policy,
+                request_id: id,
+                appeal: self.appeal(),
+            }),
+        }
     }
-    headers.push((
-        if dialect == Dialect::Anthropic { "request-id" } else { "x-request-id" },
-        id.to_owned(),
-    ));
-    headers.extend(appeal.map(|url| ("link", format!("<{url}>; rel=\"help\""))));
-    LocalReply { status, headers, body, details: format!("waybill_{reason}") }
+
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        let Self { dialect, reason, status, .. } = *self;
+        let (node, error) = (&self.config.node.id, proxy_error(status));
+        let mut headers = vec![
+            ("content-type", dialect.media_type().to_owned()),
+            ("cache-control", "no-store".to_owned()),
+            ("x-waybill-reason", reason.to_string()),
+            ("proxy-status", format!("\"{node}\"; error={error}; details=\"{reason}\"")),
+        ];
+        // a missing register is the one reason that waiting helps against
+        headers.push(if status == 503 {
+            ("retry-after", RETRY_AFTER_SECONDS.to_string())
+        } else {
+            ("x-should-retry", "false".to_owned())
+        });
+        if status == 405 {
+            headers.push(("allow", ALLOW.to_owned()));
+        }
+        if status == 401 {
+            // RFC 9110 15.5.2 asks for a challenge
+            headers.push(("www-authenticate", "Bearer".to_owned()));
+        }
+        let id_header = if dialect == Dialect::Anthropic { "request-id" } else { "x-request-id" };
+        headers.push((id_header, self.id.to_owned()));
+        headers.extend(self.appeal().map(|url| ("link", format!("<{url}>; rel=\"help\""))));
+        headers
+    }
+
+    fn appeal(&self) -> Option<&'a str> {
+        self.config.disclosure.appeal_url.as_ref().map(|url| url.as_str())
+    }
+
+    /// One or two plain sentences: who decided, why, under which policy, and where to turn.
+    fn message(&self) -> String {
+        let Self { config, reason, id, .. } = *self;
+        let turn = match (self.appeal(), &config.disclosure.contact) {
+            (Some(url), _) => format!("Appeal at {url}"),
+            (None, Some(contact)) => format!("Questions go to {contact}"),
+            (None, None) => "Ask the seller of your key".to_owned(),
+        };
+        format!(
+            "{}, not the model provider, refused this request: {} ({reason}, policy {}). \
+             {turn}, request id {id}.",
+            config.node.id,
+            reason.title(),
+            config.policy.revision
+        )
+    }
 }
 
 fn to_json(body: &impl Serialize) -> String {
     serde_json::to_string(body).unwrap_or_default() // none of these bodies can fail
-}
-
-/// One or two plain sentences: who decided, why, under what, and where to turn.
-fn message(config: &Config, reason: FindingCode, id: &str) -> String {
-    let node = &config.node.id;
-    let revision = &config.policy.revision;
-    let turn = match (&config.disclosure.appeal_url, &config.disclosure.contact) {
-        (Some(url), _) => format!("Appeal at {url}"),
-        (None, Some(contact)) => format!("Questions go to {contact}"),
-        (None, None) => "Ask whoever gave you your key".to_owned(),
-    };
-    format!(
-        "{node}, not the model provider, refused this request: {} ({reason}, policy {revision}). {turn}, request id {id}.",
-        reason.title()
-    )
 }
 
 const fn anthropic_type(status: u16) -> &'static str {

@@ -1,9 +1,9 @@
 //! Countries, and whether a model provider serves them.
 //!
 //! A *region set* is a dated list of the countries that a provider says it supports, kept in
-//! `data/regions.json` with its source. A set never lists what is unsupported: that is its complement,
-//! and only a set that says of itself that it is complete may refuse by its complement. [`Regions`] is
-//! one set with the operator's additions; [`Regions::standing`] is the only judgement made here.
+//! `data/regions.json` with its source. A set lists no unsupported countries: these are the rest.
+//! Only a set that says it is complete may refuse the rest. [`Regions`] is one set with the
+//! operator's additions. [`Regions::standing`] is the only judgement made here.
 
 use std::fmt;
 
@@ -16,8 +16,7 @@ use crate::shape::{Json, Mismatch, Path, Problems, Word, object, suggestion, wor
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CountryCode([u8; 2]);
 
-/// Where a source of geography says that something is: a country, or a part of one where the source
-/// is that fine (`UA-43`, ISO 3166-2).
+/// A place as a source of geography names it: a country, or a part of one (`UA-43`, ISO 3166-2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// The country
@@ -36,9 +35,9 @@ pub enum Residency {
 }
 
 words! {
-    /// What becomes of a country that the set leaves out and that isn't named as restricted.
-    pub enum Unsupported {
-        /// It is restricted; only a set that says it is complete can carry this
+    /// What becomes of a country that is neither in the set nor named as restricted.
+    pub enum UnsupportedAction {
+        /// It is restricted. Only a set that says it is complete can carry this
         Restricted = "restricted",
         /// It is unlisted: reported, not refused
         Unlisted = "unlisted",
@@ -49,19 +48,20 @@ object! {
     /// Which countries count as supported and as restricted.
     pub struct RegionSettings {
         /// The dated region set to judge by, from data/regions.json
-        set: SetId,
+        set: RegionSetId,
         /// Countries that are restricted whatever the set says
         restricted: Vec<CountryCode> = Vec::new(),
-        /// What becomes of countries that the set leaves out: `restricted` where the set is complete, else `unlisted`
-        unsupported: Option<Unsupported> = None,
+        /// What becomes of countries that the set leaves out: `restricted` where the set is
+        /// complete, else `unlisted`
+        unsupported: Option<UnsupportedAction> = None,
     }
 }
 
 /// The id of a region set that this build carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetId(String);
+pub struct RegionSetId(String);
 
-/// How a place stands with the provider.
+/// Whether the provider serves a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// The set lists it
@@ -85,7 +85,7 @@ pub struct Regions {
 
 /// One dated set of `data/regions.json`, and what that file says of all sets.
 #[derive(Debug)]
-struct Set {
+struct RegionSet {
     complete: bool,
     // INVARIANT (sorted)
     supported: Vec<CountryCode>,
@@ -94,45 +94,38 @@ struct Set {
     territories: Vec<(CountryCode, CountryCode)>,
 }
 
-/// The European Union's member states since 2020-02-01 (<https://european-union.europa.eu/principles-countries-history/eu-countries_en>).
-#[rustfmt::skip]
-const EUROPEAN_UNION: &[[u8; 2]] = &[
-    *b"AT", *b"BE", *b"BG", *b"CY", *b"CZ", *b"DE", *b"DK", *b"EE", *b"ES", *b"FI", *b"FR", *b"GR", *b"HR", *b"HU", *b"IE", *b"IT", *b"LT", *b"LU",
-    *b"LV", *b"MT", *b"NL", *b"PL", *b"PT", *b"RO", *b"SE", *b"SI", *b"SK",
-];
+/// The European Union's member states since 2020-02-01
+/// (<https://european-union.europa.eu/principles-countries-history/eu-countries_en>).
+const EUROPEAN_UNION: &str =
+    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK";
 
-/// ISO 3166-1 alpha-2, officially assigned (249 codes, as in data/regions.json, which a test compares), and XK. Sorted.
-#[rustfmt::skip]
-const COUNTRIES: &[[u8; 2]] = &[
-    *b"AD", *b"AE", *b"AF", *b"AG", *b"AI", *b"AL", *b"AM", *b"AO", *b"AQ", *b"AR", *b"AS", *b"AT", *b"AU", *b"AW", *b"AX", *b"AZ", *b"BA", *b"BB",
-    *b"BD", *b"BE", *b"BF", *b"BG", *b"BH", *b"BI", *b"BJ", *b"BL", *b"BM", *b"BN", *b"BO", *b"BQ", *b"BR", *b"BS", *b"BT", *b"BV", *b"BW", *b"BY",
-    *b"BZ", *b"CA", *b"CC", *b"CD", *b"CF", *b"CG", *b"CH", *b"CI", *b"CK", *b"CL", *b"CM", *b"CN", *b"CO", *b"CR", *b"CU", *b"CV", *b"CW", *b"CX",
-    *b"CY", *b"CZ", *b"DE", *b"DJ", *b"DK", *b"DM", *b"DO", *b"DZ", *b"EC", *b"EE", *b"EG", *b"EH", *b"ER", *b"ES", *b"ET", *b"FI", *b"FJ", *b"FK",
-    *b"FM", *b"FO", *b"FR", *b"GA", *b"GB", *b"GD", *b"GE", *b"GF", *b"GG", *b"GH", *b"GI", *b"GL", *b"GM", *b"GN", *b"GP", *b"GQ", *b"GR", *b"GS",
-    *b"GT", *b"GU", *b"GW", *b"GY", *b"HK", *b"HM", *b"HN", *b"HR", *b"HT", *b"HU", *b"ID", *b"IE", *b"IL", *b"IM", *b"IN", *b"IO", *b"IQ", *b"IR",
-    *b"IS", *b"IT", *b"JE", *b"JM", *b"JO", *b"JP", *b"KE", *b"KG", *b"KH", *b"KI", *b"KM", *b"KN", *b"KP", *b"KR", *b"KW", *b"KY", *b"KZ", *b"LA",
-    *b"LB", *b"LC", *b"LI", *b"LK", *b"LR", *b"LS", *b"LT", *b"LU", *b"LV", *b"LY", *b"MA", *b"MC", *b"MD", *b"ME", *b"MF", *b"MG", *b"MH", *b"MK",
-    *b"ML", *b"MM", *b"MN", *b"MO", *b"MP", *b"MQ", *b"MR", *b"MS", *b"MT", *b"MU", *b"MV", *b"MW", *b"MX", *b"MY", *b"MZ", *b"NA", *b"NC", *b"NE",
-    *b"NF", *b"NG", *b"NI", *b"NL", *b"NO", *b"NP", *b"NR", *b"NU", *b"NZ", *b"OM", *b"PA", *b"PE", *b"PF", *b"PG", *b"PH", *b"PK", *b"PL", *b"PM",
-    *b"PN", *b"PR", *b"PS", *b"PT", *b"PW", *b"PY", *b"QA", *b"RE", *b"RO", *b"RS", *b"RU", *b"RW", *b"SA", *b"SB", *b"SC", *b"SD", *b"SE", *b"SG",
-    *b"SH", *b"SI", *b"SJ", *b"SK", *b"SL", *b"SM", *b"SN", *b"SO", *b"SR", *b"SS", *b"ST", *b"SV", *b"SX", *b"SY", *b"SZ", *b"TC", *b"TD", *b"TF",
-    *b"TG", *b"TH", *b"TJ", *b"TK", *b"TL", *b"TM", *b"TN", *b"TO", *b"TR", *b"TT", *b"TV", *b"TW", *b"TZ", *b"UA", *b"UG", *b"UM", *b"US", *b"UY",
-    *b"UZ", *b"VA", *b"VC", *b"VE", *b"VG", *b"VI", *b"VN", *b"VU", *b"WF", *b"WS", *b"XK", *b"YE", *b"YT", *b"ZA", *b"ZM", *b"ZW",
-];
+/// ISO 3166-1 alpha-2, officially assigned (249 codes, as in data/regions.json, which a test
+/// compares), and XK. Sorted, each with a blank behind it.
+const COUNTRIES: &str = "\
+    AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR \
+    BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ \
+    EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW \
+    GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY \
+    KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV \
+    MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY \
+    QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG \
+    TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA \
+    ZM ZW ";
 
-/// Hong Kong and Macao never get through as territories of China do elsewhere: what holds for it holds for them.
+/// Hong Kong and Macao: restricted where China is, unless the set lists them.
 const FOLLOW_CHINA: &[[u8; 2]] = &[*b"HK", *b"MO"];
 const CHINA: CountryCode = CountryCode(*b"CN");
 
-/// Isn't in ISO 3166-1, so no set can leave it out.
+/// Not in ISO 3166-1, so no set can leave it out.
 const KOSOVO: CountryCode = CountryCode(*b"XK");
 
 /// Whether two letters are a code that is in use.
 #[expect(clippy::indexing_slicing, reason = "the compiler works it out, and would say so")]
 static IN_USE: [[bool; 26]; 26] = {
     let mut in_use = [[false; 26]; 26];
-    let mut rest: &[[u8; 2]] = COUNTRIES;
-    while let [[first, second], after @ ..] = rest {
+    let (codes, _) = COUNTRIES.as_bytes().as_chunks::<3>();
+    let mut rest = codes;
+    while let [[first, second, _], after @ ..] = rest {
         in_use[(*first - b'A') as usize][(*second - b'A') as usize] = true;
         rest = after;
     }
@@ -140,7 +133,7 @@ static IN_USE: [[bool; 26]; 26] = {
 };
 
 impl CountryCode {
-    /// Two letters of a code that is in use, in either case; anything else (`XX`, `T1`, `EU`) is no country.
+    /// Parses a code that is in use, in either case. `XX`, `T1` and `EU` aren't countries.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let code: [u8; 2] = bytes.try_into().ok()?;
         let code @ [first, second] = code.map(|b| b.to_ascii_uppercase());
@@ -255,7 +248,9 @@ impl Residency {
     /// Whether data that must stay in `self` may be processed in `upstream`.
     pub fn admits(self, upstream: Self) -> bool {
         match (self, upstream) {
-            (Self::EuropeanUnion, Self::Country(country)) => EUROPEAN_UNION.contains(&country.0),
+            (Self::EuropeanUnion, Self::Country(country)) => {
+                EUROPEAN_UNION.split(' ').any(|code| code == country.as_str())
+            }
             (required, offered) => required == offered,
         }
     }
@@ -282,8 +277,8 @@ impl fmt::Display for Residency {
     }
 }
 
-impl SetId {
-    /// The set to judge by for a provider that names none in its configuration.
+impl RegionSetId {
+    /// The set to judge by if the configuration of a provider names none.
     pub fn for_provider(provider: Option<&str>) -> Self {
         Self(
             match provider {
@@ -296,7 +291,7 @@ impl SetId {
     }
 }
 
-impl Word for SetId {
+impl Word for RegionSetId {
     const WHAT: &'static str =
         "the id of a region set in data/regions.json, such as anthropic-api-179";
     const PATTERN: &'static str = "^[a-z0-9-]{1,64}$";
@@ -313,21 +308,23 @@ impl Word for SetId {
 }
 
 impl Regions {
-    /// Puts the set and the operator's additions together. Notes settings that contradict each other.
+    /// Joins the set and the operator's additions. Notes settings that contradict each other.
     pub fn new(settings: &RegionSettings, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let set = Set::find(&settings.set)?;
-        if settings.unsupported == Some(Unsupported::Restricted) && !set.complete {
+        let set = RegionSet::find(&settings.set)?;
+        if settings.unsupported == Some(UnsupportedAction::Restricted) && !set.complete {
             problems.wrong(
                 &Path::Member(at, "unsupported"),
                 &format!(
-                    "region set `{}` doesn't say of itself that it is complete, so nothing can be refused for being left out",
+                    "region set `{}` doesn't say that it is complete, so it can't restrict \
+                     countries that it leaves out",
                     settings.set.0
                 ),
                 "name countries in `restricted`, or choose a complete set",
             );
             return None;
         }
-        let by_complement = set.complete && settings.unsupported != Some(Unsupported::Unlisted);
+        let by_complement =
+            set.complete && settings.unsupported != Some(UnsupportedAction::Unlisted);
         let follows_its_state = |code: CountryCode| {
             let state = set
                 .territories
@@ -359,7 +356,7 @@ impl Regions {
         })
     }
 
-    /// Regions that were put together before, as a snapshot has them.
+    /// Regions that were joined before, as a snapshot has them.
     pub fn resolved(
         set: String,
         supported: Vec<CountryCode>,
@@ -374,7 +371,7 @@ impl Regions {
         }
     }
 
-    /// How the place stands.
+    /// Whether the provider serves a place.
     pub fn standing(&self, place: Place) -> Standing {
         if self.restricted_parts.contains(&place) || contains(&self.restricted, place.country) {
             Standing::Restricted
@@ -391,7 +388,7 @@ impl Regions {
         self.restricted_parts.iter().copied().filter(move |part| !whole && part.country == country)
     }
 
-    /// The countries that are neither supported nor restricted: they get through with a report.
+    /// The countries that are neither supported nor restricted: a call from them is reported.
     pub fn unlisted(&self) -> impl Iterator<Item = CountryCode> {
         countries()
             .filter(|code| !contains(&self.supported, *code) && !contains(&self.restricted, *code))
@@ -400,7 +397,8 @@ impl Regions {
 
 /// All codes, sorted.
 fn countries() -> impl Iterator<Item = CountryCode> {
-    COUNTRIES.iter().map(|code| CountryCode(*code))
+    let (codes, _) = COUNTRIES.as_bytes().as_chunks::<3>();
+    codes.iter().map(|[first, second, _]| CountryCode([*first, *second]))
 }
 
 fn contains(sorted: &[CountryCode], code: CountryCode) -> bool {
@@ -417,8 +415,8 @@ fn sets(data: &Json) -> impl Iterator<Item = &Json> {
     data.get("sets").map(Json::items).unwrap_or_default().iter()
 }
 
-impl Set {
-    fn find(id: &SetId) -> Option<Self> {
+impl RegionSet {
+    fn find(id: &RegionSetId) -> Option<Self> {
         let data = data();
         let set = sets(&data).find(|set| set.get("id").and_then(Json::as_str) == Some(&id.0))?;
         let places = |list: Option<&Json>| -> Vec<Place> {

@@ -1,15 +1,18 @@
-//! Replays: which nonces have passed, so that a signature passes once.
+//! The replay memory: it knows the nonces that have passed, so that a signature passes once.
 //!
-//! A nonce is remembered with its signer until the signature can't pass any more. It goes into one of
-//! [`BUCKETS`] buckets, a small value each, which all workers share: [`admit`] reads a bucket, looks, and
-//! writes it back if nobody wrote it meanwhile. So a nonce that two workers see at once passes at one of them.
+//! A nonce is remembered with its signer until the signature expires. It goes into one of
+//! [`BUCKETS`] small values that all workers share. [`admit`] reads a bucket, looks, and writes the
+//! bucket back if no other worker wrote it meanwhile. So a nonce that two workers see at once
+//! passes at one of them.
 //!
-//! A full bucket gives up what can't pass any more; else an entry of the signer that holds most of it. Who floods
-//! forgets its own nonces: with k signers at work, each keeps at least a k-th of every bucket.
-//! Enter a nonce only once its signature is verified, or anybody can make a node forget.
+//! A full bucket drops an expired entry; if it has none, an entry of the signer that has most
+//! entries in it. So a signer that floods the memory loses its own nonces: with k signers at work,
+//! each keeps at least a k-th of every bucket. Admit a nonce only after its signature is verified.
+//! Otherwise anybody could make a node forget.
 //!
-//! Signers and nonces are told apart by digests under a secret of the process. Without it a name could be chosen whose 32
-//! bits are another's, and nonces that all fall into one bucket: then one would forget the other's.
+//! Entries hold digests of signers and nonces under a secret of the process. Without the secret a
+//! signer could choose a name with the 32 bits of another's name, or nonces that all fall into one
+//! bucket. Then it could evict the other's nonces.
 
 use std::cmp::Reverse;
 #[cfg(feature = "desk")]
@@ -19,20 +22,24 @@ use sha2::Digest as _;
 
 use crate::names::UnixSeconds;
 
-/// How many buckets there are. Of a million nonces each holds 61 on average; that one of them has to hold
-/// more than [`MOST`] happens once in 3,000 such fillings (Poisson).
+/// How many buckets there are. With a million nonces a bucket holds 61 on average. In one of 3,000
+/// such fillings a bucket would need more than [`MOST`] entries (Poisson).
 pub const BUCKETS: u16 = 1 << 14;
-/// How many entries a bucket holds: 1,404 bytes. The host's allocator has a class for 1,408 bytes and none up to 1,792.
+/// How many entries a bucket holds: 1,404 bytes. The host's allocator has a size class of 1,408
+/// bytes; the next is 1,792.
 pub const MOST: usize = 108;
-/// How many entries a small bucket holds. Values come in two sizes only, filled up with zeros, and never shrink: those that grow by an entry
-/// at a time leave gaps of every size in the host's memory, which then holds three times what is in use.
+/// How many entries a small bucket holds. Values have one of two sizes, padded with zeros, and
+/// never shrink. Values that grew by an entry at a time left gaps of every size in the host's
+/// memory: it then took three times the memory in use.
 const FEW: usize = 8;
 /// How long an entry is, in bytes: signer, nonce, `until`.
 const ENTRY: usize = 4 + 5 + 4;
-/// For how many seconds more an entry is kept where there is room. A clock set back by less lets nothing pass twice.
+/// How many seconds an expired entry stays while there is room. A clock set back by less than that
+/// lets no nonce pass twice.
 const GRACE: u32 = 60;
-/// In how many seconds every signature that passed is past: longer than a configuration lets any live. What lasts
-/// longer was admission under a clock that was ahead; it is the first to go, or it would stay and push out all others.
+/// The longest time until an entry expires, in seconds: longer than any configuration lets a
+/// signature live. An entry that lasts longer was made while the clock was ahead. It goes first, or
+/// such entries would stay and push out all others.
 const HORIZON: u32 = 8_000;
 /// How often a bucket is read anew when another worker wrote it meanwhile.
 const TRIES: u32 = 16;
@@ -40,8 +47,8 @@ const TRIES: u32 = 16;
 /// How long the secret is, in bytes.
 pub const SECRET: usize = 16;
 
-/// The port of chains to what all workers of a process remember. A host implements it, by [`Buckets`]
-/// where its shared memory is values under names.
+/// The port of chains to the memory that all workers of a process share. A host implements it, by
+/// [`Buckets`] where its shared memory is values under names.
 pub trait ReplayMemory {
     /// Remembers a nonce, unless it is known.
     fn admit(&mut self, nonce: SignedNonce<'_>, now: UnixSeconds) -> Admission;
@@ -49,13 +56,14 @@ pub trait ReplayMemory {
 
 /// Values by number, which other workers write too.
 pub trait Buckets {
-    /// What all that share the values know and nobody else does.
+    /// The secret of the process, which all workers know.
     fn secret(&mut self) -> [u8; SECRET];
 
-    /// A bucket's value, empty where there is none yet, and the version that [`Buckets::set`] wants.
+    /// A bucket's value and the version that [`Buckets::set`] wants. An absent bucket is empty.
     fn get(&mut self, bucket: u16) -> (Vec<u8>, Option<u32>);
 
-    /// Writes a bucket that is still as [`Buckets::get`] gave it; says whether it was.
+    /// Writes a bucket unless another worker wrote it since [`Buckets::get`]. Returns whether it
+    /// did.
     fn set(&mut self, bucket: u16, value: &[u8], version: Option<u32>) -> bool;
 }
 
@@ -75,7 +83,8 @@ pub struct SignedNonce<'a> {
 pub enum Admission {
     /// It is new, and remembered
     New,
-    /// It is new, and remembered. The memory was full, and a nonce that could still pass went for it
+    /// It is new, and remembered. The memory was full, and a nonce that could still pass went for
+    /// it
     Evicting,
     /// It has passed before
     Replay,
@@ -83,9 +92,10 @@ pub enum Admission {
     Busy,
 }
 
-/// A remembered nonce, as a bucket holds it: 4 bytes that stand for the signer, 5 for the nonce, and `until`. Both are
-/// cut from SHA-256 over the secret and the name: a nonce is taken for another of the same signer at most once in 2^33
-/// times, and of a thousand signers two share a part with a chance of one in ten thousand, which nobody can bring about.
+/// A nonce as a bucket holds it: 4 bytes for the signer, 5 for the nonce, 4 for `until`. The first
+/// two are cut from SHA-256 over the secret and the name. Two nonces of a signer collide at most
+/// once in 2^33 times. Among a thousand signers two collide with a chance of one in ten thousand.
+/// Nobody can bring either about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct BucketEntry([u8; ENTRY]);
 
@@ -117,8 +127,9 @@ pub fn admit(buckets: &mut dyn Buckets, what: SignedNonce<'_>, now: UnixSeconds)
     Admission::Busy
 }
 
-/// The entry of a full bucket that goes for a new one: one that can't pass any more; else, of the signer that
-/// holds most with the new one, the one that can pass for the shortest time. Of equals the new one's signer gives way.
+/// The entry of a full bucket that goes for a new one: an expired one. If there is none: of the
+/// signer that has most entries, the new one included, the entry that expires first. Of equals the
+/// new entry's signer gives way.
 fn least_missed(full: &[BucketEntry], new: &BucketEntry, now: u32) -> Option<BucketEntry> {
     let held = |signer| full.iter().chain([new]).filter(|entry| entry.signer() == signer).count();
     let missed = |entry: &&BucketEntry| {
@@ -132,7 +143,8 @@ fn least_missed(full: &[BucketEntry], new: &BucketEntry, now: u32) -> Option<Buc
     full.iter().max_by_key(missed).copied()
 }
 
-/// The entries of a value, up to the zeros that fill it up. A value of other code is read as what it may be, and bounded.
+/// The entries of a value, up to its padding. Other code may have written the value: any bytes are
+/// read, at most [`MOST`] entries of them.
 fn entries(value: &[u8]) -> impl Iterator<Item = BucketEntry> {
     let (entries, _rest) = value.as_chunks();
     entries
@@ -238,7 +250,7 @@ mod tests {
         SignedNonce { signer, nonce, until: UnixSeconds(until) }
     }
 
-    fn enter_at(
+    fn admit_at(
         buckets: &mut dyn Buckets,
         signer: &str,
         nonce: &[u8],
@@ -316,7 +328,7 @@ mod tests {
         ];
         for (signer, nonce, expected) in cases {
             assert_eq!(
-                enter_at(&mut buckets, signer, nonce, NOW + 65, NOW),
+                admit_at(&mut buckets, signer, nonce, NOW + 65, NOW),
                 expected,
                 "{signer} {nonce:?}"
             );
@@ -326,15 +338,15 @@ mod tests {
     #[test]
     fn a_nonce_is_known_until_its_signature_is_past() {
         let mut buckets = InMemory::default();
-        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 65, NOW), Admission::New);
+        assert_eq!(admit_at(&mut buckets, "b", b"n", NOW + 65, NOW), Admission::New);
         assert_eq!(
-            enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 65),
+            admit_at(&mut buckets, "b", b"n", NOW + 165, NOW + 65),
             Admission::Replay,
             "the last second"
         );
-        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 66), Admission::New);
+        assert_eq!(admit_at(&mut buckets, "b", b"n", NOW + 165, NOW + 66), Admission::New);
         assert_eq!(
-            enter_at(&mut buckets, "b", b"n", NOW + 165, NOW + 100),
+            admit_at(&mut buckets, "b", b"n", NOW + 165, NOW + 100),
             Admission::Replay,
             "by the second signature"
         );
@@ -343,15 +355,15 @@ mod tests {
     #[test]
     fn expired_entries_leave() {
         let mut buckets = OneBucket::default();
-        enter_at(&mut buckets, "b", b"first", NOW, NOW - 2 * i64::from(GRACE));
+        admit_at(&mut buckets, "b", b"first", NOW, NOW - 2 * i64::from(GRACE));
         assert_eq!(sizes(&mut buckets), (1, FEW * ENTRY));
         for nonce in nonces().take(50) {
-            enter_at(&mut buckets, "b", &nonce, NOW + 65, NOW);
+            admit_at(&mut buckets, "b", &nonce, NOW + 65, NOW);
         }
         assert_eq!(sizes(&mut buckets), (51, MOST * ENTRY));
-        enter_at(&mut buckets, "b", b"later", NOW + 300, NOW + 65 + i64::from(GRACE));
+        admit_at(&mut buckets, "b", b"later", NOW + 300, NOW + 65 + i64::from(GRACE));
         assert_eq!(sizes(&mut buckets), (51, MOST * ENTRY), "still kept");
-        enter_at(&mut buckets, "b", b"last", NOW + 300, NOW + 66 + i64::from(GRACE));
+        admit_at(&mut buckets, "b", b"last", NOW + 300, NOW + 66 + i64::from(GRACE));
         assert_eq!(sizes(&mut buckets), (2, MOST * ENTRY), "a bucket that was large stays so");
     }
 
@@ -359,13 +371,13 @@ mod tests {
     fn what_is_past_goes_before_what_can_pass() {
         let mut buckets = OneBucket::default();
         for nonce in nonces().take(MOST) {
-            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 10, NOW), Admission::New);
+            assert_eq!(admit_at(&mut buckets, "b", &nonce, NOW + 10, NOW), Admission::New);
         }
         for nonce in nonces().skip(MOST).take(MOST) {
-            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 60, NOW + 11), Admission::New);
+            assert_eq!(admit_at(&mut buckets, "b", &nonce, NOW + 60, NOW + 11), Admission::New);
         }
         assert_eq!(
-            enter_at(&mut buckets, "b", b"one more", NOW + 60, NOW + 11),
+            admit_at(&mut buckets, "b", b"one more", NOW + 60, NOW + 11),
             Admission::Evicting
         );
         assert_eq!(sizes(&mut buckets), (MOST, MOST * ENTRY));
@@ -374,10 +386,10 @@ mod tests {
     #[test]
     fn a_clock_set_back_by_less_than_the_grace_lets_nothing_pass_twice() {
         let mut buckets = OneBucket::default();
-        enter_at(&mut buckets, "b", b"n", NOW + 5, NOW);
+        admit_at(&mut buckets, "b", b"n", NOW + 5, NOW);
         // others are written while the clock is ahead
-        enter_at(&mut buckets, "c", b"other", NOW + 60, NOW + 5 + i64::from(GRACE));
-        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 5, NOW), Admission::Replay);
+        admit_at(&mut buckets, "c", b"other", NOW + 60, NOW + 5 + i64::from(GRACE));
+        assert_eq!(admit_at(&mut buckets, "b", b"n", NOW + 5, NOW), Admission::Replay);
     }
 
     #[test]
@@ -386,25 +398,25 @@ mod tests {
         let years = 10 * 365 * 86_400;
         for nonce in nonces().take(MOST) {
             assert_eq!(
-                enter_at(&mut buckets, "b", &nonce, NOW + years, NOW + years - 60),
+                admit_at(&mut buckets, "b", &nonce, NOW + years, NOW + years - 60),
                 Admission::New
             );
         }
         for nonce in nonces().skip(MOST).take(MOST) {
-            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 60, NOW), Admission::New);
+            assert_eq!(admit_at(&mut buckets, "b", &nonce, NOW + 60, NOW), Admission::New);
         }
         for nonce in nonces().skip(MOST).take(MOST) {
-            assert_eq!(enter_at(&mut buckets, "b", &nonce, NOW + 60, NOW), Admission::Replay);
+            assert_eq!(admit_at(&mut buckets, "b", &nonce, NOW + 60, NOW), Admission::Replay);
         }
     }
 
     #[test]
     fn two_workers_at_once_let_a_nonce_pass_once() {
         let other = |buckets: &mut InMemory| {
-            assert_eq!(enter_at(buckets, "b", b"n", NOW + 65, NOW), Admission::New)
+            assert_eq!(admit_at(buckets, "b", b"n", NOW + 65, NOW), Admission::New)
         };
         let mut buckets = Contended { buckets: InMemory::default(), others: 1, other };
-        assert_eq!(enter_at(&mut buckets, "b", b"n", NOW + 65, NOW), Admission::Replay);
+        assert_eq!(admit_at(&mut buckets, "b", b"n", NOW + 65, NOW), Admission::Replay);
     }
 
     #[test]
@@ -417,14 +429,15 @@ mod tests {
             };
             let mut buckets = Contended { buckets: InMemory::default(), others, other };
             assert_eq!(
-                enter_at(&mut buckets, "b", b"n", NOW + 65, NOW),
+                admit_at(&mut buckets, "b", b"n", NOW + 65, NOW),
                 expected,
                 "{others} others"
             );
         }
     }
 
-    /// Two names whose plain digests share 32 bits (out of some 80,000 names a pair turns up) keep a share each.
+    /// Two names whose plain digests share 32 bits (out of some 80,000 names a pair turns up) keep
+    /// a share each.
     #[test]
     fn no_name_can_be_chosen_that_evicts_anothers() {
         let mut seen = BTreeMap::new();
@@ -436,11 +449,11 @@ mod tests {
             })
             .unwrap();
         let mut buckets = OneBucket::default();
-        assert_eq!(enter_at(&mut buckets, &victim, b"n", NOW + 10, NOW), Admission::New);
+        assert_eq!(admit_at(&mut buckets, &victim, b"n", NOW + 10, NOW), Admission::New);
         for nonce in nonces().take(3 * MOST) {
-            enter_at(&mut buckets, &twin, &nonce, NOW + 300, NOW);
+            admit_at(&mut buckets, &twin, &nonce, NOW + 300, NOW);
         }
-        assert_eq!(enter_at(&mut buckets, &victim, b"n", NOW + 10, NOW), Admission::Replay);
+        assert_eq!(admit_at(&mut buckets, &victim, b"n", NOW + 10, NOW), Admission::Replay);
     }
 
     #[test]
@@ -463,57 +476,73 @@ mod tests {
         // a full bucket costs a millisecond a nonce in a build for tests
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Below the bound a nonce is seen exactly while the one that passed could pass again, whatever else comes.
+        /// Below the bound a nonce is seen exactly while the one that passed could pass again,
+        /// whatever else comes.
         #[test]
-        fn seen_while_it_could_pass(steps in prop::collection::vec((0..4_u8, 0..8_u8, 1..90_i64, 0..20_i64), 1..300)) {
+        fn seen_while_it_could_pass(
+            steps in prop::collection::vec((0..4_u8, 0..8_u8, 1..90_i64, 0..20_i64), 1..300),
+        ) {
             let mut buckets = InMemory::default();
             let mut passed = BTreeMap::new();
             let mut now = NOW;
             for (signer, nonce, lifetime, wait) in steps {
                 now += wait;
                 let until = now + lifetime;
-                let admission = enter_at(&mut buckets, &signer.to_string(), &[nonce], until, now);
+                let admission = admit_at(&mut buckets, &signer.to_string(), &[nonce], until, now);
                 let last = passed.entry((signer, nonce)).or_insert(i64::MIN);
-                prop_assert_eq!(admission, if *last >= now { Admission::Replay } else { Admission::New });
+                let is_known = *last >= now;
+                let expected = if is_known { Admission::Replay } else { Admission::New };
+                prop_assert_eq!(admission, expected);
                 if admission == Admission::New {
                     *last = until;
                 }
             }
         }
 
-        /// However many nonces each signer brings, in whatever order and with whatever lifetimes, none is left with less
-        /// than its share, or than it brought.
+        /// However many nonces each signer brings, in whatever order and with whatever lifetimes,
+        /// none is left with less than its share, or than it brought.
         #[test]
-        fn nobody_loses_below_the_share(order in prop::collection::vec((0..5_usize, 1..300_i64), 1..300), floods in 0..5_usize) {
+        fn nobody_loses_below_the_share(
+            order in prop::collection::vec((0..5_usize, 1..300_i64), 1..300),
+            floods in 0..5_usize,
+        ) {
             let mut buckets = OneBucket::default();
             let mut brought = vec![Vec::new(); 5];
             let flood = (0..200).map(|number| (floods, 1 + number % 300));
             for (number, (signer, lifetime)) in order.into_iter().chain(flood).enumerate() {
                 let nonce = number.to_le_bytes();
-                prop_assert!(matches!(enter_at(&mut buckets, &signer.to_string(), &nonce, NOW + lifetime, NOW), Admission::New | Admission::Evicting));
-                brought[signer].push((NOW + lifetime, nonce));
+                let (signer_name, until) = (signer.to_string(), NOW + lifetime);
+                let admission = admit_at(&mut buckets, &signer_name, &nonce, until, NOW);
+                prop_assert!(matches!(admission, Admission::New | Admission::Evicting));
+                brought[signer].push((until, nonce));
             }
             let value = buckets.get(0).0;
             prop_assert!(value.len() <= MOST * ENTRY);
             let signers = brought.iter().filter(|nonces| !nonces.is_empty()).count();
             let left: Vec<u32> = entries(&value).map(|entry| entry.signer()).collect();
             for (signer, nonces) in brought.iter().enumerate() {
-                let (_, of_signer) = BucketEntry::new(remembered(&signer.to_string(), b"", NOW), &[7; SECRET]);
+                let name = signer.to_string();
+                let (_, of_signer) = BucketEntry::new(remembered(&name, b"", NOW), &[7; SECRET]);
                 let left = left.iter().filter(|left| **left == of_signer.signer()).count();
-                prop_assert!(left >= nonces.len().min(MOST / signers), "signer {signer}: {left} of {}", nonces.len());
+                let share = nonces.len().min(MOST / signers);
+                prop_assert!(left >= share, "signer {signer}: {left} of {}", nonces.len());
             }
         }
 
         /// A bucket may hold anything: another version's value, half of one, or noise.
         #[test]
-        fn any_value_is_survived(value in prop::collection::vec(any::<u8>(), 0..3_000), now in time(), until in time()) {
+        fn any_value_is_survived(
+            value in prop::collection::vec(any::<u8>(), 0..3_000),
+            now in time(),
+            until in time(),
+        ) {
             let mut buckets = OneBucket::default();
             prop_assert!(buckets.set(0, &value, None));
-            let admission = enter_at(&mut buckets, "b", b"n", until, now);
+            let admission = admit_at(&mut buckets, "b", b"n", until, now);
             prop_assert_ne!(admission, Admission::Busy);
             prop_assert!(buckets.get(0).0.len() <= value.len().max(MOST * ENTRY));
             if until >= now {
-                prop_assert_eq!(enter_at(&mut buckets, "b", b"n", until, now), Admission::Replay);
+                prop_assert_eq!(admit_at(&mut buckets, "b", b"n", until, now), Admission::Replay);
             }
         }
     }

@@ -1,8 +1,8 @@
-//! A request as raw facts: what the host hands over, taken once, before anything is understood.
+//! A request as raw facts, as the host gives them, before anything is understood.
 //!
-//! This is the whole of what Waybill ever reads of a request: header pairs (pseudo-headers among them),
-//! the two addresses that Envoy knows, one name of the client certificate, configured JWT claims, and the
-//! clock. No body, no TLS fingerprint. `docs/privacy.md` publishes the list.
+//! Waybill reads nothing else of a request: header pairs with pseudo-headers, two addresses that
+//! Envoy knows, names of the client certificate, configured JWT claims, and the clock. No body, no
+//! TLS fingerprint. `docs/privacy.md` publishes the list, [`crate::signals`] holds it.
 
 use crate::config::{Claim, San};
 use crate::names::UnixSeconds;
@@ -14,11 +14,11 @@ pub type Pair<'a> = (&'a [u8], &'a [u8]);
 /// What the host knows about a request when its headers are complete.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
-    /// All header pairs in order, pseudo-headers (`:method`, `:authority`, `:path`) among them
+    /// All header pairs in order, with the pseudo-headers (`:method`, `:authority`, `:path`)
     pub headers: Vec<Pair<'a>>,
     /// The address of the machine at the other end of the connection, as text
     pub direct_peer: Option<&'a [u8]>,
-    /// The address that Envoy takes for the client's, as text; `None` where it wasn't asked
+    /// The address that Envoy takes for the client's, as text. `None` if Envoy wasn't asked
     pub envoy_client: Option<&'a [u8]>,
     /// The first name of each kind in the client certificate that Envoy verified
     pub tls: TlsNames<'a>,
@@ -53,7 +53,7 @@ pub struct TlsNames<'a> {
 pub struct Time(pub u64);
 
 impl<'a> Request<'a> {
-    /// The first value of a header, or nothing.
+    /// The first value of a header.
     pub fn first(&self, name: &str) -> Option<&'a [u8]> {
         self.headers.iter().find(|(n, _)| *n == name.as_bytes()).map(|(_, value)| *value)
     }

@@ -1,4 +1,4 @@
-//! One request, decided: the whole way from raw facts to verdict and outcome.
+//! The decision of one request: the whole way from raw facts to verdict and outcome, on one page.
 //!
 //! [`Screen::decide`] is what Envoy, the command line and the tests share. It is pure: the same
 //! configuration and request give the same decision.
@@ -83,8 +83,8 @@ impl Screen {
         &self.watch
     }
 
-    /// Decides a request by what the snapshot says, unless the configuration has an inline register. `id`
-    /// names its event.
+    /// Decides a request by what the snapshot says, unless the configuration has an inline
+    /// register. `id` names its event.
     pub fn decide<'a>(
         &'a self,
         request: &Request<'a>,
@@ -166,8 +166,8 @@ impl fmt::Debug for Worker {
 }
 
 impl Decision<'_> {
-    /// The customer that the event names: the caller. Of a chain that doesn't hold, the customer of the
-    /// node whose key it names.
+    /// The customer that the event names: the caller. Of a chain that doesn't hold, the customer of
+    /// the node whose key it names.
     pub fn customer(&self) -> Option<&str> {
         match (&self.case.identity, &self.case.receipt) {
             (Identity::Unproven, Receipt::Invalid(rejection)) => rejection.customer.as_deref(),
@@ -192,8 +192,8 @@ impl Decision<'_> {
     }
 }
 
-/// After a reroute: whatever would refuse or reroute at the new upstream too refuses the request, since
-/// there is nowhere left to send it.
+/// A rerouted request is checked again for its new upstream. If a finding refuses or reroutes it
+/// there too, it is refused: there is no other upstream left.
 fn look_again(verdict: Verdict, there: &[Weighed]) -> Verdict {
     match there.iter().find(|weighed| matches!(weighed.action, Action::Block | Action::Reroute(_)))
     {
@@ -204,7 +204,7 @@ fn look_again(verdict: Verdict, there: &[Weighed]) -> Verdict {
     }
 }
 
-/// Adds what fired only at the new upstream, in catalogue order.
+/// Adds the findings of the new upstream alone, in catalogue order.
 fn merge(weighed: &mut Vec<Weighed>, there: Vec<Weighed>) {
     for new in there {
         if !weighed.iter().any(|known| known.finding.code == new.finding.code) {

@@ -1,7 +1,7 @@
 //! The signals: what a node asks its host for beside headers and the clock. The list is closed.
 //!
-//! A host asks by [`Signals::read`], the disclosure lists [`Signal::all`], and a test holds the list
-//! against `docs/privacy.md`. A new signal is a new variant of [`Signal`], published first.
+//! A host asks by [`Signals::read`], the disclosure lists [`Signal::all`], and a test holds the
+//! list against `docs/privacy.md`. A new signal is a new variant of [`Signal`], published first.
 
 use std::borrow::Cow;
 

@@ -1,9 +1,10 @@
-//! HTTP message signatures (RFC 9421) of this profile: Ed25519 over method, authority, path, tag and chain.
+//! HTTP message signatures (RFC 9421) of this profile: Ed25519 over method, authority, path, tag
+//! and chain.
 //!
-//! A signature is ours if its label is `cmp`, or if it has our `tag` parameter. Headers that can't be
-//! parsed count as ours too. Other people's signatures under other labels pass untouched. A signature is
-//! verified over its components and parameters in the order received. It must cover the five components
-//! and have the six parameters of this profile, and may cover more.
+//! A signature is ours if its label is `cmp`, or if it has our `tag` parameter. Headers that can't
+//! be parsed count as ours too. Other people's signatures under other labels pass untouched. A
+//! signature is verified over its components and parameters in the order received. It must cover
+//! the five components and have the six parameters of this profile, and may cover more.
 
 use std::borrow::Cow;
 
@@ -23,7 +24,7 @@ const ALWAYS: [&str; 3] = ["@authority", "compliance-tag", "compliance-chain"];
 /// What one that is bound to its request covers beside.
 const REQUEST: [&str; 2] = ["@method", "@path"];
 
-/// What was signed, as `Signature-Input` says it.
+/// What a signature covers, from `Signature-Input`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     components: Vec<String>,
@@ -101,8 +102,8 @@ pub enum SignatureError {
     /// A component that must be covered isn't
     #[error("it doesn't cover {0}")]
     Uncovered(&'static str),
-    /// A component is covered that this node can't see. It is named where its name is one of [`KNOWN`].
-    /// Any other name is the sender's choice, and an event must not repeat it
+    /// A component is covered that this node can't see. It is named where its name is one of
+    /// [`KNOWN`]. Any other name is the sender's choice, and an event must not repeat it
     #[error("it covers {}, which isn't there", .0.unwrap_or("something"))]
     Unseen(Option<&'static str>),
     /// More components are covered than a signature of this profile needs
@@ -122,7 +123,8 @@ pub enum SignatureError {
     Long,
 }
 
-/// How many components a signature may cover: the profile asks for five. Each costs a look at all headers.
+/// The most components that a signature may cover. The profile asks for five; each costs a look at
+/// all headers.
 const COMPONENTS_AT_MOST: usize = 64;
 
 /// What a fault may name: this profile's own fields, and RFC 9421's derived components (2.2).
@@ -178,7 +180,7 @@ impl Signatures {
                 signature: signatures.serialize(),
             };
         };
-        // a dictionary keeps the last of equal keys (RFC 9651 4.2.2), and says nothing of the others
+        // a dictionary keeps the last of equal keys and drops the others (RFC 9651 4.2.2)
         let twice = |text: &[u8]| {
             members(text).filter(|member| key(member) == label.as_bytes()).count() > 1
         };
@@ -271,17 +273,19 @@ impl Input {
         &self.params
     }
 
-    /// What would bind it to its request, and isn't covered.
+    /// A component that would bind it to its request, and that it doesn't cover.
     pub fn unbound(&self) -> Option<&'static str> {
         REQUEST.into_iter().find(|name| !self.components.iter().any(|covered| covered == name))
     }
 
-    /// Whether it covers only what comes again with the next request: neither the request nor any other field of it.
+    /// Whether it covers only what the next request brings again: no other component of this
+    /// request.
     pub fn is_of_any_request(&self) -> bool {
         self.components.iter().all(|covered| ALWAYS.contains(&covered.as_str()))
     }
 
-    /// Whether it counts now, give or take `skew` seconds between two clocks, and doesn't last longer than `lifetime`.
+    /// Checks that it counts now, within `skew` seconds between two clocks, and lasts no longer
+    /// than `lifetime` seconds.
     ///
     /// # Errors
     /// [`SignatureError::Future`], [`SignatureError::Expired`], [`SignatureError::Long`].
@@ -312,7 +316,8 @@ impl Input {
     }
 }
 
-/// The signature base (RFC 9421 2.5) of a message under any `@signature-params`, of this profile or not.
+/// The signature base (RFC 9421 2.5) of a message under any `@signature-params`, of this profile or
+/// not.
 ///
 /// # Errors
 /// [`SignatureError::Unparsable`], [`SignatureError::Unseen`].
@@ -322,8 +327,8 @@ pub fn base(params: &str, message: &Message<'_>) -> Result<Vec<u8>, SignatureErr
     base_of(components(&input)?.iter().map(String::as_str), &params, message)
 }
 
-/// Signs a message: `Signature-Input`'s parameters in the order that design and documents show, and the signature.
-/// `None` only if the message lacks what is covered.
+/// Signs a message. Returns the parameters of `Signature-Input`, in the order that `docs/chain.md`
+/// shows, and the signature. `None` only if the message lacks a covered component.
 pub fn sign(
     key: &SigningKey,
     keyid: &str,
@@ -377,7 +382,7 @@ fn base_of<'c>(
 }
 
 impl<'a> Message<'a> {
-    /// A component's value (RFC 9421 2.1, 2.2); `None` where it isn't there, or isn't one of those that a node can see.
+    /// A component's value (RFC 9421 2.1, 2.2). `None` where it is absent, or a node can't see it.
     fn value(&self, component: &str) -> Option<Cow<'a, [u8]>> {
         let question = self.path.iter().position(|b| *b == b'?').unwrap_or(self.path.len());
         match component {
@@ -421,8 +426,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// An authority as signatures cover it: in lower case, without a default port (RFC 9421 2.2.3). Behind a proxy that
-/// ends TLS nobody knows which scheme the caller used, so the default port of either goes.
+/// An authority as signatures cover it: in lower case, without a default port (RFC 9421 2.2.3).
+/// Behind a proxy that ends TLS the caller's scheme is unknown, so the default port of either goes.
 pub fn authority(authority: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(authority).ok()?.to_ascii_lowercase();
     let bare = [":443", ":80"]
@@ -443,8 +448,8 @@ pub fn joined<'a>(lines: &[&'a [u8]]) -> Cow<'a, [u8]> {
     }
 }
 
-/// The members of a list or dictionary as they stand: split at commas that are in no string. In a display string
-/// (RFC 9651 3.3.8), which begins by `%"`, a backslash is a character like any other.
+/// The members of a list or dictionary, unparsed: split at commas outside of strings. In a display
+/// string (RFC 9651 3.3.8), which begins with `%"`, a backslash is an ordinary character.
 pub fn members(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escapes, mut escaped, mut before) = (false, true, false, 0);
     let separate = move |byte: &u8| {
@@ -492,7 +497,8 @@ fn carries_our_tag(entry: &ListEntry) -> bool {
     matches!(params.get("tag"), Some(BareItem::String(tag)) if tag.as_str() == TAG)
 }
 
-/// The names of what is covered. Parameters of a component (`;sf`, `;req` and such) aren't understood.
+/// The names of the covered components. A component with parameters (`;sf`, `;req` and such) is an
+/// error.
 fn components(input: &InnerList) -> Result<Vec<String>, SignatureError> {
     // a list of ten thousand fits into a header, and anybody may send one
     if input.items.len() > COMPONENTS_AT_MOST {

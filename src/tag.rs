@@ -1,8 +1,8 @@
 //! `Compliance-Tag`: what this node found, as a dictionary of structured fields (RFC 9651).
 //!
-//! No address, no name and no prompt is in a tag: the customer is a pseudonym that only its reseller can
-//! resolve. Without a signature a tag proves nothing to a receiver that doesn't trust this node's
-//! connection.
+//! No address, no name and no prompt is in a tag: the customer is a pseudonym that only its
+//! reseller can resolve. Without a signature a tag proves nothing to a receiver that doesn't trust
+//! this node's connection.
 
 use sfv::{Date, DictSerializer, Integer, KeyRef, StringRef, TokenRef, key_ref};
 
@@ -30,7 +30,8 @@ const FINDINGS: &KeyRef = key_ref("findings");
 const POLICY: &KeyRef = key_ref("policy");
 const AT: &KeyRef = key_ref("at");
 
-/// The tag of a request. `None` only if a value can't be a structured field, which parsing rules out.
+/// The tag of a request. `None` only if a value can't be a structured field, which parsing rules
+/// out.
 pub fn tag(
     Case { config, identity, geography, now, .. }: &Case<'_>,
     Attestation { attest, chain }: Attestation,

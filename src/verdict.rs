@@ -1,8 +1,9 @@
 //! The verdict: the policy applied to findings, nothing else.
 //!
-//! `allow < report < reroute < block`. The strongest action of all findings wins; the first finding, in
-//! catalogue order, that has it gives the reason. In `mode: report` a block or a reroute becomes a report
-//! that says what would have happened, except where nobody would then be authenticated.
+//! `allow < report < reroute < block`. The strongest action of all findings wins. The first finding
+//! in catalogue order with that action gives the reason. In `mode: report` a block or reroute
+//! becomes a report that says what enforcing would do. It stays where the caller would otherwise be
+//! anonymous.
 
 use crate::config::{Mode, Policy};
 use crate::finding::{Action, Finding, FindingCode};
@@ -47,7 +48,7 @@ pub fn weigh(
         .collect()
 }
 
-/// The verdict on weighed findings, which stand in catalogue order. `chain_is_identity`: nothing but a signature
+/// The verdict on weighed findings in catalogue order. `chain_is_identity`: nothing but a signature
 /// names the caller.
 pub fn verdict(mode: Mode, chain_is_identity: bool, weighed: &[Weighed]) -> Verdict {
     let mut best: Option<(&Action, &Action, FindingCode)> = None;

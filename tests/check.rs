@@ -284,7 +284,7 @@ fn keys_are_looked_at_where_they_are_set() {
     let (code, told) = run(Some("very-secret"));
     assert_eq!(code, 1);
     assert!(
-        told.contains("$.tag.keys[0].env: this is no private Ed25519 key")
+        told.contains("$.tag.keys[0].env: invalid private Ed25519 key")
             && !told.contains("very-secret"),
         "{told}"
     );

@@ -12,7 +12,8 @@ fn every_case_holds() {
     for case in cases {
         let header = if case["use"] == "xff" { "x-forwarded-for" } else { "forwarded" };
         let config = json!({
-            "version": 1, "node": {"id": "acme.example"}, "register": {"customers": []}, "identity": {"sources": [{"bearer": true}]},
+            "version": 1, "node": {"id": "acme.example"}, "register": {"customers": []},
+            "identity": {"sources": [{"bearer": true}]},
             "client_address": {"trusted_proxies": case["trusted"], "header": header},
         });
         let screen = Screen::parse(&config.to_string()).unwrap();

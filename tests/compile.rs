@@ -1,4 +1,5 @@
-//! A register of files becomes a snapshot: what was screened is what a request finds, and the same files give the same bytes.
+//! A register of files becomes a snapshot: what was screened is what a request finds, and the same
+//! files give the same bytes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use waybill::compile::countries;
 use waybill::names::CredentialDigest;
 use waybill::register::{Name, Ownership};
 use waybill::shape::Word as _;
@@ -62,7 +64,8 @@ fn compiled(register: &Path, key: &Path) -> (PathBuf, Output) {
     (snapshot, output)
 }
 
-/// The n-th credential's digest; its first bits are spread as a digest's are, for these choose the bucket.
+/// The n-th credential's digest; its first bits are spread as a digest's are, for these choose the
+/// bucket.
 fn digest(n: usize) -> String {
     let spread = u32::try_from(n).unwrap().wrapping_mul(0x9e37_79b9);
     format!("sha256:{spread:08x}{}", "5a".repeat(28))
@@ -291,4 +294,134 @@ fn one_credential_among_many_is_found() {
         assert_eq!(found["customer"]["id"], format!("c-{n}"));
     }
     assert_eq!(inspect(MANY).status.code(), Some(1));
+}
+
+#[test]
+fn names_are_read_as_people_write_them() {
+    let code = |name: &str| countries::named(name).map(|country| country.to_string());
+    for (expected, names) in [
+        (
+            "CN",
+            &[
+                "China",
+                "  china\u{a0}",
+                "CHINA",
+                "People's Republic of China",
+                "the People\u{2019}s Republic of China",
+                "PRC",
+                "P.R.C.",
+                "P.R. China",
+                "PR China",
+                "Mainland China",
+                "China (Mainland)",
+                "China, People's Republic of",
+                "China (People's Republic of)",
+            ][..],
+        ),
+        (
+            "HK",
+            &[
+                "Hong Kong",
+                "Hong Kong SAR",
+                "Hong Kong SAR China",
+                "HONG KONG, CHINA",
+                "China, Hong Kong Special Administrative Region",
+                "Hong  Kong",
+            ],
+        ),
+        ("MO", &["Macao", "Macau", "Macau SAR"]),
+        ("RU", &["Russian Federation", "Russia", "The Russian Federation"]),
+        (
+            "IR",
+            &[
+                "Iran",
+                "Iran, Islamic Republic of",
+                "Islamic Republic of Iran",
+                "Iran (Islamic Republic of)",
+            ],
+        ),
+        (
+            "KP",
+            &[
+                "North Korea",
+                "DPRK",
+                "Korea (Democratic People's Republic of)",
+                "Democratic People's Republic of Korea",
+                "Korea, Democratic People's Republic of",
+            ],
+        ),
+        (
+            "KR",
+            &[
+                "South Korea",
+                "Republic of Korea",
+                "Korea, Republic of",
+                "Korea (Republic of)",
+                "Korea, South",
+            ],
+        ),
+        ("TW", &["Taiwan", "Taiwan, Province of China", "Taiwan (Province of China)"]),
+        ("VN", &["Viet Nam", "Vietnam"]),
+        ("US", &["USA", "U.S.A.", "United States", "the United States of America"]),
+        (
+            "GB",
+            &[
+                "UK",
+                "U.K.",
+                "United Kingdom of Great Britain and Northern Ireland",
+                "England & Wales",
+            ],
+        ),
+        ("AE", &["UAE", "United Arab Emirates"]),
+        ("CZ", &["Czechia", "Czech Republic"]),
+        ("TR", &["Turkey", "Türkiye", "TURKIYE", "Tu\u{308}rkiye"]),
+        ("CI", &["Ivory Coast", "Côte d'Ivoire", "Cote D\u{2019}Ivoire"]),
+        ("MM", &["Burma", "Myanmar"]),
+        (
+            "CD",
+            &[
+                "Congo, The Democratic Republic of the",
+                "Democratic Republic of the Congo",
+                "The Democratic Republic of the Congo",
+            ],
+        ),
+        (
+            "VG",
+            &[
+                "Virgin Islands, British",
+                "British Virgin Islands",
+                "Virgin Islands (British)",
+                "BVI",
+            ],
+        ),
+        ("VI", &["Virgin Islands, U.S.", "US Virgin Islands", "U.S. Virgin Islands"]),
+        ("KN", &["Saint Kitts and Nevis", "St. Kitts & Nevis"]),
+        ("GM", &["The Gambia", "Gambia, The", "Gambia (The)"]),
+        ("BS", &["Bahamas (the)"]),
+        ("CU", &["cuba"]),
+        ("SY", &["Syrian Arab Republic", "Syria"]),
+        ("XK", &["Kosovo"]),
+    ] {
+        for name in names {
+            assert_eq!(code(name).as_deref(), Some(expected), "{name}");
+        }
+    }
+    for name in [
+        "",
+        " ",
+        "Ruritania",
+        "Korea",
+        "Virgin Islands",
+        "Channel Islands",
+        "China Town",
+        "Republic",
+        "Stateless",
+        "New China",
+        "CN",
+        "the",
+        "Chin",
+        "Crimea",
+    ] {
+        assert_eq!(code(name), None, "{name}");
+    }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use proptest::prelude::*;
-use waybill::compile::directory::{Document, Files, is_document, read};
+use waybill::compile::directory::{Files, SchemaDocument, is_document, read};
 use waybill::compile::remarks::{MOST_ERRORS, Remark};
 use waybill::names::UnixSeconds;
 
@@ -53,12 +53,12 @@ fn no_remark_repeats_a_secret() {
 #[test]
 fn the_published_schemas_are_the_types() {
     for (document, name) in [
-        (Document::Register, "register"),
-        (Document::Customers, "register.customers"),
-        (Document::Entities, "register.entities"),
-        (Document::Owners, "register.owners"),
-        (Document::Nodes, "register.nodes"),
-        (Document::Enforcement, "register.enforcement"),
+        (SchemaDocument::Register, "register"),
+        (SchemaDocument::Customers, "register.customers"),
+        (SchemaDocument::Entities, "register.entities"),
+        (SchemaDocument::Owners, "register.owners"),
+        (SchemaDocument::Nodes, "register.nodes"),
+        (SchemaDocument::Enforcement, "register.enforcement"),
     ] {
         let printed = Command::new(env!("CARGO_BIN_EXE_waybill"))
             .args(["schema", document.as_str()])
@@ -264,8 +264,9 @@ fn other_encodings_are_named() {
             let told = told(&remarks.errors);
             assert!(directory.is_none() && remarks.errors.len() == 1, "{told}");
             assert!(
-                told.starts_with(&format!("{name}: this file is UTF-16"))
-                    && told.contains("save as UTF-8"),
+                told.starts_with(&format!(
+                    "{name}: unknown encoding: expected UTF-8, found UTF-16"
+                )) && told.contains("save as UTF-8"),
                 "{told}"
             );
         }

@@ -1,5 +1,5 @@
-//! The documents keep up with the code: a finding without a section, a signal that isn't published, a
-//! setting that isn't described, or a link that leads nowhere fails here.
+//! The documents keep up with the code: a finding without a section, a signal that isn't published,
+//! a setting that isn't described, or a link that leads nowhere fails here.
 
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
@@ -260,7 +260,8 @@ fn every_setting_is_described() {
     }
 }
 
-/// The same for a register's files: their fields stand on its page, or among those of an inline register.
+/// The same for a register's files: their fields stand on its page, or among those of an inline
+/// register.
 #[test]
 fn every_field_of_a_register_is_described() {
     let document = ["docs/register.md", "docs/configuration.md"].map(read).concat();

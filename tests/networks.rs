@@ -1,4 +1,5 @@
-//! Network sources: what the merged table says of an address is what its sources say, whatever the files.
+//! Network sources: what the merged table says of an address is what its sources say, whatever the
+//! files.
 
 #![expect(
     clippy::unwrap_used,
@@ -140,7 +141,7 @@ fn codes_that_are_not_in_use_say_nothing() {
     for code in ["EU", "AP", "XX", "T1", "AN", "", "SGP", "SG-"] {
         assert!(
             refused(&[(COUNTRIES, &mmdb::file(4, &[[1, 17]], &mmdb::country(code)))])
-                .contains("gives no country"),
+                .contains("no country in this MMDB file"),
             "{code}"
         );
     }
@@ -156,9 +157,9 @@ fn said(record: &serde_json::Value) -> Option<String> {
     match merged(&[(COUNTRIES, &file)]) {
         Ok(networks) => place(&networks.table, 0, "128.0.0.0"),
         Err(refused) => {
-            assert!(refused.contains("networks/0: this MMDB file gives no country"), "{refused}");
+            assert!(refused.contains("networks/0: no country in this MMDB file"), "{refused}");
             assert!(
-                refused.contains("its records need `country.iso_code` or `country_code`"),
+                refused.contains("expected records with `country.iso_code` or `country_code`"),
                 "{refused}"
             );
             None
@@ -259,7 +260,7 @@ fn as_numbers_in_any_layout() {
         let refused = asn(none).unwrap_err();
         assert!(
             refused.contains(
-                "gives no AS number\n  help: its records need `autonomous_system_number`"
+                "no AS number in this MMDB file\n  help: expected records with `autonomous_system_number`"
             ),
             "{refused}"
         );
@@ -334,18 +335,18 @@ fn feeds_are_texts_of_countries() {
     for expected in [
         "0.txt:1: `10.0.0.1/8` is no network",
         "0.txt:2: unknown country code `UK`",
-        "0.txt:4: on line 3 this network is in US",
+        "0.txt:4: duplicate network: line 3 says US",
         "0.txt:5: `prefix`",
     ] {
         assert!(wrong.contains(expected), "{expected} in {wrong}");
     }
     assert!(
         refused(&[(TEXT, b"10.0.0.0/8,,,,\n11.0.0.0/8\n")])
-            .contains("0.txt: no line of this text gives a country")
+            .contains("0.txt: no line gives a country")
     );
     assert!(
         refused(&[(TEXT, b"10.0.0.0/8 SG # a, b, c\n11.0.0.0/8\n")])
-            .contains("0.txt:2: `11.0.0.0/8` isn't a network and a country")
+            .contains("0.txt:2: invalid line `11.0.0.0/8`: expected a network and a country")
     );
 }
 
@@ -445,14 +446,14 @@ fn mistakes_are_named_all_at_once() {
     for expected in [
         "networks/0:1: `10.0.0.1/8` is no network in CIDR notation\n  help: it has bits beyond its prefix; did you mean `10.0.0.0/8`?",
         "networks/0:4: `nonsense` is no network",
-        "networks/0:5: `AS0` is no AS number",
-        "networks/0:6: `AS4294967296` is no AS number",
-        "networks/1: nothing stands in this file",
-        "networks/2: this is no text",
-        "networks/3: this can't be read as an MMDB file",
-        "networks/4: this MMDB file gives no country",
-        "networks/5: this MMDB file gives no AS number",
-        "register.json: $.networks[6].gives: a list with a `class` gives no AS numbers",
+        "networks/0:5: invalid AS number `AS0`",
+        "networks/0:6: invalid AS number `AS4294967296`",
+        "networks/1: empty file",
+        "networks/2: not a text file",
+        "networks/3: unreadable MMDB file: ",
+        "networks/4: no country in this MMDB file",
+        "networks/5: no AS number in this MMDB file",
+        "register.json: $.networks[6].gives: `class` and `\"gives\": \"asn\"` exclude each other",
     ] {
         assert!(problems.contains(expected), "{expected}\n in \n{problems}");
     }
@@ -462,7 +463,7 @@ fn mistakes_are_named_all_at_once() {
             .contains("networks/0:2: `AS64500` can't be resolved: no source gives AS numbers")
     );
     let wrong = refused(&[(TOR, "x\n".repeat(1000).as_bytes())]);
-    assert!(wrong.contains("980 more lines are wrong") && wrong.lines().count() < 50, "{wrong}");
+    assert!(wrong.contains("980 more invalid lines") && wrong.lines().count() < 50, "{wrong}");
 }
 
 #[test]
@@ -475,11 +476,8 @@ fn settings_that_contradict_are_named() {
     let files = BTreeMap::from([("a".to_owned(), b"1.2.3.4\n".to_vec())]);
     let twice = settings(&[source("x", "a"), source("x", "b")].join(","));
     let problems = merged_from(&twice, &files).unwrap_err();
-    assert!(problems.contains("register.json: $.networks[1].name: `x` stands twice"), "{problems}");
-    assert!(
-        problems.contains("register.json: $.networks[1].file: no file `b` is in the register"),
-        "{problems}"
-    );
+    assert!(problems.contains("register.json: $.networks[1].name: duplicate `x`"), "{problems}");
+    assert!(problems.contains("register.json: $.networks[1].file: missing file `b`"), "{problems}");
 
     let one = |i: usize| {
         if i < MAX_LISTS + 1 { (TOR, b"1.2.3.4".as_slice()) } else { (COUNTRIES, COUNTRY_DB) }
@@ -489,9 +487,9 @@ fn settings_that_contradict_are_named() {
     assert_eq!(table.look_up("1.2.3.4".parse().unwrap()).unwrap().lists, u64::MAX);
     let more: Vec<_> = (0..MAX_LISTS + 2 + MAX_COUNTRY_SOURCES).map(one).collect();
     let problems = refused(&more);
-    assert!(problems.contains("$.networks[64].name: more than 64 lists"), "{problems}");
+    assert!(problems.contains("$.networks[64].name: too many lists: at most 64"), "{problems}");
     assert!(
-        problems.contains("$.networks[81].name: more than 16 sources give countries"),
+        problems.contains("$.networks[81].name: too many sources of countries: at most 16"),
         "{problems}"
     );
 }
@@ -513,7 +511,8 @@ fn a_damaged_file_is_refused_or_read() {
     }
 }
 
-/// A tree whose branches meet again has 2^96 leaves after 96 nodes; no reader lives to see them all.
+/// A tree whose branches meet again has 2^96 leaves after 96 nodes; no reader lives to see them
+/// all.
 #[test]
 fn trees_that_never_end_are_refused() {
     let same: Vec<[u32; 2]> = (1..=96).map(|next| [next, next]).collect();
@@ -596,7 +595,8 @@ const CODES: [&str; 3] = ["SG", "CN", "JP"];
 struct Source {
     kind: &'static str,
     nested: bool,
-    /// Whether IPv6, the low byte of the first address, the prefix's length in the last byte, which value
+    /// Whether IPv6, the low byte of the first address, the prefix's length in the last byte, which
+    /// value
     networks: Vec<(bool, u8, u8, usize)>,
     /// On a list
     asns: Vec<u32>,
@@ -630,7 +630,8 @@ fn source() -> impl Strategy<Value = Source> {
                 };
                 let twice =
                     networks.iter().any(|other| (other.0, other.1, other.2) == (v6, low, length));
-                // a tree has one value for an address; a text may have networks in each other, a list may say things twice
+                // a tree has one value for an address; a text may have networks in each other, a
+                // list may say things twice
                 if kind == "list" || (kind == "text" && !twice) || !networks.iter().any(meets) {
                     networks.push((v6, low, length, value));
                 }

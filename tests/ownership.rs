@@ -1,4 +1,5 @@
-//! Ownership screening against cases worked out by hand, a second computation, real BODS files and size.
+//! Ownership screening against cases worked out by hand, a second computation, real BODS files and
+//! size.
 
 #![expect(
     clippy::unwrap_used,
@@ -314,7 +315,8 @@ fn written(places: &[u8], holdings: &[(usize, usize, u64)]) -> String {
     serde_json::json!({"entities": entities, "holdings": holdings}).to_string()
 }
 
-/// Shares by iteration of the definition until nothing changes any more: `unknown` is what an unknown share counts as.
+/// Shares by iteration of the definition until nothing changes any more: `unknown` is what an
+/// unknown share counts as.
 fn iterated(places: &[u8], holdings: &[(usize, usize, u64)], unknown: f64) -> Option<Vec<f64>> {
     let mut known = vec![0_u64; places.len()];
     let mut held = vec![false; places.len()];
@@ -474,8 +476,9 @@ impl Mixed {
         Graph::with(entities.collect(), &holdings, &said).unwrap()
     }
 
-    /// The same with more in it that is restricted. An interest of somebody who is on file already may complete a chain to
-    /// what is declared, and so reconcile it: that is news of another kind, and left out.
+    /// The same with more in it that is restricted. An interest of somebody who is on file already
+    /// may complete a chain to what is declared, and so reconcile it: that is news of another kind,
+    /// and left out.
     fn with(&self, addition: &Addition) -> Option<Self> {
         let mut more = self.clone();
         let restricted = self.entities.iter().position(|(at, _)| *at == 0);
@@ -580,7 +583,8 @@ proptest! {
 fn agrees(places: &[u8], holdings: &[(usize, usize, u64)]) -> Result<(), TestCaseError> {
     let graph = graph(&written(places, holdings)).unwrap();
     let screening = graph.screen(&OwnershipSettings::default(), in_china);
-    // rings that keep nearly all to themselves don't settle in any time; `a_ring_that_hardly_leaks_is_exact` has one
+    // rings that keep nearly all to themselves don't settle in any time;
+    // `a_ring_that_hardly_leaks_is_exact` has one
     let (Some(plain), Some(worst)) =
         (iterated(places, holdings, 0.0), iterated(places, holdings, 1.0))
     else {
@@ -600,7 +604,8 @@ fn agrees(places: &[u8], holdings: &[(usize, usize, u64)]) -> Result<(), TestCas
     Ok(())
 }
 
-/// A ring that hardly leaks: of A and B each holds 99.99 % of the other, and a restricted owner the rest of A.
+/// A ring that hardly leaks: of A and B each holds 99.99 % of the other, and a restricted owner the
+/// rest of A.
 #[test]
 fn a_ring_that_hardly_leaks_is_exact() {
     let text = r#"{"entities": [{"id": "A", "jurisdiction": "SG"}, {"id": "B", "jurisdiction": "SG"}, {"id": "X", "jurisdiction": "CN"}],
@@ -685,7 +690,8 @@ fn long_chains_and_rings() {
         "too long to be looked at"
     );
 
-    // the same bent to a ring: 60 % of each is held by the one before, 1 % of the second by a restricted person
+    // the same bent to a ring: 60 % of each is held by the one before, 1 % of the second by a
+    // restricted person
     let places = vec![2; MANY + 1];
     let places: Vec<u8> = places
         .into_iter()
@@ -757,10 +763,11 @@ fn screened(declared: BodsExtract, subject: &str, restricted: &str) -> Ownership
     status(&graph.screen(&settings, |place| place.country.as_str() == restricted), subject)
 }
 
-/// tecido.json, as of the end. Maria Esteves' record and her relationship are closed on 2023-03-03, so the 40 % and
-/// 30 % that it said before no longer count. Shear Trust's relationship is restated with 60, 70 and at last 80 %;
-/// shareholding and votingRights say the same 80 %. So 80 % is known and 20 % isn't. Of Shear Trust, a
-/// registeredEntity, no owner is on file: nobody knows who stands behind the 80 %.
+/// tecido.json, as of the end. Maria Esteves' record and her relationship are closed on 2023-03-03,
+/// so the 40 % and 30 % that it said before no longer count. Shear Trust's relationship is restated
+/// with 60, 70 and at last 80 %; shareholding and votingRights say the same 80 %. So 80 % is known
+/// and 20 % isn't. Of Shear Trust, a registeredEntity, no owner is on file: nobody knows who stands
+/// behind the 80 %.
 #[test]
 fn tecido() {
     let declared = bods("tecido.json", "2026-01-01");
@@ -778,13 +785,15 @@ fn tecido() {
     assert_eq!(screened(declared.clone(), "01B68D7633", "CN"), Ownership::Unresolved);
     // itself restricted, whoever owns it
     assert_eq!(screened(declared, "01B68D7633", "US"), Ownership::Restricted);
-    // the last statement's interests start on 2023-03-01: the day before, nobody is known to hold anything
+    // the last statement's interests start on 2023-03-01: the day before, nobody is known to hold
+    // anything
     assert!(holdings(&bods("tecido.json", "2023-02-28")).is_empty());
 }
 
-/// bods-package-fi-soe.json. Gasgrid is held by Suomen Kaasuverkko (76.5 %) and the ministry (23.5 %), Kaasuverkko by
-/// the ministry (100 %), which is a stateBody and needs no owner. The state's 100 % of Gasgrid is indirect, the sum of
-/// these, and not added; its otherInfluenceOrControl over the ministry is no share. So all 100 % end in Finland.
+/// bods-package-fi-soe.json. Gasgrid is held by Suomen Kaasuverkko (76.5 %) and the ministry (23.5
+/// %), Kaasuverkko by the ministry (100 %), which is a stateBody and needs no owner. The state's
+/// 100 % of Gasgrid is indirect, the sum of these, and not added; its otherInfluenceOrControl over
+/// the ministry is no share. So all 100 % end in Finland.
 #[test]
 fn finnish_state_owned_company() {
     let declared = bods("bods-package-fi-soe.json", "2026-01-01");
@@ -801,7 +810,8 @@ fn finnish_state_owned_company() {
     assert_eq!(screened(declared, "19f1c5afe9d7", "FI"), Ownership::Restricted);
 }
 
-/// A company `C` in SG and persons X (CN), O (US); then relationships given as `interestedParty: interests`.
+/// A company `C` in SG and persons X (CN), O (US); then relationships given as `interestedParty:
+/// interests`.
 fn relationships(list: &[(&str, &str)]) -> String {
     let party = |id: &str, nationality: &str| {
         format!(
@@ -897,7 +907,8 @@ fn votes_without_shares_are_not_more_than_the_whole() {
             r#"[{{"type": "shareholding", "share": {{"exact": {shares}}}}}, {{"type": "votingRights", "share": {{"exact": {votes}}}}}]"#
         )
     };
-    // 60 and 60: not both can hold that much; each kind is a reading by itself, and by one of them it is restricted
+    // 60 and 60: not both can hold that much; each kind is a reading by itself, and by one of them
+    // it is restricted
     let all = relationships(&[(r#""X""#, &mixed(40, 60)), (r#""O""#, &mixed(60, 40))]);
     let found = declared(&[&all], "2026-01-01");
     assert_eq!(holdings(&found), ["X > C: 6000", "O > C: 6000"]);
@@ -1014,7 +1025,7 @@ fn statements_in_a_row_are_read() {
     let (_, remarks) = mill("bods/a.json", &row.replace("7}", "7"));
     assert_eq!(
         remarks.errors.last().unwrap().problem.message,
-        "this is not JSON from column 0 on: EOF while parsing an object"
+        "invalid JSON at column 0: EOF while parsing an object"
     );
 }
 
@@ -1034,7 +1045,7 @@ fn mistakes_in_lines_have_their_line() {
             "bods/register.json:Some(1): unknown country code `QQ`",
             "bods/register.json:Some(3): expected a string (a text of 1 to 1,024 bytes without control characters), found a number",
             "bods/register.json:Some(3): missing `recordType`",
-            "bods/register.json:Some(4): this is not JSON from column 2 on: key must be a string",
+            "bods/register.json:Some(4): invalid JSON at column 2: key must be a string",
         ]
     );
 }

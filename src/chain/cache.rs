@@ -25,7 +25,8 @@ impl EnvelopeCache {
         is_same.then(|| (Rc::clone(signatures), Rc::clone(envelope)))
     }
 
-    /// Keeps an envelope whose signature and trail cover nothing of their own request: it may come again.
+    /// Keeps an envelope whose signature and trail cover nothing of their own request: it may come
+    /// again.
     pub(super) fn put(
         &mut self,
         lines: &Lines<'_>,

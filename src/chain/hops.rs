@@ -1,4 +1,5 @@
-//! `Compliance-Chain` and `Compliance-Tag` of earlier nodes: structured fields (RFC 9651) become values.
+//! `Compliance-Chain` and `Compliance-Tag` of earlier nodes: structured fields (RFC 9651) become
+//! values.
 
 use sfv::{
     BareItem, Dictionary, KeyRef, ListEntry, ListSerializer, Parser, RefBareItem, StringRef,
@@ -21,8 +22,8 @@ const CUSTOMER: &KeyRef = key_ref("customer");
 const ATTEST: &KeyRef = key_ref("attest");
 const PREV: &KeyRef = key_ref("prev");
 
-/// The longest name of a node or customer, in bytes: more than any that a register takes. Events repeat
-/// these names.
+/// The longest name of a node or customer, in bytes: more than any that a register takes. Events
+/// repeat these names.
 const NAME_AT_MOST: usize = 256;
 
 /// The SHA-256 of the bytes of a signature.
@@ -41,15 +42,16 @@ pub struct Hop {
     pub prev: Option<Prev>,
 }
 
-/// What a tag says, as far as the next node heeds it. An unknown member counts as absent: the signer may
-/// be newer than this code.
+/// What a tag says, as far as the next node heeds it. An unknown member counts as absent: the
+/// signer may be newer than this code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     /// The node that speaks
     pub node: String,
     /// Its customer
     pub customer: Option<String>,
-    /// That customer's screening: `passed`, `pending`, `refused`, or `none` where there is none on record
+    /// That customer's screening: `passed`, `pending`, `refused`, or `none` where there is none on
+    /// record
     pub screening: Option<String>,
     /// How long it counts
     pub until: Option<UnixSeconds>,
@@ -123,8 +125,8 @@ pub fn prev_of(signature: &[u8]) -> Prev {
     sha2::Sha256::digest(signature).into()
 }
 
-/// Reads a chain and checks its structure. It has fewer than `most` hops. Every hop but the first has
-/// `prev`, and no later one says `full`. No node is in it twice, and no name is too long.
+/// Reads a chain and checks its structure. It has fewer than `most` hops. Every hop but the first
+/// has `prev`, and no later one says `full`. No node is in it twice, and no name is too long.
 ///
 /// # Errors
 /// What breaks it.
@@ -222,8 +224,8 @@ impl Claims {
     }
 }
 
-/// A chain with one more hop, whose `prev` is the digest of the signature before. The bytes of earlier
-/// hops stay as received: earlier nodes signed them.
+/// A chain with one more hop, whose `prev` is the digest of the signature before. The bytes of
+/// earlier hops stay as received: earlier nodes signed them.
 pub fn append(
     before: Option<(&[u8], Prev)>,
     node: &str,

@@ -1,8 +1,9 @@
-//! From header lines to proof: what earlier nodes signed, verified against keys, register and clock.
+//! From header lines to proof: what earlier nodes signed, verified against keys, register and
+//! clock.
 //!
-//! [`Receiver::receive`] is the only way to a [`Proof`]. Checks that cost little come before those that
-//! cost much. Every look-up comes before the first nonce is remembered: a host whose look-up failed may
-//! receive the same lines again.
+//! [`Receiver::receive`] is the only way to a [`Proof`]. Checks that cost little come before those
+//! that cost much. Every look-up comes before the first nonce is remembered: a host whose look-up
+//! failed may receive the same lines again.
 
 use std::fmt;
 use std::rc::Rc;
@@ -61,8 +62,8 @@ pub struct Inbound {
     envelope: Option<Rc<Envelope>>,
 }
 
-/// A verified signature with what it covers. Nothing in it depends on the register's screening or on
-/// the time.
+/// A verified signature with what it covers. Nothing in it depends on the register's screening or
+/// on the time.
 #[derive(Debug)]
 pub(super) struct Envelope {
     /// The signature, as received
@@ -109,8 +110,8 @@ pub struct Proof {
 pub struct Rejection {
     /// Why
     pub error: ChainError,
-    /// The customer of the node whose key the signature names, for the event. It proves nothing: anybody
-    /// can name a key
+    /// The customer of the node whose key the signature names, for the event. It proves nothing:
+    /// anybody can name a key
     pub customer: Option<String>,
 }
 
@@ -259,7 +260,8 @@ impl Doubt {
 }
 
 impl Inbound {
-    /// Takes this profile's signature out of the others. `authority` is the one that the request names.
+    /// Takes this profile's signature out of the others. `authority` is the one that the request
+    /// names.
     pub fn read(lines: &Lines<'_>, authority: &str, cache: &EnvelopeCache) -> Self {
         if lines.is_empty() {
             return Self::default();
@@ -350,7 +352,8 @@ impl Receiver<'_> {
                 // or one request of an earlier node would vouch for any number of the signer's own
                 Ok(()) => {
                     if let Some(input) = entry.input().filter(|input| input.unbound().is_none()) {
-                        // a signer may date its own signature back to when this one held, see `fits`
+                        // a signer may date its own signature back to when this one held, see
+                        // `fits`
                         let longer = self.lifetime.saturating_add(self.skew).saturating_sub(1);
                         self.admit(memory, input, &hop.node, longer)?;
                     }
@@ -372,8 +375,8 @@ impl Receiver<'_> {
         Ok(Proof { envelope, customer, runner, doubts, trail, worth })
     }
 
-    /// Remembers a signature's nonce until `longer` seconds after the last second in which the signature
-    /// holds, see [`Input::check_time`].
+    /// Remembers a signature's nonce until `longer` seconds after the last second in which the
+    /// signature holds, see [`Input::check_time`].
     fn admit(
         &self,
         memory: &mut dyn ReplayMemory,
@@ -398,7 +401,8 @@ impl Receiver<'_> {
             .map_err(|error| ChainError::Signature { node: node.id.to_string(), error })?;
         let second = |time: i64| u64::try_from(time).unwrap_or(0);
         let window = key.window();
-        // two clocks: a key counts from the tolerance before its window until the tolerance after it
+        // two clocks: a key counts from the tolerance before its window until the tolerance after
+        // it
         if window.nbf.is_some_and(|nbf| second(self.now.0.saturating_add(self.skew)) < nbf) {
             return Err(ChainError::EarlyKey(node.id.to_string()));
         }
@@ -459,9 +463,9 @@ impl Receiver<'_> {
         })
     }
 
-    /// Whether an earlier node's signature can be under this signer's: sent to another node than this
-    /// one, and in force when the signer signed. So a hop's proof is of use for no longer than the
-    /// signer's own signature may last.
+    /// Whether an earlier node's signature can be under this signer's: sent to another node than
+    /// this one, and in force when the signer signed. So a hop's proof is of use for no longer than
+    /// the signer's own signature may last.
     fn fits(&self, signer: &Signed, sent_to: &str, earlier: &Input) -> Result<(), TrailError> {
         if self.answers_to(sent_to) {
             return Err(TrailError::SentHere);
@@ -538,8 +542,8 @@ impl Proof {
         &self.doubts
     }
 
-    /// What the chain is worth: the first hop's word, or `gateway` as soon as one hop says so or isn't
-    /// proven.
+    /// What the chain is worth: the first hop's word, or `gateway` as soon as one hop says so or
+    /// isn't proven.
     pub fn worth(&self) -> Attest {
         self.worth
     }
@@ -568,7 +572,8 @@ impl Proof {
         self.envelope.earlier.iter().zip(self.trail.iter().copied())
     }
 
-    /// Everyone who carried the request, the signer last, each with whether its signature is proven.
+    /// Everyone who carried the request, the signer last, each with whether its signature is
+    /// proven.
     pub fn hops(&self) -> impl Iterator<Item = (&Hop, Result<(), TrailError>)> {
         let earlier = self.earlier().map(|(earlier, proof)| (&earlier.hop, proof));
         earlier.chain([(&self.envelope.signer, Ok(()))])
@@ -604,7 +609,8 @@ impl Proof {
         hops::append(Some(before), node.as_str(), customer, attest)
     }
 
-    /// The trail as it goes on: proven members as received, `()` for the others, and the signer's own.
+    /// The trail as it goes on: proven members as received, `()` for the others, and the signer's
+    /// own.
     pub fn trail_onward(&self) -> Option<String> {
         let earlier = self.earlier().map(|(earlier, proof)| (&earlier.entry, proof));
         let Envelope { tag, signed, authority, .. } = &*self.envelope;

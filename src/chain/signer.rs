@@ -50,8 +50,9 @@ impl Signer {
     ///
     /// `chain` makes the chain out of the tag and of the signature `before`.
     ///
-    /// Bound to the customer, a signature is used again while everything in the tag but `at` stays the
-    /// same. It is used for three quarters of its lifetime, so that the last receiver has the rest.
+    /// Bound to the customer, a signature is used again while everything in the tag but `at` stays
+    /// the same. It is used for three quarters of its lifetime, so that the last receiver has the
+    /// rest.
     pub fn sign(
         &mut self,
         (binding, lifetime): (Binding, i64),

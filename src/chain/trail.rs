@@ -1,9 +1,10 @@
-//! `Compliance-Trail`: what each earlier node signed, so that nobody need take the last signer's word.
+//! `Compliance-Trail`: what each earlier node signed, so that nobody need take the last signer's
+//! word.
 //!
 //! One member per earlier hop, in chain order:
-//! `(:tag's bytes: :signature's bytes:);authority="…";params="…"`. With the chain cut after that hop and
-//! the request's own method and path the signature base is whole again. A hop that nobody proved has an
-//! empty list, `()`, so that the others keep their places.
+//! `(:tag's bytes: :signature's bytes:);authority="…";params="…"`. With the chain cut after that
+//! hop and the request's own method and path the signature base is whole again. A hop that nobody
+//! proved has an empty list, `()`, so that the others keep their places.
 
 use std::cell::Cell;
 
@@ -40,7 +41,8 @@ pub(super) struct TrailMember {
     claims: Claims,
     /// The member as received
     text: Vec<u8>,
-    /// Whether it verifies, once that was asked. The key's thumbprint is signed too, so there is one key
+    /// Whether it verifies, once that was asked. The key's thumbprint is signed too, so there is
+    /// one key
     verifies: Cell<Option<bool>>,
 }
 

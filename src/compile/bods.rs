@@ -1,23 +1,26 @@
 //! Beneficial Ownership Data Standard (BODS) 0.3 and 0.4, read into entities and holdings.
 //!
-//! The standard (<https://standard.openownership.org>) is a stream of *statements* by which publishers
-//! describe entities, persons and the relationships between them over time. Our reading of it:
+//! The standard (<https://standard.openownership.org>) is a stream of *statements* by which
+//! publishers describe entities, persons and the relationships between them over time. Our reading
+//! of it:
 //!
 //! - Of several statements on one record the latest counts: by date of statement, then date of
-//!   publication, then order. A closed record doesn't count. A 0.3 statement replaces the statements
-//!   in its `replacesStatements`.
+//!   publication, then order. A closed record doesn't count. A 0.3 statement replaces the
+//!   statements in its `replacesStatements`.
 //! - `shareholding`, `votingRights` and the like repeat one stake: the largest counts. Where the
-//!   largest exceed the whole of a company (shares without votes), each kind that fits by itself is an
-//!   [`Interpretation`](super::ownership::Interpretation).
+//!   largest exceed the whole of a company (shares without votes), each kind that fits by itself is
+//!   an [`Interpretation`](super::ownership::Interpretation).
 //! - Interests of any other type are control, not ownership, and carry no share (OFAC FAQ 398).
-//! - The minimum of a range is known, the rest is unknown. An excluded minimum counts one basis point
-//!   more. Shares are rounded down to whole basis points; the rounded-off part is unknown too.
-//! - Indirect interests sum up chains, whether those are on file or not. The graph compares them with
-//!   the chains ([`DeclaredInterest`](super::ownership::DeclaredInterest)).
+//! - The minimum of a range is known, the rest is unknown. An excluded minimum counts one basis
+//!   point more. Shares are rounded down to whole basis points; the rounded-off part is unknown
+//!   too.
+//! - Indirect interests sum up chains, whether those are on file or not. The graph compares them
+//!   with the chains ([`DeclaredInterest`](super::ownership::DeclaredInterest)).
 //! - Interests count from their `startDate` to their `endDate`.
 //! - The share of an unspecified, unknown or anonymous party is unknown.
 //! - A country's code decides. Without a code, its name is looked up; a name that isn't found is an
-//!   unknown place. The codes `XX` and `ZZ` count as absent; other codes that aren't in use are errors.
+//!   unknown place. The codes `XX` and `ZZ` count as absent; other codes that aren't in use are
+//!   errors.
 //! - Null counts as left out.
 //!
 //! Further fields are ignored.
@@ -110,7 +113,8 @@ impl BodsStatements {
         extract
     }
 
-    /// The latest statement on each record in the order read, and the successor of each replaced one.
+    /// The latest statement on each record in the order read, and the successor of each replaced
+    /// one.
     fn latest(&self) -> (Vec<&Statement>, BTreeMap<&str, &str>) {
         let mut successors = BTreeMap::new();
         let mut latest: BTreeMap<&str, (usize, &Statement)> = BTreeMap::new();
@@ -129,7 +133,8 @@ impl BodsStatements {
     }
 }
 
-/// The last successor of a statement. Statements that replace each other in a ring end at any of them.
+/// The last successor of a statement. Statements that replace each other in a ring end at any of
+/// them.
 fn in_force<'a>(successors: &BTreeMap<&'a str, &'a str>, id: &'a str) -> &'a str {
     let chain = std::iter::successors(Some(id), |id| successors.get(id).copied());
     chain.take(successors.len().saturating_add(1)).last().unwrap_or(id)

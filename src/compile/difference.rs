@@ -1,7 +1,7 @@
-//! Who is added, removed or changed from one register to another: by what decides of a customer, however it is kept.
+//! Customers added, removed or changed between two registers, by the fields that decide verdicts.
 //!
-//! A snapshot keeps half of each digest and only customers whom something leads to, so registers are brought to that form
-//! before they are compared with one.
+//! A snapshot keeps half of each digest, and only reachable customers: those with a credential, an
+//! identity or a node. A register is brought to that form before it is compared with a snapshot.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -17,7 +17,7 @@ use crate::register::{Customer, Enforcement, EnforcementEntry, Name, Ownership, 
 use crate::snapshot::Snapshot;
 use crate::snapshot::customers::RecordKey;
 
-/// What decides of a customer.
+/// The fields of a customer that decide verdicts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CustomerState {
     status: Status,
@@ -30,32 +30,33 @@ pub struct CustomerState {
     overrides: Vec<Value>,
 }
 
-/// A register that is compared.
+/// A register to compare.
 #[derive(Debug)]
 pub enum RegisterView<'a> {
-    /// One of files, with whom its companies belong to
+    /// A register of files, with the screening of its companies
     Files(&'a Directory, Box<OwnershipScreening<'a>>),
     /// A snapshot
     Snapshot(&'a Snapshot),
 }
 
-/// A customer that isn't what it was.
+/// A customer that differs between two registers.
 #[derive(Debug, Clone)]
 pub struct CustomerChange {
     /// The customer
     pub id: String,
-    /// What it was; none where it is added
+    /// Its state before; none where it is added
     pub before: Option<CustomerState>,
-    /// What it is; none where it is removed
+    /// Its state after; none where it is removed
     pub after: Option<CustomerState>,
 }
 
-/// One field of a change in words: its name, what it was and what it is.
+/// A changed field in words: its name, the value before and the value after.
 pub type FieldChange = (&'static str, String, String);
 
 impl RegisterView<'_> {
-    /// Calls `each` with every customer and who owns it; more than once, each time with other credentials, where a snapshot has
-    /// several records of one. Those whom a snapshot wouldn't hold are left out where only the `reachable` are asked for.
+    /// Calls `each` with every customer and its ownership. A snapshot may have several records of
+    /// one customer, with different credentials each. With `reachable`, customers that a snapshot
+    /// wouldn't have are left out.
     fn each(&self, reachable: bool, mut each: impl FnMut(&Customer, Ownership)) {
         match self {
             RegisterView::Snapshot(snapshot) => {
@@ -76,7 +77,7 @@ impl RegisterView<'_> {
         }
     }
 
-    /// The customers of these ids as they stand.
+    /// The states of the customers with these ids.
     fn states(&self, ids: &BTreeSet<String>, reachable: bool) -> BTreeMap<String, CustomerState> {
         let mut states: BTreeMap<String, CustomerState> = BTreeMap::new();
         self.each(reachable, |customer, ownership| {
@@ -91,7 +92,8 @@ impl RegisterView<'_> {
         states
     }
 
-    /// A hash of each customer's state, and the sum of those of its credentials: registers have millions, and few differ.
+    /// A hash of each customer's state, and the sum of the hashes of its credentials. Registers
+    /// have millions of customers, and few differ.
     fn prints(&self, reachable: bool) -> HashMap<String, (u64, u64)> {
         let mut prints: HashMap<String, (u64, u64)> = HashMap::new();
         self.each(reachable, |customer, ownership| {
@@ -125,7 +127,7 @@ fn hash_credential(
     networks.iter().for_each(|network| network.parts().hash(hasher));
 }
 
-/// What [`CustomerState`] holds but for credentials.
+/// A hash of all fields of [`CustomerState`] but credentials.
 fn hash_of_state(customer: &Customer, ownership: Ownership) -> u64 {
     let second = |time: UnixSeconds| time.0;
     hash(|hasher| {
@@ -164,7 +166,7 @@ fn action_in_words(action: &Action) -> String {
     }
 }
 
-/// Who is added, removed or changed, by id.
+/// The customers added, removed or changed, by id.
 pub fn changes(before: &RegisterView<'_>, after: &RegisterView<'_>) -> Vec<CustomerChange> {
     let reachable =
         matches!(before, RegisterView::Snapshot(_)) || matches!(after, RegisterView::Snapshot(_));
@@ -178,7 +180,7 @@ pub fn changes(before: &RegisterView<'_>, after: &RegisterView<'_>) -> Vec<Custo
         after: new.remove(&id),
         id,
     });
-    // a hash minds the order of providers, which says nothing
+    // hashes depend on the order of providers, which has no meaning
     changes.filter(|change| change.before != change.after).collect()
 }
 
@@ -189,17 +191,24 @@ impl CustomerState {
             (entry.enforcement.status != Enforcement::Unrestricted)
                 .then(|| (name.to_string(), value))
         });
-        let credentials = customer.credentials.iter().map(|credential| {
-            let half = hex(&RecordKey::of(Name::Secret(credential.digest)).0);
-            let networks: Vec<String> = credential.networks.iter().map(ToString::to_string).collect();
-            (format!("sha256:{half}"), json!({"label": credential.label, "expires": credential.expires, "networks": networks}))
+        let credentials = customer.credentials.iter().map(|entry| {
+            let half = hex(&RecordKey::of(Name::Secret(entry.digest)).0);
+            let networks: Vec<String> = entry.networks.iter().map(ToString::to_string).collect();
+            let value = json!({
+                "label": entry.label, "expires": entry.expires, "networks": networks,
+            });
+            (format!("sha256:{half}"), value)
         });
         let overrides = customer.overrides.iter().map(|entry| {
             let action = action_in_words(&entry.action);
-            json!({"finding": entry.finding, "action": action, "author": entry.author, "until": entry.until})
+            json!({
+                "finding": entry.finding, "action": action,
+                "author": entry.author, "until": entry.until,
+            })
         });
+        let screening = customer.screening.as_ref();
         let screening =
-            customer.screening.as_ref().map(|screening| json!({"status": screening.status, "at": screening.at, "until": screening.until}));
+            screening.map(|it| json!({"status": it.status, "at": it.at, "until": it.until}));
         let agreement = customer.agreement.as_ref();
         let agreement =
             agreement.map(|it| json!({"id": it.id, "accepted": it.accepted, "until": it.until}));
@@ -217,11 +226,11 @@ impl CustomerState {
         }
     }
 
-    /// Its fields in words, in the order of their weight.
+    /// The fields in words, the most important first.
     fn words(&self) -> [(&'static str, String); 8] {
         let member =
             |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-        // what it is, then each date that it has
+        // the value, then its dates
         let dated = |value: &Value, what: Option<String>, dates: &[(&str, &str)]| {
             let dates = dates
                 .iter()
@@ -310,8 +319,8 @@ impl CustomerChange {
         }
     }
 
-    /// Whether what the node answers may be another for this customer: it comes, goes, or its status, screening, ownership or
-    /// a provider's word on it is another.
+    /// Whether the change may change verdicts: the customer is added or removed, or its status,
+    /// screening, ownership or a provider's enforcement differs.
     pub fn changes_side(&self) -> bool {
         let side = |state: &CustomerState| {
             (
@@ -324,7 +333,7 @@ impl CustomerChange {
         self.before.as_ref().map(side) != self.after.as_ref().map(side)
     }
 
-    /// The fields that differ, in words; of who is added or removed, all that say something.
+    /// The fields that differ, in words; all fields of a customer that is added or removed.
     pub fn fields(&self) -> Vec<FieldChange> {
         let words = |state: &Option<CustomerState>| state.as_ref().map(CustomerState::words);
         match (words(&self.before), words(&self.after)) {
@@ -345,7 +354,7 @@ impl CustomerChange {
         }
     }
 
-    /// What the two were, for machines.
+    /// Both states, for machines.
     pub fn as_json(&self) -> Value {
         json!({"id": self.id, "change": self.what(), "before": self.before, "after": self.after})
     }

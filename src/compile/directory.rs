@@ -52,8 +52,8 @@ use crate::register::{Customer, Node};
 use crate::shape::Path;
 
 pub use documents::{
-    Country, CustomersFile, Document, EntitiesFile, NodesFile, OwnerRow, OwnersFile, PartialList,
-    SharePercent,
+    Country, CustomersFile, EntitiesFile, NodesFile, OwnerRow, OwnersFile, PartialList,
+    SchemaDocument, SharePercent,
 };
 pub use enforcement::EnforcementFile;
 pub use files::{Documents, ENFORCEMENT, Files, MOST_BYTES};

@@ -1,12 +1,13 @@
-//! On which line of a JSON text a path stands: [`Json`](crate::shape::Json) doesn't keep it, since only mistakes need it.
+//! Lines of values in a JSON text. [`Json`](crate::shape::Json) doesn't keep them, since only
+//! mistakes need them.
 
 use std::collections::HashMap;
 
 use crate::shape::Path;
 
-/// The lines, counted from 1, on which the given paths (as [`Path`] writes them) begin. One pass over
-/// the text, however many paths; of a name that stands twice the first counts. The text must be JSON: of other text the
-/// answer may be anything, or nothing.
+/// The lines, counted from 1, at which the given paths (as [`Path`] writes them) begin. One pass
+/// over the text finds all paths. Of duplicate names the first counts. The text must be valid JSON:
+/// for other text the answer may be anything, or nothing.
 pub(super) fn locate<'p>(
     text: &[u8],
     paths: impl Iterator<Item = &'p str>,
@@ -21,14 +22,14 @@ pub(super) fn locate<'p>(
     wanted.into_iter().filter_map(|(path, line)| Some((path, line?))).collect()
 }
 
-/// The lines on which the elements of the list `name`, a member of the whole, begin.
+/// The lines at which the elements of the document's member `name`, a list, begin.
 pub(super) fn of_elements(text: &[u8], name: &str) -> Vec<usize> {
     let prefix = format!("$.{name}[");
     let mut lines = Vec::new();
     let mut scan = Scan { text, at: 0, line: 1, path: "$".into() };
     scan.walk(&mut |path, line| {
         let index = path.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(']'));
-        // what is deeper has another bracket or a dot behind the index; a list that stands twice begins anew at 0
+        // a deeper path has a bracket or a dot behind the index; a duplicate list begins at 0 again
         if index.is_some_and(|index| index.parse() == Ok(lines.len())) {
             lines.push(line);
         }
@@ -43,17 +44,18 @@ struct Scan<'a> {
     path: String,
 }
 
-/// What an open bracket holds: how much of the path leads to it, and the number of the next element where it is a list.
+/// An open bracket: the length of the path to it, and for a list the number of the next element.
 struct Bracket {
     path: usize,
     next: Option<usize>,
 }
 
 impl Scan<'_> {
-    /// Calls `visit` with the path and line of every value; of a member's, the line of its name.
+    /// Calls `visit` with the path and line of every value; for a member, with the line of its
+    /// name.
     fn walk(&mut self, visit: &mut impl FnMut(&str, usize)) {
         let mut open: Vec<Bracket> = Vec::new();
-        let mut named = false; // the path already leads to the value that comes: a name stood before it
+        let mut named = false; // after a name, the path already leads to its value
         while let Some(byte) = self.next() {
             match byte {
                 b' ' | b'\t' | b'\r' | b'\n' | b',' | b':' => {}
@@ -98,7 +100,7 @@ impl Scan<'_> {
         }
     }
 
-    /// A value has ended: the path leads to what holds it again.
+    /// Shortens the path after a value, to the list or object around it.
     fn close(&mut self, open: &[Bracket]) {
         self.path.truncate(open.last().map_or(1, |open| open.path));
     }
@@ -142,7 +144,10 @@ mod tests {
 
     #[test]
     fn paths_have_their_lines() {
-        let text = "{\n  \"a\": [1,\n    {\"b\\u0063\": \"x\\\"}\",\n     \"d e\": []},\n\n    null],\n  \"f\":\n    {\"a\": 2}\n, \"a\": 3}";
+        let text = concat!(
+            "{\n  \"a\": [1,\n    {\"b\\u0063\": \"x\\\"}\",\n     \"d e\": []},\n\n    null],\n",
+            "  \"f\":\n    {\"a\": 2}\n, \"a\": 3}"
+        );
         let expected = [
             ("$", 1),
             ("$.a", 2),
@@ -174,7 +179,9 @@ mod tests {
         }
 
         #[test]
-        fn nothing_panics(text in proptest::collection::vec(prop_oneof![Just(b'"'), Just(b'['), Just(b'}'), Just(b'\\'), any::<u8>()], 0..64)) {
+        fn nothing_panics(text in proptest::collection::vec(
+            prop_oneof![Just(b'"'), Just(b'['), Just(b'}'), Just(b'\\'), any::<u8>()], 0..64,
+        )) {
             locate(&text, ["$", "$.a"].into_iter());
         }
     }

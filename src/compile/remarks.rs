@@ -1,66 +1,68 @@
-//! What is found in the files of a register, and where it stands.
+//! Errors and notices about the files of a register, with their places.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::lines;
-use crate::shape::{Path, Problem, Problems};
+use crate::shape::{Mismatch, Path, Problem, Problems};
 
-/// What was found in the files of a register.
+/// Errors and notices about the files of a register.
 #[derive(Debug, Default, Clone)]
 pub struct Remarks {
-    /// What is wrong: the first [`MOST_ERRORS`]
+    /// The first [`MOST_ERRORS`] errors
     pub errors: Vec<Remark>,
     /// How many more errors there are
     pub more: usize,
-    /// What is worth knowing
+    /// Notices
     pub notices: Vec<Remark>,
     tables: TableErrors,
 }
 
-/// What is known of tables while they are read: in one of 60,000 rows the same mistake may stand in each.
+/// Errors of tables while those are read. A table of 60,000 rows may have the same mistake in each.
 #[derive(Debug, Default, Clone)]
 struct TableErrors {
-    /// By the table's file, where its rows begin to lie behind its lines, and by how many: cells may have line breaks
+    /// By file: lines from which on row numbers are smaller than line numbers, and by how much.
+    /// Cells may have line breaks
     breaks: BTreeMap<String, Vec<(usize, usize)>>,
     /// By file, column and kind of mistake
     groups: HashMap<(String, String, String), ErrorGroup>,
 }
 
-/// A kind of mistake in a column.
+/// The errors of one kind in a column.
 #[derive(Debug, Default, Clone)]
 struct ErrorGroup {
-    /// Its number among the errors
+    /// Its index in the list of errors
     first: usize,
     lines: Vec<usize>,
-    /// What was found there: the first different ones, and whether there are more
+    /// The first different values found, and whether there are more
     found: Vec<String>,
     more_found: bool,
-    /// The help for the first lines
+    /// The help of the first lines, and whether there is more
     help: Vec<(usize, Option<String>)>,
     more_help: bool,
 }
 
-/// As much is shown of what a group has: enough to see what it is about.
+/// How many values and ranges of rows of a group are shown.
 const MOST_SHOWN: usize = 5;
 const MOST_RANGES: usize = 20;
 
-/// One thing found, and where.
+/// An error or notice, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
     /// The file, from the register's directory
     pub file: String,
-    /// The line, counted from 1; none where it concerns the file as a whole
+    /// The line, counted from 1; none where the remark concerns the whole file
     pub line: Option<usize>,
-    /// What it is. Its path is one into the JSON document, into the JSON of the line, the name of a column, or empty
+    /// The problem. Its path leads into the JSON document or the JSON of the line; in a table it is
+    /// the name of a column; it may be empty
     pub problem: Problem,
 }
 
-/// As many errors are kept and shown: who has more has made one mistake many times.
+/// How many errors are kept and shown. More are usually one mistake, made many times.
 pub const MOST_ERRORS: usize = 1_000;
 
 impl Remarks {
-    /// Takes in the mistakes of a JSON document; [`Remarks::locate`] finds their lines.
+    /// Adds the mistakes of a JSON document; [`Remarks::locate`] finds their lines.
     pub(super) fn take(&mut self, file: &str, problems: Problems) {
         for problem in problems.iter() {
             self.push_error(Remark { file: file.into(), line: None, problem: problem.clone() });
@@ -79,6 +81,11 @@ impl Remarks {
         self.push_error(Remark { file: file.into(), line, problem });
     }
 
+    /// An error on a line of a file that isn't JSON.
+    pub(super) fn mismatch(&mut self, file: &str, line: Option<usize>, mismatch: Mismatch) {
+        self.error(file, line, &mismatch.message, mismatch.help.as_deref());
+    }
+
     pub(super) fn notice(&mut self, file: &str, path: &str, message: String, help: &str) {
         let problem = Problem { path: path.into(), message, help: Some(help.into()) };
         self.notices.push(Remark { file: file.into(), line: None, problem });
@@ -87,28 +94,33 @@ impl Remarks {
     pub(super) fn not_json(&mut self, file: &str, line: usize, error: &serde_json::Error) {
         let text = error.to_string();
         let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-        let help = "strings and names stand in double quotes, no comma follows the last member";
+        let help = "put names and strings in double quotes, and no comma after the last member";
         self.error(
             file,
             Some(line),
-            &format!("this is not JSON from column {} on: {message}", error.column()),
+            &format!("invalid JSON at column {}: {message}", error.column()),
             Some(help),
         );
     }
 
-    /// A file in an encoding that nothing here reads.
+    /// Notes a file in UTF-16 or UTF-32.
     pub(super) fn wide(&mut self, file: &str) {
         let help =
             "save as UTF-8: `CSV UTF-8` in a spreadsheet program, `-Encoding utf8` in PowerShell";
-        self.error(file, None, "this file is UTF-16 (or UTF-32) text", Some(help));
+        self.error(
+            file,
+            None,
+            "unknown encoding: expected UTF-8, found UTF-16 or UTF-32",
+            Some(help),
+        );
     }
 
-    /// How many errors there are, those included that aren't kept.
+    /// How many errors there are, with those that aren't kept.
     pub fn count(&self) -> usize {
         self.errors.len().saturating_add(self.more)
     }
 
-    /// Whether something is wrong there: a list in which one element is wrong is read as none.
+    /// Whether there is an error at a path or below. A list with a wrong element is read as absent.
     pub(super) fn have_errors_at(&self, file: &str, at: &Path<'_>) -> bool {
         let path = at.to_string();
         self.errors
@@ -134,7 +146,7 @@ impl Remarks {
         self.push_alone(remark);
     }
 
-    /// An error that stands for itself, also where others of a table are of its kind.
+    /// Adds an error that isn't grouped with others of its kind.
     pub(super) fn push_alone(&mut self, remark: Remark) {
         if self.errors.len() >= MOST_ERRORS {
             self.more = self.more.saturating_add(1);
@@ -143,14 +155,14 @@ impl Remarks {
         }
     }
 
-    /// A cell that ends on this line of a table has so many line breaks in it.
+    /// Notes the line breaks in a cell of a table that ends at this line.
     pub(super) fn breaks(&mut self, file: &str, line: usize, breaks: usize) {
         let known = self.tables.breaks.entry(file.to_owned()).or_default();
         let before = known.last().map_or(0, |(_, behind)| *behind);
         known.push((line, before.saturating_add(breaks)));
     }
 
-    /// Puts into each error of a table how many rows have it, and which.
+    /// Writes the rows of each group into the error that represents it.
     fn tell_rows(&mut self) {
         for ((file, ..), mut group) in std::mem::take(&mut self.tables.groups) {
             group.lines.sort_unstable();
@@ -198,7 +210,7 @@ impl Remarks {
         }
     }
 
-    /// Finds the lines of paths into these JSON documents, and puts everything in the order of files and lines.
+    /// Finds the lines of paths into these JSON documents, and sorts all remarks by file and line.
     pub(super) fn locate(&mut self, documents: &BTreeMap<String, Vec<u8>>) {
         self.tell_rows();
         let mut all: Vec<&mut Remark> = self.errors.iter_mut().chain(&mut self.notices).collect();
@@ -241,17 +253,18 @@ impl ErrorGroup {
     }
 }
 
-/// Whether mistakes in that file are told by column: it is a table beside register.json, and not one of networks.
+/// Whether a file is a table beside register.json, whose mistakes are grouped. Those in `networks/`
+/// aren't.
 fn is_table(file: &str) -> bool {
     !file.contains('/') && (file.ends_with(".csv") || file.ends_with(".xlsx"))
 }
 
-/// A message without what it quotes of the file: messages of one kind are then equal.
+/// A message without its quotes from the file, so that messages of one kind are equal.
 fn kind(message: &str) -> String {
     message.split('`').step_by(2).collect::<Vec<_>>().join("`")
 }
 
-/// What a message quotes of the file.
+/// A message's quotes from the file.
 fn found(message: &str) -> String {
     message
         .split('`')
@@ -295,7 +308,7 @@ impl Remark {
     }
 }
 
-/// The path without what somebody may have written in place of a credential's entry: a name there may be the key itself.
+/// A path without unknown names in a credential's entry: such a name may be the key itself.
 fn discreet(path: String) -> String {
     let known = ["digest", "label", "expires", "networks"];
     let Some((before, rest)) = path.split_once("credentials[") else { return path };
@@ -323,7 +336,7 @@ impl fmt::Display for Remark {
     }
 }
 
-/// A number with its thousands apart: 1,204.
+/// A number with separated thousands: 1,204.
 pub fn grouped(number: impl fmt::Display) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len().saturating_mul(2));
@@ -336,15 +349,15 @@ pub fn grouped(number: impl fmt::Display) -> String {
     out
 }
 
-/// Whether it is text of two or four bytes a character: the mark says so, or a zero byte within the first two characters.
-/// No text that belongs here has one there.
+/// Whether a text has two or four bytes a character: by its byte order mark, or by a zero byte
+/// within the first two characters. No valid file has one there.
 pub(super) fn is_wide(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\xff\xfe")
         || bytes.starts_with(b"\xfe\xff")
         || bytes.iter().take(4).any(|byte| *byte == 0)
 }
 
-/// Without the byte order mark that some editors put first.
+/// A text without the byte order mark that some editors put first.
 pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }

@@ -1,10 +1,11 @@
 //! The client's address, found from the right.
 //!
-//! Everybody on the way can write what they like into `X-Forwarded-For` and `Forwarded` (RFC 7239).
-//! So the walk starts at the machine that really is connected, and goes one element to the left for as
-//! long as the address in hand belongs to a proxy that the operator trusts. The first address outside is
-//! the client; whatever stands left of it is only *claimed*. An element that is no address stops the walk
-//! at the last good hop, which isn't the client: its address isn't known then. `tests/data/xff-cases.json` holds the cases.
+//! Any machine on the way can write anything into `X-Forwarded-For` and `Forwarded` (RFC 7239). So
+//! the walk starts at the machine that is connected. It goes one element to the left while the
+//! address in hand belongs to a proxy that the operator trusts. The first other address is the
+//! client's. Elements left of it are only *claimed*. An invalid element stops the walk at the last
+//! good hop, which isn't the client: the client's address is unknown then.
+//! `tests/data/xff-cases.json` holds the cases.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,18 +17,18 @@ use crate::names::embedded_v4;
 /// Where the request came from, as far as the operator's own proxies can tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientAddress<'a> {
-    /// The client; IPv4-mapped IPv6 is given as IPv4
+    /// The client. IPv4-mapped IPv6 is given as IPv4
     pub client: Option<IpAddr>,
-    /// What untrusted hops wrote left of it, left to right
+    /// What untrusted hops wrote left of the client's address, left to right
     pub claimed: Vec<&'a [u8]>,
-    /// Whether something that isn't an address stopped the walk. Then nobody's address is known: `client` is the last
-    /// good hop, which is shown, and nothing rests on it
+    /// Whether an invalid element stopped the walk. Then `client` is the last good hop: it is
+    /// shown, and no decision rests on it
     pub malformed: bool,
     /// How many elements the walk went through
     steps: usize,
 }
 
-/// How many elements of X-Forwarded-For Envoy reads; of more it reads none.
+/// How many elements of X-Forwarded-For Envoy reads. If there are more, it reads none.
 const ENVOY_READS: usize = 20;
 
 impl<'a> ClientAddress<'a> {
@@ -73,8 +74,8 @@ impl<'a> ClientAddress<'a> {
         Self { client: Some(client), claimed: elements, malformed, steps }
     }
 
-    /// The address by which the client is judged: the IPv4 address that its own embeds, else its own. None where it isn't
-    /// known.
+    /// The address that the client is judged by: the IPv4 address that its own embeds, else its
+    /// own. `None` if its own is unknown.
     pub fn judged(&self, settings: &ClientAddressSettings) -> Option<IpAddr> {
         match self.client.filter(|_| !self.malformed)? {
             IpAddr::V6(v6) => {
@@ -85,8 +86,8 @@ impl<'a> ClientAddress<'a> {
         }
     }
 
-    /// Why Envoy's original IP detection finds another address in the same lines than the walk does. Each was seen on
-    /// Envoy 1.40 with `envoy.http.original_ip_detection.xff`.
+    /// Why Envoy's original IP detection finds another address in the same lines than the walk
+    /// does. Each reason was seen on Envoy 1.40 with `envoy.http.original_ip_detection.xff`.
     #[cold]
     pub(super) fn why_other(
         &self,
@@ -161,7 +162,7 @@ fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
     }
     let node = found?;
     if !node.starts_with(b"[") && node.iter().filter(|b| **b == b':').count() > 1 {
-        return None; // RFC 7239 6: IPv6 stands in brackets
+        return None; // RFC 7239 6: IPv6 is in brackets
     }
     host_and_port(&node, |port| is_port(port) || is_obfuscated_port(port))
 }
@@ -197,7 +198,7 @@ fn is_obfuscated_port(text: &str) -> bool {
     })
 }
 
-/// Splits at a separator that stands outside quoted strings. With a quote left open the line is one piece.
+/// Splits at a separator outside quoted strings. With a quote left open the line is one piece.
 fn split_outside_quotes<'a>(line: &'a [u8], separator: u8, pieces: &mut Vec<&'a [u8]>) {
     let before = pieces.len();
     let (mut start, mut quoted, mut escaped) = (0, false, false);
@@ -239,7 +240,7 @@ fn unquote(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(content))
 }
 
-/// Without blanks around it: SP and HTAB only.
+/// The element without SP and HTAB around it.
 fn trim(mut element: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = element {
         element = rest;

@@ -1,11 +1,11 @@
 //! `Authorization` (RFC 9110, 11.6.2), and the scheme that people write before a key elsewhere.
 //!
-//! Envoy joins several lines of this header by a comma before any filter sees them, and other schemes have commas of
-//! their own. So a line is read as one credential or several by one rule, whoever joined it.
+//! Envoy joins several lines of this header by a comma before any filter sees them. Other schemes
+//! have commas of their own. One rule tells whether a line is one credential or several.
 
-/// The credentials in a line: a new one begins at a comma outside quotes that is followed by a scheme, a blank and
-/// something else than `=`. `Digest` and `AWS4-HMAC-SHA256`, whose parameters have commas, are one each; what begins
-/// nothing belongs to the credential before it.
+/// The credentials in a line. A new one begins at a comma outside quotes if a scheme, a blank and
+/// another byte than `=` follow. Other text belongs to the credential before it. So `Digest` and
+/// `AWS4-HMAC-SHA256`, whose parameters have commas, are one credential each.
 pub(super) fn credentials(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped, mut at) = (false, false, 0_usize);
     let begins = move |byte: &u8| {
@@ -31,7 +31,7 @@ fn begins_credential(text: &[u8]) -> bool {
     end > 0 && after.len() < rest.len() && after.first().is_some_and(|b| *b != b'=')
 }
 
-/// What stands behind `Bearer` and a blank, whatever the scheme's case (RFC 9110 11.1, RFC 6750 2.1).
+/// The token behind `Bearer` and a blank. The scheme is in any case (RFC 9110 11.1, RFC 6750 2.1).
 pub(super) fn bearer(credential: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = credential.split_at_checked(6)?;
     let token = rest.trim_ascii_start();

@@ -1,8 +1,8 @@
 //! Marks of relay software: overt headers by which gateways and resale panels show themselves.
 //!
-//! The table is data (`data/relay-marks.json`), each row with its source. A mark is no proof and no
-//! accusation: it is a reason to ask a customer that isn't registered as a reseller. Whoever wants to
-//! hide strips it; sharing findings are for that.
+//! The table is data (`data/relay-marks.json`), each row with its source. A mark proves nothing and
+//! accuses nobody: it is a reason to ask a customer that isn't registered as a reseller. A relay
+//! that wants to hide strips its marks.
 
 use crate::shape::Json;
 
@@ -11,9 +11,9 @@ use crate::shape::Json;
 pub struct RelayMark {
     /// The software that leaves it
     pub software: String,
-    /// The header's name in lower case; a prefix if it ends in `*`
+    /// The header's name in lower case. A prefix if it ends in `*`
     pub header: String,
-    /// A part that the value must contain, in lower case; any value where there is none
+    /// A part that the value must contain, in lower case. Any value fits if there is none
     pub value: Option<String>,
     /// Whether the value is a caller's credential, so that the header doesn't go on
     pub is_credential: bool,
@@ -28,21 +28,21 @@ pub fn marks() -> Vec<RelayMark> {
     rows.iter().filter_map(RelayMark::from_row).collect()
 }
 
-/// The marks of one header. Most values hold none of them, which one pass tells.
+/// The marks of one header. Most values hold none: one pass over the value tells.
 #[derive(Debug)]
 pub(super) struct MarkGroup {
-    /// The header's name, or the beginning of it with `*` behind
+    /// The header's name, or its beginning with `*` behind it
     pub(super) header: String,
     /// In the order of the table
     marks: Vec<RelayMark>,
-    /// Whether one of them has any value
+    /// Whether any value fits one of them
     any: bool,
-    /// For each byte, in any case, whether a value begins with it
+    /// For each byte, in any case, whether the part of a mark begins with it
     begins: [bool; 256],
 }
 
 impl MarkGroup {
-    /// The marks in groups, in the order of the table.
+    /// Groups the marks by header, in the order of the table.
     pub(super) fn of(marks: Vec<RelayMark>) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
         for mark in marks {
@@ -77,7 +77,7 @@ impl MarkGroup {
         self.marks.push(mark);
     }
 
-    /// Those that a value may show.
+    /// The marks that a value may hold.
     pub(super) fn candidates(&self, value: &[u8]) -> &[RelayMark] {
         let may = |at: usize| {
             let rest = value.get(at..).unwrap_or_default();

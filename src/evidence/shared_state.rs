@@ -1,11 +1,13 @@
-//! What customers of one account share at a provider, and by which methods and paths it is reached.
+//! Shared state: what customers of one account share at a provider, such as files, with the methods
+//! and paths that reach it.
 //!
 //! The table is data (`data/shared-state.json`), each row with its source.
 
 use crate::path::PathReadings;
 use crate::shape::Json;
 
-/// The table, in groups of paths that begin with the same two segments: most requests are compared with none.
+/// The table, in groups of paths that begin with the same two segments. Most requests are compared
+/// with no path.
 #[derive(Debug)]
 pub struct SharedState {
     // INVARIANT (length): a group's head is as long as its place in the list says
@@ -22,7 +24,7 @@ struct PathGroup {
 #[derive(Debug)]
 struct PathPattern {
     methods: Vec<String>,
-    /// Its path as the table has it, and the provider, for an explanation
+    /// The path as the table has it, and the provider, for an explanation
     shown: String,
     /// The segments behind the group's two
     rest: Vec<String>,
@@ -71,7 +73,7 @@ impl SharedState {
         Some(())
     }
 
-    /// What a request of that method reaches by any reading of its path, in the table's words.
+    /// What a request reaches by any reading of its path, in the table's words.
     pub fn reached(&self, method: &[u8], readings: &PathReadings<'_>) -> Option<&str> {
         let method = if method == b"HEAD" { b"GET" } else { method };
         readings.all().find_map(|path| {
@@ -114,7 +116,7 @@ fn is_of(rest: &[u8], pattern: &[String]) -> bool {
     let mut segments = rest.split(|b| *b == b'/').filter(|segment| !segment.is_empty());
     for wanted in pattern {
         if wanted == "**" {
-            return true; // it stands last
+            return true; // it is the last segment of its pattern
         }
         if !segments.next().is_some_and(|segment| fits(segment, wanted)) {
             return false;
@@ -123,7 +125,7 @@ fn is_of(rest: &[u8], pattern: &[String]) -> bool {
     segments.next().is_none()
 }
 
-/// Whether a segment is the wanted one, in which a `*` stands for any text.
+/// Whether a segment is the wanted one. A `*` in the wanted one fits any text.
 fn fits(segment: &[u8], wanted: &str) -> bool {
     let Some((before, after)) = wanted.split_once('*') else {
         return segment.eq_ignore_ascii_case(wanted.as_bytes());

@@ -97,7 +97,7 @@ impl HeaderRole {
         )
     }
 
-    /// Whether such a header holds a credential or chooses an account. It doesn't mark a relay then.
+    /// Whether such a header holds a credential or chooses an account. If so, it marks no relay.
     pub(super) fn is_place(self) -> bool {
         matches!(self, Self::Credential { .. } | Self::KnownPlace)
     }
@@ -228,8 +228,8 @@ impl Watch {
         self.marks.get(group)
     }
 
-    /// The roles of a header's name, in lower case, each with the name in this list. Marks of relays
-    /// come last.
+    /// The roles of a header's name, in lower case, each with the name in this list. Marks of
+    /// relays come last.
     pub(super) fn roles(&self, name: &[u8]) -> impl Iterator<Item = (HeaderRole, Spelling, &str)> {
         let exact = self.exact.get(bucket(name)).map(Vec::as_slice).unwrap_or_default().iter();
         let exact = exact.filter_map(|watched| Some((watched, spelling(name, &watched.name)?)));

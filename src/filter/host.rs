@@ -1,13 +1,15 @@
 //! The host calls of a request, straight to the host.
 //!
-//! The SDK's forms of them cost more: header pairs are copied into two allocations each, a property's path is put
-//! together anew each time, the clock goes through dates, names have to be UTF-8, and a status that it doesn't know
-//! traps the VM. And its local reply can't carry the details that `%RESPONSE_CODE_DETAILS%` prints. Everything that
-//! isn't called for each request (metrics' names, ticks, shared data, calls) goes through the SDK.
+//! The SDK's forms of these calls cost more. They copy each header pair into two allocations, join
+//! a property's path each time, and read the clock through dates. They need names in UTF-8, and an
+//! unknown status traps the VM. Their local reply can't carry the details that
+//! `%RESPONSE_CODE_DETAILS%` prints. Calls that aren't made for each request (metrics' names,
+//! ticks, shared data) go through the SDK.
 
 #![expect(
     unsafe_code,
-    reason = "the host calls; every pointer is of a live slice or local, or of a buffer that the host allocated through the SDK"
+    reason = "the host calls: each pointer is of a live slice or local, or of a buffer that the host \
+              allocated through the SDK"
 )]
 
 use log::warn;
@@ -56,19 +58,20 @@ unsafe extern "C" {
 #[derive(Debug)]
 pub struct HeaderMap(Vec<u8>);
 
-/// Reads all pairs of a map at once. `None` where the host has none.
+/// Reads all pairs of a map at once. `None` if the host has none.
 pub fn header_map(map: MapType) -> Option<HeaderMap> {
     // SAFETY: both pointers are of live locals
     given(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) }).map(HeaderMap)
 }
 
-/// A property of the request; the parts of its path are separated by zero bytes. `None` where the host has none.
+/// A property of the request. Zero bytes separate the parts of its path. `None` if the host has
+/// none.
 pub fn property(path: &str) -> Option<Vec<u8>> {
     // SAFETY: the path is a live slice, the others are of live locals
     given(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
 }
 
-/// What the host allocated and gave away.
+/// The buffer that the host allocated and gave away.
 fn given(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     let status = call(&raw mut data, &raw mut size);
@@ -106,7 +109,7 @@ pub fn set_property(name: &str, value: &[u8]) -> bool {
     0 == unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
 }
 
-/// The host's clock; the beginning of 1970 where it has none.
+/// The host's clock. The beginning of 1970 if it has none.
 pub fn now() -> Time {
     let mut nanoseconds = 0;
     // SAFETY: the pointer is of a live local
@@ -148,8 +151,9 @@ pub fn send_local_response(
 
 impl HeaderMap {
     /// The pairs, in order, as slices of the buffer. The layout is proxy-wasm's (ABI 0.2.1,
-    /// `proxy_get_header_map_pairs`): u32 count, then the sizes of each name and value, then each name
-    /// and value with a zero byte behind it, all little-endian. Whatever doesn't fit it ends the list.
+    /// `proxy_get_header_map_pairs`): u32 count, then the sizes of each name and value, then each
+    /// name and value with a zero byte behind it, all little-endian. Bytes that don't fit end the
+    /// list.
     pub fn pairs(&self) -> Vec<(&[u8], &[u8])> {
         let mut sizes = self.0.as_slice();
         let count = usize::try_from(take_u32(&mut sizes).unwrap_or(0)).unwrap_or(0);

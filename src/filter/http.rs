@@ -43,7 +43,7 @@ impl HttpContext for Exchange {
             config,
             node.screen.watch(),
             node.worker.borrow().signer.keyring(),
-            node.is_ready(),
+            || node.is_ready(),
             &request,
         );
         if let Some(reply) = reply {

@@ -6,8 +6,8 @@ use super::{host, shared};
 use crate::names::{NodeId, UnixSeconds};
 use crate::replay::{Admission, BUCKETS, Buckets, ReplayMemory, SECRET, SignedNonce, admit};
 
-/// The replay memory of a node, in buckets. Each bucket is made when it is first written, so a node that
-/// verifies nothing has none.
+/// The replay memory of a node, in buckets. Each bucket is made when it is first written, so a node
+/// that verifies nothing has none.
 #[derive(Debug)]
 pub struct SharedMemory {
     prefix: String,

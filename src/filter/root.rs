@@ -31,8 +31,8 @@ mod start {
 }
 
 thread_local! {
-    /// One chain of events for each VM. It outlives configurations: an update makes a new root context
-    /// in the same VM, and streams of the old one still end.
+    /// One chain of events for each VM. It outlives configurations: an update makes a new root
+    /// context in the same VM, and streams of the old one still end.
     static LEDGER: Rc<RefCell<Ledger>> = Rc::new(RefCell::new(Ledger::new(vm_number())));
 }
 
@@ -74,7 +74,8 @@ impl RootContext for Root {
         };
         let Ok(text) = std::str::from_utf8(&bytes) else {
             error!(
-                "waybill: the configuration isn't UTF-8; give it as JSON in a google.protobuf.StringValue"
+                "waybill: the configuration isn't UTF-8; give it as JSON in a \
+                 google.protobuf.StringValue"
             );
             return false;
         };
@@ -91,7 +92,8 @@ impl RootContext for Root {
                     && let Err(status) = hostcalls::set_tick_period(keeper::TICK)
                 {
                     error!(
-                        "waybill: the host gives no ticks, so no snapshot can be fetched: {status:?}"
+                        "waybill: the host refuses ticks, so no snapshot can be fetched: \
+                         {status:?}"
                     );
                 }
                 self.node = Some(Rc::new(node));

@@ -1,20 +1,21 @@
-//! The host's shared data: what all workers of a process have in common.
+//! The host's shared data: values under names, which all workers of a process share.
 //!
-//! Names are never freed by the host, so whoever uses it keeps to a bounded number of them.
+//! The host never frees a name, so a caller must keep to a bounded number of names.
 
 use proxy_wasm::hostcalls;
 use sha2::Digest as _;
 
 use crate::names::hex;
 
-/// A version that nothing has: the host counts writes from 1. It takes a write to a name that isn't there whatever the version,
-/// and to a name that is there only by its own. So this writes a name only if it is new.
+/// A version no key can have (hosts count from 1). Writing with it succeeds only if the key is
+/// absent: insert-if-new.
 const NEW: u32 = u32::MAX;
 
-/// What names of one purpose begin with: 14 bytes, so that 8 more keep a name within the 22 that the host's strings hold in
-/// place. Longer ones cost an allocation and a cache miss with each look.
+/// The common prefix of the names of one purpose: 14 bytes. With 8 more a name has the 22 bytes
+/// that the host's strings hold in place. A longer name costs an allocation and a cache miss per
+/// look-up.
 ///
-/// `layout` says how the values are laid out, in two characters: they outlive the code that wrote them.
+/// `layout` names the values' layout in two characters: values outlive the code that wrote them.
 #[must_use]
 pub fn prefix(layout: &str, whose: &str) -> String {
     let [a, b, c, d, e, f, ..] = <[u8; 32]>::from(sha2::Sha256::digest(whose));
@@ -39,8 +40,8 @@ pub fn set(name: &str, value: &[u8]) -> bool {
     hostcalls::set_shared_data(name, Some(value), None).is_ok()
 }
 
-/// Writes a name that is of this version, or isn't there if there is none: unless somebody wrote it since it was read. Returns
-/// whether that was so.
+/// Writes a name if it still has this version, or if it is still absent where there is no version.
+/// Returns whether it did.
 #[must_use]
 pub fn swap(name: &str, value: &[u8], version: Option<u32>) -> bool {
     hostcalls::set_shared_data(name, Some(value), version.or(Some(NEW))).is_ok()

@@ -3,8 +3,8 @@
 use crate::names::UnixSeconds;
 use crate::shape::{Json, Path, Problems, wrong_type};
 
-/// Reads a date, with or without a time of day. A date means midnight in UTC; a time without an offset
-/// is in UTC.
+/// Reads a date, with or without a time of day. A date means midnight in UTC; a time without an
+/// offset is in UTC.
 pub(super) fn time(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<UnixSeconds> {
     let Json::Text(text) = json else {
         wrong_type(at, "a date", json, problems);

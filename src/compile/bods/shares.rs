@@ -57,8 +57,8 @@ fn percent(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<f64> {
     number
 }
 
-/// A percentage in whole basis points, rounded down. The small addend makes 1.15 % 115 basis points:
-/// `1.15 * 100.0` is 114.99999999999999.
+/// A percentage in whole basis points, rounded down. The small addend makes 1.15 % 115 basis
+/// points: `1.15 * 100.0` is 114.99999999999999.
 fn floor(percent: f64) -> u32 {
     let whole = (percent * 100.0 + 1e-6).floor().clamp(0.0, f64::from(WHOLE));
     #[expect(

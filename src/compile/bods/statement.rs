@@ -108,8 +108,8 @@ const INTERESTS: &[(&str, Option<InterestType>)] = &[
     ("nominator", None),
 ];
 
-/// The standard's entityType codelist. The owners of an anonymous or unknown entity aren't known, as
-/// those of a company without owners: it counts as a company.
+/// The standard's entityType codelist. The owners of an anonymous or unknown entity aren't known,
+/// as those of a company without owners: it counts as a company.
 const ENTITIES: &[(&str, EntityType)] = &[
     ("registeredEntity", EntityType::Company),
     ("legalEntity", EntityType::Company),
@@ -294,8 +294,8 @@ fn relationship(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<S
     Some(StatementBody::Relationship { subject, interested: interested?, interests })
 }
 
-/// Reads an end of a relationship: a record's id (0.4), an object that points at a statement (0.3), or
-/// the reason why there is neither.
+/// Reads an end of a relationship: a record's id (0.4), an object that points at a statement (0.3),
+/// or the reason why there is neither.
 fn party(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<InterestedParty> {
     const POINTERS: [&str; 2] = ["describedByEntityStatement", "describedByPersonStatement"];
     if let Json::Text(_) = json {
@@ -322,7 +322,8 @@ fn party(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Interest
     None
 }
 
-/// A party's name, where it is a valid one. Names are for readers only, so an invalid one isn't an error.
+/// A party's name, where it is a valid one. Names are for readers only, so an invalid one isn't an
+/// error.
 fn readable(name: &Json) -> Option<Text> {
     Text::parse(name.as_str()?).ok()
 }

@@ -170,7 +170,7 @@ impl<T> PartialList<T> {
 
 words! {
     /// A kind of document that has a published schema.
-    pub enum Document {
+    pub enum SchemaDocument {
         /// The filter's configuration
         Configuration = "configuration",
         /// register.json
@@ -188,7 +188,7 @@ words! {
     }
 }
 
-impl Document {
+impl SchemaDocument {
     /// Its JSON Schema (draft 2020-12), generated from the types that read it.
     pub fn schema(self) -> serde_json::Value {
         let (mut schema, title) = match self {

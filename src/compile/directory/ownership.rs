@@ -12,7 +12,7 @@ use crate::compile::ownership::{self, Entity, Graph, GraphError, HoldingEnd, Own
 use crate::compile::remarks::{Remark, Remarks, grouped};
 use crate::compile::settings::Settings;
 use crate::names::{Text, UnixSeconds};
-use crate::region::{Place, RegionSettings, Regions, SetId, Standing};
+use crate::region::{Place, RegionSetId, RegionSettings, Regions, Standing};
 use crate::register::{Customer, Ownership};
 use crate::shape::{Path, Problem, Problems};
 
@@ -362,7 +362,7 @@ fn contradiction(
 
 fn read_regions(settings: &Settings, remarks: &mut Remarks) -> Option<Regions> {
     let default = || RegionSettings {
-        set: SetId::for_provider(None),
+        set: RegionSetId::for_provider(None),
         restricted: Vec::new(),
         unsupported: None,
     };

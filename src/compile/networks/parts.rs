@@ -1,32 +1,40 @@
 //! Parts of countries by their names: databases often name a part and leave its code out.
 //!
-//! Only parts that a region set restricts are here; a test compares. For the desk only: the filter knows codes.
+//! The table has only the parts that a region set restricts; a test compares the two.
 
 use crate::region::Place;
 
-/// A part, and how its name begins: in English, as it is transliterated, in Ukrainian and Russian, and in the languages that
-/// databases have names in. In lower case, without apostrophes and combining marks.
+/// Codes of parts, and beginnings of their names: in English, transliterated, in Ukrainian and
+/// Russian, and in the languages of databases. In lower case, without apostrophes and combining
+/// marks.
 #[rustfmt::skip]
 const PARTS: &[(&str, &[&str])] = &[
-    ("UA-43", &["crime", "crimé", "krym", "krim", "krım", "qirim", "qırım", "kirim", "kırım", "крым", "крим", "къырым", "克里米亚", "克里米亞", "クリミア"]),
-    ("UA-40", &[
-        "sevastopol", "sevastópol", "sébastopol", "sebastopol", "sewastopol", "sevastapol", "szewastopol", "севастопол", "塞瓦斯托波尔", "塞凡堡", "セヴァストポリ",
-        "セバストポリ", "セワストポリ",
+    ("UA-43", &[
+        "crime", "crimé", "krym", "krim", "krım", "qirim", "qırım", "kirim", "kırım", "крым",
+        "крим", "къырым", "克里米亚", "克里米亞", "クリミア",
     ]),
-    ("UA-14", &["donetsk", "donetzk", "donezk", "doneck", "doněck", "donieck", "donjeck", "донецк", "донецьк", "顿涅茨克", "頓涅茨克", "ドネツク", "ドネツィク"]),
+    ("UA-40", &[
+        "sevastopol", "sevastópol", "sébastopol", "sebastopol", "sewastopol", "sevastapol",
+        "szewastopol", "севастопол", "塞瓦斯托波尔", "塞凡堡", "セヴァストポリ", "セバストポリ", "セワストポリ",
+    ]),
+    ("UA-14", &[
+        "donetsk", "donetzk", "donezk", "doneck", "doněck", "donieck", "donjeck", "донецк",
+        "донецьк", "顿涅茨克", "頓涅茨克", "ドネツク", "ドネツィク",
+    ]),
     ("UA-09", &[
-        "luhansk", "lugansk", "luhanzk", "luganzk", "louhansk", "lougansk", "luhańsk", "lugańsk", "ługańsk", "luhánsk", "lugánsk", "луганск", "луганськ", "卢甘斯克",
-        "盧甘斯克", "ルハーンシク", "ルハンシク", "ルガンスク",
+        "luhansk", "lugansk", "luhanzk", "luganzk", "louhansk", "lougansk", "luhańsk", "lugańsk",
+        "ługańsk", "luhánsk", "lugánsk", "луганск", "луганськ", "卢甘斯克", "盧甘斯克", "ルハーンシク", "ルハンシク",
+        "ルガンスク",
     ]),
 ];
 
-/// The part of this country that a text names, whatever stands beside the name: `Crimea`, `Autonomous Republic of Crimea`,
-/// `Donets'ka Oblast'`. No other part of the country has a word that begins so.
+/// The part of a country that a text names, also among other words: `Crimea`, `Autonomous Republic
+/// of Crimea`, `Donets'ka Oblast'`. No other part of the country has a word with such a beginning.
 pub(super) fn by_name(country: &Place, text: &str) -> Option<Place> {
     let country = country.country.as_str();
     let mut parts = PARTS.iter().filter(|(code, _)| code.starts_with(country)).peekable();
     parts.peek()?;
-    // apostrophes stand for soft signs; combining marks are accents written apart from their letters
+    // apostrophes are soft signs; combining marks are accents written apart from their letters
     let is_mark = |c: char| "'’‘ʼʹ′`´ʾʿ\"".contains(c) || matches!(c, '\u{300}'..='\u{36f}');
     let text: String = text
         .chars()
@@ -41,8 +49,8 @@ pub(super) fn by_name(country: &Place, text: &str) -> Option<Place> {
         .and_then(|(code, _)| Place::from_bytes(code.as_bytes()))
 }
 
-/// The part of this country that a code names: `43`, or the whole `UA-43`; one digit has lost its zero. Any code of up to three
-/// letters and digits is one.
+/// The part of a country that a code names: `43` or `UA-43`. A single digit of Ukraine has lost its
+/// zero. Any code of up to three letters and digits is valid.
 pub(super) fn by_code(country: &Place, text: &str) -> Option<Place> {
     let text = text.trim();
     let code = match text.split_once(['-', '_']) {
@@ -60,7 +68,7 @@ pub(super) fn by_code(country: &Place, text: &str) -> Option<Place> {
     Place::from_bytes(format!("{}-{code}", country.country).as_bytes())
 }
 
-/// Whether the part is one that has names here.
+/// Whether a part is in the table of names.
 pub(super) fn is_named(place: &Place) -> bool {
     let place = place.to_string();
     PARTS.iter().any(|(code, _)| *code == place)

@@ -1,4 +1,5 @@
-//! What a record of an MMDB file says, in whichever layout: a member that isn't of the type that we look for says nothing.
+//! Records of MMDB files, in the layouts of several makers. A member of another type than expected
+//! counts as absent.
 
 use std::fmt;
 
@@ -7,12 +8,13 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::{PlaceEntry, parts};
+use super::parts;
+use super::spans::PlaceEntry;
 use crate::region::Place;
 
 type Leaf<'a> = LookupResult<'a, &'a [u8]>;
 
-/// A value of a record, as far as it matters.
+/// A value of a record, as far as it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum RecordValue<'a> {
     Text(&'a str),
@@ -22,13 +24,13 @@ enum RecordValue<'a> {
     Other,
 }
 
-/// A part as written: by what may only be its code, or by what may also be its name.
+/// A part as written: a text that is its code, or one that may also be its name.
 enum PartName<'a> {
     Code(String),
     Word(&'a str),
 }
 
-/// Where parts of a country stand in records: MaxMind's list, then the members of flat layouts.
+/// The members that name parts of a country: MaxMind's list, then those of flat layouts.
 const PARTS: &[&str] = &[
     "subdivisions",
     "region_code",
@@ -40,13 +42,14 @@ const PARTS: &[&str] = &[
     "state2",
 ];
 
-/// The country of a record, with its part. Codes that aren't in use (`EU`, `AP`, `XX`) say nothing.
+/// The country of a record, with its part. Codes that aren't in use (`EU`, `AP`, `XX`) count as
+/// absent.
 pub(super) fn place(leaf: &Leaf<'_>) -> Result<Option<PlaceEntry>, MaxMindDbError> {
     if !is_map(leaf)? {
         return Ok(None);
     }
-    // The flat layout first: there, `country` may be a name. The country where the network is registered
-    // (`registered_country`) is another question, and never stands in.
+    // The flat layout first: there, `country` may be a name. The country of registration
+    // (`registered_country`) is never used: the network may be elsewhere.
     let country = match member(leaf, "country_code")?.and_then(|code| country(&code)) {
         Some(country) => Some(country),
         None => member(leaf, "country")?.and_then(|value| match value {
@@ -67,7 +70,7 @@ pub(super) fn place(leaf: &Leaf<'_>) -> Result<Option<PlaceEntry>, MaxMindDbErro
     Ok(Some(divided(&country, &named)))
 }
 
-/// The AS number of a record. AS 0 (RFC 7607) says nothing.
+/// The AS number of a record. AS 0 (RFC 7607) counts as absent.
 pub(super) fn asn(leaf: &Leaf<'_>) -> Result<Option<u32>, MaxMindDbError> {
     if !is_map(leaf)? {
         return Ok(None);
@@ -100,7 +103,8 @@ fn country(value: &RecordValue<'_>) -> Option<Place> {
     Place::from_bytes(text.as_bytes())
 }
 
-/// One of several parts counts: of those that are known by name the first, else the first that has a code.
+/// The entry of a country with the parts that its record names. The first part that is known by
+/// name counts, else the first with a code.
 fn divided(country: &Place, named: &[PartName<'_>]) -> PlaceEntry {
     let candidates: Vec<Place> = named
         .iter()
@@ -108,7 +112,7 @@ fn divided(country: &Place, named: &[PartName<'_>]) -> PlaceEntry {
             PartName::Code(text) => {
                 parts::by_code(country, text).or_else(|| parts::by_name(country, text))
             }
-            // short names would pass for codes
+            // a name of up to three letters looks like a code
             PartName::Word(text) => {
                 let code = parts::by_code(country, text);
                 parts::by_name(country, text)
@@ -121,7 +125,7 @@ fn divided(country: &Place, named: &[PartName<'_>]) -> PlaceEntry {
     PlaceEntry { place, divides: place.is_part() || !named.is_empty() }
 }
 
-/// All that may be a part's code or name: texts, and in what is nested the codes and the names in all languages.
+/// Collects the texts that may be a part's code or name: nested ones too, names in all languages.
 fn collect<'a>(value: &RecordValue<'a>, is_code: bool, named: &mut Vec<PartName<'a>>) {
     match value {
         RecordValue::Text(text) if text.trim().is_empty() => {}
@@ -154,14 +158,14 @@ fn is_map(leaf: &Leaf<'_>) -> Result<bool, MaxMindDbError> {
     Ok(leaf.decode::<MapProbe>()?.is_some_and(|MapProbe(is_map)| is_map))
 }
 
-/// Reads a value. What lies deeper than this is left out.
+/// Reads a value, and leaves out deeper ones than this.
 #[derive(Clone, Copy)]
 struct Depth(u8);
 
-/// `subdivisions`, its element, `names` and a name.
+/// Four levels: `subdivisions`, its element, `names` and a name.
 const DEEPEST: Depth = Depth(4);
 
-/// Whether a value has members; none is read.
+/// Whether a value has members. It reads none of them.
 struct MapProbe(bool);
 
 impl<'de> Deserialize<'de> for MapProbe {

@@ -1,4 +1,4 @@
-//! Who counts as restricted by the cascade (OFAC FAQ 401).
+//! Entities that count as restricted by the cascade (OFAC FAQ 401).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,7 +9,8 @@ use super::remainder::Remainder;
 use super::share::beyond;
 use crate::compile::settings::OwnershipSettings;
 
-/// Who counts as restricted by the cascade, and how much of each entity these hold, in basis points.
+/// The blocked entities (those that count as restricted), and the share of each entity that they
+/// hold, in basis points.
 #[derive(Debug)]
 pub(super) struct Cascade {
     blocked: Vec<bool>,
@@ -18,8 +19,8 @@ pub(super) struct Cascade {
 
 impl Graph {
     /// The least set of blocked entities, and what the blocked ones hold of each. In the worst case
-    /// the unknown part of each entity counts as held by a blocked one. An entity in an unknown place
-    /// is then blocked whatever the threshold.
+    /// the unknown part of each entity counts as held by a blocked one. An entity in an unknown
+    /// place is then blocked whatever the threshold.
     pub(super) fn cascade(
         &self,
         settings: &OwnershipSettings,
@@ -47,7 +48,8 @@ impl Graph {
             case.holders(self.owners(*of))
                 .for_each(|owner| touched.entry(owner).or_default().push(*of));
         }
-        // the share of a special case depends on all its holders at once: it waits until they settle
+        // the share of a special case depends on all its holders at once: it waits until they
+        // settle
         let mut waiting: BTreeSet<usize> = special.keys().copied().collect();
         loop {
             while let Some(owner) = queue.pop_front() {

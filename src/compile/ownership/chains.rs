@@ -14,7 +14,8 @@ pub struct OwnershipChains {
     pub chains: Vec<OwnershipChain>,
     /// Whether there are more than these
     pub more: bool,
-    /// Whether there is a ring of holdings on the way. Its turns add to the share, but no chain shows them
+    /// Whether there is a ring of holdings on the way. Its turns add to the share, but no chain
+    /// shows them
     pub rings: bool,
 }
 
@@ -36,8 +37,8 @@ pub struct OwnershipChain {
 const STEPS: usize = 20_000;
 
 impl OwnershipScreening<'_> {
-    /// The `most` largest chains of holdings that lead to an entity from a restricted entity or from
-    /// an unknown holder. An entity is in a chain once.
+    /// The `most` largest chains of holdings that lead to an entity from a restricted entity or
+    /// from an unknown holder. An entity is in a chain once.
     pub fn chains(&self, EntityIndex(subject): EntityIndex, most: usize) -> OwnershipChains {
         let mut search = Search::default();
         let mut found = OwnershipChains { chains: Vec::new(), more: false, rings: false };

@@ -18,8 +18,8 @@ words! {
         Person = "person",
         /// A state, or a body of one
         State = "state",
-        /// A company with many small owners, such as a listed one. The part without an owner on file
-        /// is held by nobody in particular
+        /// A company with many small owners, such as a listed one. The part without an owner on
+        /// file is held by nobody in particular
         WidelyHeld = "widely-held",
     }
 }
@@ -74,7 +74,8 @@ pub struct DeclaredInterest {
     pub direct: bool,
 }
 
-/// One possible reading of a company whose kinds of interest exceed the whole together: one kind alone.
+/// One possible reading of a company whose kinds of interest exceed the whole together: one kind
+/// alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interpretation {
     /// The company

@@ -1,4 +1,4 @@
-//! The graph of who holds what share of whom.
+//! The graph of entities and the shares that they hold of each other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,8 +12,8 @@ use crate::shape::{Mismatch, nearest};
 pub struct Graph {
     entities: Vec<Entity>,
     by_id: HashMap<String, usize>,
-    // INVARIANT (indices): `owners`, `owned` and `known` have one element an entity. Indices in them
-    // are indices of `entities`
+    // INVARIANT (indices): `owners`, `owned` and `known` have one element an entity. Indices in
+    // them are indices of `entities`
     /// Each entity's owners, in the order of the file, each once
     owners: Vec<Vec<Stake>>,
     /// The entities of which each one owns a known share
@@ -85,7 +85,7 @@ impl Stake {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntityIndex(pub(super) usize);
 
-/// Why entities and holdings don't fit together. `entity` and `holding` count from 0 in the lists given.
+/// A misfit of entities and holdings. `entity` and `holding` count from 0 in the lists given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GraphError {
     /// Two entities have one id
@@ -150,7 +150,7 @@ impl Graph {
     /// Puts entities and holdings together.
     ///
     /// # Errors
-    /// All reasons why they don't fit: duplicate ids first, then unknown ones, bad shares and sums over the whole.
+    /// All misfits: duplicate ids first, then unknown ones, bad shares and sums over the whole.
     pub fn new(entities: Vec<Entity>, holdings: &[Holding]) -> Result<Self, Vec<GraphError>> {
         let declarations = Declarations { after: holdings.len(), ..Declarations::default() };
         Self::with(entities, holdings, &declarations)
@@ -189,7 +189,7 @@ impl Graph {
         }
         let mut supplements = draft.add_declarations(declarations, holdings.len());
         let GraphDraft { by_id, mut owners, sums, mut unknown, mut bad } = draft;
-        // a graph may have 100,000 ids, and nobody reads help beyond the first few mistakes
+        // a graph may have 100,000 ids, and only the first few mistakes are read
         for error in unknown.iter_mut().take(10) {
             if let GraphError::UnknownEntity { id, near, .. } = error {
                 *near = nearest_id(&entities, id.as_str());
@@ -251,7 +251,7 @@ impl Graph {
         self.supplements.iter().filter_map(|(i, more)| Some((EntityIndex(*i), more.over?)))
     }
 
-    /// What is on file of it.
+    /// The entity of an index.
     pub fn entity(&self, index: EntityIndex) -> Option<&Entity> {
         self.entities.get(index.0)
     }
@@ -353,7 +353,7 @@ impl GraphDraft {
         }
     }
 
-    /// Adds declared interests. Where nobody holds a company directly, the indirect interests are all
+    /// Adds declared interests. Of a company without direct holders the indirect interests are all
     /// that is on file, and count as stakes.
     fn add_declarations(
         &mut self,
@@ -417,8 +417,8 @@ impl GraphDraft {
     }
 }
 
-/// Makes several holdings of one owner one stake. No stake is larger than the whole; a larger sum is
-/// in [`Supplement::over`].
+/// Makes several holdings of one owner one stake. No stake is larger than the whole; a larger sum
+/// is in [`Supplement::over`].
 fn merge_by_owner(stakes: &mut Vec<Stake>) {
     if stakes.len() > 1 {
         let mut place: HashMap<usize, usize> = HashMap::with_capacity(stakes.len());

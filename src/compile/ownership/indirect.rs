@@ -3,7 +3,8 @@
 //! A party may hold a company directly and through others. For the indirect part there are two
 //! numbers: the share that the chains on file give, and the share that a statement declares. Both
 //! describe one holding, so the larger one counts. The part of a declaration that no chain explains
-//! (the excess) counts as one more stake. Each party that declares anything is worked out by itself.
+//! (the excess) counts as one more stake. Each party that declares anything is worked out by
+//! itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -99,7 +100,8 @@ impl Graph {
         all
     }
 
-    /// The indirect holders of each entity, each with the known part beyond all that chains may explain.
+    /// The indirect holders of each entity, each with the known part beyond all that chains may
+    /// explain.
     fn links(&self, ends: &[Remainder]) -> HashMap<usize, Vec<(Link, f64)>> {
         let mut parties: BTreeMap<usize, BTreeMap<usize, IndirectStake>> = BTreeMap::new();
         for (of, supplement) in &self.supplements {
@@ -139,8 +141,8 @@ impl Graph {
         links
     }
 
-    /// Each entity's place in an order with owners first (in rings any order), and the entities that
-    /// it has any stake in.
+    /// Each entity's place in an order with owners first (in rings any order), and the entities
+    /// that it has any stake in.
     fn ranked(&self) -> (Vec<usize>, Vec<Vec<usize>>) {
         let mut graph = DiGraph::<(), (), usize>::default();
         let mut owned: Vec<Vec<usize>> = vec![Vec::new(); self.len()];
@@ -242,9 +244,9 @@ impl Graph {
         Portion { most: sum.most.min(1.0), counted: sum.counted.min(1.0) }
     }
 
-    /// Fills in the walks of special cases, and of rings with special cases. Shares grow from nothing
-    /// upwards: one that hasn't settled within the budget is restricted at least so far, and the rest
-    /// is unknown.
+    /// Fills in the walks of special cases, and of rings with special cases. Shares grow from
+    /// nothing upwards: one that hasn't settled within the budget is restricted at least so far,
+    /// and the rest is unknown.
     pub(super) fn settle(
         &self,
         ring: &[usize],
@@ -348,8 +350,8 @@ impl SpecialCase {
         (restricted.min(1.0), worst.min(1.0))
     }
 
-    /// The share of an entity that blocked entities hold, in basis points; in the worst case with the
-    /// unknown part.
+    /// The share of an entity that blocked entities hold, in basis points; in the worst case with
+    /// the unknown part.
     pub(super) fn held(
         &self,
         owners: &[Stake],

@@ -63,8 +63,8 @@ pub struct CascadeShare {
     pub restricted: bool,
     /// The same in the worst case
     pub restricted_worst: bool,
-    /// The share that restricted holders have, in basis points; the whole of an entity that is itself
-    /// restricted
+    /// The share that restricted holders have, in basis points; the whole of an entity that is
+    /// itself restricted
     pub basis_points: u32,
     /// The same in the worst case
     pub basis_points_worst: u32,
@@ -196,7 +196,8 @@ impl<'a> OwnershipScreening<'a> {
         holders
     }
 
-    /// Whether files contradict themselves about an entity, so that any of its holders may hold it whole.
+    /// Whether files contradict themselves about an entity, so that any of its holders may hold it
+    /// whole.
     pub fn contradicts_itself(&self, EntityIndex(i): EntityIndex) -> bool {
         self.special.get(&i).is_some_and(|case| case.over)
     }
@@ -206,8 +207,8 @@ impl<'a> OwnershipScreening<'a> {
         self.end(i).restricted
     }
 
-    /// The share that restricted holders have of an entity, in basis points; `None` where the entity
-    /// doesn't count as restricted by the cascade.
+    /// The share that restricted holders have of an entity, in basis points; `None` where the
+    /// entity doesn't count as restricted by the cascade.
     pub fn blocked(&self, EntityIndex(i): EntityIndex) -> Option<u32> {
         let (share, blocked) = self.cascade.at(i);
         blocked.then_some(share)
@@ -224,7 +225,7 @@ impl<'a> OwnershipScreening<'a> {
         untyped && self.end(i).clear == WHOLE && self.graph.owners(i).is_empty()
     }
 
-    /// Whether an entity is in a ring that holds itself whole, so that nobody is behind it.
+    /// Whether an entity is in a ring that holds itself whole: no owner is behind it.
     pub fn in_closed_ring(&self, EntityIndex(i): EntityIndex) -> bool {
         self.closed.contains(&i)
     }

@@ -13,8 +13,8 @@ use super::rings::{self, RingMember, Walk};
 use super::share::part;
 
 impl Graph {
-    /// The ends of all walks, and the members of closed rings. Owners are solved before the entities
-    /// that they own; a ring is solved as one.
+    /// The ends of all walks, and the members of closed rings. Owners are solved before the
+    /// entities that they own; a ring is solved as one.
     pub(super) fn multiply(
         &self,
         ends: &[Remainder],

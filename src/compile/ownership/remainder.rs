@@ -36,7 +36,8 @@ impl Graph {
         debug_assert!(rest <= WHOLE, "INVARIANT (sum)");
         let company = matches!(entity.kind, None | Some(EntityType::Company));
         let ownerless = self.owners(i).is_empty();
-        // a company without a place is judged by its owners; an unknown place counts beside known ones
+        // a company without a place is judged by its owners; an unknown place counts beside known
+        // ones
         let nowhere = !entity.nowhere.is_empty()
             || (entity.places().next().is_none() && (ownerless || !company));
         let unknown =

@@ -1,10 +1,10 @@
-//! Rings of companies that own each other: how often a walk among them ends where.
+//! Rings of companies that own each other: the chances of a walk among them to end at each end.
 
 use std::collections::HashMap;
 
 use super::share::EQUAL;
 
-/// Where a walk from an entity to its owners ends: chances, which together come to 1 once it is solved.
+/// The ends of a walk from an entity to its owners: chances, with a sum of 1 once they are solved.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Walk {
     pub(super) restricted: f64,
@@ -15,19 +15,21 @@ pub(super) struct Walk {
 /// One entity of a ring while it is solved.
 pub(super) struct RingMember {
     pub(super) entity: usize,
-    /// What comes from outside the ring
+    /// The walk to owners outside the ring
     pub(super) base: Walk,
     /// Its owners in the ring with their parts
     pub(super) within: Vec<(usize, f64)>,
-    /// The part that is held from outside the ring: counted, not subtracted from 1, so that no digits are lost
+    /// The part held from outside the ring. It is counted, because subtraction from 1 loses digits
     pub(super) leaves: f64,
     pub(super) walk: Walk,
 }
 
-/// Rings of up to this many entities are solved by elimination, the cube of it in steps; larger ones by sweeps.
+/// Rings of up to this many entities are solved by elimination, which takes the cube of the number
+/// in steps; larger ones by sweeps.
 const SMALL_RING: usize = 40;
 
-/// How many holdings all sweeps together may look at: about a second. What hasn't settled by then is unknown.
+/// How many holdings all sweeps together may look at: about a second. The part that hasn't settled
+/// by then is unknown.
 pub(super) const SWEEPS: usize = 200_000_000;
 
 impl Walk {
@@ -45,13 +47,14 @@ impl Walk {
         }
     }
 
-    /// The chance that isn't accounted for yet.
+    /// The chance that is missing from a sum of 1.
     fn open(self) -> f64 {
         1.0 - self.restricted - self.unknown - self.clear
     }
 }
 
-/// Solves a ring: fills in each member's walk. `budget` is what all rings together may still look at, from [`SWEEPS`].
+/// Fills in the walk of each member of a ring. `budget` is the number of holdings that all rings
+/// together may still look at, from [`SWEEPS`].
 pub(super) fn solve(ring: &mut [RingMember], budget: &mut usize) {
     if ring.len() <= SMALL_RING {
         eliminate(ring);
@@ -60,8 +63,9 @@ pub(super) fn solve(ring: &mut [RingMember], budget: &mut usize) {
     }
 }
 
-/// Solves a ring exactly, but for the rounding of `f64`: elimination as Grassmann, Taksar and Heyman do it
-/// (Operations Research 33, 1985), which never subtracts, so that a ring that hardly leaks is as exact as any.
+/// Solves a ring exactly, but for the rounding of `f64`, by the elimination of Grassmann, Taksar
+/// and Heyman (Operations Research 33, 1985). It never subtracts, so a ring that hardly leaks is as
+/// exact as any.
 fn eliminate(ring: &mut [RingMember]) {
     let place: HashMap<usize, usize> =
         ring.iter().enumerate().map(|(i, member)| (member.entity, i)).collect();
@@ -107,7 +111,7 @@ fn eliminate(ring: &mut [RingMember]) {
     }
 }
 
-/// A row of the elimination: where one step from this entity leads.
+/// A row of the elimination: the chances of one step from an entity.
 struct EliminationRow {
     parts: Vec<f64>,
     leaves: f64,
@@ -115,15 +119,16 @@ struct EliminationRow {
 }
 
 impl EliminationRow {
-    /// The chance to leave towards the `rest` first entities of the ring, or out of it. Positive: every entity
-    /// of a ring that leaks has a way out.
+    /// The chance to leave towards the `rest` first entities of the ring, or out of it. It is
+    /// positive: every entity of a ring that leaks has a way out.
     fn out(&self, rest: usize) -> f64 {
         self.leaves + self.parts.iter().take(rest).sum::<f64>()
     }
 }
 
-/// Solves a large ring by sweeps (Gauss and Seidel), from nothing upwards, back and forth. Each chance only grows
-/// towards its true value, and what is open is the bound of the error: it ends below [`EQUAL`], or counts as unknown.
+/// Solves a large ring by sweeps (Gauss and Seidel), from nothing upwards, back and forth. Chances
+/// only grow towards their true values, so the open part bounds the error. It ends below [`EQUAL`],
+/// or counts as unknown.
 fn sweep(ring: &mut [RingMember], budget: &mut usize) {
     let place: HashMap<usize, usize> =
         ring.iter().enumerate().map(|(i, member)| (member.entity, i)).collect();
@@ -177,7 +182,7 @@ fn sweep(ring: &mut [RingMember], budget: &mut usize) {
 mod tests {
     use super::*;
 
-    /// A ring of 50 that keeps half to itself, with a tenth from somebody restricted and the rest clear.
+    /// A ring of 50 that keeps half to itself; a tenth is restricted, the rest clear.
     fn ring() -> Vec<RingMember> {
         let base = Walk { restricted: 0.1, unknown: 0.0, clear: 0.4 };
         let member = |entity: usize| RingMember {
@@ -197,7 +202,7 @@ mod tests {
         sweep(&mut settled, &mut 1_000_000);
         eliminate(&mut exact);
         for ((cut_short, settled), exact) in cut_short.iter().zip(&settled).zip(&exact) {
-            // a fifth of all that ends is restricted
+            // a fifth of all ends is restricted
             assert!(
                 (exact.walk.restricted - 0.2).abs() < 1e-12
                     && (exact.walk.clear - 0.8).abs() < 1e-12
