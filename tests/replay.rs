@@ -1,7 +1,6 @@
 //! The replay memory: a nonce passes once, whatever else comes.
 
 #![expect(
-    clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     reason = "a test fails by panicking"
