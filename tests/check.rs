@@ -61,7 +61,7 @@ fn what_undoes_a_promise_is_refused() {
             "twice",
             "failure_policy: FAIL_RELOAD",
             "failure_policy: FAIL_RELOAD\n                        failure_policy: FAIL_OPEN",
-            "stands twice",
+            "duplicate name",
         ),
         ("camel", removed_geo, "mutations: {}", "a client's own `x-geo-country`"),
         (
@@ -86,14 +86,14 @@ fn what_undoes_a_promise_is_refused() {
             "mtls",
             "{\"bearer\": true}",
             "{\"bearer\": true}, {\"mtls\": \"uri_san\"}",
-            "certificates that nobody verified",
+            "certificates that aren't verified",
         ),
         ("config", "\"version\": 1", "\"version\": 1, \"polcy\": {}", "did you mean `policy`?"),
         (
             "struct",
             "google.protobuf.StringValue",
             "google.protobuf.Struct",
-            "isn't a google.protobuf.StringValue",
+            "expected a google.protobuf.StringValue",
         ),
         (
             "rewrite",
@@ -164,17 +164,17 @@ fn what_breaks_a_signature_is_refused() {
         ("regex", literal, format!("{host}, regexRewrite: {{pattern: {{regex: a}}, substitution: b}}"), "rewritten after signing"),
         ("policy", literal, format!("{host}, path_rewrite_policy: {{name: x}}"), "rewritten after signing"),
         ("internal-redirect", literal, format!("{host}, internal_redirect_policy: {{}}"), "a redirect inside Envoy"),
-        ("other-host", host, "host_rewrite_literal: api.other.example".into(), "signed for `api.anthropic.com`, and the request goes on to `api.other.example`"),
-        ("no-host", literal, "timeout: 0s".into(), "signed for `api.anthropic.com`, and the request goes on to whatever name"),
+        ("other-host", host, "host_rewrite_literal: api.other.example".into(), "signed for `api.anthropic.com`, but the request is sent to `api.other.example`"),
+        ("no-host", literal, "timeout: 0s".into(), "signed for `api.anthropic.com`, but the request is sent to the name"),
         ("auto-host", host, "auto_host_rewrite: true".into(), "chosen after signing"),
         ("host-header", host, "host_rewrite_header: x-host".into(), "chosen after signing"),
         (
             "weighted",
             "{cluster: anthropic, host_rewrite_literal: api.anthropic.com, timeout: 0s}",
             "{weighted_clusters: {clusters: [{name: anthropic, weight: 1, host_rewrite_literal: api.anthropic.com}, {name: openai, weight: 1}]}}".into(),
-            "to whatever name",
+            "to the name that the client chose",
         ),
-        ("no-authority", upstream_authority, String::new(), "signed for whatever name the client asked for, and the request goes on to `api.anthropic.com`"),
+        ("no-authority", upstream_authority, String::new(), "signed for the name that the client chose, but the request is sent to `api.anthropic.com`"),
         ("retry", "\"connect-failure,refused-stream\"", "\"connect-failure, reset\"".into(), "a retry on `reset`"),
         ("retry-camel", literal, format!("{host}, retryPolicy: {{retryOn: 5xx}}"), "a retry on `5xx`"),
         ("retry-typed", literal, format!("{host}, retry_policy_typed_config: {{}}"), "send one signature twice"),
@@ -215,7 +215,7 @@ fn what_breaks_a_signature_is_refused() {
     assert_eq!(code, 1);
     assert!(
         told.contains(
-            "signed for `api.another.example`, and the request goes on to `api.other.example`"
+            "signed for `api.another.example`, but the request is sent to `api.other.example`"
         ),
         "{told}"
     );
@@ -316,7 +316,7 @@ fn a_configuration_that_is_no_text_is_told_by_every_verb() {
         let (code, told) = check(&demo.replace(from, to), &file);
         let told = told
             .lines()
-            .find(|line| line.contains("isn't a google.protobuf.StringValue"))
+            .find(|line| line.contains("expected a google.protobuf.StringValue"))
             .unwrap_or_else(|| panic!("{name}: {told}"));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
         for verb in ["explain", "verify-tag"] {
@@ -370,9 +370,9 @@ fn a_filter_is_known_by_its_configuration() {
         let (code, told) = check(&filter(configuration), &format!("known-{name}.yaml"));
         assert_eq!(code, 1, "{name}");
         let said = if expected {
-            "isn't a google.protobuf.StringValue"
+            "expected a google.protobuf.StringValue"
         } else {
-            "no Waybill filter is in this file"
+            "no Waybill filter in this file"
         };
         assert!(told.contains(said), "{name}: {told}");
     }
@@ -381,7 +381,7 @@ fn a_filter_is_known_by_its_configuration() {
 #[test]
 fn other_files_get_a_clear_answer() {
     for (name, text, expected) in [
-        ("other.yaml", "static_resources: {}", "no Waybill filter is in this file"),
+        ("other.yaml", "static_resources: {}", "no Waybill filter in this file"),
         ("broken.yaml", "a: [", "can't be read as one YAML or JSON document"),
         ("empty.yaml", "", "invalid JSON"),
     ] {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use proptest::prelude::*;
-use waybill::compile::directory::{Document, Files, is_document, read};
+use waybill::compile::directory::{Files, SchemaDocument, is_document, read};
 use waybill::compile::remarks::{MOST_ERRORS, Remark};
 use waybill::time::UnixSeconds;
 
@@ -53,12 +53,12 @@ fn no_remark_repeats_a_secret() {
 #[test]
 fn the_published_schemas_are_the_types() {
     for (document, name) in [
-        (Document::Register, "register"),
-        (Document::Customers, "register.customers"),
-        (Document::Entities, "register.entities"),
-        (Document::Owners, "register.owners"),
-        (Document::Nodes, "register.nodes"),
-        (Document::Enforcement, "register.enforcement"),
+        (SchemaDocument::Register, "register"),
+        (SchemaDocument::Customers, "register.customers"),
+        (SchemaDocument::Entities, "register.entities"),
+        (SchemaDocument::Owners, "register.owners"),
+        (SchemaDocument::Nodes, "register.nodes"),
+        (SchemaDocument::Enforcement, "register.enforcement"),
     ] {
         let printed = Command::new(env!("CARGO_BIN_EXE_waybill"))
             .args(["schema", document.as_str()])
@@ -212,7 +212,7 @@ fn numbers_that_nobody_announces_are_noted() {
     let (directory, remarks) = read(files, NOW);
     assert!(
         told(&remarks.notices)
-            .contains("networks/vpn.txt: no source knows networks of AS64500 AS64501\n"),
+            .contains("networks/vpn.txt: no source has networks of AS64500 AS64501; nothing is listed for them\n"),
         "{}",
         told(&remarks.notices)
     );

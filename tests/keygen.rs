@@ -86,8 +86,7 @@ fn a_secret_goes_to_a_new_file_that_only_its_owner_reads() {
         let again = keygen(arguments, "");
         assert_eq!((again.status.code(), again.stdout.len()), (Some(1), 0));
         assert!(
-            text(&again.stderr)
-                .contains(&format!("{path}: already exists, and nothing is overwritten")),
+            text(&again.stderr).contains(&format!("{path}: already exists, and is kept")),
             "{again:?}"
         );
         assert_eq!(std::fs::read_to_string(path).unwrap(), secret);

@@ -1333,7 +1333,7 @@ fn settings_of_the_register_count() {
     let directory =
         register("screen-settings", &[("entities.json", ACME), ("register.json", settings)]);
     assert!(screen(&directory, &["acme"]).1.contains(
-        "clear: even with what isn't known at most 80 % (cascade) is restricted, not more than 90 %"
+        "clear: even with unknown owners at most 80 % (cascade) is restricted, not more than 90 %"
     ));
     assert!(screen(&directory, &["harbour"]).1.contains("restricted: it is itself in VG"));
     assert_eq!(screen(&directory, &["--all"]).1, "clear: 2\nrestricted: 2\nunresolved: 0\n");
@@ -1362,19 +1362,16 @@ fn what_a_reader_should_know_is_noted() {
     let directory = register("screen-notes", &[("entities.json", &text.to_string())]);
     let (_, out, _) = screen(&directory, &["sub"]);
     assert!(
-        out.contains("note: `A`, `B` hold all of each other: nobody is on file behind them\n"),
+        out.contains("note: `A`, `B` hold all of each other: no owner behind them is on file\n"),
         "{out}"
     );
-    assert!(
-        out.contains("note: `O` has no owner on file and is taken by its place alone"),
-        "{out}"
-    );
+    assert!(out.contains("note: `O` has no owner on file, so its place alone counts"), "{out}");
     assert!(out.contains("A (SG) (see above)"), "{out}");
     let (_, out, _) = screen(&directory, &["many"]);
     assert!(out.contains("\n└─ 42 more\n"), "the rest, for a drawing has 60 lines: {out}");
     assert!(out.contains("note: only the 50 largest chains were looked at\n"), "{out}");
     // 100 times half a percent is half, and the other half isn't on file
-    assert!(out.ends_with("\nunresolved: with what isn't known up to 100 % (cascade and multiplied) could be restricted, more than 50 %; 50 % (cascade and multiplied) is known to be\n"), "{out}");
+    assert!(out.ends_with("\nunresolved: 50 % (cascade and multiplied) is restricted, and with unknown owners up to 100 % (cascade and multiplied) could be, more than 50 %\n"), "{out}");
 }
 
 #[test]
@@ -1392,11 +1389,8 @@ fn bods_files_are_read_beside_the_short_form() {
         "{out}"
     );
     let (_, out, _) = screen(&directory, &["01B68D7633", "--restricted", "CN"]);
-    assert!(
-        out.contains("├─ 80 %  Shear Trust (033E84672B, US-DE): not known who is behind"),
-        "{out}"
-    );
-    assert!(out.contains("└─ 20 %  not known"), "{out}");
+    assert!(out.contains("├─ 80 %  Shear Trust (033E84672B, US-DE): owners unknown"), "{out}");
+    assert!(out.contains("└─ 20 %  unknown owner"), "{out}");
 }
 
 #[test]

@@ -1,90 +1,86 @@
-//! `waybill check`: every mistake in the files around a node, before Envoy meets them.
+//! `waybill check`: every mistake in the files around a node, before Envoy reads them.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::found::{Found, check_configuration};
-use super::{Failure, complain, envoy, print, read, register};
-use crate::compile::remarks::{Remark, grouped};
-use crate::shape::{Json, Problem};
+use super::configuration::{Diagnostics, check_configuration};
+use super::error::CommandError;
+use super::files::read;
+use super::output::{complain, print, print_json};
+use super::{envoy, register};
+use crate::compile::remarks::{Remark, Remarks, grouped};
+use crate::shape::Json;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    /// Envoy's YAML or JSON that holds the filter, the filter's configuration as bare JSON, or a register's directory
+pub(super) struct CheckArguments {
+    /// Envoy's YAML or JSON, the filter's bare JSON, or a register's directory
     #[arg(required = true, value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
-    /// Print what was found as JSON on stdout
+    /// Print errors and notes as JSON on stdout
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut wrong: usize = 0;
-    let mut report = Vec::new();
+pub(super) fn run(arguments: &CheckArguments) -> Result<(), CommandError> {
+    let mut errors: usize = 0;
+    let mut list = Vec::new();
     for path in &arguments.files {
         let name = path.display().to_string();
-        let checked =
-            if path.is_dir() { Checked::register(path) } else { Checked::configuration(path) };
-        wrong = wrong.saturating_add(checked.errors.len()).saturating_add(checked.more);
-        if arguments.json {
-            report.push(checked.json(&name));
+        let report = if path.is_dir() {
+            PathReport::of_register(path)
         } else {
-            checked.tell(&name);
+            PathReport::of_configuration(path)
+        };
+        errors = errors.saturating_add(report.errors.len()).saturating_add(report.more);
+        if arguments.json {
+            list.push(report.json(&name));
+        } else {
+            report.tell(&name);
         }
     }
     if arguments.json {
-        print(&format!("{:#}\n", json!({"ok": wrong == 0, "files": report})));
+        print_json(&json!({"ok": errors == 0, "files": list}));
     }
-    match wrong {
+    match errors {
         0 => Ok(()),
-        1 => Err(Failure("1 error".into())),
-        n => Err(Failure(format!("{} errors", grouped(n)))),
+        1 => Err(CommandError::new("1 error")),
+        n => Err(CommandError(format!("{} errors", grouped(n)))),
     }
 }
 
-/// What was found at one path of the command line.
-struct Checked {
+/// The errors and notes of one path of the command line.
+struct PathReport {
     errors: Vec<Remark>,
     /// How many errors there are beside those
     more: usize,
     notices: Vec<Remark>,
-    /// What is there, where nothing is wrong
+    /// The contents, where nothing is wrong
     summary: Option<String>,
 }
 
-impl Checked {
-    fn configuration(path: &Path) -> Self {
-        let found = read(path).map_or_else(
-            |Failure(message)| Found { errors: vec![unread(message)], notices: Vec::new() },
-            |text| check(&text),
-        );
-        let remarks = |problems: Vec<Problem>| {
-            problems
-                .into_iter()
-                .map(|problem| Remark { file: String::new(), line: None, problem })
-                .collect()
-        };
-        Self {
-            errors: remarks(found.errors),
-            more: 0,
-            notices: remarks(found.notices),
-            summary: None,
+impl PathReport {
+    fn of_configuration(path: &Path) -> Self {
+        let text = read(path);
+        Self::of(text.map_or_else(|error| Diagnostics::of_file(error.0), |text| check(&text)))
+    }
+
+    fn of_register(path: &Path) -> Self {
+        match register::check(path) {
+            Ok((summary, Remarks { errors, more, notices, .. })) => {
+                Self { errors, more, notices, summary }
+            }
+            Err(error) => Self::of(Diagnostics::of_file(error.0)),
         }
     }
 
-    fn register(path: &Path) -> Self {
-        match register::check(path) {
-            Ok((summary, remarks)) => Self {
-                errors: remarks.errors,
-                more: remarks.more,
-                notices: remarks.notices,
-                summary,
-            },
-            Err(Failure(message)) => {
-                let unread = Remark { file: String::new(), line: None, problem: unread(message) };
-                Self { errors: vec![unread], more: 0, notices: Vec::new(), summary: None }
-            }
+    fn of(Diagnostics { errors, notices }: Diagnostics) -> Self {
+        let remark = |problem| Remark { file: String::new(), line: None, problem };
+        Self {
+            errors: errors.into_iter().map(remark).collect(),
+            more: 0,
+            notices: notices.into_iter().map(remark).collect(),
+            summary: None,
         }
     }
 
@@ -122,11 +118,7 @@ impl Checked {
     }
 }
 
-fn unread(message: String) -> Problem {
-    Problem { path: "$".into(), message, help: None }
-}
-
-/// One thing found, for machines; `file` and `line` only in a register's directory.
+/// An error or note as JSON; with `file` and `line` only in a register's directory.
 fn object(Remark { file, line, problem }: &Remark) -> serde_json::Value {
     let mut object =
         json!({"path": problem.path, "message": problem.message, "help": problem.help});
@@ -137,28 +129,28 @@ fn object(Remark { file, line, problem }: &Remark) -> serde_json::Value {
     object
 }
 
-/// The configuration of a node in a file: the bare JSON, or what stands in an Envoy file; there the
-/// filter of that number, counted from 1, where it has several.
-pub(super) fn configuration(text: &str, number: Option<usize>) -> Result<String, Failure> {
+/// A node's configuration: a bare JSON file, or that of an Envoy file's Waybill filter. `number`,
+/// counted from 1, chooses one of several filters.
+pub(super) fn configuration(text: &str, number: Option<usize>) -> Result<String, CommandError> {
     if is_bare(text) {
         return Ok(text.to_owned());
     }
-    let document: Json = serde_yaml_ng::from_str(text).map_err(Failure::new)?;
+    let document: Json = serde_yaml_ng::from_str(text).map_err(CommandError::new)?;
     let mut all = envoy::configurations(&document);
     let count = all.len();
     match (count, number) {
-        (0, _) => Err(Failure("no Waybill filter is in this file".into())),
-        (1, None) => all.swap_remove(0).map_err(Failure::new),
+        (0, _) => Err(CommandError("no Waybill filter in this file".into())),
+        (1, None) => all.swap_remove(0).map_err(CommandError::new),
         (_, Some(number)) if (1..=count).contains(&number) => {
-            all.swap_remove(number.saturating_sub(1)).map_err(Failure::new)
+            all.swap_remove(number.saturating_sub(1)).map_err(CommandError::new)
         }
-        _ => Err(Failure(format!(
-            "{count} Waybill filters are in this file; choose one with --filter 1 to --filter {count}"
+        _ => Err(CommandError(format!(
+            "{count} Waybill filters in this file: choose one by --filter 1 to --filter {count}"
         ))),
     }
 }
 
-/// Whether a file is the filter's own JSON rather than Envoy's. Broken JSON counts as what it looks like.
+/// Whether a file is the filter's own JSON, not Envoy's. Invalid JSON is judged by its start.
 fn is_bare(text: &str) -> bool {
     match serde_json::from_str::<Json>(text) {
         Ok(json) => ![
@@ -175,19 +167,14 @@ fn is_bare(text: &str) -> bool {
     }
 }
 
-fn check(text: &str) -> Found {
+fn check(text: &str) -> Diagnostics {
     if is_bare(text) {
         return check_configuration(text);
     }
     match serde_yaml_ng::from_str::<Json>(text) {
         Ok(document) => envoy::check(&document),
-        Err(error) => Found {
-            errors: vec![Problem {
-                path: "$".into(),
-                message: format!("this can't be read as one YAML or JSON document: {error}"),
-                help: None,
-            }],
-            notices: Vec::new(),
-        },
+        Err(error) => {
+            Diagnostics::of_file(format!("can't be read as one YAML or JSON document: {error}"))
+        }
     }
 }

@@ -2,7 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Failure, beside, diff, inspect, print, read, register, replace};
+use super::clock::now;
+use super::error::CommandError;
+use super::files::{read, replace, replacement};
+use super::output::print;
+use super::{diff, inspect, register};
 use crate::compile::difference::{CustomerChange, RegisterView, changes};
 use crate::compile::remarks::grouped;
 use crate::compile::{Compilation, Order, compile};
@@ -12,39 +16,40 @@ use crate::snapshot::Snapshot;
 use crate::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct CompileArguments {
     /// The register's directory
     #[arg(value_name = "DIR")]
     register: PathBuf,
-    /// Where the snapshot goes; replaced at once, so that no server ever has half of one
+    /// The snapshot to write; an existing one is replaced as a whole, never in part
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// The private JWK to sign with, as `waybill keygen` prints it
+    /// The private JWK that signs the snapshot, as `waybill keygen` prints it
     #[arg(long, value_name = "JWK-FILE")]
     sign_key: PathBuf,
-    /// The sequence, which must grow; the creation time in seconds since 1970 where left out
+    /// The sequence, which must grow with each snapshot; by default the creation time in seconds
+    /// since 1970
     #[arg(long)]
     sequence: Option<u64>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Arguments { register: folder, output, sign_key, sequence } = arguments;
-    let at = |path: &Path, message: String| Failure(format!("{}: {message}", path.display()));
-    // a rename would put a file in place of a device, and a pipe beside it would make it wait
-    for path in [output, &beside(output)] {
+pub(super) fn run(arguments: &CompileArguments) -> Result<(), CommandError> {
+    let CompileArguments { register: folder, output, sign_key, sequence } = arguments;
+    let at = |path: &Path, message: String| CommandError::about(path, message);
+    // renaming would replace a device by a file, and writing into a pipe would wait for its reader
+    for path in [output, &replacement(output)] {
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(at(path, "not a regular file: a snapshot is a file".into()));
+            return Err(at(path, "not a regular file: a snapshot is written to a file".into()));
         }
     }
-    let jwk = read(sign_key).map_err(|Failure(message)| at(sign_key, message))?;
+    let jwk = read(sign_key).map_err(|error| error.at(sign_key))?;
     let key =
-        SigningKey::from_jwk(jwk.trim()).map_err(|mismatch| at(sign_key, mismatch.message))?;
+        SigningKey::from_jwk(jwk.trim()).map_err(|error| CommandError::from(error).at(sign_key))?;
     let created = created()?;
     let second = u64::try_from(created.0).unwrap_or(0);
     if !key.window().contains(second) {
         return Err(at(
             sign_key,
-            format!("this key doesn't count {created}: see its `nbf` and `exp`"),
+            format!("this key isn't valid at {created}: see its `nbf` and `exp`"),
         ));
     }
 
@@ -58,41 +63,45 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     print(&summary(output, &compiled, &order));
     print(&match before {
         None => String::new(),
-        Some(Err(Failure(message))) => {
-            format!("  who changed side can't be told from the file before: {message}\n")
+        Some(Err(error)) => {
+            format!("  not compared with the snapshot before, which can't be read: {error}\n")
         }
         Some(Ok(before)) => {
             let after = Snapshot::read(compiled.file, |_| true)
                 .map_err(|refused| at(output, refused.to_string()))?;
-            changed_side(&before, &after)
+            changed_decisions(&before, &after)
         }
     });
     Ok(())
 }
 
-/// When the snapshot is made: SOURCE_DATE_EPOCH (<https://reproducible-builds.org/specs/source-date-epoch/>), else now.
-fn created() -> Result<UnixSeconds, Failure> {
+/// The creation time: SOURCE_DATE_EPOCH
+/// (<https://reproducible-builds.org/specs/source-date-epoch/>), or else now.
+fn created() -> Result<UnixSeconds, CommandError> {
     match std::env::var("SOURCE_DATE_EPOCH") {
-        Err(_) => Ok(register::now()),
+        Err(_) => Ok(now()),
         Ok(text) => {
             let second = text.parse::<u32>().map(|second| UnixSeconds(second.into()));
             second.map_err(|_| {
-                Failure("SOURCE_DATE_EPOCH isn't a number of seconds since 1970".into())
+                CommandError::new("SOURCE_DATE_EPOCH: expected a number of seconds since 1970")
             })
         }
     }
 }
 
-/// Whom the node may answer otherwise since the file that this one replaces.
-fn changed_side(before: &Snapshot, after: &Snapshot) -> String {
+/// The customers whom nodes may answer differently than with the snapshot before.
+fn changed_decisions(before: &Snapshot, after: &Snapshot) -> String {
     let changes = changes(&RegisterView::Snapshot(before), &RegisterView::Snapshot(after));
     let changed: Vec<&CustomerChange> =
         changes.iter().filter(|change| change.changes_side()).collect();
     if changed.is_empty() {
-        return format!("  nobody changed side since sequence {}\n", before.sequence());
+        return format!(
+            "  no customer is decided differently since sequence {}\n",
+            before.sequence()
+        );
     }
     let mut out = format!(
-        "  changed side since sequence {}: {}\n",
+        "  customers decided differently since sequence {}: {}\n",
         before.sequence(),
         grouped(changed.len())
     );
@@ -101,21 +110,22 @@ fn changed_side(before: &Snapshot, after: &Snapshot) -> String {
     }
     if let Some(more) = changed.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {
         out.push_str(&format!(
-            "    and {} more: keep the file before, and see `waybill diff`\n",
+            "    and {} more: keep the snapshot before, and run `waybill diff`\n",
             grouped(more)
         ));
     }
     out
 }
 
-/// How many who changed side are listed.
+/// How many of them are listed.
 const MOST_SHOWN: usize = 50;
 
 fn summary(path: &Path, compiled: &Compilation, order: &Order<'_>) -> String {
     let count =
         |ownership| grouped(compiled.ownership.get(&ownership).copied().unwrap_or_default());
     format!(
-        "{}: sequence {}, made {}, {} bytes\n  customers {} (ownership clear {}, restricted {}, unresolved {}), runs of addresses {}\n  to be trusted: {}\n",
+        "{}: sequence {}, made {}, {} bytes\n  customers {} (ownership clear {}, restricted {}, \
+         unresolved {}), runs of addresses {}\n  to be trusted: {}\n",
         path.display(),
         order.sequence,
         order.created,

@@ -1,10 +1,14 @@
-//! `waybill diff`: who is added, removed or changed from one register, or snapshot, to another.
+//! `waybill diff`: the customers that differ between two registers or snapshots.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{Failure, inspect, print, register, table, word};
+use super::arguments::word;
+use super::clock::now;
+use super::error::CommandError;
+use super::output::{OutputFormat, print, print_json, table};
+use super::{inspect, register};
 use crate::compile::difference::{CustomerChange, RegisterView, changes};
 use crate::compile::directory::Directory;
 use crate::compile::remarks::grouped;
@@ -12,48 +16,42 @@ use crate::snapshot::Snapshot;
 use crate::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    /// A register's directory, or a snapshot
+pub(super) struct DiffArguments {
+    /// The older register's directory, or the older snapshot
     old: PathBuf,
-    /// A register's directory, or a snapshot
+    /// The newer register's directory, or the newer snapshot
     new: PathBuf,
-    /// As of when shares of registers count (RFC 3339); by default now
+    /// The time as of which shares count (RFC 3339); by default now
     #[arg(long, value_name = "TIME", value_parser = word::<UnixSeconds>)]
     time: Option<UnixSeconds>,
-    /// Print JSON for machines
-    #[arg(long, conflicts_with = "csv")]
-    json: bool,
-    /// Print a table for spreadsheets: a row for each field that differs
-    #[arg(long)]
-    csv: bool,
+    #[command(flatten)]
+    format: OutputFormat,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Arguments { old, new, time, json, csv } = arguments;
-    let time = time.unwrap_or_else(register::now);
-    let (old, new) = (Opened::of(old, time)?, Opened::of(new, time)?);
+pub(super) fn run(arguments: &DiffArguments) -> Result<(), CommandError> {
+    let DiffArguments { old, new, time, format } = arguments;
+    let time = time.unwrap_or_else(now);
+    let (old, new) = (RegisterVersion::open(old, time)?, RegisterVersion::open(new, time)?);
     let changes = changes(&old.side(), &new.side());
-    print(&match (json, csv) {
-        (true, _) => format!(
-            "{:#}\n",
-            json!({"customers": changes.iter().map(CustomerChange::as_json).collect::<Vec<_>>()})
-        ),
-        (_, true) => as_table(&changes)?,
-        _ => as_text(&changes),
-    });
+    if format.json {
+        let changes: Vec<_> = changes.iter().map(CustomerChange::as_json).collect();
+        print_json(&json!({"customers": changes}));
+    } else {
+        print(&if format.csv { as_table(&changes)? } else { as_text(&changes) });
+    }
     Ok(())
 }
 
-/// What is compared, in memory.
-enum Opened {
+/// A register or snapshot that is compared.
+enum RegisterVersion {
     Files(Box<Directory>),
     Snapshot(Box<Snapshot>),
 }
 
-impl Opened {
-    fn of(path: &Path, time: UnixSeconds) -> Result<Self, Failure> {
+impl RegisterVersion {
+    fn open(path: &Path, time: UnixSeconds) -> Result<Self, CommandError> {
         if !path.is_dir() {
-            // nothing is believed of it, it is only compared
+            // any key will do: the snapshot is only compared
             return inspect::open(path, |_| true)
                 .map(|snapshot| Self::Snapshot(Box::new(snapshot)));
         }
@@ -71,10 +69,10 @@ impl Opened {
     }
 }
 
-/// A customer a line, and its fields below it.
-pub(super) fn as_text(changes: &[CustomerChange]) -> String {
+/// The counts, then each customer with the fields that differ.
+fn as_text(changes: &[CustomerChange]) -> String {
     if changes.is_empty() {
-        return "no customer is added, removed or changed\n".into();
+        return "no customer added, removed or changed\n".into();
     }
     let count = |what: &str| grouped(changes.iter().filter(|change| change.what() == what).count());
     let mut out = format!(
@@ -102,7 +100,7 @@ pub(super) fn describe(change: &CustomerChange) -> String {
     out
 }
 
-fn as_table(changes: &[CustomerChange]) -> Result<String, Failure> {
+fn as_table(changes: &[CustomerChange]) -> Result<String, CommandError> {
     let rows = changes.iter().flat_map(|change| {
         let row = |(name, before, after): (&str, String, String)| {
             vec![change.id.clone(), change.what().into(), name.into(), before, after]

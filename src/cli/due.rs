@@ -1,61 +1,62 @@
-//! `waybill due`: what in a register ends soon, or has ended.
+//! `waybill due`: the entries of a register that end soon or have ended.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Failure, print, register, table, word};
+use super::arguments::word;
+use super::clock::now;
+use super::error::CommandError;
+use super::output::{OutputFormat, print, print_json, table};
+use super::register;
 use crate::compile::directory::Directory;
 use crate::register::Customer;
 use crate::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct DueArguments {
     /// The register's directory
     #[arg(long, value_name = "DIR")]
     register: PathBuf,
-    /// How far ahead: days, weeks or hours, such as 30d, 4w or 36h
+    /// How far to look ahead: 30d, 4w or 36h (days, weeks or hours)
     #[arg(long, value_name = "TIME SPAN", default_value = "30d", value_parser = span)]
     within: i64,
-    /// From when on (RFC 3339); by default now
+    /// The time to look ahead from (RFC 3339); by default now
     #[arg(long, value_name = "TIME", value_parser = word::<UnixSeconds>)]
     time: Option<UnixSeconds>,
-    /// Print JSON for machines
-    #[arg(long, conflicts_with = "csv")]
-    json: bool,
-    /// Print a table for spreadsheets
-    #[arg(long)]
-    csv: bool,
+    #[command(flatten)]
+    format: OutputFormat,
 }
 
-/// One thing that ends.
-struct End<'a> {
+/// The end of an entry, in the order of the output.
+#[derive(PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+struct Deadline<'a> {
     until: UnixSeconds,
     customer: &'a str,
     what: &'static str,
     label: String,
+    /// The days that are left, rounded towards zero; negative once it has ended
+    days: i64,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Arguments { register: folder, within, time, json, csv } = arguments;
-    let now = time.unwrap_or_else(register::now);
-    let register = register::open(folder, now, "what is due can't be told")?;
+pub(super) fn run(arguments: &DueArguments) -> Result<(), CommandError> {
+    let DueArguments { register: folder, within, time, format } = arguments;
+    let now = time.unwrap_or_else(now);
+    let register = register::open(folder, now, "nothing is listed")?;
     let horizon = UnixSeconds(now.0.saturating_add(*within));
-    let mut ends: Vec<End<'_>> = ends(&register).filter(|end| end.until <= horizon).collect();
-    ends.sort_by(|a, b| {
-        (a.until, a.customer, a.what, &a.label).cmp(&(b.until, b.customer, b.what, &b.label))
-    });
-    // what ends now has ended
-    let (ended, due): (Vec<_>, Vec<_>) = ends.into_iter().partition(|end| end.until <= now);
-    let days =
-        |end: &End<'_>| end.until.0.saturating_sub(now.0).checked_div(86_400).unwrap_or_default();
-    if *json {
-        let list = |ends: &[End<'_>]| -> Vec<_> {
-            let entry = |end: &End<'_>| json!({"customer": end.customer, "what": end.what, "label": end.label, "until": end.until, "days": days(end)});
-            ends.iter().map(entry).collect()
-        };
-        print(&format!("{:#}\n", json!({"due": list(&due), "ended": list(&ended)})));
+    let mut deadlines: Vec<Deadline<'_>> =
+        deadlines(&register).filter(|deadline| deadline.until <= horizon).collect();
+    for deadline in &mut deadlines {
+        let seconds = deadline.until.0.saturating_sub(now.0);
+        deadline.days = seconds.checked_div(86_400).unwrap_or_default();
+    }
+    deadlines.sort();
+    // an entry that ends now has ended
+    let (ended, due): (Vec<_>, Vec<_>) =
+        deadlines.into_iter().partition(|deadline| deadline.until <= now);
+    if format.json {
+        print_json(&json!({"due": due, "ended": ended}));
         return Ok(());
     }
     let names: HashMap<&str, &str> = register
@@ -63,64 +64,40 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .iter()
         .filter_map(|customer| Some((customer.id.as_str(), customer.name.as_ref()?.as_str())))
         .collect();
-    let name = |end: &End<'_>| names.get(end.customer).copied().unwrap_or_default();
-    if *csv {
-        let row = |state: &str, end: &End<'_>| {
-            let (until, days) = (end.until.to_string(), days(end).to_string());
-            vec![
-                state.to_owned(),
-                end.customer.to_owned(),
-                name(end).to_owned(),
-                end.what.to_owned(),
-                end.label.clone(),
-                until,
-                days,
-            ]
+    let name = |id: &str| names.get(id).copied().unwrap_or_default();
+    if format.csv {
+        let row = |state: &str, Deadline { until, customer, what, label, days }: &Deadline<'_>| {
+            let (until, days) = (until.to_string(), days.to_string());
+            [state, customer, name(customer), what, label, &until, &days].map(str::to_owned).into()
         };
-        let rows =
-            due.iter().map(|end| row("due", end)).chain(ended.iter().map(|end| row("ended", end)));
+        let due = due.iter().map(|deadline| row("due", deadline));
+        let rows = due.chain(ended.iter().map(|deadline| row("ended", deadline)));
         print(&table(&["state", "customer", "name", "what", "label", "until", "days"], rows)?);
         return Ok(());
     }
-    let mut out = String::new();
-    for (title, ends) in
+    let spaced = |text: &str| if text.is_empty() { String::new() } else { format!(" {text}") };
+    for (title, deadlines) in
         [(format!("due until {horizon}"), &due), (format!("ended by {now}"), &ended)]
     {
-        out.push_str(&format!(
-            "{title}: {}\n",
-            if ends.is_empty() { "nothing".into() } else { ends.len().to_string() }
-        ));
-        for end in ends {
-            out.push_str(&format!(
-                "  {}  {:>5} days  {}{}: {}{}\n",
-                end.until,
-                days(end),
-                end.customer,
-                match name(end) {
-                    "" => String::new(),
-                    name => format!(" {name}"),
-                },
-                end.what.replace('-', " "),
-                match end.label.as_str() {
-                    "" => String::new(),
-                    label => format!(" {label}"),
-                }
-            ));
+        let count = match deadlines.len() {
+            0 => "nothing".to_owned(),
+            count => count.to_string(),
+        };
+        print(&format!("{title}: {count}\n"));
+        for Deadline { until, customer, what, label, days } in deadlines {
+            let (name, what) = (spaced(name(customer)), what.replace('-', " "));
+            let label = spaced(label);
+            print(&format!("  {until}  {days:>5} days  {customer}{name}: {what}{label}\n"));
         }
     }
-    print(&out);
     Ok(())
 }
 
-/// Everything with an end: customers first, then nodes under the customers that run them.
-fn ends(register: &Directory) -> impl Iterator<Item = End<'_>> {
+/// All entries with an end: first the customers', then the nodes'.
+fn deadlines(register: &Directory) -> impl Iterator<Item = Deadline<'_>> {
     let of_nodes = register.nodes.iter().flat_map(|node| {
-        let end = move |what, label: String, until| End {
-            until,
-            customer: node.customer.as_str(),
-            what,
-            label,
-        };
+        let customer = node.customer.as_str();
+        let end = move |what, label, until| Deadline { until, customer, what, label, days: 0 };
         let screening = node.screening.as_ref().and_then(|screening| screening.until);
         let keys = node.keys.iter().filter_map(move |key| {
             let until = i64::try_from(key.exp.as_ref()?.0).ok()?;
@@ -134,9 +111,9 @@ fn ends(register: &Directory) -> impl Iterator<Item = End<'_>> {
     register.customers.iter().flat_map(of_customer).chain(of_nodes)
 }
 
-fn of_customer(customer: &Customer) -> impl Iterator<Item = End<'_>> {
-    let end =
-        |what, label: String, until| End { until, customer: customer.id.as_str(), what, label };
+fn of_customer(customer: &Customer) -> impl Iterator<Item = Deadline<'_>> {
+    let id = customer.id.as_str();
+    let end = |what, label, until| Deadline { until, customer: id, what, label, days: 0 };
     let screening = customer.screening.as_ref().and_then(|screening| {
         let by = screening.by.as_ref().map_or_else(String::new, |by| format!("by {by}"));
         Some(end("screening", by, screening.until?))

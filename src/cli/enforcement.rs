@@ -1,15 +1,20 @@
-//! `waybill enforcement`: takes what a provider's API says of customers into the register.
+//! `waybill enforcement`: imports a provider's enforcement against customers into the register.
 //!
-//! Anthropic tells it in user profiles (`enforcement_status` and `enforcement_actions`, as the API reference of user profiles
-//! and the official SDK describe them), OpenAI in safety cases (`GET /v1/safety/cases/{id}`). A profile says all that holds now, so
-//! it may lift what stood before; a safety case is one event, and lifts nothing.
+//! Anthropic reports it in user profiles: `enforcement_status` and `enforcement_actions`, by the
+//! API reference of user profiles and the official SDK. A profile has all enforcement in force, so
+//! it can lift earlier enforcement. OpenAI reports it in safety cases
+//! (`GET /v1/safety/cases/{id}`). A case is one event and lifts nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Failure, complain, print, read, register, replace};
+use super::clock::now;
+use super::error::CommandError;
+use super::files::{read, replace};
+use super::output::{complain, print, print_json};
+use super::register;
 use crate::compile::directory::{Directory, ENFORCEMENT};
 use crate::names::Text;
 use crate::register::{Customer, Enforcement, EnforcementEntry, ProviderEnforcement};
@@ -17,14 +22,14 @@ use crate::shape::Word as _;
 use crate::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    /// Anthropic's user profiles or OpenAI's safety cases as their APIs answer, one or many; `-` reads stdin
+pub(super) struct EnforcementArguments {
+    /// Anthropic's user profiles or OpenAI's safety cases, as the API returns them; `-` reads stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The register's directory
     #[arg(long, value_name = "DIR")]
     register: PathBuf,
-    /// Write what changes into the register's enforcement.json; without it, only say what would change
+    /// Write the changes into the register's enforcement.json; without it they are only printed
     #[arg(long)]
     apply: bool,
     /// Print JSON for machines
@@ -32,48 +37,56 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// What a provider says of one customer.
-struct Said {
+/// A provider's report on one customer.
+struct ProviderReport {
     provider: &'static str,
-    /// What the provider calls the customer: a profile's id, a safety identifier
+    /// The provider's name for the customer: a profile's id, a safety identifier
     name: String,
     entry: EnforcementEntry,
-    /// Whether it is all that holds now
+    /// Whether it has all enforcement in force
     whole: bool,
 }
 
-/// A customer whose enforcement is another.
-struct Change<'a> {
+/// A customer whose enforcement changes.
+struct EnforcementChange<'a> {
     customer: &'a Customer,
     provider: &'static str,
     before: ProviderEnforcement,
     after: ProviderEnforcement,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Arguments { file, register: folder, apply, json } = arguments;
-    let said = parse(&text(file)?)
-        .map_err(|Failure(message)| Failure(format!("{}: {message}", file.display())))?;
-    let now = register::now();
+pub(super) fn run(arguments: &EnforcementArguments) -> Result<(), CommandError> {
+    let EnforcementArguments { file, register: folder, apply, json } = arguments;
+    let stdin = Path::new("/dev/stdin");
+    let reports = read(if file.as_os_str() == "-" { stdin } else { file })
+        .and_then(|text| parse(&text))
+        .map_err(|error| error.at(file))?;
+    let now = now();
     let register = register::open(folder, now, "nothing is changed")?;
-    let (changes, unknown) = compare(&register, &said, now);
+    let (changes, unknown) = compare(&register, &reports, now);
     if *apply && !changes.is_empty() {
         let path = folder.join(ENFORCEMENT);
         let failed = |error: std::io::Error| {
-            Failure(format!("{}: can't be written: {error}", path.display()))
+            CommandError::about(&path, format!("can't be written: {error}"))
         };
         replace(&path, document(&path, &changes)?.as_bytes()).map_err(failed)?;
     }
     if *json {
-        let change = |change: &Change<'_>| json!({"customer": change.customer.id, "provider": change.provider, "before": change.before, "after": change.after});
-        let unknown: Vec<Value> =
-            unknown.iter().map(|said| json!({"provider": said.provider, "name": said.name, "status": said.entry.status})).collect();
-        print(&format!(
-            "{:#}\n",
-            json!({"changes": changes.iter().map(change).collect::<Vec<_>>(), "unknown": unknown, "applied": apply})
-        ));
+        let change = |change: &EnforcementChange<'_>| {
+            let EnforcementChange { customer, provider, before, after } = change;
+            let id = &customer.id;
+            json!({"customer": id, "provider": provider, "before": before, "after": after})
+        };
+        let unknown = unknown.iter().map(|ProviderReport { provider, name, entry, .. }| {
+            json!({"provider": provider, "name": name, "status": entry.status})
+        });
+        print_json(&json!({
+            "changes": changes.iter().map(change).collect::<Vec<_>>(),
+            "unknown": unknown.collect::<Vec<_>>(),
+            "applied": apply,
+        }));
     } else {
-        for Change { customer, provider, before, after } in &changes {
+        for EnforcementChange { customer, provider, before, after } in &changes {
             print(&format!(
                 "{}: {provider} {} -> {}\n",
                 customer.id,
@@ -84,69 +97,60 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         print(match (changes.is_empty(), apply) {
             (true, _) => "nothing changes\n",
             (false, true) => {
-                "written to enforcement.json; nodes follow it from the next snapshot on\n"
+                "written to enforcement.json; nodes apply it from the next snapshot on\n"
             }
             (false, false) => "nothing is written: add --apply\n",
         });
     }
-    // whom the provider restricts, and nobody here knows, may still be calling
-    for Said { provider, name, entry, .. } in &unknown {
+    // a customer whom the provider restricts and the register doesn't know may still send requests
+    for ProviderReport { provider, name, entry, .. } in &unknown {
         complain(&format!(
-            "{provider} says `{}` of `{name}`, and no customer of the register has that {}",
+            "unknown {} `{name}`: {provider} reports it as `{}`",
+            if *provider == ANTHROPIC { "profile" } else { "profile or customer" },
             entry.status,
-            called(provider)
         ));
     }
     if unknown.is_empty() {
         Ok(())
     } else {
-        Err(Failure(
-            "write the provider's name for each customer into `providers` of the register".into(),
+        Err(CommandError::new(
+            "write the name that the provider has for each customer into its `providers`",
         ))
     }
-}
-
-fn called(provider: &str) -> &'static str {
-    if provider == ANTHROPIC { "profile" } else { "profile or id" }
 }
 
 const ANTHROPIC: &str = "anthropic";
 const OPENAI: &str = "openai";
 
-fn text(path: &Path) -> Result<String, Failure> {
-    let file = if path.as_os_str() == "-" { Path::new("/dev/stdin") } else { path };
-    read(file).map_err(|Failure(message)| Failure(format!("{}: {message}", path.display())))
-}
-
-/// One JSON value after the other; a list or a page (`data`) of them counts as its elements.
-fn parse(text: &str) -> Result<Vec<Said>, Failure> {
-    let mut said: BTreeMap<(&'static str, String), Said> = BTreeMap::new();
+/// Reads JSON values one after the other; a list or a page (`data`) counts as its elements.
+fn parse(text: &str) -> Result<Vec<ProviderReport>, CommandError> {
+    let mut reports: BTreeMap<(&'static str, String), ProviderReport> = BTreeMap::new();
     for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
-        let value = value.map_err(|error| Failure(format!("this is not JSON: {error}")))?;
+        let value = value.map_err(|error| CommandError(format!("invalid JSON: {error}")))?;
         let items = match (&value, value.get("data")) {
             (Value::Array(items), _) | (_, Some(Value::Array(items))) => items.as_slice(),
             _ => std::slice::from_ref(&value),
         };
         for item in items {
-            let found = one(item)?;
-            let key = (found.provider, found.name.clone());
+            let report = report(item)?;
+            let key = (report.provider, report.name.clone());
             // of two safety cases the stronger counts, of two equal ones the later
-            let weaker = said
+            let weaker = reports
                 .get(&key)
-                .is_some_and(|known| !found.whole && weight(&found.entry) < weight(&known.entry));
+                .is_some_and(|known| !report.whole && weight(&report.entry) < weight(&known.entry));
             if !weaker {
-                said.insert(key, found);
+                reports.insert(key, report);
             }
         }
     }
-    Ok(said.into_values().collect())
+    Ok(reports.into_values().collect())
 }
 
 fn weight(entry: &EnforcementEntry) -> (Enforcement, Option<UnixSeconds>) {
     (entry.status, entry.opened)
 }
 
-fn one(item: &Value) -> Result<Said, Failure> {
+fn report(item: &Value) -> Result<ProviderReport, CommandError> {
     let member = |name: &str| item.get(name).and_then(Value::as_str);
     if member("object") == Some("safety.case") {
         return safety_case(item);
@@ -157,34 +161,34 @@ fn one(item: &Value) -> Result<Said, Failure> {
     let data = item.get("data").unwrap_or(item);
     let kind = data.get("type").and_then(Value::as_str).unwrap_or_default();
     if kind.starts_with("user_profile.") {
-        return Err(Failure(
-            "this is an event, which says only whom it concerns\n  help: ask for the profile (GET /v1/user_profiles/ID), and give that"
-                .into(),
+        return Err(CommandError::new(
+            "expected a user profile, found an event, which only names it\n  help: fetch the \
+             profile (GET /v1/user_profiles/ID) and pass that",
         ));
     }
-    Err(Failure(
-        "this is neither one of Anthropic's user profiles (`\"type\": \"user_profile\"`) nor one of OpenAI's safety cases (`\"object\": \"safety.case\"`)"
-            .into(),
+    Err(CommandError::new(
+        "expected a user profile of Anthropic (`\"type\": \"user_profile\"`) or a safety case of \
+         OpenAI (`\"object\": \"safety.case\"`)",
     ))
 }
 
 /// A user profile: `enforcement_status` is Anthropic's own summary of the open actions.
-fn user_profile(profile: &Value) -> Result<Said, Failure> {
+fn user_profile(profile: &Value) -> Result<ProviderReport, CommandError> {
     let id = profile
         .get("id")
         .and_then(Value::as_str)
-        .ok_or_else(|| Failure("this user profile has no `id`".into()))?;
-    let wrong = |what: &str| Failure(format!("user profile `{id}`: {what}"));
+        .ok_or_else(|| CommandError("user profile: missing `id`".into()))?;
+    let wrong = |what: &str| CommandError(format!("user profile `{id}`: {what}"));
     let actions = match profile.get("enforcement_actions") {
         None => None,
         Some(Value::Array(actions)) => Some(actions.as_slice()),
-        Some(_) => return Err(wrong("`enforcement_actions` is no list")),
+        Some(_) => return Err(wrong("`enforcement_actions`: expected a list")),
     };
     let is = |action: &Value, name: &str, word: &str| {
         action.get(name).and_then(Value::as_str) == Some(word)
     };
     let status = match (profile.get("enforcement_status").and_then(Value::as_str), actions) {
-        // a word that isn't known here is to be read as `restricted`, says the API's reference
+        // by the API's reference, an unknown word is read as `restricted`
         (Some(word), _) => Enforcement::parse(word).unwrap_or(Enforcement::Restricted),
         (None, Some(actions)) if actions.iter().any(|action| is(action, "type", "ban")) => {
             Enforcement::Banned
@@ -193,13 +197,14 @@ fn user_profile(profile: &Value) -> Result<Said, Failure> {
         (None, Some(_)) => Enforcement::Restricted,
         (None, None) => {
             return Err(wrong(
-                "it has neither `enforcement_status` nor `enforcement_actions`\n  help: ask without an older `anthropic-beta: user-profiles-…` header",
+                "missing `enforcement_status` and `enforcement_actions`\n  help: fetch it without \
+                 an older `anthropic-beta: user-profiles-…` header",
             ));
         }
     };
     let mut entry = EnforcementEntry { status, reason: None, opened: None, expires: None };
     if status == Enforcement::Unrestricted {
-        return Ok(Said { provider: ANTHROPIC, name: id.to_owned(), entry, whole: true });
+        return Ok(ProviderReport { provider: ANTHROPIC, name: id.to_owned(), entry, whole: true });
     }
     let mut reasons: Vec<&str> = Vec::new();
     let mut ends = Vec::new();
@@ -210,7 +215,7 @@ fn user_profile(profile: &Value) -> Result<Said, Failure> {
         }
         let opened = time(action, "opened_at").map_err(|what| wrong(&what))?;
         entry.opened = [entry.opened, opened].into_iter().flatten().min();
-        // a part of a second counts as a whole one: nothing ends early
+        // rounded up to whole seconds: no enforcement ends early
         let whole = |second: UnixSeconds| {
             if action
                 .get("expires_at")
@@ -225,23 +230,23 @@ fn user_profile(profile: &Value) -> Result<Said, Failure> {
         ends.push(time(action, "expires_at").map_err(|what| wrong(&what))?.map(whole));
     }
     entry.reason = reason_of(&reasons.join(", "));
-    // it ends when the last of them does, and never where one doesn't
+    // it ends with the last of them, and never if one has no end
     entry.expires =
         ends.into_iter().collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max());
-    Ok(Said { provider: ANTHROPIC, name: id.to_owned(), entry, whole: true })
+    Ok(ProviderReport { provider: ANTHROPIC, name: id.to_owned(), entry, whole: true })
 }
 
-/// A safety case: a warning, or that OpenAI no longer serves whom the safety identifier names.
-fn safety_case(case: &Value) -> Result<Said, Failure> {
+/// A safety case: a warning to the named customer, or its deactivation by OpenAI.
+fn safety_case(case: &Value) -> Result<ProviderReport, CommandError> {
     let member = |name: &str| case.get(name).and_then(Value::as_str);
     let id = member("id").unwrap_or("without id");
     let name = member("entity_identifier")
-        .ok_or_else(|| Failure(format!("safety case `{id}`: it has no `entity_identifier`")))?;
+        .ok_or_else(|| CommandError(format!("safety case `{id}`: missing `entity_identifier`")))?;
     let status = match case.pointer("/notice/type").and_then(Value::as_str) {
         Some("warning") => Enforcement::Pending,
         Some("deactivation") => Enforcement::Banned,
         Some(_) => Enforcement::Restricted,
-        None => return Err(Failure(format!("safety case `{id}`: it has no `notice.type`"))),
+        None => return Err(CommandError(format!("safety case `{id}`: missing `notice.type`"))),
     };
     let opened = case
         .get("created_at")
@@ -254,7 +259,7 @@ fn safety_case(case: &Value) -> Result<Said, Failure> {
         opened,
         expires: None,
     };
-    Ok(Said { provider: OPENAI, name: name.to_owned(), entry, whole: false })
+    Ok(ProviderReport { provider: OPENAI, name: name.to_owned(), entry, whole: false })
 }
 
 fn time(action: &Value, name: &str) -> Result<Option<UnixSeconds>, String> {
@@ -263,22 +268,22 @@ fn time(action: &Value, name: &str) -> Result<Option<UnixSeconds>, String> {
         Some(Value::String(text)) => UnixSeconds::parse(text)
             .map(Some)
             .map_err(|mismatch| format!("`{name}`: {}", mismatch.message)),
-        Some(_) => Err(format!("`{name}` is no text")),
+        Some(_) => Err(format!("`{name}`: expected a string")),
     }
 }
 
-/// A provider's reason as far as a register holds it.
+/// A provider's reason, cut to what a register holds.
 fn reason_of(text: &str) -> Option<Text> {
     let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
     Text::parse(text.trim()).ok()
 }
 
-/// Whose enforcement is another than the register says, and whom the register doesn't know although the provider restricts them.
+/// The changes against the register, and the restricted customers that the register doesn't know.
 fn compare<'a, 's>(
     register: &'a Directory,
-    said: &'s [Said],
+    reports: &'s [ProviderReport],
     now: UnixSeconds,
-) -> (Vec<Change<'a>>, Vec<&'s Said>) {
+) -> (Vec<EnforcementChange<'a>>, Vec<&'s ProviderReport>) {
     let mut by_name: BTreeMap<(&str, &str), Vec<&Customer>> = BTreeMap::new();
     for customer in &register.customers {
         for (provider, entry) in customer.providers.iter() {
@@ -286,29 +291,34 @@ fn compare<'a, 's>(
                 by_name.entry((provider.as_str(), profile.as_str())).or_default().push(customer);
             }
         }
-        // a customer without a profile is known to OpenAI by its id
+        // OpenAI knows a customer without a profile by its id
         if customer.at_provider(OPENAI).is_none_or(|entry| entry.profile.is_none()) {
             by_name.entry((OPENAI, customer.id.as_str())).or_default().push(customer);
         }
     }
     let (mut changes, mut unknown) = (Vec::new(), Vec::new());
-    for found in said {
-        let Some(customers) = by_name.get(&(found.provider, found.name.as_str())) else {
-            if found.entry.status != Enforcement::Unrestricted {
-                unknown.push(found);
+    for report in reports {
+        let Some(customers) = by_name.get(&(report.provider, report.name.as_str())) else {
+            if report.entry.status != Enforcement::Unrestricted {
+                unknown.push(report);
             }
             continue;
         };
         for customer in customers {
             let before = customer
-                .at_provider(found.provider)
+                .at_provider(report.provider)
                 .map(|entry| entry.enforcement.clone())
                 .unwrap_or_default();
-            let after = ProviderEnforcement::from(found.entry.clone());
+            let after = ProviderEnforcement::from(report.entry.clone());
             let ended = before.expires.is_some_and(|expires| expires <= now);
-            let stands = !found.whole && !ended && before.status >= after.status;
+            let stands = !report.whole && !ended && before.status >= after.status;
             if !stands && json!(before) != json!(after) {
-                changes.push(Change { customer, provider: found.provider, before, after });
+                changes.push(EnforcementChange {
+                    customer,
+                    provider: report.provider,
+                    before,
+                    after,
+                });
             }
         }
     }
@@ -316,16 +326,13 @@ fn compare<'a, 's>(
 }
 
 /// The register's enforcement.json with the changes in it.
-fn document(path: &Path, changes: &[Change<'_>]) -> Result<String, Failure> {
-    let before = if path.exists() {
-        read(path).map_err(|Failure(message)| Failure(format!("{}: {message}", path.display())))?
-    } else {
-        "{}".into()
-    };
-    let before: Value = serde_json::from_str(&before).map_err(Failure::new)?;
+fn document(path: &Path, changes: &[EnforcementChange<'_>]) -> Result<String, CommandError> {
+    let before =
+        if path.exists() { read(path).map_err(|error| error.at(path))? } else { "{}".into() };
+    let before: Value = serde_json::from_str(&before).map_err(CommandError::new)?;
     let mut entries: Vec<Value> =
         before.get("enforcement").and_then(Value::as_array).cloned().unwrap_or_default();
-    for Change { customer, provider, after, .. } in changes {
+    for EnforcementChange { customer, provider, after, .. } in changes {
         entries.retain(|entry| {
             entry.get("customer") != Some(&json!(customer.id))
                 || entry.get("provider") != Some(&json!(provider))

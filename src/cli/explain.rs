@@ -1,12 +1,13 @@
 //! `waybill explain`: one request, decided on the desk as the node would decide it.
 
-use std::fmt::Write as _;
+use std::fmt::Display;
 
 use serde_json::{Value, json};
 
-use super::input::{Arguments, Loaded};
+use super::error::CommandError;
+use super::input::{RequestArguments, RequestCase};
+use super::output::{complain, print, print_json};
 use super::verify_tag::hops_as_json;
-use super::{Failure, complain, print};
 use crate::capture::text_or_hex;
 use crate::chain::Signer;
 use crate::finding::Action;
@@ -19,12 +20,12 @@ use crate::replay::InMemory;
 use crate::request::Request;
 use crate::screen::{Decision, Worker};
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Loaded { screen, request: owned, snapshot } = arguments.load()?;
+pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
+    let RequestCase { screen, request: owned, snapshot } = arguments.load()?;
     let request = owned.request();
     let draft = Keyring::gather(&screen.config().tag, &|name| std::env::var(name));
     if let Some(problem) = draft.wrong.iter().next() {
-        return Err(Failure(problem.to_string()));
+        return Err(CommandError(problem.to_string()));
     }
     if !draft.unset.is_empty() {
         complain("note: the variables of `tag.keys` aren't set here, so the tag is shown unsigned");
@@ -32,23 +33,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut worker = Worker::new(Signer::new(draft.keyring), Box::new(InMemory::default()));
     let decision = screen
         .decide(&request, snapshot.as_ref(), &mut worker, "explain".to_owned())
-        .map_err(Failure::new)?;
+        .map_err(CommandError::new)?;
     if arguments.json {
-        print(&format!("{:#}\n", as_json(&decision, &request)));
+        print_json(&as_json(&decision, &request));
     } else {
-        print(&as_text(&decision, &request).map_err(Failure::new)?);
+        print(&as_text(&decision, &request));
     }
     Ok(())
 }
 
-/// The shape that `docs/configuration.md` publishes.
+/// The JSON that `docs/configuration.md` publishes.
 fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
     let address = &decision.case.evidence.address;
     let caller = decision.case.identity.caller();
     let findings: Vec<Value> = decision
         .weighed
         .iter()
-        .map(|weighed| json!({"code": weighed.finding.code, "action": weighed.action, "evidence": weighed.finding.evidence}))
+        .map(|weighed| {
+            let finding = &weighed.finding;
+            json!({"code": finding.code, "action": weighed.action, "evidence": finding.evidence})
+        })
         .collect();
     let (headers, response) = match &decision.outcome {
         Outcome::Forward(edits) => (apply(request, edits), Value::Null),
@@ -67,14 +71,21 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
             "claimed": address.claimed.iter().map(|claim| text_or_hex(claim)).collect::<Vec<_>>(),
             "malformed": address.malformed,
             "customer": decision.customer(),
-            "credential": caller.map(|caller| json!({"source": decision.case.config.source_name(caller.source), "label": caller.label()})),
+            "credential": caller.map(|caller| {
+                let source = decision.case.config.source_name(caller.source);
+                json!({"source": source, "label": caller.label()})
+            }),
             "user": decision.case.geography.user.map(|place| place.country),
             "origin": decision.case.geography.origin.map(|place| place.country),
             "via": decision.case.geography.via.map(|place| place.country),
             "chain": chain(&decision.case.receipt),
             "path": text_or_hex(&decision.case.evidence.path),
-            "relay_marks": decision.case.evidence.relay_marks.iter().map(|mark| json!({"software": mark.software, "header": mark.header})).collect::<Vec<_>>(),
-            "owned_headers": decision.case.evidence.reserved.iter().map(|header| header.name).collect::<Vec<_>>(),
+            "relay_marks": decision.case.evidence.relay_marks.iter()
+                .map(|mark| json!({"software": mark.software, "header": mark.header}))
+                .collect::<Vec<_>>(),
+            "owned_headers": decision.case.evidence.reserved.iter()
+                .map(|header| header.name)
+                .collect::<Vec<_>>(),
         },
         "findings": findings,
         "verdict": {
@@ -90,46 +101,54 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
     })
 }
 
-/// What a verified chain is worth, and who stands in it.
+/// The worth of a verified chain, and its hops.
 fn chain(receipt: &Receipt) -> Value {
     let Some(proof) = receipt.proof() else { return Value::Null };
     json!({"worth": proof.worth(), "hops": hops_as_json(proof)})
 }
 
-/// The same for a person.
-fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std::fmt::Error> {
-    let mut out = String::new();
-    let line = |out: &mut String, name: &str, value: &str| writeln!(out, "  {name:<16} {value}");
-    let header = |name| printable(request.first(name).unwrap_or_default());
-    writeln!(out, "Request")?;
-    line(
-        &mut out,
-        "to",
-        &format!(
-            "{} {}{}",
-            header(":method"),
-            header(":authority"),
-            printable(&decision.case.evidence.path)
-        ),
-    )?;
-    line(&mut out, "received", &decision.time.seconds().to_string())?;
+/// Text in sections of labelled lines.
+#[derive(Default)]
+struct Page(String);
 
-    writeln!(out, "\nEvidence")?;
-    let address = &decision.case.evidence.address;
-    let client = address.client.map_or_else(
-        || "unknown: give the direct peer's with --direct-peer".to_owned(),
-        |address| address.to_string(),
+impl Page {
+    fn section(&mut self, title: &str) {
+        let gap = if self.0.is_empty() { "" } else { "\n" };
+        self.0.push_str(&format!("{gap}{title}\n"));
+    }
+
+    fn line(&mut self, label: &str, value: impl Display) {
+        self.0.push_str(&format!("  {label:<16} {value}\n"));
+    }
+}
+
+/// The decision as text.
+fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> String {
+    let case = &decision.case;
+    let (evidence, geography, policy) = (&case.evidence, &case.geography, &case.config.policy);
+    let mut page = Page::default();
+    let header = |name| printable(request.first(name).unwrap_or_default());
+    page.section("Request");
+    let target = format!("{}{}", header(":authority"), printable(&evidence.path));
+    page.line("to", format!("{} {target}", header(":method")));
+    page.line("received", decision.time.seconds());
+
+    page.section("Evidence");
+    let address = &evidence.address;
+    let ended = if address.malformed { " (an invalid address ended the search)" } else { "" };
+    page.line(
+        "client address",
+        address.client.map_or_else(
+            || "unknown: pass the direct peer's address with --direct-peer".to_owned(),
+            |client| format!("{client}{ended}"),
+        ),
     );
-    let stopped = address.malformed && address.client.is_some();
-    let malformed =
-        if stopped { " (something that isn't an address stopped the walk)" } else { "" };
-    line(&mut out, "client address", &format!("{client}{malformed}"))?;
     if !address.claimed.is_empty() {
         let claimed: Vec<String> = address.claimed.iter().map(|claim| printable(claim)).collect();
-        line(&mut out, "claimed hops", &claimed.join(", "))?;
+        page.line("claimed hops", claimed.join(", "));
     }
-    line(&mut out, "customer", &who(decision))?;
-    if let Some(customer) = decision.case.identity.customer() {
+    page.line("customer", who(decision));
+    if let Some(customer) = case.identity.customer() {
         let screening = customer.screening.as_ref().map_or_else(
             || "none on record".to_owned(),
             |screening| {
@@ -139,93 +158,75 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> Result<String, std
                 format!("{}{until}{by}", screening.status)
             },
         );
-        line(&mut out, "screening", &screening)?;
-        line(&mut out, "ownership", customer.ownership().as_str())?;
+        page.line("screening", screening);
+        page.line("ownership", customer.ownership());
         let declared: Vec<&str> =
             customer.declared.iter().map(|country| country.as_str()).collect();
-        line(
-            &mut out,
-            "declared",
-            if declared.is_empty() { "nothing".to_owned() } else { declared.join(", ") }.as_str(),
-        )?;
+        let declared = if declared.is_empty() { "nothing".into() } else { declared.join(", ") };
+        page.line("declared", declared);
     }
     let country = |place: Option<crate::region::Place>| {
         place.map_or_else(|| "unknown".to_owned(), |place| place.to_string())
     };
-    line(&mut out, "origin", &country(decision.case.geography.origin))?;
-    line(&mut out, "user", &country(decision.case.geography.user))?;
-    if let Some(proof) = decision.case.receipt.proof() {
-        line(&mut out, "reseller's own", &country(decision.case.geography.via))?;
-        line(&mut out, "chain", &format!("worth {}", proof.worth()))?;
+    page.line("origin", country(geography.origin));
+    page.line("user", country(geography.user));
+    if let Some(proof) = case.receipt.proof() {
+        page.line("via", country(geography.via));
+        page.line("chain", format!("worth {}", proof.worth()));
         for (hop, proof) in proof.hops() {
-            let customer = hop.customer.as_deref().unwrap_or("nobody it knows");
+            let customer = hop.customer.as_deref().unwrap_or("an unknown customer");
             let proof = match proof {
-                Ok(()) => "its signature verifies".to_owned(),
+                Ok(()) => "proven".to_owned(),
                 Err(error) => format!("not proven: {}: {error}", hop.node),
             };
-            line(&mut out, "", &format!("{} for {customer}, {}: {proof}", hop.node, hop.attest))?;
+            page.line("", format!("{} for {customer}, {}: {proof}", hop.node, hop.attest));
         }
     }
 
-    writeln!(out, "\nFindings")?;
+    page.section("Findings");
     if decision.weighed.is_empty() {
-        writeln!(out, "  none")?;
+        page.0.push_str("  none\n");
     }
     for weighed in &decision.weighed {
-        writeln!(
-            out,
-            "  {:<8} {:<27} {}",
-            weighed.action.as_str(),
-            weighed.finding.code.as_str(),
-            weighed.finding.evidence
-        )?;
+        let (action, finding) = (weighed.action.as_str(), &weighed.finding);
+        let code = finding.code.as_str();
+        page.0.push_str(&format!("  {action:<8} {code:<27} {}\n", finding.evidence));
     }
 
-    writeln!(out, "\nVerdict")?;
-    line(&mut out, "action", &verdict(decision))?;
+    page.section("Verdict");
+    page.line("action", verdict(decision));
     if let Some(reason) = decision.verdict.reason {
-        line(&mut out, "reason", &format!("{reason}: {}", reason.title()))?;
-        line(&mut out, "read more", &format!("docs/findings.md#{}", reason.anchor()))?;
+        page.line("reason", format!("{reason}: {}", reason.title()));
+        page.line("read more", format!("docs/findings.md#{}", reason.anchor()));
     }
-    line(
-        &mut out,
-        "policy",
-        &format!(
-            "{} (mode {})",
-            decision.case.config.policy.revision, decision.case.config.policy.mode
-        ),
-    )?;
+    page.line("policy", format!("{} (mode {})", policy.revision, policy.mode));
 
     match &decision.outcome {
         Outcome::Forward(edits) => {
-            writeln!(out, "\nWhat goes on")?;
-            for name in &edits.remove {
-                line(&mut out, "removed", &printable(name))?;
-            }
+            page.section("Forwarded request");
+            edits.remove.iter().for_each(|name| page.line("removed", printable(name)));
             for (name, value) in &edits.set {
-                line(&mut out, "set", &format!("{name}: {}", printable(value)))?;
+                page.line("set", format!("{name}: {}", printable(value)));
             }
         }
         Outcome::Answer(refusal) => {
-            writeln!(out, "\nWhat the caller gets")?;
-            line(&mut out, "status", &refusal.status.to_string())?;
-            for (name, value) in &refusal.headers {
-                line(&mut out, name, value)?;
-            }
-            writeln!(out, "\n{}", pretty(&refusal.body))?;
+            page.section("Response");
+            page.line("status", refusal.status);
+            refusal.headers.iter().for_each(|(name, value)| page.line(name, value));
+            page.0.push_str(&format!("\n{}\n", pretty(&refusal.body)));
         }
     }
-    Ok(out)
+    page.0
 }
 
 fn who(decision: &Decision<'_>) -> String {
     match &decision.case.identity {
-        Identity::Unloaded => "nobody can be told: no register is loaded".to_owned(),
-        Identity::Missing => "nobody: no credential came".to_owned(),
-        Identity::Unknown => "nobody: no credential that came is in the register".to_owned(),
-        Identity::Unproven => "nobody: a signature came, and it doesn't hold".to_owned(),
+        Identity::Unloaded => "unknown: no register is loaded".to_owned(),
+        Identity::Missing => "unknown: the request has no credential".to_owned(),
+        Identity::Unknown => "unknown: no credential of the request is in the register".to_owned(),
+        Identity::Unproven => "unknown: the signature isn't accepted".to_owned(),
         Identity::Conflict(one, other) => {
-            format!("{} or {}: credentials name both", one.id, other.id)
+            format!("{} or {}: the credentials are of both", one.id, other.id)
         }
         Identity::Known(caller) => {
             let label = caller.label().map(|label| format!(" ({label})")).unwrap_or_default();

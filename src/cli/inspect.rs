@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Failure, print};
+use super::error::CommandError;
+use super::output::{print, print_json};
 use crate::compile::remarks::grouped;
 use crate::key::TrustedKey;
 use crate::key::VerifyingKey;
@@ -51,11 +52,11 @@ pub(super) struct InspectArguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
-    let keys: Result<Vec<TrustedKey>, Failure> = arguments
+pub(super) fn run(arguments: &InspectArguments) -> Result<(), CommandError> {
+    let keys: Result<Vec<TrustedKey>, CommandError> = arguments
         .trusted_key
         .iter()
-        .map(|text| TrustedKey::parse(text).map_err(|mismatch| Failure(mismatch.message)))
+        .map(|text| TrustedKey::parse(text).map_err(CommandError::from))
         .collect();
     let keys = keys?;
     let snapshot = open(&arguments.snapshot, |key| {
@@ -68,13 +69,14 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     if let Some(text) = &arguments.address {
         found.insert("address".into(), address(&snapshot, text)?);
     }
-    let none = |what: &str| Failure(format!("no customer has this {what}"));
+    let none = |what: &str| CommandError(format!("no customer has this {what}"));
     let customer = |name: Name<'_>, what: &str| {
-        let found = snapshot.customer(name).map_err(Failure::new)?.ok_or_else(|| none(what))?;
-        Ok::<Value, Failure>(describe(&found.customer))
+        let found =
+            snapshot.customer(name).map_err(CommandError::new)?.ok_or_else(|| none(what))?;
+        Ok::<Value, CommandError>(describe(&found.customer))
     };
     if let Some(text) = &arguments.credential {
-        let digest = CredentialDigest::parse(text).map_err(|mismatch| Failure(mismatch.message))?;
+        let digest = CredentialDigest::parse(text).map_err(CommandError::from)?;
         found.insert("customer".into(), customer(Name::Secret(digest), "credential")?);
     }
     if let Some(name) = &arguments.certificate {
@@ -94,7 +96,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
         let (node, _) = snapshot
             .nodes()
             .by_thumbprint(thumbprint)
-            .ok_or_else(|| Failure("no node has a key of this thumbprint".into()))?;
+            .ok_or_else(|| CommandError("no node has a key of this thumbprint".into()))?;
         found.insert(
             "node".into(),
             json!({"id": node.id, "customer": node.customer, "keys": node.keys.len()}),
@@ -103,11 +105,11 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     let asked = !found.is_empty();
     if arguments.json {
         let answer = if asked { Value::Object(found) } else { contents(&snapshot) };
-        print(&format!("{answer:#}\n"));
+        print_json(&answer);
     } else if asked {
-        found.values().for_each(|value| print(&format!("{value:#}\n")));
+        found.values().for_each(print_json);
     } else {
-        print(&as_text(&snapshot, arguments.trusted_key.is_empty()).map_err(Failure::new)?);
+        print(&as_text(&snapshot, arguments.trusted_key.is_empty()).map_err(CommandError::new)?);
     }
     Ok(())
 }
@@ -116,15 +118,16 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
 pub(super) fn open(
     path: &Path,
     trusts: impl Fn(&VerifyingKey) -> bool,
-) -> Result<Snapshot, Failure> {
-    let at = |message: String| Failure(format!("{}: {message}", path.display()));
-    let bytes = super::bytes(path).map_err(|Failure(message)| at(message))?;
-    Snapshot::read(bytes, trusts).map_err(|refused| at(refused.to_string()))
+) -> Result<Snapshot, CommandError> {
+    let bytes = super::files::bytes(path).map_err(|error| error.at(path))?;
+    Snapshot::read(bytes, trusts).map_err(|error| CommandError::about(path, error))
 }
 
-fn address(snapshot: &Snapshot, text: &str) -> Result<Value, Failure> {
-    let address: IpAddr =
-        text.trim().parse().map_err(|_| Failure(format!("invalid address `{}`", text.trim())))?;
+fn address(snapshot: &Snapshot, text: &str) -> Result<Value, CommandError> {
+    let address: IpAddr = text
+        .trim()
+        .parse()
+        .map_err(|_| CommandError(format!("invalid address `{}`", text.trim())))?;
     let facts = snapshot.address(address);
     let places = facts.iter().flat_map(|facts| facts.places()).map(
         |(place, role, source)| json!({"source": source, "role": role, "place": place.to_string()}),
@@ -139,11 +142,11 @@ fn address(snapshot: &Snapshot, text: &str) -> Result<Value, Failure> {
     }))
 }
 
-fn stream(snapshot: &Snapshot) -> Result<(), Failure> {
+fn stream(snapshot: &Snapshot) -> Result<(), CommandError> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for line in std::io::stdin().lock().lines() {
-        let answer = address(snapshot, &line.map_err(Failure::new)?)?;
-        if writeln!(out, "{}", super::shown(&answer.to_string())).is_err() {
+        let answer = address(snapshot, &line.map_err(CommandError::new)?)?;
+        if writeln!(out, "{}", super::output::inert(&answer.to_string())).is_err() {
             break;
         }
     }

@@ -1,5 +1,7 @@
-//! `waybill keygen`: keys for nodes and snapshots, and credentials for customers. What is secret goes to a new file
-//! that only its owner can read, or to stdout, and nowhere else; what a person should know about it goes to stderr.
+//! `waybill keygen`: keys for nodes and snapshots, and credentials for customers.
+//!
+//! A secret goes to a new file that only its owner can read, or to stdout, and nowhere else. Notes
+//! for people go to stderr.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -8,35 +10,37 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{Failure, complain, print};
+use super::arguments::word;
+use super::error::CommandError;
+use super::files;
+use super::output::{complain, print};
 use crate::key::{KEY_LENGTH, SigningKey, Window};
 use crate::names::CredentialDigest;
-use crate::shape::{Mismatch, Word as _};
 use crate::time::UnixSeconds;
 
-/// What every credential begins with, so that scanners for leaked secrets can know it.
+/// The prefix of every credential, by which scanners find leaked ones.
 const CREDENTIAL_PREFIX: &str = "wb_";
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(super) struct Arguments {
+pub(super) struct KeygenArguments {
     #[command(flatten)]
     key: KeyArguments,
     #[command(subcommand)]
-    what: Option<What>,
+    target: Option<KeygenTarget>,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
-    /// An Ed25519 key, for a node or for signing snapshots: what `waybill keygen` alone makes
+enum KeygenTarget {
+    /// Generate an Ed25519 key for a node or for signing snapshots; the default
     Node(KeyArguments),
-    /// A credential for a customer, and its digest for the register
-    Credential(Output),
+    /// Generate a credential for a customer, and its digest for the register
+    Credential(SecretOutput),
 }
 
 #[derive(Debug, clap::Args)]
-struct Output {
-    /// Write what is secret to this new file, for its owner's eyes only, in place of stdout; never overwrites
+struct SecretOutput {
+    /// Write the secret to this new file, readable by its owner only; an existing file is kept
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -44,30 +48,35 @@ struct Output {
 #[derive(Debug, clap::Args)]
 struct KeyArguments {
     #[command(flatten)]
-    to: Output,
-    /// From when on the key counts, in UTC: 2027-01-31T00:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = second)]
+    to: SecretOutput,
+    /// When the key becomes valid (RFC 3339): 2027-01-31T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = unix_second)]
     not_before: Option<u64>,
-    /// From when on it no longer counts
-    #[arg(long, value_name = "TIME", value_parser = second)]
+    /// When the key expires (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = unix_second)]
     expires: Option<u64>,
     /// Print the public JWK of the private one in FILE (`-`: stdin), for nodes.json
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["not_before", "expires", "output", "trusted_key"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["not_before", "expires", "output", "trusted_key"]
+    )]
     public: Option<PathBuf>,
-    /// Print the public key of the private JWK in FILE (`-`: stdin) in base64, for `snapshot.trusted_keys`
+    /// Print the public key of the private JWK in FILE (`-`: stdin) in base64, for
+    /// `snapshot.trusted_keys`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["not_before", "expires", "output"])]
     trusted_key: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    match &arguments.what {
+pub(super) fn run(arguments: &KeygenArguments) -> Result<(), CommandError> {
+    match &arguments.target {
         None => key(&arguments.key),
-        Some(What::Node(key_arguments)) => key(key_arguments),
-        Some(What::Credential(to)) => credential(to),
+        Some(KeygenTarget::Node(key_arguments)) => key(key_arguments),
+        Some(KeygenTarget::Credential(to)) => credential(to),
     }
 }
 
-fn key(arguments: &KeyArguments) -> Result<(), Failure> {
+fn key(arguments: &KeyArguments) -> Result<(), CommandError> {
     if let Some(path) = &arguments.public {
         print(&format!("{}\n", read(path)?.to_public_jwk()));
         return Ok(());
@@ -78,7 +87,9 @@ fn key(arguments: &KeyArguments) -> Result<(), Failure> {
     }
     let window = Window { nbf: arguments.not_before, exp: arguments.expires };
     if window.is_empty() {
-        return Err(Failure("the key would expire before it begins to count".into()));
+        return Err(CommandError(
+            "invalid window: --expires must be later than --not-before".into(),
+        ));
     }
     let key = SigningKey::new(&random()?, window);
     let secret = format!("{}\n", key.to_private_jwk());
@@ -93,86 +104,77 @@ fn key(arguments: &KeyArguments) -> Result<(), Failure> {
         }
     };
     complain(&format!(
-        "{place} is the private key: keep it where only the node, or whoever compiles, can read it"
+        "{place} is the private key: keep it where only the node or the compiler can read it"
     ));
     complain(&format!("public, for nodes.json: {}", key.to_public_jwk()));
     complain(&format!("public, for `snapshot.trusted_keys`: {}", key.verifying_key().to_base64()));
     Ok(())
 }
 
-fn credential(to: &Output) -> Result<(), Failure> {
+fn credential(to: &SecretOutput) -> Result<(), CommandError> {
     let secret = format!("{CREDENTIAL_PREFIX}{}", URL_SAFE_NO_PAD.encode(random()?));
     let digest = CredentialDigest::of(secret.as_bytes());
     if let Some(path) = &to.output {
         write(path, &format!("{secret}\n"))?;
         print(&format!("{digest}\n"));
         complain(&format!(
-            "{} is the customer's credential: hand it over, and remove the file",
+            "{} is the customer's credential: send it to the customer, then remove the file",
             path.display()
         ));
-        complain("the line on stdout is its digest: that, and only that, goes into the register");
+        complain("the line on stdout is its digest: write only the digest into the register");
         return Ok(());
     }
     print(&format!("{secret}\n{digest}\n"));
     complain(
-        "the first line on stdout is the customer's credential: hand it over now, it won't be shown again",
+        "the first line on stdout is the customer's credential: send it now, it isn't shown again",
     );
-    complain("the second is its digest: that, and only that, goes into the register");
+    complain("the second line is its digest: write only the digest into the register");
     Ok(())
 }
 
-/// Writes a secret to a file that isn't there yet. Nobody else can read it at any time, whatever the umask is.
-fn write(path: &Path, secret: &str) -> Result<(), Failure> {
+/// Writes a secret to a new file, readable by its owner only from the start, whatever the umask.
+fn write(path: &Path, secret: &str) -> Result<(), CommandError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => Failure(format!(
-            "{}: already exists, and nothing is overwritten\n  help: name another file, or move this one away first",
-            path.display()
-        )),
-        _ => Failure(format!("{}: can't be written: {error}", path.display())),
+        ErrorKind::AlreadyExists => CommandError::about(
+            path,
+            "already exists, and is kept\n  help: name another file, or move this one away",
+        ),
+        _ => CommandError::about(path, format!("can't be written: {error}")),
     })?;
     let written = file.write_all(secret.as_bytes()).and_then(|()| file.sync_all());
     written.map_err(|error| {
-        // half a key is none
-        let left =
-            if std::fs::remove_file(path).is_err() { "; remove what is there of it" } else { "" };
-        Failure(format!("{}: can't be written: {error}{left}", path.display()))
+        // a part of a key is of no use
+        let left = if std::fs::remove_file(path).is_err() { "; remove the file" } else { "" };
+        CommandError::about(path, format!("can't be written: {error}{left}"))
     })
 }
 
-fn random() -> Result<[u8; KEY_LENGTH], Failure> {
+fn random() -> Result<[u8; KEY_LENGTH], CommandError> {
     let mut bytes = [0; KEY_LENGTH];
     getrandom::fill(&mut bytes)
-        .map_err(|error| Failure(format!("the system gives no randomness: {error}")))?;
+        .map_err(|error| CommandError(format!("no random bytes from the system: {error}")))?;
     Ok(bytes)
 }
 
-/// Reads a private JWK. Errors repeat nothing of it.
-fn read(path: &Path) -> Result<SigningKey, Failure> {
+/// Reads a private JWK. Errors quote nothing of it.
+fn read(path: &Path) -> Result<SigningKey, CommandError> {
     let text = if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin()
             .read_to_string(&mut text)
-            .map_err(|error| Failure(format!("stdin: can't be read: {error}")))?;
+            .map_err(|error| CommandError(format!("stdin: can't be read: {error}")))?;
         text
     } else {
-        super::read(path)
-            .map_err(|Failure(error)| Failure(format!("{}: {error}", path.display())))?
+        files::read(path).map_err(|error| error.at(path))?
     };
-    SigningKey::from_jwk(&text).map_err(|Mismatch { message, help }| {
-        let help = help.map_or_else(String::new, |help| format!("\n  help: {help}"));
-        Failure(format!("{}: {message}{help}", path.display()))
-    })
+    SigningKey::from_jwk(&text).map_err(|mismatch| CommandError::from(mismatch).at(path))
 }
 
-fn second(text: &str) -> Result<u64, String> {
-    let UnixSeconds(second) =
-        UnixSeconds::parse(text).map_err(|Mismatch { message, help }| match help {
-            Some(help) => format!("{message}; {help}"),
-            None => message,
-        })?;
-    u64::try_from(second).map_err(|_| "before 1970".into())
+fn unix_second(text: &str) -> Result<u64, String> {
+    let UnixSeconds(second) = word(text)?;
+    u64::try_from(second).map_err(|_| "expected a time from 1970 on".into())
 }

@@ -1,17 +1,17 @@
-//! A register of files on the disk: which of its files are read, and what `waybill check` says of it.
+//! A register on the disk: its files, and the summary that `waybill check` prints.
 
-use std::io::Read as _;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Failure, complain};
-use crate::compile::directory::{Directory, Files, MOST_BYTES, is_document, read};
+use super::clock::now;
+use super::error::CommandError;
+use super::files::bytes;
+use super::output::complain;
+use crate::compile::directory::{Directory, Files, is_document, read};
 use crate::compile::remarks::{Remarks, grouped};
 use crate::time::UnixSeconds;
 
-/// Reads those files of a register's directory whose names are `wanted`. What begins with a dot belongs to the system or to
-/// version control.
-pub(super) fn files(directory: &Path, wanted: fn(&str) -> bool) -> Result<Files, Failure> {
+/// Reads those files of a register's directory whose names are `wanted`.
+pub(super) fn files(directory: &Path, wanted: fn(&str) -> bool) -> Result<Files, CommandError> {
     let mut files = Files::default();
     walk(directory, "", wanted, &mut files)?;
     Ok(files)
@@ -22,19 +22,20 @@ fn walk(
     prefix: &str,
     wanted: fn(&str) -> bool,
     files: &mut Files,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let failed = |path: &Path, error: std::io::Error| {
-        Failure(format!("{}: can't be read: {error}", path.display()))
+        CommandError::about(path, format!("can't be read: {error}"))
     };
     for entry in std::fs::read_dir(folder).map_err(|error| failed(folder, error))? {
         let entry = entry.map_err(|error| failed(folder, error))?;
         let (path, last) = (entry.path(), entry.file_name());
         let name = format!("{prefix}{}", last.to_string_lossy());
-        // so does what a spreadsheet program puts beside a file that somebody has open
+        // files of the system, of version control, and a spreadsheet program's locks
         if last.to_string_lossy().starts_with(['.', '~']) {
             continue;
         }
-        // links to files are followed (a ConfigMap's files are links), links to folders at the top only: below it they may lead back up
+        // links to files are followed, since a ConfigMap's files are links; links to folders only
+        // at the top, since deeper ones may lead back up
         let is_link = entry.file_type().map_err(|error| failed(&path, error))?.is_symlink();
         let metadata = std::fs::metadata(&path).map_err(|error| failed(&path, error))?;
         if metadata.is_dir() {
@@ -45,26 +46,11 @@ fn walk(
                 walk(&path, &name, wanted, files)?;
             }
         } else if wanted(&name) {
-            // nobody may ever write to a pipe
             if !metadata.is_file() {
-                return Err(Failure(format!(
-                    "{}: not a regular file: a register is read from files, not from pipes or devices",
-                    path.display()
-                )));
+                let message = "not a regular file: a register isn't read from pipes or devices";
+                return Err(CommandError::about(&path, message));
             }
-            // it is read into memory whole, and may grow in the meantime
-            if metadata.len() > MOST_BYTES {
-                return Err(too_large(&path, metadata.len()));
-            }
-            let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
-            let file = std::fs::File::open(&path).map_err(|error| failed(&path, error))?;
-            file.take(MOST_BYTES.saturating_add(1))
-                .read_to_end(&mut bytes)
-                .map_err(|error| failed(&path, error))?;
-            let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-            if size > MOST_BYTES {
-                return Err(too_large(&path, size));
-            }
+            let bytes = bytes(&path).map_err(|error| error.at(&path))?;
             files.documents.insert(name, bytes);
         } else {
             files.others.insert(name);
@@ -73,34 +59,24 @@ fn walk(
     Ok(())
 }
 
-fn too_large(path: &Path, bytes: u64) -> Failure {
-    let megabytes = |bytes: u64| grouped(bytes.div_ceil(1_000_000));
-    Failure(format!(
-        "{}: this file has {} MB, and a file of a register may have {} MB at most: take out what doesn't belong there",
-        path.display(),
-        megabytes(bytes),
-        megabytes(MOST_BYTES)
-    ))
-}
-
-/// Checks a register; where nothing is wrong, what is in it comes along.
-pub(super) fn check(directory: &Path) -> Result<(Option<String>, Remarks), Failure> {
+/// Checks a register. Returns a summary of its contents if nothing is wrong.
+pub(super) fn check(directory: &Path) -> Result<(Option<String>, Remarks), CommandError> {
     let (register, remarks) = read(files(directory, is_document)?, now());
     Ok((register.map(|register| summary(&register)), remarks))
 }
 
-/// Opens a register, or says on stderr what is wrong in it and gives up: `otherwise` is what isn't done then.
+/// Opens a register. Prints its mistakes, if any, and gives up: `otherwise` says what isn't done.
 pub(super) fn open(
     directory: &Path,
     now: UnixSeconds,
     otherwise: &str,
-) -> Result<Directory, Failure> {
+) -> Result<Directory, CommandError> {
     let (register, remarks) = read(files(directory, is_document)?, now);
     complain_of(directory, &remarks);
-    register.ok_or_else(|| Failure(format!("{}: {otherwise}", directory.display())))
+    register.ok_or_else(|| CommandError::about(directory, otherwise))
 }
 
-/// Says on stderr what is wrong in a register, each with its file.
+/// Prints the errors of a register on stderr, each with its file.
 pub(super) fn complain_of(directory: &Path, remarks: &Remarks) {
     let name = directory.display().to_string();
     for remark in &remarks.errors {
@@ -128,10 +104,4 @@ fn summary(register: &Directory) -> String {
         count(register.owners.settings.networks.len(), "network source", "network sources"),
     ]
     .join(", ")
-}
-
-#[expect(clippy::disallowed_methods, reason = "the desk is where time comes in from")]
-pub(super) fn now() -> UnixSeconds {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    UnixSeconds(i64::try_from(since).unwrap_or(i64::MAX))
 }

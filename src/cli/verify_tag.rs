@@ -1,14 +1,15 @@
 //! `waybill verify-tag`: tag, chain and trail of a captured request, verified as a node would.
 //!
-//! The caller's credential is left aside: the question is what the signatures prove. So are replays,
-//! which only a node that sees every request can tell.
+//! Only the signatures are verified, not the caller's credential. Replays aren't detected: only a
+//! node that sees every request can do that.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::input::{Arguments, Loaded};
-use super::{Failure, print};
+use super::error::CommandError;
+use super::input::{RequestArguments, RequestCase};
+use super::output::{print, print_json};
 use crate::chain::hops::Claims;
 use crate::chain::{Inbound, Proof, Rejection};
 use crate::evidence::Evidence;
@@ -18,8 +19,8 @@ use crate::receipt::receiver;
 use crate::screen::Worker;
 use crate::time::UnixSeconds;
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Loaded { screen, request, snapshot } = arguments.load()?;
+pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
+    let RequestCase { screen, request, snapshot } = arguments.load()?;
     let request = request.request();
     let now = request.time.seconds();
     let config = screen.config();
@@ -32,24 +33,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let receiver = receiver(config, &lookups, now);
     let proof = receiver
         .receive(&lines, &inbound, &message, &mut cache, &mut *memory)
-        .map_err(Failure::new)?;
-    let text = if arguments.json {
-        format!("{:#}\n", as_json(&proof))
+        .map_err(CommandError::new)?;
+    if arguments.json {
+        print_json(&as_json(&proof));
     } else {
-        as_text(&proof, now).map_err(Failure::new)?
-    };
-    print(&text);
+        print(&as_text(&proof, now).map_err(CommandError::new)?);
+    }
     match proof {
         Ok(proof) if proof.doubts().is_empty() => Ok(()),
-        Ok(proof) => Err(Failure(format!("{} of it doesn't hold", counted(proof.doubts().len())))),
+        Ok(proof) => Err(CommandError(counted(proof.doubts().len()))),
         Err(Rejection { error, .. }) => {
-            Err(Failure(format!("nothing is proven: {}", error.code())))
+            Err(CommandError(format!("nothing is proven: {}", error.code())))
         }
     }
 }
 
-fn counted(parts: usize) -> String {
-    if parts == 1 { "one part".to_owned() } else { format!("{parts} parts") }
+fn counted(problems: usize) -> String {
+    if problems == 1 { "1 problem".to_owned() } else { format!("{problems} problems") }
 }
 
 /// The hops of a chain, and whether each is proven.
@@ -105,17 +105,17 @@ fn as_text(proof: &Result<Proof, Rejection>, now: UnixSeconds) -> Result<String,
     let proof = match proof {
         Err(Rejection { error, .. }) => {
             let code = error.code();
-            writeln!(out, "Signature  doesn't hold: {error}")?;
+            writeln!(out, "Signature  not accepted: {error}")?;
             writeln!(out, "           ({code}: see docs/findings.md#{})", code.anchor())?;
             return Ok(out);
         }
         Ok(proof) => proof,
     };
     let (input, claims) = (proof.input(), proof.signer_claims());
-    let what = if proof.is_bound() { "this one request" } else { "its customer's requests" };
+    let what = if proof.is_bound() { "this request only" } else { "all requests of its customer" };
     writeln!(
         out,
-        "Signature  holds at {now}: by {} (customer {} here), for {what} to {}",
+        "Signature  valid at {now}: by {} (customer {} here), for {what}, to {}",
         claims.node,
         proof.customer(),
         proof.authority()
@@ -130,11 +130,12 @@ fn as_text(proof: &Result<Proof, Rejection>, now: UnixSeconds) -> Result<String,
     let until = claims.until.map(|until| format!(" until {until}")).unwrap_or_default();
     let screening = or(
         claims.screening.as_ref().map(|status| format!("screening {status}{until}")),
-        "screening not said",
+        "screening not stated",
     );
     writeln!(out, "Tag        customer {}, {screening}", or(claims.customer.clone(), "unknown"))?;
-    let place =
-        |place: Option<crate::region::Place>| or(place.map(|place| place.to_string()), "not said");
+    let place = |place: Option<crate::region::Place>| {
+        or(place.map(|place| place.to_string()), "not stated")
+    };
     writeln!(out, "           user {}, origin {}", place(claims.user), place(claims.origin))?;
     let found: Vec<&str> = claims.findings.iter().map(|code| code.as_str()).collect();
     writeln!(
@@ -147,11 +148,11 @@ fn as_text(proof: &Result<Proof, Rejection>, now: UnixSeconds) -> Result<String,
     let last = proof.hops().count().saturating_sub(1);
     for (i, (hop, proven)) in proof.hops().enumerate() {
         let proof = match proven {
-            Err(error) => format!("NOT PROVEN, only the next hop's word: {error}"),
+            Err(error) => format!("NOT PROVEN, stated only by the next hop: {error}"),
             Ok(()) if i == last => "signed this request".to_owned(),
             Ok(()) => "proven: its own signature is in the trail".to_owned(),
         };
-        let customer = hop.customer.as_deref().unwrap_or("nobody it knows");
+        let customer = hop.customer.as_deref().unwrap_or("an unknown customer");
         writeln!(
             out,
             "           {}. {} for {customer}, {}: {proof}",
@@ -161,7 +162,7 @@ fn as_text(proof: &Result<Proof, Rejection>, now: UnixSeconds) -> Result<String,
         )?;
     }
     if !proof.doubts().is_empty() {
-        writeln!(out, "Against it")?;
+        writeln!(out, "Problems")?;
         for doubt in proof.doubts() {
             writeln!(out, "           {}: {doubt}", doubt.code())?;
         }

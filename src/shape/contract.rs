@@ -143,7 +143,7 @@ impl<'a> Members<'a> {
     fn find_or_note(&self, name: &str, problems: &mut Problems) -> Option<&'a Json> {
         let found = self.find(name);
         if found.is_none() {
-            problems.note(self.at, format!("missing field `{name}`"), None);
+            problems.missing(self.at, name);
         }
         found
     }

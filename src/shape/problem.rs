@@ -93,6 +93,15 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+const MISSING: &str = "missing field ";
+
+impl Problem {
+    /// The member that isn't there, where that is the mistake.
+    pub fn missing_field(&self) -> Option<&str> {
+        self.message.strip_prefix(MISSING).map(|name| name.trim_matches('`'))
+    }
+}
+
 impl Problems {
     /// Notes one mistake.
     pub fn note(&mut self, at: &Path<'_>, message: impl Into<String>, help: Option<String>) {
@@ -104,6 +113,11 @@ impl Problems {
     #[inline(never)]
     pub fn wrong(&mut self, at: &Path<'_>, message: &str, help: &str) {
         self.note(at, message, Some(help.to_owned()));
+    }
+
+    /// Notes that a member isn't there.
+    pub fn missing(&mut self, at: &Path<'_>, name: &str) {
+        self.note(at, format!("{MISSING}`{name}`"), None);
     }
 
     /// Notes a second member of the same name.

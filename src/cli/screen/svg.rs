@@ -1,7 +1,7 @@
-//! The tree of owners as a picture: SVG without scripts, in the reader's light or dark colours.
+//! The tree of owners as a picture: SVG without scripts, in light and dark colours.
 
-use super::super::escape;
-use super::{Tone, TreeRow};
+use super::super::output::escape;
+use super::tree::{Tone, TreeRow};
 
 /// Pixels: of a line of text, of a step to the right, of a character at most, around everything.
 const LINE: usize = 20;
@@ -11,9 +11,10 @@ const MARGIN: usize = 16;
 /// Characters of a label's line.
 const COLUMNS: usize = 64;
 
-const STYLE: &str = "text{font:14px system-ui,sans-serif;fill:#1a1a1a}path{stroke:#8a8a8a;fill:none}.sheet{fill:#fff}.restricted{fill:#c62828}\
-.unknown{fill:#b26a00}.plain{fill:#2e7d32}@media(prefers-color-scheme:dark){text{fill:#eee}.sheet{fill:#1b1b1b}.restricted{fill:#ff6b6b}\
-.unknown{fill:#ffb74d}.plain{fill:#81c784}}";
+const STYLE: &str = "text{font:14px system-ui,sans-serif;fill:#1a1a1a}\
+path{stroke:#8a8a8a;fill:none}.sheet{fill:#fff}.restricted{fill:#c62828}.unknown{fill:#b26a00}\
+.plain{fill:#2e7d32}@media(prefers-color-scheme:dark){text{fill:#eee}.sheet{fill:#1b1b1b}\
+.restricted{fill:#ff6b6b}.unknown{fill:#ffb74d}.plain{fill:#81c784}}";
 
 /// Draws the rows, the result in words above them.
 pub(super) fn draw(sentence: &str, rows: &[TreeRow]) -> String {
@@ -57,8 +58,10 @@ pub(super) fn draw(sentence: &str, rows: &[TreeRow]) -> String {
     }
     let (width, height) = (widest.saturating_add(MARGIN), y.saturating_add(MARGIN));
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n\
-         <title>{}</title>\n<style>{STYLE}</style>\n<rect class=\"sheet\" width=\"100%\" height=\"100%\"/>\n{body}</svg>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\" role=\"img\">\n\
+         <title>{}</title>\n<style>{STYLE}</style>\n\
+         <rect class=\"sheet\" width=\"100%\" height=\"100%\"/>\n{body}</svg>\n",
         escape(sentence)
     )
 }

@@ -1,4 +1,4 @@
-//! The documents of a register of files, as types, and the JSON Schemas that are published of them.
+//! The documents of a register of files as types, and their published JSON Schemas.
 
 use super::enforcement::EnforcementFile;
 use crate::compile::countries;
@@ -13,7 +13,7 @@ object! {
     /// The customers of a register of files, in its customers.json.
     pub struct CustomersFile {
         /// The customers
-        customers: Each<Customer>,
+        customers: PartialList<Customer>,
     }
 }
 
@@ -21,17 +21,17 @@ object! {
     /// Other resellers' nodes, in a register's nodes.json.
     pub struct NodesFile {
         /// The nodes
-        nodes: Each<Node>,
+        nodes: PartialList<Node>,
     }
 }
 
 object! {
-    /// Companies, persons and states, and who holds how much of whom, in a register's entities.json.
+    /// Companies, persons and states, and their holdings, in a register's entities.json.
     pub struct EntitiesFile {
         /// The companies, persons and states
-        entities: Each<Entity> = Each::none(true),
-        /// Who holds how much of whom. Several holdings of one owner in one company add up
-        holdings: Each<Holding> = Each::none(true),
+        entities: PartialList<Entity> = PartialList::none(true),
+        /// The holdings. Several holdings of one owner in one company add up
+        holdings: PartialList<Holding> = PartialList::none(true),
     }
 }
 
@@ -39,35 +39,41 @@ object! {
     /// Who owns whom, in a register's owners.json: a row a holding.
     pub struct OwnersFile {
         /// The rows
-        owners: Each<OwnerRow>,
+        owners: PartialList<OwnerRow>,
     }
 }
 
 object! {
-    /// An owner, and what it holds. A row without `of` only says who somebody is
+    /// An owner and a holding. A row without `of` only describes the owner
     pub struct OwnerRow {
-        /// Who holds it: what customers, entities and other rows call it
+        /// The owner's id, as in other rows, entities.json and bods/
         owner: Text,
-        /// The company that it is a share of
+        /// The id of the company that it has a share of
         of: Option<Text> = None,
-        /// How large the share is, in per cent: 60, "60%" or "60,5 %"; left out where that isn't known
-        share: Option<Percent> = None,
-        /// What people call the owner
+        /// The share in per cent: 60, "60%" or "60,5 %"; left out if unknown
+        share: Option<SharePercent> = None,
+        /// The owner's name
         name: Option<Text> = None,
-        /// Where the owner is incorporated; a person's nationality
+        /// The owner's country of incorporation; a person's nationality
         country: Option<Country> = None,
-        /// What the owner is; a company where left out, but without owners it is then taken by its country
+        /// The owner's kind: where left out, a company. Without owners its country decides
         kind: Option<EntityType> = None,
     }
 }
 
 /// A share in per cent as people write it, in basis points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Percent(pub i64);
+pub struct SharePercent(pub i64);
 
 /// A country as people write it in a table: its code, or its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Country(pub Place);
+
+impl std::fmt::Display for Country {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl Word for Country {
     const WHAT: &'static str =
@@ -81,13 +87,7 @@ impl Word for Country {
     }
 }
 
-impl std::fmt::Display for Country {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Percent {
+impl SharePercent {
     const PATTERN: &'static str = r"^\s*(100([.,]0{1,2})?|[0-9]{1,2}([.,][0-9]{1,2})?)\s*%?\s*$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
@@ -95,30 +95,28 @@ impl Percent {
         let wrong = |message: String| {
             Mismatch::new(
                 message,
-                "from 0 to 100 per cent with two decimals at most, such as `60`, `60%` or `60,5 %`",
+                "write 0 to 100 per cent with up to two decimals, such as `60`, `60%` or `60,5 %`",
             )
         };
         let (whole, part) = number.split_once(['.', ',']).unwrap_or((number, "0"));
         let digits =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if text.matches('%').count() > 1 || !digits(whole) || !digits(part) || whole.len() > 9 {
-            return Err(wrong(format!("`{text}` is no share")));
+            return Err(wrong(format!("invalid share `{text}`")));
         }
         let part = part.trim_end_matches('0');
         if part.len() > 2 {
-            return Err(wrong(format!(
-                "the share `{text}` is finer than a hundredth of a per cent"
-            )));
+            return Err(wrong(format!("the share `{text}` has more than two decimals")));
         }
         let basis_points = format!("{whole}{part:0<2}").parse::<i64>().unwrap_or(i64::MAX);
         if basis_points > i64::from(WHOLE) {
-            return Err(wrong(format!("the share `{text}` is more than the whole")));
+            return Err(wrong(format!("the share `{text}` is more than 100 %")));
         }
         Ok(Self(basis_points))
     }
 }
 
-impl Shape for Percent {
+impl Shape for SharePercent {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let text = match json {
             Json::Text(text) => text.clone(),
@@ -136,22 +134,25 @@ impl Shape for Percent {
     }
 
     fn schema() -> serde_json::Value {
-        serde_json::json!({"type": ["number", "string"], "minimum": 0, "maximum": 100, "pattern": Self::PATTERN})
+        serde_json::json!({
+            "type": ["number", "string"], "minimum": 0, "maximum": 100, "pattern": Self::PATTERN,
+        })
     }
 }
 
-/// A list of which each element is read for itself, with its number: one that is wrong doesn't hide the others.
+/// A list whose elements are read one by one: an invalid one doesn't hide the others.
 #[derive(Debug, Clone)]
-pub struct Each<T> {
+pub struct PartialList<T> {
+    /// The elements with their numbers
     pub(super) values: Vec<(usize, T)>,
-    /// Whether each element could be read: else one that isn't here may stand in the file all the same
+    /// Whether every element could be read
     pub(super) whole: bool,
 }
 
-impl<T: Shape> Shape for Each<T> {
+impl<T: Shape> Shape for PartialList<T> {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let Json::List(items) = json else {
-            crate::shape::wrong_type(at, "a list", json, problems);
+            wrong_type(at, "a list", json, problems);
             return None;
         };
         let read =
@@ -169,8 +170,8 @@ impl<T: Shape> Shape for Each<T> {
     }
 }
 
-impl<T> Each<T> {
-    /// Nothing; `whole` says whether nothing stands in the file either.
+impl<T> PartialList<T> {
+    /// An empty list; `whole` tells whether the file has none either.
     pub(super) fn none(whole: bool) -> Self {
         Self { values: Vec::new(), whole }
     }
@@ -183,7 +184,7 @@ impl<T> Each<T> {
 
 words! {
     /// A kind of document that has a published schema.
-    pub enum Document {
+    pub enum SchemaDocument {
         /// The filter's configuration
         Configuration = "configuration",
         /// register.json
@@ -201,7 +202,7 @@ words! {
     }
 }
 
-impl Document {
+impl SchemaDocument {
     /// Its JSON Schema (draft 2020-12), generated from the types that read it.
     pub fn schema(self) -> serde_json::Value {
         let (mut schema, title) = match self {

@@ -1,5 +1,5 @@
-//! `enforcement.json`: what providers said of customers last, kept beside the customers so that `waybill enforcement` never
-//! writes into a table that somebody keeps by hand.
+//! `enforcement.json`: providers' latest enforcement. It is a file of its own so that
+//! `waybill enforcement` never writes into a table that people keep by hand.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,17 +12,17 @@ use crate::shape::{Dictionary, Path, Problems, object};
 use crate::time::UnixSeconds;
 
 object! {
-    /// Providers' enforcement against customers, in a register's enforcement.json. It counts in place of what the customers' own
-    /// entries say.
+    /// Providers' enforcement against customers, in a register's enforcement.json. It replaces the
+    /// enforcement in the customers' own entries.
     pub struct EnforcementFile {
-        /// What each provider said last of a customer
-        enforcement: Vec<ProviderWord>,
+        /// Each provider's latest word on a customer
+        enforcement: Vec<EnforcementRow>,
     }
 }
 
 object! {
-    /// What a provider said last of one customer.
-    pub struct ProviderWord {
+    /// One provider's latest word on one customer.
+    pub struct EnforcementRow {
         /// The customer
         customer: CustomerId,
         /// The provider's name
@@ -33,13 +33,13 @@ object! {
         reason: Option<Text> = None,
         /// When the provider began it
         opened: Option<UnixSeconds> = None,
-        /// From when on it no longer counts; until the provider lifts it where left out
+        /// When it ends; where left out, when the provider lifts it
         expires: Option<UnixSeconds> = None,
     }
 }
 
-impl ProviderWord {
-    /// What stands in a customer's own entry.
+impl EnforcementRow {
+    /// The same as a member of a customer's entry.
     pub fn enforced(&self) -> ProviderEnforcement {
         let Self { status, reason, opened, expires, .. } = self;
         EnforcementEntry {
@@ -52,8 +52,7 @@ impl ProviderWord {
     }
 }
 
-/// Puts what providers said in place of what the customers' entries say. Notes customers who aren't there, and what
-/// contradicts itself.
+/// Replaces the enforcement in the customers' entries. Notes unknown customers and contradictions.
 pub(super) fn apply(
     file: &'static str,
     words: &EnforcementFile,
@@ -72,7 +71,7 @@ pub(super) fn apply(
         if !said.insert((id, provider)) {
             problems.wrong(
                 &here,
-                &format!("`{provider}` says two things of `{id}`"),
+                &format!("duplicate enforcement by `{provider}` against `{id}`"),
                 "keep the latest",
             );
         }
@@ -80,16 +79,16 @@ pub(super) fn apply(
             problems.wrong(
                 &Path::Member(&here, "expires"),
                 "the enforcement ends before it was opened",
-                "put the dates right",
+                "correct the dates",
             );
         }
         match places.get(id).and_then(|i| customers.get_mut(*i)) {
             Some(customer) => put(customer, &word.provider, word.enforced()),
-            None if !whole => {} // it may stand in what couldn't be read
+            None if !whole => {} // it may be among the customers that couldn't be read
             None => problems.wrong(
                 &Path::Member(&here, "customer"),
-                &format!("no customer `{id}` is in the register"),
-                "remove this entry, or add the customer",
+                &format!("unknown customer `{id}`"),
+                "add the customer, or remove this entry",
             ),
         }
     }

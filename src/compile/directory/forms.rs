@@ -1,20 +1,22 @@
-//! The customers and the owners, in whichever of their forms they are: JSON, JSON Lines, text with separators, a workbook.
+//! The customers and the owners in each format: JSON, JSON Lines, tables as text, workbooks.
 
 use std::collections::HashMap;
 
 use sha2::Digest as _;
 
-use super::documents::Each;
-use super::table::{self, Kind, Table};
-use super::{Documents, sheet};
+use super::documents::PartialList;
+use super::files::{Documents, file_error};
+use super::schema::{self, TableSchema};
+use super::table::TableReader;
+use super::{delimited, sheet};
 use crate::compile::lines;
 use crate::compile::remarks::{Remark, Remarks, is_wide, without_mark};
 use crate::names::hex;
 use crate::shape::{Json, Path, Problem, Problems, Shape};
 
-/// How a list is written down.
+/// The format of a list's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum FileFormat {
     /// One document
     Json,
     /// A JSON object a line
@@ -25,164 +27,159 @@ pub(super) enum Form {
     Workbook,
 }
 
-/// What is kept in any of the forms.
+/// A list that has several file formats.
 #[derive(Debug)]
-pub(super) struct Thing {
-    /// What it is called: a member of the JSON document, a sheet, the beginning of file names
-    pub(super) list: &'static str,
-    /// Its files. A spreadsheet program that saves all sheets of a workbook at once puts the sheet's name behind the workbook's
-    pub(super) files: &'static [(&'static str, Form)],
-    kind: &'static Kind,
-    /// Tables beside it: a sheet's name, what it holds, its files where it is text
-    pub(super) beside: &'static [(&'static str, &'static Kind, &'static [&'static str])],
+pub(super) struct RegisterList {
+    /// The name: of the JSON document's member, of a sheet, and of files without their ending
+    pub(super) name: &'static str,
+    /// Its files. A spreadsheet program that exports all sheets appends their names
+    pub(super) files: &'static [(&'static str, FileFormat)],
+    schema: &'static TableSchema,
+    /// Its side tables: the sheet's name, its schema, its files as text
+    pub(super) side_tables:
+        &'static [(&'static str, &'static TableSchema, &'static [&'static str])],
 }
 
-pub(super) const CUSTOMERS: &Thing = &Thing {
-    list: "customers",
+pub(super) const CUSTOMERS: &RegisterList = &RegisterList {
+    name: "customers",
     files: &[
-        ("customers.json", Form::Json),
-        ("customers.jsonl", Form::Lines),
-        ("customers.csv", Form::Text),
-        ("customers-customers.csv", Form::Text),
-        ("customers.xlsx", Form::Workbook),
+        ("customers.json", FileFormat::Json),
+        ("customers.jsonl", FileFormat::Lines),
+        ("customers.csv", FileFormat::Text),
+        ("customers-customers.csv", FileFormat::Text),
+        ("customers.xlsx", FileFormat::Workbook),
     ],
-    kind: table::CUSTOMERS,
-    beside: &[
-        ("keys", table::KEYS, &["customers-keys.csv", "customers.keys.csv"]),
-        ("overrides", table::OVERRIDES, &["customers-overrides.csv", "customers.overrides.csv"]),
+    schema: schema::CUSTOMERS,
+    side_tables: &[
+        ("keys", schema::KEYS, &["customers-keys.csv", "customers.keys.csv"]),
+        ("overrides", schema::OVERRIDES, &["customers-overrides.csv", "customers.overrides.csv"]),
     ],
 };
 
-pub(super) const OWNERS: &Thing = &Thing {
-    list: "owners",
+pub(super) const OWNERS: &RegisterList = &RegisterList {
+    name: "owners",
     files: &[
-        ("owners.json", Form::Json),
-        ("owners.jsonl", Form::Lines),
-        ("owners.csv", Form::Text),
-        ("owners-owners.csv", Form::Text),
-        ("owners.xlsx", Form::Workbook),
+        ("owners.json", FileFormat::Json),
+        ("owners.jsonl", FileFormat::Lines),
+        ("owners.csv", FileFormat::Text),
+        ("owners-owners.csv", FileFormat::Text),
+        ("owners.xlsx", FileFormat::Workbook),
     ],
-    kind: table::OWNERS,
-    beside: &[],
+    schema: schema::OWNERS,
+    side_tables: &[],
 };
 
-impl Thing {
-    /// The names of all files that it may be in.
+impl RegisterList {
+    /// The names of all its files.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.files
             .iter()
             .map(|(name, _)| *name)
-            .chain(self.beside.iter().flat_map(|(_, _, files)| files.iter().copied()))
+            .chain(self.side_tables.iter().flat_map(|(_, _, files)| files.iter().copied()))
     }
 
-    /// The file that it is in; any other is noted.
+    /// The file that has it; a second one is an error.
     pub(super) fn find(
         &self,
         documents: &Documents,
         remarks: &mut Remarks,
-    ) -> Option<(&'static str, Form)> {
+    ) -> Option<(&'static str, FileFormat)> {
         let mut there =
             self.files.iter().filter(|(name, _)| documents.contains_key(*name)).copied();
         let (file, form) = there.next()?;
         for (other, _) in there {
-            let message = format!("the {} stand in `{file}` already", self.list);
-            remarks.error(
-                other,
-                None,
-                &message,
-                Some("keep one of the two, so that there is one truth"),
-            );
+            duplicate(other, self.name, file, remarks);
         }
-        for (sheet, _, files) in self.beside {
+        for (sheet, _, files) in self.side_tables {
             let mut files = files.iter().filter(|name| documents.contains_key(**name));
-            if form == Form::Text {
+            if form == FileFormat::Text {
                 let Some(first) = files.next() else { continue };
                 for other in files {
-                    let message = format!("the {sheet} stand in `{first}` already");
-                    remarks.error(
-                        other,
-                        None,
-                        &message,
-                        Some("keep one of the two, so that there is one truth"),
-                    );
+                    duplicate(other, sheet, first, remarks);
                 }
                 continue;
             }
             let help = match form {
-                Form::Workbook => format!("they go into its sheet `{sheet}`"),
-                _ => format!("each entry of `{file}` holds its own"),
+                FileFormat::Workbook => format!("put them into its sheet `{sheet}`"),
+                _ => format!("put them into the entries of `{file}`"),
             };
-            files.for_each(|name| {
-                remarks.error(
-                    name,
-                    None,
-                    &format!("the {sheet} of `{file}` don't stand in a table"),
-                    Some(&help),
-                )
-            });
+            let message = format!("unexpected file: the {sheet} of `{file}` aren't read from it");
+            files.for_each(|name| file_error(name, &message, &help, remarks));
         }
         Some((file, form))
     }
 }
 
-/// Where a list stands: its file, and for each entry its line and, in a JSON document, its number in the list.
+/// The places of a list's entries: the file, and each entry's line and number in a JSON document.
 #[derive(Debug)]
-pub(super) struct Origin {
+pub(super) struct EntryLocations {
     pub(super) file: &'static str,
     list: &'static str,
-    form: Form,
+    format: FileFormat,
     places: Vec<(u32, u32)>,
-    /// Whether each entry could be read
+    /// Whether every entry could be read
     pub(super) whole: bool,
-    /// Where that stands which belongs to an entry and came from a table beside: by the entry's index, its member and the number in it
-    beside: HashMap<(usize, &'static str, usize), Beside>,
+    /// The rows of side tables, by the entry's index, its member and the number in that member
+    side_rows: HashMap<(usize, &'static str, usize), RowLocation>,
 }
 
-/// A row of a table beside.
+/// The place of a side table's row.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Beside {
+pub(super) struct RowLocation {
     pub(super) file: &'static str,
-    /// Where the file has several
+    /// Where the file has several sheets
     pub(super) sheet: Option<&'static str>,
     pub(super) line: usize,
 }
 
-/// What was read of a list.
-pub(super) struct Read<T> {
-    pub(super) origin: Origin,
+/// A list that was read.
+pub(super) struct ListContents<T> {
+    pub(super) locations: EntryLocations,
     pub(super) entries: Vec<T>,
-    /// Of tables the SHA-256 of what they say, as 64 hexadecimal digits: a workbook and its exports say the same
+    /// Of a table's content the SHA-256 in hexadecimal, equal for a workbook and its exports
     pub(super) digest: Option<String>,
 }
 
-impl Origin {
-    pub(super) fn none(thing: &Thing, whole: bool) -> Self {
-        let (file, form) = thing.files.first().copied().unwrap_or(("", Form::Json));
-        Self { file, list: thing.list, form, places: Vec::new(), whole, beside: HashMap::new() }
+impl<T> ListContents<T> {
+    /// An empty list; `whole` tells whether the register has no such list.
+    pub(super) fn none(list: &RegisterList, whole: bool) -> Self {
+        Self { locations: EntryLocations::none(list, whole), entries: Vec::new(), digest: None }
+    }
+}
+
+fn duplicate(file: &str, what: &str, first: &str, remarks: &mut Remarks) {
+    let message = format!("duplicate {what}: `{first}` has them too");
+    file_error(file, &message, "keep one of the two files", remarks);
+}
+
+impl EntryLocations {
+    fn none(list: &RegisterList, whole: bool) -> Self {
+        let (file, format) = list.files.first().copied().unwrap_or(("", FileFormat::Json));
+        Self { file, list: list.name, format, places: Vec::new(), whole, side_rows: HashMap::new() }
     }
 
     fn push(&mut self, line: usize, number: usize) {
-        // a register of four thousand million lines would be past everything else here
+        // four thousand million lines are far beyond the largest file
         self.places.push((
             u32::try_from(line).unwrap_or(u32::MAX),
             u32::try_from(number).unwrap_or(u32::MAX),
         ));
     }
 
-    /// What stands there in the entry's list came from that row.
+    /// Notes the row that an element of an entry's member came from.
     pub(super) fn came_from(
         &mut self,
         entry: usize,
         list: &'static str,
         number: usize,
-        row: Beside,
+        row: RowLocation,
     ) {
-        self.beside.insert((entry, list, number), row);
+        self.side_rows.insert((entry, list, number), row);
     }
 
-    /// Whether it came from another row already.
-    pub(super) fn is_beside(&self, entry: usize, list: &'static str, number: usize) -> bool {
-        self.beside.contains_key(&(entry, list, number))
+    /// Whether that element came from a side table.
+    pub(super) fn is_side_row(&self, entry: usize, list: &'static str, number: usize) -> bool {
+        self.side_rows.contains_key(&(entry, list, number))
     }
 
     pub(super) fn line(&self, i: usize) -> usize {
@@ -194,88 +191,105 @@ impl Origin {
         format!("{}:{}", self.file, self.line(i))
     }
 
-    /// Says something of one entry: `say` is given the path that leads to it.
+    /// Notes mistakes of one entry: `say` is given the path to it.
+    pub(super) fn note(
+        &self,
+        i: usize,
+        remarks: &mut Remarks,
+        say: impl FnOnce(&Path<'_>, &mut Problems),
+    ) {
+        self.say(i, say).into_iter().for_each(|remark| remarks.push_error(remark));
+    }
+
+    /// Remarks on one entry: `say` is given the path to it.
     pub(super) fn say(&self, i: usize, say: impl FnOnce(&Path<'_>, &mut Problems)) -> Vec<Remark> {
         let list = Path::Member(&Path::Root, self.list);
         let number = self
             .places
             .get(i)
             .map_or(0, |(_, number)| usize::try_from(*number).unwrap_or(usize::MAX));
-        let path = if self.form == Form::Json { Path::Element(&list, number) } else { Path::Root };
+        let path =
+            if self.format == FileFormat::Json { Path::Element(&list, number) } else { Path::Root };
         let mut problems = Problems::default();
         say(&path, &mut problems);
-        let beside = |problem: &Problem| {
-            if self.beside.is_empty() { None } else { self.of_beside(i, problem) }
+        let side = |problem: &Problem| {
+            if self.side_rows.is_empty() { None } else { self.of_side_row(i, problem) }
         };
         problems
             .iter()
             .map(|problem| {
-                beside(problem).unwrap_or_else(|| self.remark(self.line(i), problem.clone()))
+                side(problem).unwrap_or_else(|| self.remark(self.line(i), problem.clone()))
             })
             .collect()
     }
 
-    /// The problem where it stands in a table beside.
-    fn of_beside(&self, i: usize, problem: &Problem) -> Option<Remark> {
+    /// The problem with its place in a side table.
+    fn of_side_row(&self, i: usize, problem: &Problem) -> Option<Remark> {
         let (list, rest) = problem.path.strip_prefix("$.")?.split_once('[')?;
         let (number, rest) = rest.split_once(']')?;
         let list = ["credentials", "overrides"].into_iter().find(|known| *known == list)?;
-        let row = self.beside.get(&(i, list, number.parse().ok()?))?;
+        let row = self.side_rows.get(&(i, list, number.parse().ok()?))?;
         Some(row.remark(&format!("${rest}"), problem))
     }
 
-    /// A problem of the entry on that line. In a JSON document the line is looked for later: the problem's own is closer.
+    /// A problem of the entry on that line. In a JSON document the line of the path is found later.
     fn remark(&self, line: usize, problem: Problem) -> Remark {
-        let path = match self.form {
-            Form::Text | Form::Workbook => Table::path(None, &problem.path),
-            Form::Json | Form::Lines => problem.path,
+        let problem = match self.format {
+            FileFormat::Text | FileFormat::Workbook => of_column(None, &problem.path, &problem),
+            FileFormat::Json | FileFormat::Lines => problem,
         };
-        Remark {
-            file: self.file.into(),
-            line: (self.form != Form::Json).then_some(line),
-            problem: Problem { path, ..problem },
-        }
+        let line = (self.format != FileFormat::Json).then_some(line);
+        Remark { file: self.file.into(), line, problem }
     }
 }
 
-impl Beside {
-    /// The problem of a member of that row.
+impl RowLocation {
+    /// A problem of a member of that row.
     pub(super) fn remark(self, path: &str, problem: &Problem) -> Remark {
-        let path = Table::path(self.sheet, path);
-        Remark {
-            file: self.file.into(),
-            line: Some(self.line),
-            problem: Problem { path, ..problem.clone() },
-        }
+        let problem = of_column(self.sheet, path, problem);
+        Remark { file: self.file.into(), line: Some(self.line), problem }
     }
 }
 
-/// Reads a list. `document` reads it as one JSON document; `beside` is given the rows of tables beside it: the number of the table, the
-/// row, and its object.
+/// A problem of a row's object as one of the table: with its column in place of its path.
+fn of_column(sheet: Option<&str>, path: &str, problem: &Problem) -> Problem {
+    let Some(name) = problem.missing_field() else {
+        return Problem { path: TableReader::path(sheet, path), ..problem.clone() };
+    };
+    let column = TableReader::path(sheet, &format!("{path}.{name}"));
+    let help = match TableReader::path(None, path).as_str() {
+        "" => format!("fill the column `{name}`"),
+        group => format!("fill this column, or leave all `{group}_` columns of the row empty"),
+    };
+    Problem { path: column, message: "missing value".into(), help: Some(help) }
+}
+
+/// Reads a list. `document` reads it as one JSON document. `side` is given the rows of side tables:
+/// the table's number, the row's place, and its object.
 pub(super) fn read<T: Shape>(
-    thing: &Thing,
-    (file, form): (&'static str, Form),
+    list: &RegisterList,
+    (file, format): (&'static str, FileFormat),
     documents: &Documents,
     remarks: &mut Remarks,
-    document: impl FnOnce(&mut Remarks) -> Each<T>,
-    mut beside: impl FnMut(&mut Remarks, usize, Beside, &Json),
-) -> Read<T> {
+    document: impl FnOnce(&mut Remarks) -> PartialList<T>,
+    mut side: impl FnMut(&mut Remarks, usize, RowLocation, &Json),
+) -> ListContents<T> {
     let bytes = documents.get(file).map(Vec::as_slice).unwrap_or_default();
-    let mut origin = Origin { file, form, ..Origin::none(thing, true) };
+    let mut locations = EntryLocations { file, format, ..EntryLocations::none(list, true) };
     let mut entries = Vec::new();
-    if form == Form::Json {
+    if format == FileFormat::Json {
         let read = document(remarks);
-        let lines = lines::of_elements(without_mark(bytes), thing.list);
-        origin.whole = read.whole;
+        let lines = lines::of_elements(without_mark(bytes), list.name);
+        locations.whole = read.whole;
         for (number, entry) in read.values {
-            origin.push(lines.get(number).copied().unwrap_or_default(), number);
+            locations.push(lines.get(number).copied().unwrap_or_default(), number);
             entries.push(entry);
         }
-        return Read { origin, entries, digest: None };
+        return ListContents { locations, entries, digest: None };
     }
-    if form != Form::Workbook {
+    if format != FileFormat::Workbook {
         let many = bytes.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
-        origin.places.reserve(many);
+        locations.places.reserve(many);
         entries.reserve(many);
     }
     let errors = remarks.count();
@@ -283,59 +297,62 @@ pub(super) fn read<T: Shape>(
         let mut problems = Problems::default();
         let entry = T::read(json, &Path::Root, &mut problems);
         for problem in problems.iter() {
-            remarks.push_error(origin.remark(line, problem.clone()));
+            remarks.push_error(locations.remark(line, problem.clone()));
         }
         if let Some(entry) = entry {
-            origin.push(line, 0);
+            locations.push(line, 0);
             entries.push(entry);
         }
     };
-    let mut said = Said::default();
-    match form {
-        Form::Text => {
-            table::read(thing.kind, file, bytes, remarks, |remarks, line, json| {
-                said.add(0, json);
+    let mut digest = TableDigest::default();
+    match format {
+        FileFormat::Text => {
+            delimited::read(list.schema, file, bytes, remarks, |remarks, line, json| {
+                digest.add(0, json);
                 row(remarks, line, json);
             });
-            origin.whole = remarks.count() == errors;
-            for (number, (_, kind, files)) in (1_usize..).zip(thing.beside) {
+            locations.whole = remarks.count() == errors;
+            for (number, (_, schema, files)) in (1_usize..).zip(list.side_tables) {
                 let Some((file, bytes)) =
                     files.iter().find_map(|name| Some((*name, documents.get(*name)?)))
                 else {
                     continue;
                 };
-                table::read(kind, file, bytes, remarks, |remarks, line, json| {
-                    said.add(number, json);
-                    beside(remarks, number, Beside { file, sheet: None, line }, json);
+                delimited::read(schema, file, bytes, remarks, |remarks, line, json| {
+                    digest.add(number, json);
+                    side(remarks, number, RowLocation { file, sheet: None, line }, json);
                 });
             }
         }
-        Form::Workbook => {
-            let sides: Vec<sheet::Side> =
-                thing.beside.iter().map(|(name, kind, _)| (*name, *kind)).collect();
+        FileFormat::Workbook => {
+            let sides: Vec<sheet::NamedSchema> =
+                list.side_tables.iter().map(|(name, schema, _)| (*name, *schema)).collect();
             let after = sheet::read(
                 file,
                 bytes,
-                (thing.list, thing.kind),
+                (list.name, list.schema),
                 &sides,
                 remarks,
                 |remarks, number, line, json| {
-                    said.add(number, json);
+                    digest.add(number, json);
                     match number.checked_sub(1).and_then(|number| sides.get(number)) {
                         None => row(remarks, line, json),
-                        Some((sheet, _)) => {
-                            beside(remarks, number, Beside { file, sheet: Some(sheet), line }, json)
-                        }
+                        Some((sheet, _)) => side(
+                            remarks,
+                            number,
+                            RowLocation { file, sheet: Some(sheet), line },
+                            json,
+                        ),
                     }
                 },
             );
-            origin.whole = after == errors;
+            locations.whole = after == errors;
         }
-        Form::Json | Form::Lines if is_wide(bytes) => {
+        FileFormat::Json | FileFormat::Lines if is_wide(bytes) => {
             remarks.wide(file);
-            origin.whole = false;
+            locations.whole = false;
         }
-        Form::Json | Form::Lines => {
+        FileFormat::Json | FileFormat::Lines => {
             for (i, line) in without_mark(bytes).split(|byte| *byte == b'\n').enumerate() {
                 let number = i.saturating_add(1);
                 if line.trim_ascii().is_empty() {
@@ -346,21 +363,22 @@ pub(super) fn read<T: Shape>(
                     Err(error) => remarks.not_json(file, number, &error),
                 }
             }
-            origin.whole = remarks.count() == errors;
+            locations.whole = remarks.count() == errors;
         }
     }
-    let digest = matches!(form, Form::Text | Form::Workbook).then(|| said.digest());
-    Read { origin, entries, digest }
+    let is_table = matches!(format, FileFormat::Text | FileFormat::Workbook);
+    let digest = is_table.then(|| digest.finish());
+    ListContents { locations, entries, digest }
 }
 
-/// What tables say, for their digest: each row as a line of canonical JSON, without what is for the desk only.
+/// The digest of tables' content: each row as a line of canonical JSON, without names and notes.
 #[derive(Default)]
-struct Said {
-    first: sha2::Sha256,
-    beside: [String; 2],
+struct TableDigest {
+    main: sha2::Sha256,
+    side: [String; 2],
 }
 
-impl Said {
+impl TableDigest {
     fn add(&mut self, table: usize, json: &Json) {
         let Json::Object(members) = json else { return };
         let kept =
@@ -368,15 +386,15 @@ impl Said {
         let mut line = String::new();
         Json::Object(kept).write_canonical(&mut line);
         line.push('\n');
-        match table.checked_sub(1).and_then(|table| self.beside.get_mut(table)) {
-            None => self.first.update(line.as_bytes()),
-            Some(beside) => beside.push_str(&line),
+        match table.checked_sub(1).and_then(|table| self.side.get_mut(table)) {
+            None => self.main.update(line.as_bytes()),
+            Some(lines) => lines.push_str(&line),
         }
     }
 
-    fn digest(self) -> String {
-        let mut all = self.first;
-        self.beside.iter().for_each(|lines| all.update(lines.as_bytes()));
+    fn finish(self) -> String {
+        let mut all = self.main;
+        self.side.iter().for_each(|lines| all.update(lines.as_bytes()));
         hex(&all.finalize())
     }
 }

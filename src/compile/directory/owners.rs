@@ -1,43 +1,40 @@
-//! `owners`: who owns whom, a row a holding, as people keep it in a spreadsheet. What comes of it are entities and holdings like
-//! those of entities.json.
+//! The rows of `owners`, a holding each, as people keep them in a spreadsheet. They become entities
+//! and holdings like those of entities.json.
 
 use std::collections::{HashMap, HashSet};
 
 use super::documents::OwnerRow;
-use super::forms::Origin;
+use super::forms::EntryLocations;
 use crate::compile::ownership::{Entity, Holding, Share};
 use crate::compile::remarks::Remarks;
-use crate::shape::{Path, Problems};
+use crate::shape::Path;
 
-/// Entities and holdings with the numbers of the rows that say them.
+/// Entities and holdings, with the numbers of their rows.
 #[derive(Debug, Default)]
-pub(super) struct Owned {
+pub(super) struct GraphParts {
     pub(super) entities: Vec<(Entity, usize)>,
     pub(super) holdings: Vec<(Holding, usize)>,
 }
 
-/// An entity while its rows are read: its number, and the rows that say its name, country and kind.
-struct Known {
+/// An entity while rows are read: its number, and the rows that give its name, country and kind.
+struct EntityRows {
     number: usize,
-    said: [Option<usize>; 3],
+    given: [Option<usize>; 3],
 }
 
-/// Puts the rows together. `elsewhere` are the ids of entities that stand in other files.
-pub(super) fn owned(
+/// Joins the rows. `elsewhere` are the ids of entities in other files.
+pub(super) fn parts(
     rows: Vec<OwnerRow>,
-    origin: &Origin,
+    locations: &EntryLocations,
     elsewhere: &HashSet<String>,
     remarks: &mut Remarks,
-) -> Owned {
-    let mut owned = Owned::default();
-    let mut known: HashMap<String, Known> = HashMap::new();
+) -> GraphParts {
+    let mut parts = GraphParts::default();
+    let mut known: HashMap<String, EntityRows> = HashMap::new();
     for (i, row) in rows.into_iter().enumerate() {
         let OwnerRow { owner, of, share, name, country, kind } = row;
-        let said =
+        let given =
             [("name", name.is_some()), ("country", country.is_some()), ("kind", kind.is_some())];
-        let note = |remarks: &mut Remarks, say: &dyn Fn(&Path<'_>, &mut Problems)| {
-            origin.say(i, say).into_iter().for_each(|remark| remarks.push_error(remark));
-        };
         for id in [Some(&owner), of.as_ref()]
             .into_iter()
             .flatten()
@@ -53,13 +50,13 @@ pub(super) fn owned(
                     kind: None,
                     name: None,
                 };
-                owned.entities.push((entity, i));
-                Known { number: owned.entities.len().saturating_sub(1), said: [None; 3] }
+                parts.entities.push((entity, i));
+                EntityRows { number: parts.entities.len().saturating_sub(1), given: [None; 3] }
             });
         }
         match known.get_mut(owner.as_str()) {
             Some(known) => {
-                let Some((entity, _)) = owned.entities.get_mut(known.number) else { continue };
+                let Some((entity, _)) = parts.entities.get_mut(known.number) else { continue };
                 let country = country.map(|country| country.0);
                 let differs = [
                     name.is_some() && entity.name.is_some() && name != entity.name,
@@ -68,19 +65,20 @@ pub(super) fn owned(
                         && country != entity.jurisdiction,
                     kind.is_some() && entity.kind.is_some() && kind != entity.kind,
                 ];
-                for (((column, is_said), differs), first) in
-                    said.into_iter().zip(differs).zip(&mut known.said)
+                for (((column, is_given), differs), first) in
+                    given.into_iter().zip(differs).zip(&mut known.given)
                 {
                     if differs {
                         let help = format!(
-                            "the other is {}; keep one of the two",
-                            origin.place(first.unwrap_or_default())
+                            "the other value is at {}; keep one of the two",
+                            locations.place(first.unwrap_or_default())
                         );
-                        note(remarks, &|at, problems| {
-                            let message = format!("`{owner}` has two that differ: {column}");
-                            problems.note(&Path::Member(at, column), message, Some(help.clone()));
+                        locations.note(i, remarks, |at, problems| {
+                            let message =
+                                format!("two different values of `{column}` for `{owner}`");
+                            problems.wrong(&Path::Member(at, column), &message, &help);
                         });
-                    } else if is_said {
+                    } else if is_given {
                         first.get_or_insert(i);
                     }
                 }
@@ -89,26 +87,30 @@ pub(super) fn owned(
                 entity.kind = entity.kind.or(kind);
             }
             None => {
-                if let Some((column, _)) = said.into_iter().find(|(_, is_said)| *is_said) {
-                    note(remarks, &|at, problems| {
+                if let Some((column, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+                    locations.note(i, remarks, |at, problems| {
                         let message =
-                            format!("who `{owner}` is stands in entities.json or bods/ already");
-                        let help = "leave name, country and kind empty here, or take it out there";
-                        problems.note(&Path::Member(at, column), message, Some(help.into()));
+                            format!("`{owner}` is described in entities.json or bods/ already");
+                        let help = "leave name, country and kind empty here, or remove it there";
+                        problems.wrong(&Path::Member(at, column), &message, help);
                     });
                 }
             }
         }
         match of {
-            Some(of) => owned
+            Some(of) => parts
                 .holdings
                 .push((Holding { owner, of, basis_points: Share(share.map(|share| share.0)) }, i)),
-            None if share.is_some() => note(remarks, &|at, problems| {
-                let help = "name the company that it is a share of, or empty `share`";
-                problems.note(&Path::Member(at, "of"), "a share of nothing", Some(help.into()));
+            None if share.is_some() => locations.note(i, remarks, |at, problems| {
+                let help = "name the company in `of`, or leave `share` empty";
+                problems.wrong(
+                    &Path::Member(at, "of"),
+                    "missing company: the row has a share",
+                    help,
+                );
             }),
             None => {}
         }
     }
-    owned
+    parts
 }

@@ -1,32 +1,39 @@
-//! Workbooks (.xlsx): their sheets as rows of the text that a spreadsheet program shows in each cell, so far as it decides
-//! anything. A date is a date whatever its format, a share of 0.6 that is formatted as a percentage is `60%`.
+//! Workbooks (.xlsx): the rows of their sheets, with the text that a spreadsheet program shows.
+//!
+//! Of formats only what matters is kept: a date is written by ISO 8601 whatever its format, and 0.6
+//! formatted as a percentage is `60%`.
 
 use std::collections::HashMap;
 use std::io::{Cursor, Read as _};
 
 use calamine::{Cell, DataRef, ExcelDateTime, Reader as _, SheetType, Style, Xlsx, XlsxError};
 
-use super::table::{Kind, Table};
+use super::files::file_error;
+use super::schema::TableSchema;
+use super::table::{TableReader, shortened};
 use crate::compile::remarks::{Remark, Remarks};
 use crate::shape::{Json, Problem, nearest};
 
-/// A sheet that a workbook may have beside its first: its name, and what it holds.
-pub(super) type Side = (&'static str, &'static Kind);
+/// A sheet's name and schema.
+pub(super) type NamedSchema = (&'static str, &'static TableSchema);
 
-/// As large may a workbook be once it is unpacked: a small file may hold any number of zeros.
+/// The largest size of an unpacked workbook, in bytes: a small file can unpack to any size.
 pub(super) const MOST_UNPACKED: u64 = 1_000_000_000;
 
-/// So many columns a sheet may have.
+/// Help for a workbook that can't be read.
+const SAVE_AGAIN: &str = "open it in a spreadsheet program and save it as `.xlsx` again";
+
+/// The most columns of a sheet: Excel's limit.
 const MOST_COLUMNS: usize = 16_384;
 
 const PACKED: &[u8] = b"PK\x03\x04";
 const COMPOUND: &[u8] = b"\xd0\xcf\x11\xe0";
 
-/// What to do with a file that should be text, if it is a workbook.
-pub(super) fn is_workbook(bytes: &[u8]) -> Option<&'static str> {
+/// The help for a file that should be text and is a workbook.
+pub(super) fn workbook_help(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         _ if bytes.starts_with(PACKED) => {
-            Some("a workbook's name ends in `.xlsx`; to have text, save it as `CSV UTF-8`")
+            Some("rename it to end in `.xlsx`, or save it as `CSV UTF-8`")
         }
         _ if bytes.starts_with(COMPOUND) => {
             Some("save it as `.xlsx` without a password, or as `CSV UTF-8`")
@@ -35,47 +42,42 @@ pub(super) fn is_workbook(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Calls `each` with every row of the sheet `first` (or of the first that is no other), and of those beside it: the number of the
-/// sheet, 0 for the first, the row, and its JSON object. Notes what is wrong with the workbook itself. Gives back how many errors there
-/// were once the first was read.
+/// Calls `each` with every row of the sheet `first` (or else of the first unknown sheet), then of
+/// the side tables: the sheet's number from 0, the row's number, and its JSON object. Notes
+/// mistakes of the workbook itself. Returns the number of errors after the first sheet.
 pub(super) fn read(
     file: &'static str,
     bytes: &[u8],
-    first: Side,
-    beside: &[Side],
+    first: NamedSchema,
+    beside: &[NamedSchema],
     remarks: &mut Remarks,
     mut each: impl FnMut(&mut Remarks, usize, usize, &Json),
 ) -> usize {
     if bytes.starts_with(COMPOUND) {
         let help = "save it as `.xlsx` without a password";
-        remarks.error(
+        file_error(
             file,
-            None,
-            "this workbook is protected by a password, or of an older kind",
-            Some(help),
+            "unreadable workbook: it has a password or is in an older format",
+            help,
+            remarks,
         );
         return remarks.count();
     }
     if !bytes.starts_with(PACKED) {
-        let help = "save it as `.xlsx`; text with commas, semicolons or tabs has a name that ends in `.csv`";
-        remarks.error(file, None, "this is no workbook", Some(help));
+        let help = "save it as `.xlsx`, or rename text with separators to end in `.csv`";
+        file_error(file, "not a workbook", help, remarks);
         return remarks.count();
     }
     let formulas = match unpacks(bytes) {
         Ok(formulas) => formulas,
         Err((message, help)) => {
-            remarks.error(file, None, &message, Some(help));
+            file_error(file, &message, help, remarks);
             return remarks.count();
         }
     };
     let unread = |remarks: &mut Remarks, error: &XlsxError| {
-        let message = format!("this workbook can't be read: {error}");
-        remarks.error(
-            file,
-            None,
-            &message,
-            Some("open it in a spreadsheet program and save it as `.xlsx` anew"),
-        );
+        let message = format!("unreadable workbook: {error}");
+        file_error(file, &message, SAVE_AGAIN, remarks);
     };
     let mut book = match Xlsx::new(Cursor::new(bytes)) {
         Ok(book) => book,
@@ -88,24 +90,23 @@ pub(super) fn read(
     let sheets: Vec<String> = sheets.map(|sheet| sheet.name.clone()).collect();
     let is = |sheet: &str, name: &str| sheet.trim().eq_ignore_ascii_case(name);
     let known = |sheet: &str| beside.iter().any(|(name, _)| is(sheet, name));
-    let passed_over = |sheet: &str| {
+    let is_ignored = |sheet: &str| {
         let lower = sheet.trim().to_lowercase();
         lower.starts_with("readme") || lower.starts_with("notes")
     };
     let main = sheets.iter().position(|sheet| is(sheet, first.0));
-    let main =
-        main.or_else(|| sheets.iter().position(|sheet| !known(sheet) && !passed_over(sheet)));
+    let main = main.or_else(|| sheets.iter().position(|sheet| !known(sheet) && !is_ignored(sheet)));
     if main.is_none() {
-        remarks.error(
+        file_error(
             file,
-            None,
-            &format!("this workbook has no sheet `{}`", first.0),
-            Some("its name stands at the bottom of the window"),
+            &format!("missing sheet `{}`", first.0),
+            "rename the sheet at the bottom of the window",
+            remarks,
         );
     }
     let mut seen: Vec<usize> = Vec::new();
     let mut after_first = None;
-    // the first first: what stands beside it belongs to it
+    // the main sheet comes first: the rows of the others belong to its rows
     let order = main.into_iter().chain((0..sheets.len()).filter(|i| main != Some(*i)));
     for (i, sheet) in order.filter_map(|i| Some((i, sheets.get(i)?))) {
         let place = beside.iter().position(|(name, _)| is(sheet, name));
@@ -113,7 +114,7 @@ pub(super) fn read(
         {
             _ if main == Some(i) => (0, first.1, None),
             Some((place, (name, kind))) => (place.saturating_add(1), *kind, Some(*name)),
-            None if passed_over(sheet) => continue,
+            None if is_ignored(sheet) => continue,
             None => {
                 let mut any = false;
                 let read = rows(&mut book, sheet, false, |_, cells| {
@@ -122,22 +123,22 @@ pub(super) fn read(
                 if let Err(error) = read {
                     unread(remarks, &error);
                 } else if any {
-                    remarks.push_error(stranger(file, sheet, first, beside));
+                    remarks.push_error(unknown_sheet(file, sheet, first, beside));
                 }
                 continue;
             }
         };
         if seen.contains(&number) {
-            remarks.error(
+            file_error(
                 file,
-                None,
-                &format!("two sheets are called `{}`", sheet.trim()),
-                Some("keep one of the two"),
+                &format!("duplicate sheet `{}`", sheet.trim()),
+                "keep one of the two",
+                remarks,
             );
             continue;
         }
         seen.push(number);
-        let mut table = Table::new(kind, file, label);
+        let mut table = TableReader::new(kind, file, label);
         let read = rows(&mut book, sheet, formulas, |row, cells| {
             if table.has_key()
                 && let Some(json) = table.row(row, row, cells, remarks)
@@ -147,7 +148,7 @@ pub(super) fn read(
         });
         match read {
             Ok(()) if number == 0 => table.end(remarks),
-            Ok(()) => {} // an empty sheet beside it says nothing
+            Ok(()) => {} // an empty side table is valid
             Err(error) => unread(remarks, &error),
         }
         after_first.get_or_insert(remarks.count());
@@ -155,30 +156,28 @@ pub(super) fn read(
     after_first.unwrap_or_else(|| remarks.count())
 }
 
-fn stranger(file: &str, sheet: &str, first: Side, beside: &[Side]) -> Remark {
+fn unknown_sheet(file: &str, sheet: &str, first: NamedSchema, beside: &[NamedSchema]) -> Remark {
     let known: Vec<&str> = [first].iter().chain(beside).map(|(name, _)| *name).collect();
     let help = match nearest(&sheet.trim().to_lowercase(), &known) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!(
-            "one of `{}`; a sheet whose name begins with README or Notes is passed over",
+            "one of `{}`; sheets whose names begin with README or Notes are ignored",
             known.join("`, `")
         ),
     };
-    let shown: String =
-        sheet.chars().map(|c| if c.is_control() || c == '`' { ' ' } else { c }).collect();
     let problem = Problem {
         path: String::new(),
-        message: format!("unknown sheet `{shown}`"),
+        message: format!("unknown sheet `{}`", shortened(sheet)),
         help: Some(help),
     };
     Remark { file: file.into(), line: None, problem }
 }
 
-/// Unpacks everything once and throws it away: what a workbook says of its sizes may be wrong. Says whether there are formulas in it.
+/// Unpacks everything once, to measure it: the sizes in a workbook may be false. Returns whether it
+/// has formulas.
 fn unpacks(bytes: &[u8]) -> Result<bool, (String, &'static str)> {
-    const ANEW: &str = "open it in a spreadsheet program and save it as `.xlsx` anew";
     let damaged =
-        |error: &dyn std::fmt::Display| (format!("this workbook is damaged: {error}"), ANEW);
+        |error: &dyn std::fmt::Display| (format!("damaged workbook: {error}"), SAVE_AGAIN);
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(&error))?;
     let mut left = MOST_UNPACKED;
     let mut formulas = false;
@@ -206,36 +205,37 @@ fn unpacks(bytes: &[u8]) -> Result<bool, (String, &'static str)> {
         }
         if size > left {
             return Err((
-                "this workbook has more than 1,000 MB once it is unpacked".into(),
-                "take out what doesn't belong there",
+                "workbook too large: unpacked it has more than 1,000 MB".into(),
+                "remove content that isn't part of the register",
             ));
         }
-        // room is made for as many strings as it says
-        if strings && says_more_strings_than(&head, size) {
-            return Err(damaged(&"it says that it has more texts than it can hold"));
+        // the reader allocates space for as many strings as the file announces
+        if strings && announces_more_strings_than(&head, size) {
+            return Err(damaged(&"its text table announces more texts than it has bytes"));
         }
         left = left.saturating_sub(size);
     }
     Ok(formulas)
 }
 
-/// Whether a formula begins in this part, or across its beginning.
+/// Whether a formula begins in this part, or between the previous part and this one.
 fn holds_formula(before: &[u8; 2], part: &[u8]) -> bool {
     let begins = |bytes: &[u8]| matches!(bytes, b"<f>" | b"<f ");
     let across: Vec<u8> = before.iter().chain(part.iter().take(2)).copied().collect();
     across.windows(3).any(begins) || (part.contains(&b'<') && part.windows(3).any(begins))
 }
 
-fn says_more_strings_than(head: &[u8], size: u64) -> bool {
+fn announces_more_strings_than(head: &[u8], size: u64) -> bool {
     let text = String::from_utf8_lossy(head);
-    let said = text
+    let announced = text
         .split_once("uniqueCount=")
         .map(|(_, rest)| rest.chars().skip(1).take_while(char::is_ascii_digit).collect::<String>());
-    said.is_some_and(|digits| digits.parse::<u64>().unwrap_or(u64::MAX) > size)
+    announced.is_some_and(|digits| digits.parse::<u64>().unwrap_or(u64::MAX) > size)
 }
 
-/// Calls `each` with the number of every row that has cells, counted from 1, and with the cells. Where there are `formulas`, one that
-/// nobody worked out yet, as programs write them that aren't spreadsheets, is shown as it is: it isn't empty.
+/// Calls `each` with the number, from 1, and the cells of every row. With `formulas`, a formula
+/// without a stored value counts as text, so that its cell isn't taken for empty: programs that
+/// aren't spreadsheets write such cells.
 fn rows(
     book: &mut Xlsx<Cursor<&[u8]>>,
     sheet: &str,
@@ -252,7 +252,7 @@ fn rows(
         }
     }
     let mut reader = book.worksheet_cells_reader(sheet)?;
-    let formats: Vec<Format> = reader.styles().iter().map(Format::of).collect();
+    let formats: Vec<CellFormat> = reader.styles().iter().map(CellFormat::of).collect();
     let mut cells: Vec<String> = Vec::new();
     let mut current = None;
     while let Some((cell, style)) = reader.next_cell_with_style_id()? {
@@ -289,16 +289,16 @@ fn number(row: u32) -> usize {
     usize::try_from(row).unwrap_or(usize::MAX).saturating_add(1)
 }
 
-/// What of a cell's format matters.
+/// The part of a cell's format that matters.
 #[derive(Debug, Default, Clone, Copy)]
-struct Format {
-    /// A number is shown by the hundred
+struct CellFormat {
+    /// A number is shown as a percentage
     percent: bool,
     /// A date is shown with its time
     time: bool,
 }
 
-impl Format {
+impl CellFormat {
     fn of(style: &Style) -> Self {
         Self::shown_by(
             style
@@ -330,8 +330,8 @@ impl Format {
     }
 }
 
-/// What a spreadsheet program shows in the cell, with dates by ISO 8601.
-fn shown(cell: &Cell<DataRef<'_>>, format: Format) -> String {
+/// The text that a spreadsheet program shows in the cell, with dates by ISO 8601.
+fn shown(cell: &Cell<DataRef<'_>>, format: CellFormat) -> String {
     match cell.get_value() {
         DataRef::Empty => String::new(),
         DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => {
@@ -348,7 +348,7 @@ fn shown(cell: &Cell<DataRef<'_>>, format: Format) -> String {
     }
 }
 
-/// A number as it is typed. Fifteen digits are what a spreadsheet keeps; a longer one is shown by its power, as there.
+/// A number as it is typed. A spreadsheet keeps 15 digits, and shows longer numbers by their power.
 fn plain(number: f64) -> String {
     let rounded = format!("{number:.14e}");
     let number = rounded.parse().unwrap_or(number);
@@ -359,7 +359,7 @@ fn plain(number: f64) -> String {
     }
 }
 
-fn date(time: &ExcelDateTime, format: Format) -> String {
+fn date(time: &ExcelDateTime, format: CellFormat) -> String {
     if time.is_duration() {
         return plain(time.as_f64());
     }
@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn formats_say_what_is_shown() {
         let of = |code: &str| {
-            let format = Format::shown_by(code);
+            let format = CellFormat::shown_by(code);
             (format.percent, format.time)
         };
         assert_eq!(of("General"), (false, false));

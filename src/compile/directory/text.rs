@@ -1,76 +1,78 @@
-//! Tables as text (RFC 4180), as spreadsheet programs save them: rows and cells, with the line on which each row and each quote
-//! opens. Strict about quotes: one that is left open takes the rows after it into a cell, and whoever is in them is gone.
+//! The rows and cells of a table as text (RFC 4180), with the lines on which rows and quotes open.
+//!
+//! Quotes are read strictly. A quote that is left open would swallow the rows after it, and their
+//! customers would be missing.
 
-/// Rows of a table, one at a time.
+/// TextRows of a table, one at a time.
 #[derive(Debug, Clone)]
-pub(super) struct Rows<'t> {
+pub(super) struct TextRows<'t> {
     text: &'t [u8],
     at: usize,
     /// The line of `at`, counted from 1
     line: usize,
-    /// The row of `at` as a spreadsheet counts: like lines, but a line break within a cell begins none
+    /// The row of `at` as a spreadsheet counts: a line break within a cell begins no new row
     row: usize,
     pub(super) separator: u8,
 }
 
 /// A row that isn't empty.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct TextRow {
     pub(super) line: usize,
     pub(super) number: usize,
     pub(super) cells: Vec<Vec<u8>>,
-    /// The quoted cells with line breaks in them: which they are, and where they open
-    pub(super) broken: Vec<(usize, Opening)>,
+    /// The quoted cells with line breaks: their numbers, and where they open
+    pub(super) broken: Vec<(usize, QuoteStart)>,
 }
 
 /// Where a quote opens.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Opening {
+pub(super) struct QuoteStart {
     at: usize,
     pub(super) line: usize,
     row: usize,
 }
 
-/// What is wrong with a quote.
+/// An invalid quote.
 #[derive(Debug)]
-pub(super) enum Fault {
-    /// Nothing closes it
-    Open(Opening),
-    /// Something stands between the quote that closes it and the end of the cell
-    Trailed(Opening),
+pub(super) enum QuoteError {
+    /// No quote closes it
+    Open(QuoteStart),
+    /// Text follows the closing quote in the same cell
+    Trailed(QuoteStart),
 }
 
-/// What may stand between cells.
+/// The separators of cells.
 pub(super) const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
 
-impl<'t> Rows<'t> {
-    /// The rows of a text without its byte order mark, and whether its first line says itself what stands between the cells:
-    /// `sep=;`, as Excel reads and writes it.
+impl<'t> TextRows<'t> {
+    /// The rows of a text without its byte order mark, and whether its first line names the
+    /// separator: `sep=;`, as Excel reads and writes it.
     pub(super) fn new(text: &'t [u8]) -> (Self, bool) {
         let rows = Self { text, at: 0, line: 1, row: 1, separator: b',' };
         let first = text.split(|byte| is_end(*byte)).next().unwrap_or_default();
-        let said = first.trim_ascii_end();
-        let said =
-            said.strip_prefix(b"\"").and_then(|said| said.strip_suffix(b"\"")).unwrap_or(said);
-        match said.strip_prefix(b"sep=").or(said.strip_prefix(b"SEP=")) {
+        let line = first.trim_ascii_end();
+        let line =
+            line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
+        match line.strip_prefix(b"sep=").or(line.strip_prefix(b"SEP=")) {
             Some([separator]) if SEPARATORS.contains(separator) => {
-                (rows.said(first.len(), *separator), true)
+                (rows.after(first.len(), *separator), true)
             }
             // the tab was trimmed
             Some([]) if first.starts_with(b"sep=\t") || first.starts_with(b"SEP=\t") => {
-                (rows.said(first.len(), b'\t'), true)
+                (rows.after(first.len(), b'\t'), true)
             }
             _ => (rows, false),
         }
     }
 
-    fn said(self, length: usize, separator: u8) -> Self {
-        // the end of the line is passed over with the next one, and counted there
+    fn after(self, length: usize, separator: u8) -> Self {
+        // `next` passes over the end of the line, and counts it
         Self { at: length, separator, ..self }
     }
 
-    /// Goes on with the line after that on which a quote opens, as if it weren't there.
-    pub(super) fn skip(&mut self, opening: Opening) {
+    /// Continues with the line after the one on which a quote opens.
+    pub(super) fn skip(&mut self, opening: QuoteStart) {
         let rest = self.text.get(opening.at..).unwrap_or_default();
         let length = rest.iter().position(|byte| is_end(*byte)).unwrap_or(rest.len());
         self.at = opening.at.saturating_add(length);
@@ -78,7 +80,7 @@ impl<'t> Rows<'t> {
         self.row = opening.row;
     }
 
-    /// Whether a line of this cell may be a row of its own: it has as many separators as a row of that width.
+    /// Whether a line of this cell may be a row: it has as many separators as a row of that width.
     pub(super) fn has_a_row(&self, cell: &[u8], width: usize) -> bool {
         let separators = |line: &[u8]| line.iter().filter(|byte| **byte == self.separator).count();
         cell.split(|byte| is_end(*byte))
@@ -87,7 +89,7 @@ impl<'t> Rows<'t> {
     }
 
     /// The next row that isn't empty.
-    pub(super) fn next(&mut self) -> Option<Result<Row, Fault>> {
+    pub(super) fn next(&mut self) -> Option<Result<TextRow, QuoteError>> {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let ends = rest
             .get(..rest.iter().position(|byte| !is_end(*byte)).unwrap_or(rest.len()))
@@ -97,7 +99,7 @@ impl<'t> Rows<'t> {
         self.row = self.row.saturating_add(line_ends(ends));
         self.peek()?;
         let mut row =
-            Row { line: self.line, number: self.row, cells: Vec::new(), broken: Vec::new() };
+            TextRow { line: self.line, number: self.row, cells: Vec::new(), broken: Vec::new() };
         loop {
             let cell = match self.peek() {
                 Some(b'"') => match self.quoted() {
@@ -114,7 +116,7 @@ impl<'t> Rows<'t> {
             row.cells.push(cell);
             match self.peek() {
                 Some(byte) if byte == self.separator => self.at = self.at.saturating_add(1),
-                _ => break, // the end of the line, which the next call passes over, or of the text
+                _ => break, // the end of the text, or of the line, which the next call passes over
             }
         }
         Some(Ok(row))
@@ -124,7 +126,7 @@ impl<'t> Rows<'t> {
         self.text.get(self.at).copied()
     }
 
-    /// Up to what ends a cell.
+    /// The text up to the end of the cell.
     fn bare(&mut self) -> &'t [u8] {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let ends = |byte: &u8| *byte == self.separator || is_end(*byte);
@@ -133,14 +135,14 @@ impl<'t> Rows<'t> {
         cell
     }
 
-    fn quoted(&mut self) -> Result<(Vec<u8>, Opening), Fault> {
-        let opening = Opening { at: self.at, line: self.line, row: self.row };
+    fn quoted(&mut self) -> Result<(Vec<u8>, QuoteStart), QuoteError> {
+        let opening = QuoteStart { at: self.at, line: self.line, row: self.row };
         let mut cell = Vec::new();
         self.at = self.at.saturating_add(1);
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
             let Some(length) = rest.iter().position(|byte| *byte == b'"') else {
-                return Err(Fault::Open(opening));
+                return Err(QuoteError::Open(opening));
             };
             let part = rest.get(..length).unwrap_or_default();
             self.line = self.line.saturating_add(line_ends(part));
@@ -155,7 +157,7 @@ impl<'t> Rows<'t> {
         if self.bare().iter().all(|byte| *byte == b' ') {
             Ok((cell, opening))
         } else {
-            Err(Fault::Trailed(opening))
+            Err(QuoteError::Trailed(opening))
         }
     }
 }
@@ -164,7 +166,7 @@ fn is_end(byte: u8) -> bool {
     byte == b'\n' || byte == b'\r'
 }
 
-/// How many lines end in it: with a line feed, a carriage return, or both.
+/// How many lines end in the text: with a line feed, a carriage return, or both.
 pub(super) fn line_ends(text: &[u8]) -> usize {
     let alone = text
         .iter()
