@@ -1,8 +1,8 @@
 //! The configuration: one JSON document, parsed once into types.
 //!
 //! [`Config::parse`] takes the text of Envoy's `StringValue`; it gives a [`Config`] or every
-//! mistake in it. Contradictions between settings (a reroute to a route that doesn't exist) are found here,
-//! where the whole document is in hand. Nothing later checks again.
+//! mistake in it. Contradictions between settings (a reroute to a route that doesn't exist) are
+//! found here, where the whole document is in hand. Nothing later checks again.
 //!
 //! [`Config::notices`] tells what is allowed but worth knowing, such as a setting without effect.
 

@@ -41,7 +41,7 @@ pub(super) fn notices(config: &Config, otlp: bool) -> Vec<Problem> {
     if config.register.is_some() && config.geo.origin.iter().any(|source| source.header.is_none()) {
         notices.add(
             "$.geo.origin",
-            "without a snapshot there is no address table to look countries up in",
+            "countries are looked up in a snapshot's address table, and a snapshot isn't set",
             "set a header by Envoy's geoip filter, and name it here",
         );
     }

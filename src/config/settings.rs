@@ -80,8 +80,8 @@ object! {
         trusted_proxies: Vec<Network> = Vec::new(),
         /// The header that they write it to
         header: ForwardingHeader = ForwardingHeader::XForwardedFor,
-        /// The operator's own NAT64 prefixes. An address behind one is judged as the IPv4 address in
-        /// it
+        /// The operator's own NAT64 prefixes. An address behind one is judged as the IPv4 address
+        /// in it
         nat64: Vec<Nat64Prefix> = Vec::new(),
     }
 }
