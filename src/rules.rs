@@ -1,6 +1,7 @@
-//! The rules: from evidence and lookups to findings. One small function for each family of the catalogue.
+//! The rules: from evidence and look-ups to findings. One small function for each family of the
+//! catalogue.
 //!
-//! A rule only says what is the case. What is done about it is [`crate::verdict`]'s business.
+//! A rule only states a fact. [`crate::verdict`] turns facts into an action.
 
 use crate::case::Case;
 use crate::chain::{Proof, Rejection};

@@ -89,8 +89,8 @@ impl Screen {
     /// register. `id` names its event.
     ///
     /// # Errors
-    /// That the snapshot was replaced while it was read. The request can be decided again: no nonce was
-    /// remembered.
+    /// That the snapshot was replaced while it was read. The request can be decided again: no nonce
+    /// was remembered.
     pub fn decide<'a>(
         &'a self,
         request: &Request<'a>,

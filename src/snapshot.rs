@@ -12,6 +12,8 @@ pub mod customers;
 pub mod fetch;
 pub mod keeping;
 pub mod layout;
+#[cfg(feature = "desk")]
+pub mod map;
 pub mod nodes;
 pub mod table;
 
@@ -211,7 +213,7 @@ impl PageSource for FilePages {
 /// What breaks the format within it.
 pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), SnapshotError> {
     let Some(PageRow { kind, rows, .. }) = head.pages.get(number).copied() else {
-        return Err(SnapshotError::Page(number, "there is no such page"));
+        return Err(SnapshotError::Page(number, "the head doesn't list it"));
     };
     let found = match kind {
         PageKind::Facts | PageKind::V4 | PageKind::V6 | PageKind::V6Fine => {

@@ -33,32 +33,27 @@ const BANNED: [(&str, &str); 3] = [
 ];
 
 #[test]
-#[ignore = "until the others' branches are in"]
 fn no_file_is_long() {
     hold(&sources("src"), long_files);
 }
 
 #[test]
-#[ignore = "until the others' branches are in"]
 fn no_line_is_wide() {
     hold(&sources("src"), wide_lines);
     hold(&sources("tests"), wide_lines);
 }
 
 #[test]
-#[ignore = "until the others' branches are in"]
 fn no_files_import_each_other() {
     hold(&sources("src"), circles);
 }
 
 #[test]
-#[ignore = "until the others' branches are in"]
 fn no_type_name_has_two_meanings() {
     hold(&sources("src"), duplicate_types);
 }
 
 #[test]
-#[ignore = "until the others' branches are in"]
 fn no_message_is_a_riddle() {
     hold(&sources("src"), riddles);
 }

@@ -7,7 +7,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use waybill::compile::networks::AddressMap;
 use waybill::compile::write::{Material, write};
 use waybill::config::Config;
 use waybill::key::{SigningKey, Window};
@@ -17,6 +16,7 @@ use waybill::shape::{Path, Problems, Shape as _};
 use waybill::snapshot::Snapshot;
 use waybill::snapshot::fetch::{PartRequest, PartResponse};
 use waybill::snapshot::keeping::{Gauge, Keeper, KeeperHost, News, SharedEntry};
+use waybill::snapshot::map::AddressMap;
 use waybill::time::UnixSeconds;
 
 const SECOND: u64 = 1_000_000_000;

@@ -20,7 +20,6 @@ use sha2::Digest as _;
 use waybill::capture::Capture;
 use waybill::chain::Signer;
 use waybill::compile::directory::{self, Files};
-use waybill::compile::networks::AddressMap;
 use waybill::compile::write::{Material, write};
 use waybill::compile::{Order, compile};
 use waybill::event::{Event, Ledger};
@@ -35,6 +34,7 @@ use waybill::screen::{Screen, Worker};
 use waybill::shape::{Json, Path, Problems, Shape as _, Word as _, to_text};
 use waybill::signature::members;
 use waybill::snapshot::Snapshot;
+use waybill::snapshot::map::AddressMap;
 use waybill::time::UnixSeconds;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");

@@ -17,7 +17,6 @@ use std::ops::Range;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sha2::Digest as _;
-use waybill::compile::networks::AddressMap;
 use waybill::compile::write::{Material, ROWS, write};
 use waybill::config::Config;
 use waybill::finding::{Action, FindingCode};
@@ -43,6 +42,7 @@ use waybill::snapshot::layout::{
     FormatVersion, MAX_PAGE, PAGE_ROW, PREAMBLE, PageKind, PageRow, ROWS_A_PAGE, SIGNED,
     SnapshotError, SourceContents,
 };
+use waybill::snapshot::map::AddressMap;
 use waybill::snapshot::table::{DIVIDED, facts_width};
 use waybill::snapshot::{PageSource, Snapshot};
 use waybill::time::{LAST_SECOND, UnixSeconds};

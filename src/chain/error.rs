@@ -1,5 +1,5 @@
-//! The reasons against a chain: one enum for a chain that doesn't hold, one for doubts about a chain
-//! that does. Each reason leads to one finding.
+//! The reasons against a chain: one enum for a chain that doesn't hold, one for doubts about a
+//! chain that does. Each reason leads to one finding.
 
 use thiserror::Error;
 

@@ -115,8 +115,8 @@ impl Receiver<'_> {
     /// Verifies tag, chain, trail and signature.
     ///
     /// # Errors
-    /// That the register can't tell. Nothing was remembered then: the same lines may be received again.
-    /// Within that: why the chain doesn't hold.
+    /// That the register can't tell. Nothing was remembered then: the same lines may be received
+    /// again. Within that: why the chain doesn't hold.
     pub fn receive(
         &self,
         lines: &Lines<'_>,

@@ -31,12 +31,12 @@ use self::lists::resolve_lists;
 use self::mmdb::read_mmdb;
 pub use self::spans::SourceSummary;
 use self::spans::{PartCoverage, SourceKind, Spans};
-pub use self::sweep::AddressMap;
 use self::text::{is_text, read_countries, read_list};
 use super::remarks::Remarks;
 use super::settings::{Gives, NetworkSource};
 use crate::region::{Place, Regions};
 use crate::shape::{Path, Problems, nearest};
+use crate::snapshot::map::AddressMap;
 
 /// The number of sources of countries that a snapshot can tell apart.
 pub const MAX_COUNTRY_SOURCES: usize = 16;

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use sha2::Digest as _;
 
-use super::networks::AddressMap;
 use crate::key::SigningKey;
 use crate::region::{Place, Regions};
 use crate::register::{Customer, Name, Node, NodeKey};
@@ -16,6 +15,7 @@ use crate::snapshot::layout::{
     FileContents, FormatVersion, MAGIC, MAX_HEAD, MAX_PAGE, PREAMBLE, PageKind, ROWS_A_PAGE,
     SIGNED, SourceContents, little,
 };
+use crate::snapshot::map::AddressMap;
 use crate::snapshot::table::{DIVIDED, POINTER};
 use crate::time::UnixSeconds;
 

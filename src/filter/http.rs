@@ -7,7 +7,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 
 use super::host;
-use super::node::Node;
+use super::instance::Instance;
 use crate::endpoints;
 use crate::evidence::admits_trailer;
 use crate::outcome::{Edits, Outcome};
@@ -17,13 +17,14 @@ use crate::signals::Signals;
 /// An exchange under one configuration.
 #[derive(Debug)]
 pub struct Exchange {
-    node: Option<Rc<Node>>,
+    instance: Option<Rc<Instance>>,
 }
 
 impl Exchange {
-    /// An exchange. Without a node nothing passes. Envoy always has one: it refuses to start else.
-    pub fn new(node: Option<Rc<Node>>) -> Self {
-        Self { node }
+    /// An exchange. Without an instance nothing passes. Envoy always has one: it refuses to start
+    /// else.
+    pub fn new(instance: Option<Rc<Instance>>) -> Self {
+        Self { instance }
     }
 }
 
@@ -31,26 +32,27 @@ impl Context for Exchange {}
 
 impl HttpContext for Exchange {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        let (Some(node), Some(map)) = (&self.node, host::header_map(MapType::HttpRequestHeaders))
+        let (Some(instance), Some(map)) =
+            (&self.instance, host::header_map(MapType::HttpRequestHeaders))
         else {
             return answer(&LocalReply::undecided());
         };
-        let config = node.screen.config();
+        let config = instance.screen.config();
         let headers = map.pairs();
         let signals = Signals::read(config, &headers, |signal| host::property(&signal.path()));
         let request = signals.request(headers, host::now());
         let reply = endpoints::answer(
             config,
-            node.screen.watch(),
-            node.worker.borrow().signer.keyring(),
-            || node.is_ready(),
+            instance.screen.watch(),
+            instance.worker.borrow().signer.keyring(),
+            || instance.is_ready(),
             &request,
         );
         if let Some(reply) = reply {
             return answer(&reply);
         }
-        node.decide(&request, |decision, ledger| {
-            node.count(decision);
+        instance.decide(&request, |decision, ledger| {
+            instance.count(decision);
             // filter state `wasm.waybill`, which access loggers print
             if !host::set_property("waybill", ledger.write(decision)) {
                 error!("waybill: the host didn't take the event {}", decision.id);

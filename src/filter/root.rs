@@ -10,8 +10,8 @@ use proxy_wasm::types::ContextType;
 
 use super::host;
 use super::http::Exchange;
+use super::instance::Instance;
 use super::keeper;
-use super::node::Node;
 use crate::event::Ledger;
 use crate::keyring::Keyring;
 use crate::screen::Screen;
@@ -39,7 +39,7 @@ thread_local! {
 /// What Envoy calls for a configuration: begins without one, and gets it when it is configured.
 #[derive(Debug, Default)]
 pub struct Root {
-    node: Option<Rc<Node>>,
+    instance: Option<Rc<Instance>>,
 }
 
 impl Context for Root {
@@ -50,7 +50,7 @@ impl Context for Root {
         body_size: usize,
         _trailers: usize,
     ) {
-        if let Some(keeper) = self.node.as_ref().and_then(|node| node.keeper.as_ref()) {
+        if let Some(keeper) = self.instance.as_ref().and_then(|instance| instance.keeper.as_ref()) {
             keeper::answer(keeper, token, body_size, host::now().0);
         }
     }
@@ -58,7 +58,7 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_tick(&mut self) {
-        if let Some(keeper) = self.node.as_ref().and_then(|node| node.keeper.as_ref()) {
+        if let Some(keeper) = self.instance.as_ref().and_then(|instance| instance.keeper.as_ref()) {
             keeper.tick(host::now().0);
         }
     }
@@ -87,8 +87,8 @@ impl RootContext for Root {
             Ok((screen, keyring)) => {
                 announce(&screen, &keyring, host::now().seconds());
                 let ledger = LEDGER.with(Rc::clone);
-                let node = Node::new(screen, keyring, ledger);
-                if node.keeper.is_some()
+                let instance = Instance::new(screen, keyring, ledger);
+                if instance.keeper.is_some()
                     && let Err(status) = hostcalls::set_tick_period(keeper::TICK)
                 {
                     error!(
@@ -96,7 +96,7 @@ impl RootContext for Root {
                          {status:?}"
                     );
                 }
-                self.node = Some(Rc::new(node));
+                self.instance = Some(Rc::new(instance));
                 true
             }
             Err(problems) => {
@@ -109,7 +109,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Exchange::new(self.node.clone())))
+        Some(Box::new(Exchange::new(self.instance.clone())))
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -20,7 +20,7 @@ use crate::screen::{Decision, Screen, Worker};
 
 /// What a request needs of its configuration. Shared by all requests under it.
 #[derive(Debug)]
-pub struct Node {
+pub struct Instance {
     /// The compiled configuration
     pub screen: Screen,
     /// What this worker keeps between requests
@@ -65,8 +65,8 @@ impl Metrics {
     }
 }
 
-impl Node {
-    /// A node under a configuration; defines its counters.
+impl Instance {
+    /// An instance that has decided nothing yet. Defines its counters.
     pub fn new(screen: Screen, keyring: Keyring, ledger: Rc<RefCell<Ledger>>) -> Self {
         let keeper = keeper::open(screen.config());
         let metrics = Metrics::define();
