@@ -12,13 +12,16 @@
 //! An envelope depends on bytes and keys alone. So it is kept in an [`EnvelopeCache`] where its
 //! binding lets the same signature come again. What time and register say is checked each time.
 //!
-//! [`Message`]: crate::signature::Message
+//! [`Message`]: crate::chain::signature::Message
 
 mod cache;
 mod envelope;
 mod error;
 pub mod hops;
+pub mod keyring;
 mod proof;
+pub mod replay;
+pub mod signature;
 mod signer;
 pub mod trail;
 

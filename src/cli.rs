@@ -4,6 +4,7 @@
 //! command itself is wrong.
 
 mod arguments;
+pub mod capture;
 mod check;
 mod clock;
 mod compile;

@@ -10,7 +10,6 @@
 //!
 //! The compiler opens no files: the command line reads them and passes their bytes.
 
-pub mod bods;
 pub mod countries;
 pub mod difference;
 pub mod directory;
@@ -19,20 +18,19 @@ pub mod networks;
 pub mod ownership;
 pub mod remarks;
 pub mod settings;
-pub mod write;
 
 use std::collections::BTreeMap;
 
-use crate::key::SigningKey;
-use crate::names::Text;
 use crate::register::Ownership;
 use crate::shape::{Integer, Word as _};
 use crate::snapshot::layout::{FileContents, SourceContents};
-use crate::time::UnixSeconds;
+use crate::terms::key::SigningKey;
+use crate::terms::names::Text;
+use crate::terms::time::UnixSeconds;
 
+use crate::snapshot::write::{Material, WriteError, write};
 use directory::Directory;
 use networks::SourceSummary;
-use write::{Material, WriteError, write};
 
 /// The properties of a snapshot to compile.
 #[derive(Debug)]

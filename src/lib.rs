@@ -1,63 +1,42 @@
 //! Waybill: screens, tags and vouches for requests to model providers.
 //!
-//! A reseller of model APIs loads this crate into Envoy as a proxy-wasm filter. The modules stand in the
-//! order that a request goes through them:
+//! A reseller of model APIs loads this crate into Envoy as a filter. A request takes one way:
 //!
 //! ```text
-//! host      ──> request   ──> evidence   ──> findings  ──> verdict    ──> outcome          ──> event
-//! (filter)      raw facts     parsed once    stable codes   one action     header edits or      report, audit,
-//!                             + lookups                     + reasons      a local reply        metrics
+//! host ──> request ──> evidence ──> identity, chain ──> rules ──> verdict ──> outcome ──> event
+//! filter   raw facts   parsed       look-ups, proof     findings  one action  edits or    audit
+//!          once        once                                                   a reply
 //! ```
 //!
-//! Each arrow is one function from plain data to plain data, and [`screen`] calls them in turn. Only
-//! [`filter`] knows proxy-wasm and only the command line knows files.
-
-pub mod request;
-pub mod signals;
-
-pub mod case;
-pub mod chain;
-pub mod evidence;
-pub mod geography;
-pub mod identity;
-pub mod lookups;
-
-pub mod finding;
-pub mod receipt;
-pub mod rules;
-pub mod verdict;
-
-pub mod outcome;
-pub mod refusal;
-pub mod reply;
-pub mod tag;
-
-pub mod event;
-pub mod screen;
+//! [`decision`] has the whole way on one page. Each step is a function from plain data to plain
+//! data. Only [`filter`] knows proxy-wasm, and only the command line opens files.
+//!
+//! The rooms, each below those that use it:
+//!
+//! - [`filter`]: Envoy over proxy-wasm; [`cli`]: the desk, one file a verb
+//! - [`decision`]: one request; [`compile`]: a register becomes a snapshot
+//! - [`chain`]: tags, chains and trails, signed and verified, without any request
+//! - [`lookups`]: what a request asks of the register; [`snapshot`]: its compiled form
+//! - [`config`], [`register`]: what operators and officers write
+//! - [`terms`]: the vocabulary; [`shape`]: JSON with errors, schema and writer from one declaration
 
 #[cfg(feature = "proxy-wasm")]
 pub mod filter;
 
 #[cfg(feature = "desk")]
-pub mod capture;
-#[cfg(feature = "desk")]
 pub mod cli;
 #[cfg(feature = "desk")]
 pub mod compile;
 
-pub mod config;
-pub mod disclosure;
-pub mod endpoints;
-pub mod key;
-pub mod keyring;
-pub mod names;
-pub mod network;
-pub mod ordered;
-pub mod path;
-pub mod region;
-pub mod register;
-pub mod replay;
-pub mod shape;
-pub mod signature;
+pub mod decision;
+
+pub mod chain;
+pub mod lookups;
+
 pub mod snapshot;
-pub mod time;
+
+pub mod config;
+pub mod register;
+
+pub mod shape;
+pub mod terms;

@@ -8,11 +8,11 @@ use std::rc::Rc;
 
 use crate::chain::Peers;
 use crate::config::Config;
-use crate::region::Regions;
 use crate::register::{Customer, Match, Name, Node, NodeKey, Nodes, PageGone};
 use crate::snapshot::Snapshot;
 use crate::snapshot::table::FactsRow;
-use crate::time::UnixSeconds;
+use crate::terms::region::Regions;
+use crate::terms::time::UnixSeconds;
 
 /// Where a request looks things up.
 #[derive(Debug, Clone, Copy)]

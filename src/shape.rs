@@ -11,6 +11,7 @@
 mod contract;
 mod json;
 mod leaves;
+pub mod ordered;
 mod problem;
 mod writer;
 

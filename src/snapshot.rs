@@ -16,6 +16,8 @@ pub mod layout;
 pub mod map;
 pub mod nodes;
 pub mod table;
+#[cfg(feature = "desk")]
+pub mod write;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -27,9 +29,9 @@ use customers::{NameKind, RecordKey};
 use layout::{Head, PageKind, PageRow, Preamble, SnapshotError};
 use table::{AddressIndex, FactsRow};
 
-use crate::region::Regions;
 use crate::register::{Match, Name, Nodes, PageGone};
-use crate::time::UnixSeconds;
+use crate::terms::region::Regions;
+use crate::terms::time::UnixSeconds;
 
 /// Where the pages of a snapshot are.
 pub trait PageSource {
@@ -147,7 +149,7 @@ impl Snapshot {
     /// The first reason not to take it.
     pub fn read(
         file: Vec<u8>,
-        trusted: impl Fn(&crate::key::VerifyingKey) -> bool,
+        trusted: impl Fn(&crate::terms::key::VerifyingKey) -> bool,
     ) -> Result<Self, SnapshotError> {
         let preamble = Preamble::parse(&file, trusted)?;
         let size = u64::try_from(file.len()).unwrap_or(u64::MAX);

@@ -12,18 +12,18 @@ use std::env::VarError;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use waybill::chain::keyring::Keyring;
+use waybill::chain::replay::{Admission, InMemory, SignedNonce, admit};
+use waybill::chain::signature::{Message, Signatures, base};
 use waybill::chain::{Attest, Proof, Signer};
-use waybill::finding::FindingCode;
-use waybill::key::{SigningKey, VerifyingKey, Window};
-use waybill::keyring::Keyring;
-use waybill::names::authority;
-use waybill::outcome::{Outcome, apply};
-use waybill::replay::{Admission, InMemory, SignedNonce, admit};
-use waybill::request::{Request, Time, TlsNames};
-use waybill::screen::{Screen, Worker};
+use waybill::decision::outcome::{Outcome, apply};
+use waybill::decision::request::{Request, Time, TlsNames};
+use waybill::decision::{Screen, Worker};
 use waybill::shape::Word as _;
-use waybill::signature::{Message, Signatures, base};
-use waybill::time::UnixSeconds;
+use waybill::terms::finding::FindingCode;
+use waybill::terms::key::{SigningKey, VerifyingKey, Window};
+use waybill::terms::names::authority;
+use waybill::terms::time::UnixSeconds;
 
 const VECTORS: &str = include_str!("data/rfc9421-vectors.json");
 const NOW: u64 = 1_795_000_000;
@@ -184,7 +184,7 @@ fn a_signer_reproduces_the_vectors() {
                 fields: &fields,
             };
             let times = (theirs.input.created, theirs.input.expires);
-            let (params, signature) = waybill::signature::sign(
+            let (params, signature) = waybill::chain::signature::sign(
                 &key,
                 "test-key-ed25519",
                 times,
@@ -220,7 +220,7 @@ fn screened() -> Value {
 }
 
 fn customer(id: &str, kind: &str) -> Value {
-    let digest = waybill::names::CredentialDigest::of(format!("sk-{id}").as_bytes());
+    let digest = waybill::terms::names::CredentialDigest::of(format!("sk-{id}").as_bytes());
     json!({"id": id, "kind": kind, "credentials": [digest.to_string()], "screening": screened(), "ownership": "clear", "declared": ["SG"]})
 }
 
@@ -448,7 +448,7 @@ fn an_unscreened_customers_request_goes_no_further_and_a_label_doesnt_launder() 
     // the edge only reports, and honestly says what it found
     let mut b = edge("request");
     let config = json!({"version": 1, "node": {"id": "b.example", "upstream_authority": "gateway.a.example"},
-        "register": {"customers": [{"id": "c-9", "credentials": [waybill::names::CredentialDigest::of(b"sk-c-9").to_string()], "ownership": "clear"}]},
+        "register": {"customers": [{"id": "c-9", "credentials": [waybill::terms::names::CredentialDigest::of(b"sk-c-9").to_string()], "ownership": "clear"}]},
         "regions": {"set": "anthropic-api-179"}, "identity": {"sources": [{"header": "x-api-key"}]}, "policy": {"mode": "report"},
         "geo": {"origin": [{"header": "x-geo-country"}]}, "tag": {"keys": [{"env": "KEY"}]}});
     b.screen = Screen::parse(&config.to_string()).unwrap();
@@ -487,7 +487,7 @@ fn an_invented_hop_is_told_from_a_proven_one() {
         fields: &[],
     };
     let times = (UnixSeconds(1_795_000_000), UnixSeconds(1_795_000_060));
-    let (params, signature) = waybill::signature::sign(
+    let (params, signature) = waybill::chain::signature::sign(
         &key(1),
         &key(1).verifying_key().thumbprint(),
         times,
@@ -610,7 +610,8 @@ fn carried_by(hops: &[Hop<'_>]) -> Headers {
             (UnixSeconds(times.0.try_into().unwrap()), UnixSeconds(times.1.try_into().unwrap()));
         let keyid = key(*seed).verifying_key().thumbprint();
         let (params, signature) =
-            waybill::signature::sign(&key(*seed), &keyid, times, nonce, true, &message).unwrap();
+            waybill::chain::signature::sign(&key(*seed), &keyid, times, nonce, true, &message)
+                .unwrap();
         before = Some(signature);
         let trail = members.join(", ");
         let escaped = params.replace('"', "\\\"");
@@ -799,13 +800,13 @@ fn what_a_sender_calls_things_doesnt_fill_an_explanation() {
 
 #[test]
 fn a_display_string_hides_no_member() {
-    use waybill::signature::members;
+    use waybill::chain::signature::members;
     let whole: [&[u8]; 2] = [br#"a=%"\", b="x, \" y""#, br#"cmp=1;z=%"\\""#];
     let text = whole.join(&b", "[..]);
     assert_eq!(members(&text).collect::<Vec<_>>().len(), 3);
     assert_eq!(members(&text).last(), Some(whole[1]));
     let both = Signatures::take(&[br#"x=%"\", cmp=("@path"), cmp=("@method")"#], &[b"cmp=:AA==:"]);
-    assert_eq!(both.ours, Some(Err(waybill::signature::SignatureError::Several)));
+    assert_eq!(both.ours, Some(Err(waybill::chain::signature::SignatureError::Several)));
 }
 
 // === properties ===

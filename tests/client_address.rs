@@ -1,8 +1,8 @@
 //! The client-address cases of `tests/data/xff-cases.json`, through the whole way of a request.
 
 use serde_json::{Value, json};
-use waybill::capture::{Capture, text_or_hex};
-use waybill::screen::{Screen, Worker};
+use waybill::cli::capture::{Capture, text_or_hex};
+use waybill::decision::{Screen, Worker};
 
 #[test]
 fn every_case_holds() {

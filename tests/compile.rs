@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use waybill::compile::countries;
-use waybill::names::CredentialDigest;
 use waybill::register::{Name, Ownership};
 use waybill::shape::Word as _;
 use waybill::snapshot::Snapshot;
+use waybill::terms::names::CredentialDigest;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 

@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 
 use waybill::config::{self, Config, ConfigDocument};
-use waybill::event;
+use waybill::decision::event;
 use waybill::shape::{Problems, read_document, to_text};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use cpu_time::ThreadTime;
 use proptest::prelude::*;
-use waybill::request::{Request, Time, TlsNames};
-use waybill::screen::{Screen, Worker};
+use waybill::decision::request::{Request, Time, TlsNames};
+use waybill::decision::{Screen, Worker};
 
 const CONFIG: &str = include_str!("corpus/config/valid/full.json");
 

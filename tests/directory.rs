@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 use proptest::prelude::*;
 use waybill::compile::directory::{Files, SchemaDocument, is_document, read};
 use waybill::compile::remarks::{MOST_ERRORS, Remark};
-use waybill::time::UnixSeconds;
+use waybill::terms::time::UnixSeconds;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// 2027-01-15T08:00:00Z

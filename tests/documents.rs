@@ -8,13 +8,13 @@ use std::path::Path;
 
 use serde_json::Value;
 use waybill::config::{Config, schema};
-use waybill::disclosure::disclosure;
-use waybill::evidence::credential_headers::CredentialHeaders;
-use waybill::evidence::shared_state::SharedState;
-use waybill::evidence::{Watch, relay};
-use waybill::finding::FindingCode;
-use waybill::request::{Request, Time};
-use waybill::signals::{PSEUDO_HEADERS, Signal, Signals};
+use waybill::decision::disclosure::disclosure;
+use waybill::decision::evidence::credential_headers::CredentialHeaders;
+use waybill::decision::evidence::shared_state::SharedState;
+use waybill::decision::evidence::{Watch, relay};
+use waybill::decision::request::{Request, Time};
+use waybill::decision::signals::{PSEUDO_HEADERS, Signal, Signals};
+use waybill::terms::finding::FindingCode;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const NOT_YET: &str = "*Not yet fired in this version.*";

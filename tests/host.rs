@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 
 use serde_json::{Value, json};
+use waybill::chain::keyring::Keyring;
 use waybill::config::Config;
-use waybill::endpoints;
-use waybill::evidence::Watch;
-use waybill::keyring::Keyring;
-use waybill::reply::LocalReply;
-use waybill::request::{Pair, Request, Time, TlsNames};
-use waybill::signals::{Signal, Signals};
+use waybill::decision::endpoints;
+use waybill::decision::evidence::Watch;
+use waybill::decision::reply::LocalReply;
+use waybill::decision::request::{Pair, Request, Time, TlsNames};
+use waybill::decision::signals::{Signal, Signals};
 
 const MINIMAL: &str = include_str!("corpus/config/valid/minimal.json");
 /// Every kind of source; the forwarding header is `forwarded`

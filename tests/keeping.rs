@@ -7,17 +7,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use waybill::compile::write::{Material, write};
 use waybill::config::Config;
-use waybill::key::{SigningKey, Window};
-use waybill::names::CredentialDigest;
 use waybill::register::{Customer, Name, PageGone};
 use waybill::shape::{Path, Problems, Shape as _};
 use waybill::snapshot::Snapshot;
 use waybill::snapshot::fetch::{PartRequest, PartResponse};
 use waybill::snapshot::keeping::{Gauge, Keeper, KeeperHost, News, SharedEntry};
 use waybill::snapshot::map::AddressMap;
-use waybill::time::UnixSeconds;
+use waybill::snapshot::write::{Material, write};
+use waybill::terms::key::{SigningKey, Window};
+use waybill::terms::names::CredentialDigest;
+use waybill::terms::time::UnixSeconds;
 
 const SECOND: u64 = 1_000_000_000;
 const START: u64 = 1_795_000_000 * SECOND;

@@ -6,9 +6,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use waybill::key::{SigningKey, TrustedKey, VerifyingKey, Window};
-use waybill::names::CredentialDigest;
 use waybill::shape::Word as _;
+use waybill::terms::key::{SigningKey, TrustedKey, VerifyingKey, Window};
+use waybill::terms::names::CredentialDigest;
 
 #[test]
 fn a_key_has_its_window_and_its_public_forms() {

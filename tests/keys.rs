@@ -8,11 +8,11 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use waybill::chain::keyring::Keyring;
 use waybill::config::Config;
-use waybill::key::{KEY_LENGTH, SigningKey, VerifyingKey, Window};
-use waybill::keyring::Keyring;
 use waybill::shape::Word as _;
-use waybill::time::UnixSeconds;
+use waybill::terms::key::{KEY_LENGTH, SigningKey, VerifyingKey, Window};
+use waybill::terms::time::UnixSeconds;
 
 // === keys ===
 

@@ -20,9 +20,9 @@ use serde_json::json;
 use waybill::compile::networks::{MAX_COUNTRY_SOURCES, MAX_LISTS, Networks, merge};
 use waybill::compile::remarks::Remarks;
 use waybill::compile::settings::{NetworkSource, Settings};
-use waybill::network::embedded_v4;
 use waybill::shape::{Problems, read_document};
 use waybill::snapshot::map::AddressMap;
+use waybill::terms::network::embedded_v4;
 
 const COUNTRY_DB: &[u8] = include_bytes!("data/mmdb/GeoLite2-Country-Test.mmdb");
 const CITY_DB: &[u8] = include_bytes!("data/mmdb/GeoLite2-City-Test.mmdb");

@@ -12,19 +12,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
-use waybill::compile::bods::{BodsExtract, BodsStatements};
 use waybill::compile::directory::{Directory, EntitiesFile, Files, read};
+use waybill::compile::ownership::bods::{BodsExtract, BodsStatements};
 use waybill::compile::ownership::{
     self, DeclaredInterest, Entity, EntityType, Graph, GraphError, Holding, OwnershipScreening,
     Share, basis_points,
 };
 use waybill::compile::remarks::Remarks;
 use waybill::compile::settings::{Comparison, Method, OwnershipSettings};
-use waybill::names::Text;
-use waybill::region::Place;
 use waybill::register::Ownership;
 use waybill::shape::{Integer, Json, Path as JsonPath, Problems, Shape, Word};
-use waybill::time::UnixSeconds;
+use waybill::terms::names::Text;
+use waybill::terms::region::Place;
+use waybill::terms::time::UnixSeconds;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
 

@@ -1,10 +1,10 @@
 //! Paths: their normal form, every reading of them, their parameters, and the shared state that they
 //! reach.
 
-use waybill::evidence::shared_state::SharedState;
-use waybill::names::UrlPath;
-use waybill::path::{PathReadings, normal, query_values, starts_with, without_parameter};
+use waybill::decision::evidence::shared_state::SharedState;
+use waybill::decision::path::{PathReadings, normal, query_values, starts_with, without_parameter};
 use waybill::shape::Word as _;
+use waybill::terms::names::UrlPath;
 
 #[test]
 fn a_path_has_one_normal_form() {

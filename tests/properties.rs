@@ -3,15 +3,15 @@
 use std::net::IpAddr;
 
 use proptest::prelude::*;
+use waybill::chain::signature::Signatures;
 use waybill::config::{ClientAddressSettings, Config, ForwardingHeader};
-use waybill::evidence::address::{ClientAddress, address_with_port};
-use waybill::outcome::{Outcome, apply};
-use waybill::path;
-use waybill::region::{CountryCode, Place};
-use waybill::request::{Request, Time, TlsNames};
-use waybill::screen::{Screen, Worker};
+use waybill::decision::evidence::address::{ClientAddress, address_with_port};
+use waybill::decision::outcome::{Outcome, apply};
+use waybill::decision::path;
+use waybill::decision::request::{Request, Time, TlsNames};
+use waybill::decision::{Screen, Worker};
 use waybill::shape::Word;
-use waybill::signature::Signatures;
+use waybill::terms::region::{CountryCode, Place};
 
 /// A configuration that looks at every kind of place.
 const CONFIG: &str = include_str!("corpus/config/valid/full.json");

@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use sha2::Digest as _;
-use waybill::replay::{Admission, BUCKETS, Buckets, InMemory, MOST, SECRET, SignedNonce, admit};
-use waybill::time::UnixSeconds;
+use waybill::chain::replay::{
+    Admission, BUCKETS, Buckets, InMemory, MOST, SECRET, SignedNonce, admit,
+};
+use waybill::terms::time::UnixSeconds;
 
 const NOW: i64 = 1_795_000_000;
 

@@ -17,25 +17,25 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::Digest as _;
-use waybill::capture::Capture;
 use waybill::chain::Signer;
+use waybill::chain::keyring::Keyring;
+use waybill::chain::replay::InMemory;
+use waybill::chain::signature::members;
+use waybill::cli::capture::Capture;
 use waybill::compile::directory::{self, Files};
-use waybill::compile::write::{Material, write};
 use waybill::compile::{Order, compile};
-use waybill::event::{Event, Ledger};
-use waybill::evidence::address::cut;
-use waybill::finding::FindingCode;
-use waybill::key::{SigningKey, VerifyingKey, Window};
-use waybill::keyring::Keyring;
-use waybill::outcome::{Outcome, apply};
+use waybill::decision::event::{Event, Ledger};
+use waybill::decision::evidence::address::cut;
+use waybill::decision::outcome::{Outcome, apply};
+use waybill::decision::{Screen, Worker};
 use waybill::register::Node;
-use waybill::replay::InMemory;
-use waybill::screen::{Screen, Worker};
 use waybill::shape::{Json, Path, Problems, Shape as _, Word as _, to_text};
-use waybill::signature::members;
 use waybill::snapshot::Snapshot;
 use waybill::snapshot::map::AddressMap;
-use waybill::time::UnixSeconds;
+use waybill::snapshot::write::{Material, write};
+use waybill::terms::finding::FindingCode;
+use waybill::terms::key::{SigningKey, VerifyingKey, Window};
+use waybill::terms::time::UnixSeconds;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -253,7 +253,7 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
     same("reason", &expect["reason"], &verdict.reason.map(|code| code.as_str()).into())?;
     same("status", &expect["status"], &decision.status().into())?;
     let place =
-        |place: Option<waybill::region::Place>| place.map(|place| place.country.to_string());
+        |place: Option<waybill::terms::region::Place>| place.map(|place| place.country.to_string());
     for (name, found) in [
         ("would_be", verdict.would_be.as_ref().map(|action| action.as_str().to_owned())),
         ("customer", decision.customer().map(ToOwned::to_owned)),

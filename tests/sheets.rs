@@ -10,7 +10,7 @@ use std::process::Command;
 use proptest::prelude::*;
 use waybill::compile::directory::{Directory, Files, is_document, read};
 use waybill::compile::remarks::{Remark, Remarks};
-use waybill::time::UnixSeconds;
+use waybill::terms::time::UnixSeconds;
 use zip::write::SimpleFileOptions;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");

@@ -17,15 +17,7 @@ use std::ops::Range;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sha2::Digest as _;
-use waybill::compile::write::{Material, ROWS, write};
 use waybill::config::Config;
-use waybill::finding::{Action, FindingCode};
-use waybill::key::{SigningKey, VerifyingKey, Window};
-use waybill::names::CredentialDigest;
-use waybill::network::Network;
-use waybill::network::SourceRole;
-use waybill::network::{Facts, NetworkClass};
-use waybill::region::{CountryCode, Place, Regions, Residency};
 use waybill::register::{
     Agreement, Credential, CredentialEntry, Customer, CustomerKind, Enforcement, EnforcementEntry,
     Match, Name, Node, Override, Ownership, PageGone, ProviderEntry, Screening, ScreeningStatus,
@@ -44,8 +36,16 @@ use waybill::snapshot::layout::{
 };
 use waybill::snapshot::map::AddressMap;
 use waybill::snapshot::table::{DIVIDED, facts_width};
+use waybill::snapshot::write::{Material, ROWS, write};
 use waybill::snapshot::{PageSource, Snapshot};
-use waybill::time::{LAST_SECOND, UnixSeconds};
+use waybill::terms::finding::{Action, FindingCode};
+use waybill::terms::key::{SigningKey, VerifyingKey, Window};
+use waybill::terms::names::CredentialDigest;
+use waybill::terms::network::Network;
+use waybill::terms::network::SourceRole;
+use waybill::terms::network::{Facts, NetworkClass};
+use waybill::terms::region::{CountryCode, Place, Regions, Residency};
+use waybill::terms::time::{LAST_SECOND, UnixSeconds};
 
 // === what is compiled ===
 

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use waybill::compile::directory::{self, Files};
 use waybill::compile::{Order, compile};
-use waybill::key::{SigningKey, Window};
 use waybill::register::Name;
 use waybill::snapshot::Snapshot;
 use waybill::snapshot::layout::FormatVersion;
-use waybill::time::UnixSeconds;
+use waybill::terms::key::{SigningKey, Window};
+use waybill::terms::time::UnixSeconds;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/snapshots");
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Lines;
 use super::envelope::Envelope;
-use crate::signature::{self, Signatures};
+use crate::chain::signature::{self, Signatures};
 
 /// Envelopes that were verified before, by the lines that they came in.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use super::hops::{Claims, Hop};
 use super::trail::TrailEntry;
-use crate::signature::Signed;
+use crate::chain::signature::Signed;
 
 /// A verified signature with what it covers. Nothing in it depends on the register's screening or
 /// on the time.

@@ -4,10 +4,10 @@
 use thiserror::Error;
 
 use super::hops::FormatError;
-use crate::finding::FindingCode;
+use crate::chain::signature::SignatureError;
 use crate::register::ScreeningStatus;
-use crate::signature::SignatureError;
-use crate::time::UnixSeconds;
+use crate::terms::finding::FindingCode;
+use crate::terms::time::UnixSeconds;
 
 /// Why a chain doesn't hold.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

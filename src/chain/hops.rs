@@ -9,11 +9,11 @@ use sha2::Digest as _;
 use thiserror::Error;
 
 use super::Attest;
-use crate::finding::FindingCode;
-use crate::region::Place;
 use crate::register::ScreeningStatus;
 use crate::shape::Word as _;
-use crate::time::UnixSeconds;
+use crate::terms::finding::FindingCode;
+use crate::terms::region::Place;
+use crate::terms::time::UnixSeconds;
 
 /// The header's name.
 pub const HEADER: &str = "compliance-chain";

@@ -14,14 +14,14 @@ use super::error::{ChainError, Doubt};
 use super::hops::{self, Claims, FormatError, Hop, prev_of};
 use super::trail::{self, TrailEntry, TrailError};
 use super::{Attest, Lines};
-use crate::finding::FindingCode;
-use crate::names::{self, Authority, NodeId};
+use crate::chain::replay::{Admission, ReplayMemory, SignedNonce};
+use crate::chain::signature::{self, Input, Message, SignatureError, Signatures, Signed};
 use crate::register::{
     Binding, Customer, Node, NodeKey, Ownership, PageGone, ScreeningStatus, Status,
 };
-use crate::replay::{Admission, ReplayMemory, SignedNonce};
-use crate::signature::{self, Input, Message, SignatureError, Signatures, Signed};
-use crate::time::UnixSeconds;
+use crate::terms::finding::FindingCode;
+use crate::terms::names::{self, Authority, NodeId};
+use crate::terms::time::UnixSeconds;
 
 /// What a receiver asks of its register.
 pub trait Peers {

@@ -6,10 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use super::cache::Slots;
-use crate::keyring::Keyring;
+use crate::chain::keyring::Keyring;
+use crate::chain::signature::{LABEL, Message, sign};
 use crate::register::Binding;
-use crate::signature::{LABEL, Message, sign};
-use crate::time::UnixSeconds;
+use crate::terms::time::UnixSeconds;
 
 /// The keys of one worker, its nonces, and the signatures that it may use again.
 #[derive(Debug, Default)]

@@ -12,9 +12,9 @@ use sfv::{BareItem, KeyRef, ListEntry, ListSerializer, Parser, RefBareItem, Stri
 use thiserror::Error;
 
 use super::hops::{Claims, FormatError, Hop, prev_of};
-use crate::key::SIGNATURE_LENGTH;
+use crate::chain::signature::{self, Input, Message, Signed};
 use crate::register::{Binding, Node, NodeKey};
-use crate::signature::{self, Input, Message, Signed};
+use crate::terms::key::SIGNATURE_LENGTH;
 
 /// The header's name.
 pub const HEADER: &str = "compliance-trail";

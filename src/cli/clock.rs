@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::time::UnixSeconds;
+use crate::terms::time::UnixSeconds;
 
 #[expect(clippy::disallowed_methods, reason = "the desk is where time comes in from")]
 pub(super) fn now() -> UnixSeconds {

@@ -10,10 +10,10 @@ use super::{diff, inspect, register};
 use crate::compile::difference::{CustomerChange, RegisterView, changes};
 use crate::compile::remarks::grouped;
 use crate::compile::{Compilation, Order, compile};
-use crate::key::SigningKey;
 use crate::register::Ownership;
 use crate::snapshot::Snapshot;
-use crate::time::UnixSeconds;
+use crate::terms::key::SigningKey;
+use crate::terms::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CompileArguments {

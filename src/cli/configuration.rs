@@ -3,10 +3,10 @@
 use std::fmt::Display;
 
 use super::clock::now;
-use crate::finding::{Action, FindingCode};
-use crate::keyring::{Keyring, KeyringDraft};
-use crate::screen::Screen;
+use crate::chain::keyring::{Keyring, KeyringDraft};
+use crate::decision::Screen;
 use crate::shape::Problem;
+use crate::terms::finding::{Action, FindingCode};
 
 /// The mistakes and notes of one file.
 #[derive(Debug, Default)]

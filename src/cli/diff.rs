@@ -13,7 +13,7 @@ use crate::compile::difference::{CustomerChange, RegisterView, changes};
 use crate::compile::directory::Directory;
 use crate::compile::remarks::grouped;
 use crate::snapshot::Snapshot;
-use crate::time::UnixSeconds;
+use crate::terms::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DiffArguments {

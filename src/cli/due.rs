@@ -12,7 +12,7 @@ use super::output::{OutputFormat, print, print_json, table};
 use super::register;
 use crate::compile::directory::Directory;
 use crate::register::Customer;
-use crate::time::UnixSeconds;
+use crate::terms::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DueArguments {

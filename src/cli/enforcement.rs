@@ -16,10 +16,10 @@ use super::files::{read, replace};
 use super::output::{complain, print, print_json};
 use super::register;
 use crate::compile::directory::{Directory, ENFORCEMENT};
-use crate::names::Text;
 use crate::register::{Customer, Enforcement, EnforcementEntry, ProviderEnforcement};
 use crate::shape::Word as _;
-use crate::time::UnixSeconds;
+use crate::terms::names::Text;
+use crate::terms::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct EnforcementArguments {

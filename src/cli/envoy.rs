@@ -16,8 +16,8 @@ use self::signing::{
 };
 use super::configuration::{Diagnostics, SHARED_STATE, check_configuration, problem};
 use crate::config::{Config, CredentialPlace, ForwardingHeader};
-use crate::outcome::ROUTE_HEADER;
-use crate::screen::Screen;
+use crate::decision::Screen;
+use crate::decision::outcome::ROUTE_HEADER;
 use crate::shape::{Json, Path, Problem, Problems};
 
 const HTTP_CONNECTION_MANAGER: &str =

@@ -8,17 +8,17 @@ use super::error::CommandError;
 use super::input::{RequestArguments, RequestCase};
 use super::output::{complain, print, print_json};
 use super::verify_tag::hops_as_json;
-use crate::capture::text_or_hex;
 use crate::chain::Signer;
-use crate::finding::Action;
-use crate::identity::Identity;
-use crate::keyring::Keyring;
-use crate::names::printable;
-use crate::outcome::{Outcome, apply};
-use crate::receipt::Receipt;
-use crate::replay::InMemory;
-use crate::request::Request;
-use crate::screen::{Decision, Worker};
+use crate::chain::keyring::Keyring;
+use crate::chain::replay::InMemory;
+use crate::cli::capture::text_or_hex;
+use crate::decision::identity::Identity;
+use crate::decision::outcome::{Outcome, apply};
+use crate::decision::receipt::Receipt;
+use crate::decision::request::Request;
+use crate::decision::{Decision, Worker};
+use crate::terms::finding::Action;
+use crate::terms::names::printable;
 
 pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
     let RequestCase { screen, request: owned, snapshot } = arguments.load()?;
@@ -165,7 +165,7 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> String {
         let declared = if declared.is_empty() { "nothing".into() } else { declared.join(", ") };
         page.line("declared", declared);
     }
-    let country = |place: Option<crate::region::Place>| {
+    let country = |place: Option<crate::terms::region::Place>| {
         place.map_or_else(|| "unknown".to_owned(), |place| place.to_string())
     };
     page.line("origin", country(geography.origin));

@@ -6,8 +6,8 @@ use super::error::CommandError;
 use super::files::read;
 use super::output::complain;
 use super::{check, inspect};
-use crate::capture::{Capture, RequestBuffer};
-use crate::screen::Screen;
+use crate::cli::capture::{Capture, RequestBuffer};
+use crate::decision::Screen;
 use crate::snapshot::Snapshot;
 
 /// The request, and the files that it is judged by.

@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use super::error::CommandError;
 use super::output::{print, print_json};
 use crate::compile::remarks::grouped;
-use crate::key::TrustedKey;
-use crate::key::VerifyingKey;
-use crate::names::CredentialDigest;
-use crate::network::SourceRole;
 use crate::register::{Customer, Name, Override};
 use crate::shape::{Word as _, to_report};
 use crate::snapshot::Snapshot;
 use crate::snapshot::layout::{Contents, PageKind};
+use crate::terms::key::TrustedKey;
+use crate::terms::key::VerifyingKey;
+use crate::terms::names::CredentialDigest;
+use crate::terms::network::SourceRole;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct InspectArguments {

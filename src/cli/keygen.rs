@@ -14,9 +14,9 @@ use super::arguments::word;
 use super::error::CommandError;
 use super::files;
 use super::output::{complain, print};
-use crate::key::{KEY_LENGTH, SigningKey, Window};
-use crate::names::CredentialDigest;
-use crate::time::UnixSeconds;
+use crate::terms::key::{KEY_LENGTH, SigningKey, Window};
+use crate::terms::names::CredentialDigest;
+use crate::terms::time::UnixSeconds;
 
 /// The prefix of every credential, by which scanners find leaked ones.
 const CREDENTIAL_PREFIX: &str = "wb_";

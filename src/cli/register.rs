@@ -8,7 +8,7 @@ use super::files::bytes;
 use super::output::complain;
 use crate::compile::directory::{Directory, Files, is_document, read};
 use crate::compile::remarks::{Remarks, grouped};
-use crate::time::UnixSeconds;
+use crate::terms::time::UnixSeconds;
 
 /// Reads those files of a register's directory whose names are `wanted`.
 pub(super) fn files(directory: &Path, wanted: fn(&str) -> bool) -> Result<Files, CommandError> {

@@ -17,9 +17,9 @@ use super::output::{OutputFormat, complain, print, print_json};
 use super::register;
 use crate::compile::directory::{customers, owners, says_of_customers};
 use crate::compile::settings::{Comparison, Method};
-use crate::region::CountryCode;
 use crate::shape::Integer;
-use crate::time::UnixSeconds;
+use crate::terms::region::CountryCode;
+use crate::terms::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ScreenArguments {

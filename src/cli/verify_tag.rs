@@ -12,12 +12,12 @@ use super::input::{RequestArguments, RequestCase};
 use super::output::{print, print_json};
 use crate::chain::hops::Claims;
 use crate::chain::{Inbound, Proof, Rejection};
-use crate::evidence::Evidence;
+use crate::decision::Worker;
+use crate::decision::evidence::Evidence;
+use crate::decision::receipt::receiver;
 use crate::lookups::Lookups;
-use crate::names;
-use crate::receipt::receiver;
-use crate::screen::Worker;
-use crate::time::UnixSeconds;
+use crate::terms::names;
+use crate::terms::time::UnixSeconds;
 
 pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
     let RequestCase { screen, request, snapshot } = arguments.load()?;
@@ -133,7 +133,7 @@ fn as_text(proof: &Result<Proof, Rejection>, now: UnixSeconds) -> Result<String,
         "screening not stated",
     );
     writeln!(out, "Tag        customer {}, {screening}", or(claims.customer.clone(), "unknown"))?;
-    let place = |place: Option<crate::region::Place>| {
+    let place = |place: Option<crate::terms::region::Place>| {
         or(place.map(|place| place.to_string()), "not stated")
     };
     writeln!(out, "           user {}, origin {}", place(claims.user), place(claims.origin))?;

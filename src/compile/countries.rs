@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::region::CountryCode;
 use crate::shape::Json;
+use crate::terms::region::CountryCode;
 
 /// The country of that name. Case, accents and blanks don't matter.
 pub fn named(name: &str) -> Option<CountryCode> {

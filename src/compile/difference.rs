@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use super::directory::Directory;
 use super::ownership::OwnershipScreening;
-use crate::finding::Action;
-use crate::names::{Text, hex};
-use crate::network::Network;
 use crate::register::{Customer, Enforcement, EnforcementEntry, Name, Ownership, Status};
 use crate::snapshot::Snapshot;
 use crate::snapshot::customers::RecordKey;
-use crate::time::UnixSeconds;
+use crate::terms::finding::Action;
+use crate::terms::names::{Text, hex};
+use crate::terms::network::Network;
+use crate::terms::time::UnixSeconds;
 
 /// The fields of a customer that decide verdicts.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -43,13 +43,13 @@ use self::forms::{CUSTOMERS, EntryLocations, ListContents, OWNERS};
 use self::layout::check_names;
 use self::nodes::check_nodes;
 use self::ownership::read_owners;
-use super::networks::{self, Networks};
 use super::remarks::{Remarks, grouped};
 use super::settings::Settings;
-use crate::names::digest;
+use crate::compile::networks::{self, Networks};
 use crate::register::{Customer, Node};
 use crate::shape::Path;
-use crate::time::UnixSeconds;
+use crate::terms::names::digest;
+use crate::terms::time::UnixSeconds;
 
 pub use documents::{
     Country, CustomersFile, EntitiesFile, NodesFile, OwnerRow, OwnersFile, PartialList,

@@ -7,12 +7,13 @@
 //! ```
 //!
 //! A source is an MMDB file with countries or AS numbers, a text of networks with their countries
-//! (by hand, or a feed after RFC 8805), or a list of networks. [`Facts`](crate::network::Facts)
-//! keep sources apart, so that a finding can name the source of each.
+//! (by hand, or a feed after RFC 8805), or a list of networks.
+//! [`Facts`](crate::terms::network::Facts) keep sources apart, so that a finding can name the
+//! source of each.
 //!
 //! An IPv6 address that embeds an IPv4 address (mapped, SIIT, NAT64, 6to4, Teredo) has the facts of
-//! that one: see [`embedded_v4`](crate::network::embedded_v4). The makers of MMDB files point those
-//! ranges to their IPv4 half or leave them out; both are ignored.
+//! that one: see [`embedded_v4`](crate::terms::network::embedded_v4). The makers of MMDB files
+//! point those ranges to their IPv4 half or leave them out; both are ignored.
 //!
 //! Limits: [`MAX_COUNTRY_SOURCES`] and [`MAX_LISTS`]. A file is read whole; the Internet takes 300
 //! MB.
@@ -34,9 +35,9 @@ use self::spans::{PartCoverage, SourceKind, Spans};
 use self::text::{is_text, read_countries, read_list};
 use super::remarks::Remarks;
 use super::settings::{Gives, NetworkSource};
-use crate::region::{Place, Regions};
 use crate::shape::{Path, Problems, nearest};
 use crate::snapshot::map::AddressMap;
+use crate::terms::region::{Place, Regions};
 
 /// The number of sources of countries that a snapshot can tell apart.
 pub const MAX_COUNTRY_SOURCES: usize = 16;

@@ -26,6 +26,7 @@
 //!
 //! All is iterative. All but rings and declarations is linear in the number of holdings.
 
+pub mod bods;
 mod cascade;
 mod chains;
 mod entity;

@@ -1,11 +1,11 @@
 //! `register.json`: how a register of files is to be read and screened.
 
-use crate::names::Text;
-use crate::network::NetworkClass;
-use crate::network::SourceRole;
-use crate::region::RegionSettings;
 use crate::shape::{Integer, object, words};
-use crate::time::UnixSeconds;
+use crate::terms::names::Text;
+use crate::terms::network::NetworkClass;
+use crate::terms::network::SourceRole;
+use crate::terms::region::RegionSettings;
+use crate::terms::time::UnixSeconds;
 
 object! {
     /// The settings of a register of files, in its register.json.

@@ -8,10 +8,10 @@ use super::settings::{
 };
 use super::sources::{Claim, CredentialPlace, IdentitySource, UserSource};
 use super::upstream::Upstream;
-use crate::names::RouteName;
-use crate::region::{RegionSetId, RegionSettings, Regions};
 use crate::register::Register;
 use crate::shape::{Dictionary, Json, Path, Problem, Problems};
+use crate::terms::names::RouteName;
+use crate::terms::region::{RegionSetId, RegionSettings, Regions};
 
 /// The configuration of a node, ready for requests.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 use super::settings::{EndpointSettings, KeySource};
 use super::sources::IdentitySource;
 use super::upstream::{Convention, Upstream};
-use crate::finding::{Action, FindingCode};
-use crate::names::RouteName;
 use crate::register::Register;
 use crate::shape::{Dictionary, Json, Path, Problems, suggestion};
+use crate::terms::finding::{Action, FindingCode};
+use crate::terms::names::RouteName;
 
 /// Notes a beta for Anthropic where no request goes there.
 pub(super) fn check_beta(

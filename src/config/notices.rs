@@ -3,8 +3,8 @@
 use super::build::Config;
 use super::settings::{ChainSettings, Mode};
 use super::sources::CredentialPlace;
-use crate::finding::{Action, FindingCode};
 use crate::shape::{Integer, Problem};
+use crate::terms::finding::{Action, FindingCode};
 
 const SIGNED_FOR_CLIENT: &str =
     "tags are signed for the name that the client asked for, which the next hop may not answer to";

@@ -1,9 +1,9 @@
 //! The policy: what is done about each finding, and under which revision.
 
 use super::settings::{Mode, PolicySettings};
-use crate::finding::{Action, FindingCode};
-use crate::names::digest;
 use crate::shape::Json;
+use crate::terms::finding::{Action, FindingCode};
+use crate::terms::names::digest;
 
 /// What is done about each finding, and under which revision.
 #[derive(Debug)]

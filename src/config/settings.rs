@@ -1,15 +1,15 @@
 //! The document of a configuration: its sections, each with its defaults.
 
 use super::sources::{IdentitySource, OriginSource, UserSource};
-use crate::finding::{Action, FindingCode};
-use crate::key::TrustedKey;
-use crate::names::{
-    Authority, HeaderName, HeaderText, NodeId, RouteName, Text, Url, UrlPath, VariableName,
-};
-use crate::network::{Nat64Prefix, Network};
-use crate::region::{RegionSettings, Residency};
 use crate::register::{Binding, InlineRegister};
 use crate::shape::{Dictionary, Integer, Mismatch, Shape as _, Word, object, words};
+use crate::terms::finding::{Action, FindingCode};
+use crate::terms::key::TrustedKey;
+use crate::terms::names::{
+    Authority, HeaderName, HeaderText, NodeId, RouteName, Text, Url, UrlPath, VariableName,
+};
+use crate::terms::network::{Nat64Prefix, Network};
+use crate::terms::region::{RegionSettings, Residency};
 
 words! {
     /// Whether findings take effect.

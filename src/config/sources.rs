@@ -1,8 +1,8 @@
 //! Sources: where credentials and countries are looked for. The name of one member tells the kind.
 
-use crate::names::{HeaderName, Text};
-use crate::network::SourceRole;
 use crate::shape::{Json, JsonWriter, Members, Path, Problems, Shape, Switch, object, words};
+use crate::terms::names::{HeaderName, Text};
+use crate::terms::network::SourceRole;
 
 /// A place that a request's credential is looked for in.
 #[derive(Debug, Clone, PartialEq, Eq)]

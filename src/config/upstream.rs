@@ -1,9 +1,9 @@
 //! Upstreams: the places that requests are forwarded to, and the providers' conventions there.
 
 use super::settings::{NodeSettings, ProviderSettings, RouteSettings};
-use crate::names::{Authority, HeaderText, Text, UrlPath};
-use crate::region::Residency;
 use crate::shape::Word as _;
+use crate::terms::names::{Authority, HeaderText, Text, UrlPath};
+use crate::terms::region::Residency;
 
 /// A place that requests are forwarded to.
 #[derive(Debug, Clone)]

@@ -15,7 +15,7 @@
 use log::warn;
 use proxy_wasm::types::MapType;
 
-use crate::request::Time;
+use crate::decision::request::Time;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {

@@ -8,11 +8,11 @@ use proxy_wasm::types::{Action, MapType};
 
 use super::host;
 use super::instance::Instance;
-use crate::endpoints;
-use crate::evidence::admits_trailer;
-use crate::outcome::{Edits, Outcome};
-use crate::reply::LocalReply;
-use crate::signals::Signals;
+use crate::decision::endpoints;
+use crate::decision::evidence::admits_trailer;
+use crate::decision::outcome::{Edits, Outcome};
+use crate::decision::reply::LocalReply;
+use crate::decision::signals::Signals;
 
 /// An exchange under one configuration.
 #[derive(Debug)]

@@ -11,12 +11,12 @@ use super::host;
 use super::keeper::{self, VmKeeper};
 use super::replays::SharedMemory;
 use crate::chain::Signer;
-use crate::event::Ledger;
-use crate::finding::{Action, FindingCode};
-use crate::keyring::Keyring;
+use crate::chain::keyring::Keyring;
+use crate::decision::event::Ledger;
+use crate::decision::request::Request;
+use crate::decision::{Decision, Screen, Worker};
 use crate::register::PageGone;
-use crate::request::Request;
-use crate::screen::{Decision, Screen, Worker};
+use crate::terms::finding::{Action, FindingCode};
 
 /// What a request needs of its configuration. Shared by all requests under it.
 #[derive(Debug)]

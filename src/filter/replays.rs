@@ -3,9 +3,9 @@
 use log::warn;
 
 use super::{host, shared};
-use crate::names::NodeId;
-use crate::replay::{Admission, BUCKETS, Buckets, ReplayMemory, SECRET, SignedNonce, admit};
-use crate::time::UnixSeconds;
+use crate::chain::replay::{Admission, BUCKETS, Buckets, ReplayMemory, SECRET, SignedNonce, admit};
+use crate::terms::names::NodeId;
+use crate::terms::time::UnixSeconds;
 
 /// The replay memory of a node, in buckets. Each bucket is made when it is first written, so a node
 /// that verifies nothing has none.

@@ -12,10 +12,10 @@ use super::host;
 use super::http::Exchange;
 use super::instance::Instance;
 use super::keeper;
-use crate::event::Ledger;
-use crate::keyring::Keyring;
-use crate::screen::Screen;
-use crate::time::UnixSeconds;
+use crate::chain::keyring::Keyring;
+use crate::decision::Screen;
+use crate::decision::event::Ledger;
+use crate::terms::time::UnixSeconds;
 
 /// The module's entry, which the SDK's macro writes.
 #[cfg(feature = "entry")]

@@ -5,7 +5,7 @@
 use proxy_wasm::hostcalls;
 use sha2::Digest as _;
 
-use crate::names::hex;
+use crate::terms::names::hex;
 
 /// A version no key can have (hosts count from 1). Writing with it succeeds only if the key is
 /// absent: insert-if-new.

@@ -3,12 +3,12 @@
 use serde::ser::SerializeMap as _;
 
 use super::screening::{Screening, ScreeningStatus, check_screening};
-use crate::finding::{Action, FindingCode};
-use crate::names::{CredentialDigest, CustomerId, HeaderText, Notes, Text};
-use crate::network::Network;
-use crate::region::{CountryCode, Residency};
 use crate::shape::{Dictionary, Json, JsonWriter, Path, Problems, Shape, object, words};
-use crate::time::UnixSeconds;
+use crate::terms::finding::{Action, FindingCode};
+use crate::terms::names::{CredentialDigest, CustomerId, HeaderText, Notes, Text};
+use crate::terms::network::Network;
+use crate::terms::region::{CountryCode, Residency};
+use crate::terms::time::UnixSeconds;
 
 words! {
     /// What a customer is.

@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use super::customer::{Customer, check_customer};
 use super::node::{Node, Nodes, check_node};
-use crate::names::CredentialDigest;
-use crate::region::RegionSettings;
 use crate::shape::{Path, Problems, object, suggestion};
+use crate::terms::names::CredentialDigest;
+use crate::terms::region::RegionSettings;
 
 object! {
     /// A small register that stands in the configuration itself.

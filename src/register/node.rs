@@ -1,11 +1,11 @@
 //! Other resellers' nodes, and their keys.
 
 use super::screening::{Screening, check_screening};
-use crate::key::{VerifyingKey, Window};
-use crate::names::{CustomerId, NodeId, Text};
-use crate::ordered;
+use crate::shape::ordered;
 use crate::shape::{Integer, Json, JsonWriter, Path, Problems, Shape, object, words};
-use crate::time::LAST_SECOND;
+use crate::terms::key::{VerifyingKey, Window};
+use crate::terms::names::{CustomerId, NodeId, Text};
+use crate::terms::time::LAST_SECOND;
 
 words! {
     /// What a node's signature covers.

@@ -1,8 +1,8 @@
 //! Screenings, of customers and of nodes.
 
-use crate::names::Text;
 use crate::shape::{Path, Problems, object, words};
-use crate::time::UnixSeconds;
+use crate::terms::names::Text;
+use crate::terms::time::UnixSeconds;
 
 words! {
     /// How screening ended.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ordered;
+use crate::shape::ordered;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 
 /// A JSON value as written: members keep their order, and duplicate names are kept.

@@ -7,9 +7,9 @@ use super::customers::{
     ROW, RecordKey, SCREENED, SUSPENDED, VOUCHES,
 };
 use super::layout::little;
-use crate::finding::Action;
 use crate::register::{CredentialEntry, Customer, CustomerKind, EnforcementEntry, Status};
-use crate::time::UnixSeconds;
+use crate::terms::finding::Action;
+use crate::terms::time::UnixSeconds;
 
 /// A customer under one of its names.
 #[derive(Debug, Clone, Copy)]

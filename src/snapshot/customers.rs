@@ -10,16 +10,16 @@ use std::rc::Rc;
 use sha2::Digest as _;
 
 use super::layout::FormatVersion;
-use crate::finding::{Action, FindingCode};
-use crate::names::{CredentialDigest, CustomerId, HeaderText, RouteName, Text};
-use crate::network::Network;
-use crate::region::{CountryCode, Residency};
 use crate::register::{
     Agreement, Credential, CredentialEntry, Customer, CustomerKind, Enforcement, EnforcementEntry,
     Name, Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
 };
 use crate::shape::{Dictionary, Word};
-use crate::time::UnixSeconds;
+use crate::terms::finding::{Action, FindingCode};
+use crate::terms::names::{CredentialDigest, CustomerId, HeaderText, RouteName, Text};
+use crate::terms::network::Network;
+use crate::terms::region::{CountryCode, Residency};
+use crate::terms::time::UnixSeconds;
 
 /// The size of a key, in bytes. Finding another secret with the key of a known one takes 2^128
 /// tries.

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::layout::{Head, PREAMBLE, PageKind, Preamble, SnapshotError};
 use super::{check_page, customers, table};
-use crate::key::VerifyingKey;
+use crate::terms::key::VerifyingKey;
 
 /// The largest part, in bytes: verifying one must not hold up a worker for long.
 pub const PART: usize = 256 << 10;
@@ -42,7 +42,7 @@ pub trait PageStore {
     fn get(&self, cell: u32) -> Option<Vec<u8>>;
     /// The current snapshot as it was published.
     fn current(&self) -> Option<Vec<u8>>;
-    /// Makes a snapshot the current one: what [`Current::parse`] reads.
+    /// Makes a snapshot the current one: what [`CurrentSnapshot::parse`] reads.
     fn publish(&mut self, current: &[u8], sequence: u64) -> bool;
 }
 

@@ -13,8 +13,8 @@ use super::fetch::{
 use super::layout::{PREAMBLE, Preamble, SnapshotError};
 use super::{PageSource, Snapshot};
 use crate::config::SnapshotSettings;
-use crate::key::VerifyingKey;
 use crate::register::PageGone;
+use crate::terms::key::VerifyingKey;
 
 /// How long the worker that fetches counts as alive, in nanoseconds. It renews its lease at each
 /// tick, so a lease that ran out is a worker that died.

@@ -12,14 +12,14 @@
 
 use sha2::Digest as _;
 
-use crate::key::VerifyingKey;
-use crate::names::Text;
-use crate::network::NetworkClass;
-use crate::network::SourceRole;
-use crate::region::{CountryCode, Place, Regions};
 use crate::register::PageGone;
 use crate::shape::{Integer, object, read_document, words};
-use crate::time::UnixSeconds;
+use crate::terms::key::VerifyingKey;
+use crate::terms::names::Text;
+use crate::terms::network::NetworkClass;
+use crate::terms::network::SourceRole;
+use crate::terms::region::{CountryCode, Place, Regions};
+use crate::terms::time::UnixSeconds;
 
 /// The first bytes of every snapshot.
 pub const MAGIC: [u8; 8] = *b"WAYBILL\n";

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::network::{Facts, embedded_v4};
+use crate::terms::network::{Facts, embedded_v4};
 
 /// All facts of all addresses.
 ///

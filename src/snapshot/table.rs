@@ -6,11 +6,11 @@
 use std::net::IpAddr;
 
 use super::layout::{Contents, Head, PageKind, ROWS_A_PAGE, SnapshotError};
-use crate::network::NetworkClass;
-use crate::network::SourceRole;
-use crate::network::embedded_v4;
-use crate::region::Place;
 use crate::register::PageGone;
+use crate::terms::network::NetworkClass;
+use crate::terms::network::SourceRole;
+use crate::terms::network::embedded_v4;
+use crate::terms::region::Place;
 
 /// A row's pointer, in bytes: at most 2^24 - 1 different facts.
 pub const POINTER: usize = 3;

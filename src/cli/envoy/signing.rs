@@ -6,7 +6,7 @@ use super::document::{
     walk,
 };
 use crate::config::Config;
-use crate::outcome::ROUTE_HEADER;
+use crate::decision::outcome::ROUTE_HEADER;
 use crate::shape::{Json, Path, Problem, Problems};
 
 /// Retries that can't look like a replay: the upstream never received the first request.

@@ -9,8 +9,8 @@ use crate::compile::ownership::{
     Entity, EntityIndex, OwnershipResult, OwnershipScreening, Percentage, basis_points,
 };
 use crate::compile::settings::Method;
-use crate::names::Text;
 use crate::register::{Customer, Ownership};
+use crate::terms::names::Text;
 
 /// The number of entities by result.
 fn counts(screening: &OwnershipScreening<'_>) -> Vec<(Ownership, usize)> {

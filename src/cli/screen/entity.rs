@@ -11,9 +11,9 @@ use crate::compile::ownership::{
     basis_points,
 };
 use crate::compile::settings::{Comparison, Method, OwnershipSettings};
-use crate::region::Place;
 use crate::register::Ownership;
 use crate::shape::Integer;
+use crate::terms::region::Place;
 
 /// One entity's result, its owners and notes.
 pub(super) struct EntityReport<'a> {

@@ -1,7 +1,7 @@
 //! The types of cells, and how a cell's text becomes JSON.
 
 use crate::shape::{Json, Word as _};
-use crate::time::{LAST_SECOND, UnixSeconds};
+use crate::terms::time::{LAST_SECOND, UnixSeconds};
 
 /// The type of a cell that isn't empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use super::files::{CUSTOMERS_JSON, Documents, document, file_error};
 use super::forms::{self, CUSTOMERS, EntryLocations, ListContents, RowLocation};
 use super::guess::SuggestionBudget;
 use crate::compile::remarks::{Remark, Remarks, grouped};
-use crate::finding::Action;
-use crate::names::CredentialDigest;
 use crate::register::{
     Credential, CredentialEntry, Customer, Override, ScreeningStatus, check_customer,
 };
 use crate::shape::{Json, Mismatch, Path, Problem, Problems, Shape};
-use crate::time::UnixSeconds;
+use crate::terms::finding::Action;
+use crate::terms::names::CredentialDigest;
+use crate::terms::time::UnixSeconds;
 
 pub(super) fn read_customers(
     documents: &Documents,

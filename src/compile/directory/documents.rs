@@ -4,10 +4,10 @@ use super::enforcement::EnforcementFile;
 use crate::compile::countries;
 use crate::compile::ownership::{Entity, EntityType, Holding, WHOLE};
 use crate::compile::settings::Settings;
-use crate::names::Text;
-use crate::region::Place;
 use crate::register::{Customer, Node};
 use crate::shape::{Json, Mismatch, Path, Problems, Shape, Word, object, words, wrong_type};
+use crate::terms::names::Text;
+use crate::terms::region::Place;
 
 object! {
     /// The customers of a register of files, in its customers.json.

@@ -4,12 +4,12 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::compile::remarks::Remarks;
-use crate::names::{CustomerId, Text};
 use crate::register::{
     Customer, Enforcement, EnforcementEntry, ProviderEnforcement, ProviderEntry,
 };
 use crate::shape::{Dictionary, Path, Problems, object};
-use crate::time::UnixSeconds;
+use crate::terms::names::{CustomerId, Text};
+use crate::terms::time::UnixSeconds;
 
 object! {
     /// Providers' enforcement against customers, in a register's enforcement.json. It replaces the

@@ -11,8 +11,8 @@ use super::table::TableReader;
 use super::{delimited, sheet};
 use crate::compile::lines;
 use crate::compile::remarks::{Remark, Remarks, is_wide, without_mark};
-use crate::names::hex;
 use crate::shape::{Json, Path, Problem, Problems, Shape};
+use crate::terms::names::hex;
 
 /// The format of a list's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,15 +7,15 @@ use super::files::{BODS, Documents, ENTITIES, OWNERS_JSON, SETTINGS, document};
 use super::forms::{self, EntryLocations, ListContents, OWNERS};
 use super::owners;
 use super::statements::read_statements;
-use crate::compile::bods::{self, BodsStatements};
+use crate::compile::ownership::bods::{self, BodsStatements};
 use crate::compile::ownership::{self, Entity, Graph, GraphError, HoldingEnd, OwnershipScreening};
 use crate::compile::remarks::{Remark, Remarks, grouped};
 use crate::compile::settings::Settings;
-use crate::names::Text;
-use crate::region::{Place, RegionSetId, RegionSettings, Regions, Standing};
 use crate::register::{Customer, Ownership};
 use crate::shape::{Path, Problem, Problems};
-use crate::time::UnixSeconds;
+use crate::terms::names::Text;
+use crate::terms::region::{Place, RegionSetId, RegionSettings, Regions, Standing};
+use crate::terms::time::UnixSeconds;
 
 /// Who owns whom, and how it is judged.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The files of bods/.
 
 use super::files::tree;
-use crate::compile::bods::BodsStatements;
+use crate::compile::ownership::bods::BodsStatements;
 use crate::compile::remarks::{Remark, Remarks, without_mark};
 use crate::shape::{Json, Problems};
 

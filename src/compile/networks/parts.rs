@@ -2,7 +2,7 @@
 //!
 //! The table has only the parts that a region set restricts; a test compares the two.
 
-use crate::region::Place;
+use crate::terms::region::Place;
 
 /// Codes of parts, and beginnings of their names: in English, transliterated, in Ukrainian and
 /// Russian, and in the languages of databases. In lower case, without apostrophes and combining

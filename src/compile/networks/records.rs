@@ -10,7 +10,7 @@ use serde::de::{
 
 use super::parts;
 use super::spans::PlaceEntry;
-use crate::region::Place;
+use crate::terms::region::Place;
 
 type Leaf<'a> = LookupResult<'a, &'a [u8]>;
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::names::Text;
-use crate::network::Network;
-use crate::region::{CountryCode, Place};
+use crate::terms::names::Text;
+use crate::terms::network::Network;
+use crate::terms::region::{CountryCode, Place};
 
 /// The type of a source, with its number among sources of that type, from 0.
 #[derive(Debug, Clone, Copy)]

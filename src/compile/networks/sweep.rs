@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::spans::{Family, SourceFact, SourceKind, Span, Spans};
-use crate::network::Facts;
 use crate::snapshot::map::AddressMap;
+use crate::terms::network::Facts;
 
 /// Facts in order, with the number that each got when the sweep met it first.
 pub(super) type FactNumbers = BTreeMap<Facts, u32>;

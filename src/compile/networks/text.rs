@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use super::records;
 use super::spans::{Families, Family, PartCoverage, PlaceEntry, SourceFact, Span, Spans, bounds};
 use crate::compile::remarks::{Remarks, without_mark};
-use crate::network::Network;
-use crate::region::Place;
 use crate::shape::{Mismatch, Word as _};
+use crate::terms::network::Network;
+use crate::terms::region::Place;
 
 /// How many mistakes of one text are shown: a wrong file has one on every line.
 const MAX_MISTAKES_SHOWN: usize = 20;

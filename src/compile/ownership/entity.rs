@@ -1,8 +1,8 @@
 //! Entities, holdings and declared interests, as files give them.
 
-use crate::names::Text;
-use crate::region::Place;
 use crate::shape::{Json, JsonWriter, Nullable, Path, Problems, Shape, object, words, wrong_type};
+use crate::terms::names::Text;
+use crate::terms::region::Place;
 
 /// The whole of a company, in basis points.
 pub(crate) const WHOLE: u32 = 10_000;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::entity::{Declarations, DeclaredInterest, Entity, Holding, WHOLE};
 use super::share::Percentage;
-use crate::names::Text;
 use crate::shape::{Mismatch, nearest};
+use crate::terms::names::Text;
 
 /// Entities and holdings that fit together.
 #[derive(Debug)]

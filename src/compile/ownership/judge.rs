@@ -10,8 +10,8 @@ use super::remainder::Remainder;
 use super::rings::Walk;
 use super::share::part_beyond;
 use crate::compile::settings::{Method, OwnershipSettings};
-use crate::region::Place;
 use crate::register::Ownership;
+use crate::terms::region::Place;
 
 /// Every entity judged under one rule.
 #[derive(Debug)]

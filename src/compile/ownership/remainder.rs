@@ -2,7 +2,7 @@
 
 use super::entity::{Entity, EntityType, WHOLE};
 use super::graph::{EntityIndex, Graph};
-use crate::region::Place;
+use crate::terms::region::Place;
 
 /// The part of an entity that has no owner to follow to, in basis points.
 #[derive(Debug, Clone, Copy, Default)]

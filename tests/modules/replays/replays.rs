@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
+use waybill::chain::replay::{Admission, SignedNonce, admit};
 use waybill::filter::replays::SharedMemory;
-use waybill::names::NodeId;
-use waybill::replay::{Admission, SignedNonce, admit};
 use waybill::shape::Word as _;
-use waybill::time::UnixSeconds;
+use waybill::terms::names::NodeId;
+use waybill::terms::time::UnixSeconds;
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);

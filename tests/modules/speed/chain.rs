@@ -1,15 +1,15 @@
 //! Times signing, verifying, and finding a signature that was verified before.
 
+use waybill::chain::replay::{Admission, ReplayMemory, SignedNonce};
+use waybill::chain::signature::{Message, sign};
 use waybill::chain::{EnvelopeCache, Inbound};
-use waybill::evidence::Evidence;
-use waybill::key::{SigningKey, Window};
+use waybill::decision::Screen;
+use waybill::decision::evidence::Evidence;
+use waybill::decision::receipt::receiver;
+use waybill::decision::request::{Request, Time, TlsNames};
 use waybill::lookups::Lookups;
-use waybill::receipt::receiver;
-use waybill::replay::{Admission, ReplayMemory, SignedNonce};
-use waybill::request::{Request, Time, TlsNames};
-use waybill::screen::Screen;
-use waybill::signature::{Message, sign};
-use waybill::time::UnixSeconds;
+use waybill::terms::key::{SigningKey, Window};
+use waybill::terms::time::UnixSeconds;
 
 const NOW: i64 = 1_795_000_000;
 const TAG: &[u8] = br#"node="peer.example", customer="c-9", screening=passed, until=@1830000000, declared=("SG" "JP"), user="SG", origin="SG", network=hosting, attest=full, findings=(), policy="9f3a6c0011223344", at=@1795000000"#;

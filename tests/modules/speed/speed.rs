@@ -17,9 +17,9 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel, MapType};
 use waybill::config::Config;
 use waybill::filter::keeper::{self, TICK, VmKeeper};
-use waybill::names::CredentialDigest;
 use waybill::register::Name;
 use waybill::snapshot::Snapshot;
+use waybill::terms::names::CredentialDigest;
 
 /// Lookups in a loop. All their arguments are made before it, and they fit into a CPU's second-level cache.
 const LOOKUPS: usize = 16_384;

@@ -1,0 +1,340 @@
+//! Captured requests, in JSON or as HTTP text, for the pure core.
+//!
+//! `docs/configuration.md` describes the JSON. HTTP text is a request line, header lines and an
+//! empty line. It may come from `curl -v`: the mark `> ` is removed, and lines that curl adds are
+//! skipped. A body is never read. The command line gives what HTTP doesn't carry: the direct peer
+//! and the time.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use crate::decision::evidence::address::address_with_port;
+use crate::decision::request::{ClaimValue, Request, Time, TlsNames};
+use crate::shape::{
+    Dictionary, Integer, Json, JsonWriter, Mismatch, Path, Problems, Shape, object, read_document,
+};
+use crate::terms::names::{Text, hex};
+use crate::terms::time::{LAST_SECOND, UnixSeconds};
+
+object! {
+    /// A captured request.
+    pub struct Capture {
+        /// The method
+        method: Text,
+        /// The authority that the request is addressed to
+        authority: Option<Text> = None,
+        /// The path with its query
+        path: Bytes,
+        /// Name and value of each header, in order
+        headers: Vec<HeaderPair> = Vec::new(),
+        /// The address of the machine at the other end of the connection
+        direct_peer: Option<Text> = None,
+        /// The address that Envoy took for the client's. The node's own finding if left out
+        envoy_client: Option<Text> = None,
+        /// Names in the client certificate
+        tls: TlsCapture = TlsCapture { uri_san: Vec::new(), dns_san: Vec::new() },
+        /// Claims of verified JWTs, by the name in payload_in_metadata
+        jwt: Dictionary<Text, Dictionary<Text, Json>> = Dictionary::new(),
+        /// When the request came, in seconds since 1970. Now if left out
+        time: Option<Integer<0, LAST_SECOND>> = None,
+    }
+}
+
+object! {
+    /// Names in a client certificate that Envoy verified.
+    pub struct TlsCapture {
+        /// URIs. The first counts
+        uri_san: Vec<Text> = Vec::new(),
+        /// DNS names. The first counts
+        dns_san: Vec<Text> = Vec::new(),
+    }
+}
+
+/// Bytes: a string, or `{"hex": "…"}` for bytes that aren't text.
+#[derive(Debug, Clone)]
+pub struct Bytes(pub Vec<u8>);
+
+/// A header's name, in lower case as Envoy gives it, and its value.
+#[derive(Debug, Clone)]
+pub struct HeaderPair(Vec<u8>, Vec<u8>);
+
+/// Headers whose lines Envoy joins by a comma before any filter sees them: its inline headers that
+/// a client may send. Seen on Envoy 1.40; `test_hostile.py` holds the list against the real one.
+pub const JOINED_BY_ENVOY: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "access-control-request-headers",
+    "access-control-request-method",
+    "authorization",
+    "cache-control",
+    "cdn-loop",
+    "content-encoding",
+    "content-type",
+    "expect",
+    "grpc-timeout",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "origin",
+    "pragma",
+    "referer",
+    "user-agent",
+    "via",
+    "x-client-trace-id",
+    "x-envoy-external-address",
+    "x-envoy-original-path",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-request-id",
+];
+
+/// The bytes of a captured request, which [`Request`] borrows.
+#[derive(Debug)]
+pub struct RequestBuffer {
+    headers: Vec<(Vec<u8>, Vec<u8>)>,
+    direct_peer: Option<Text>,
+    envoy_client: Option<Text>,
+    tls: TlsCapture,
+    jwt: Dictionary<Text, Dictionary<Text, Json>>,
+    time: Time,
+}
+
+impl Capture {
+    /// Reads a request from a file's text.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn parse(text: &str) -> Result<Self, Problems> {
+        if text.trim_start().starts_with('{') {
+            let mut problems = Problems::default();
+            let captured = read_document::<Self>(text, &mut problems).map(|(captured, _)| captured);
+            return captured.filter(|_| problems.is_empty()).ok_or(problems);
+        }
+        Self::from_http(text)
+    }
+
+    fn from_http(text: &str) -> Result<Self, Problems> {
+        let is_curl = text.lines().any(|line| line.starts_with("> "));
+        let sent = |line| match is_curl {
+            true => str::strip_prefix(line, "> ").or(line.strip_prefix('>')),
+            false => Some(line),
+        };
+        let mut lines = text.lines().filter_map(sent).map(str::trim_end);
+        let first = lines.next().ok_or_else(|| invalid("the request is empty"))?;
+        let [method, path, ..] = first.split_ascii_whitespace().collect::<Vec<_>>()[..] else {
+            return Err(invalid(&format!("`{first}` isn't a valid request line")));
+        };
+        let mut headers = Vec::new();
+        for line in lines.take_while(|line| !line.is_empty()) {
+            let (name, value) = line
+                .split_once(':')
+                .ok_or_else(|| invalid(&format!("`{line}` isn't a valid header line")))?;
+            headers.push(HeaderPair(name.trim().to_ascii_lowercase().into(), value.trim().into()));
+        }
+        let host = headers.iter().position(|HeaderPair(name, _)| name == b"host");
+        let host = host.map(|i| headers.remove(i));
+        let mut problems = Problems::default();
+        let mut text =
+            |text: &str| Text::read(&Json::Text(text.into()), &Path::Root, &mut problems);
+        let authority = host.map(|HeaderPair(_, value)| text(&String::from_utf8_lossy(&value)));
+        let (Some(method), None | Some(Some(_))) = (text(method), &authority) else {
+            return Err(problems);
+        };
+        Ok(Self {
+            method,
+            authority: authority.flatten(),
+            path: Bytes(path.into()),
+            headers,
+            direct_peer: None,
+            envoy_client: None,
+            tls: TlsCapture { uri_san: Vec::new(), dns_san: Vec::new() },
+            jwt: Dictionary::new(),
+            time: None,
+        })
+    }
+
+    /// Sets what HTTP text doesn't carry.
+    ///
+    /// # Errors
+    /// An invalid address or time.
+    pub fn with(mut self, direct_peer: Option<&str>, time: Option<&str>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        if let Some(peer) = direct_peer {
+            if address_with_port(peer.as_bytes()).is_none() {
+                problems.note(
+                    &Path::Root,
+                    format!("--direct-peer: `{peer}` isn't a valid address"),
+                    Some("such as `203.0.113.9`".into()),
+                );
+            }
+            self.direct_peer = Text::read(&Json::Text(peer.into()), &Path::Root, &mut problems);
+        }
+        if let Some(time) = time {
+            let seconds = UnixSeconds::read(&Json::Text(time.into()), &Path::Root, &mut problems);
+            self.time =
+                seconds.and_then(|UnixSeconds(seconds)| u64::try_from(seconds).ok()).map(Integer);
+        }
+        if problems.is_empty() { Ok(self) } else { Err(problems) }
+    }
+
+    /// Completes the request: pseudo-headers first, lines joined as Envoy joins them, and a time.
+    pub fn complete(self) -> RequestBuffer {
+        let mut headers = vec![(b":method".to_vec(), self.method.as_str().into())];
+        headers.extend(
+            self.authority.map(|authority| (b":authority".to_vec(), authority.as_str().into())),
+        );
+        headers.push((b":path".to_vec(), self.path.0));
+        for HeaderPair(name, value) in self.headers {
+            let is_joined = JOINED_BY_ENVOY.iter().any(|joined| joined.as_bytes() == name);
+            match headers.iter_mut().find(|(earlier, _)| is_joined && *earlier == name) {
+                Some((_, lines)) => *lines = [lines.as_slice(), &value].join(&b','),
+                None => headers.push((name, value)),
+            }
+        }
+        let nanoseconds =
+            |Integer(seconds): Integer<0, LAST_SECOND>| seconds.saturating_mul(1_000_000_000);
+        RequestBuffer {
+            headers,
+            direct_peer: self.direct_peer,
+            envoy_client: self.envoy_client,
+            tls: self.tls,
+            jwt: self.jwt,
+            time: self.time.map_or_else(now, |seconds| Time(nanoseconds(seconds))),
+        }
+    }
+}
+
+/// A problem of HTTP text.
+fn invalid(message: &str) -> Problems {
+    let mut problems = Problems::default();
+    let help =
+        "expected a line such as `POST /v1/messages HTTP/1.1`, header lines, and an empty line";
+    problems.note(&Path::Root, message, Some(help.into()));
+    problems
+}
+
+impl RequestBuffer {
+    /// The request as the pure core takes it.
+    pub fn request(&self) -> Request<'_> {
+        let headers = self.headers.iter();
+        Request {
+            headers: headers.map(|(name, value)| (name.as_slice(), value.as_slice())).collect(),
+            direct_peer: self.direct_peer.as_ref().map(bytes),
+            envoy_client: self.envoy_client.as_ref().map(bytes),
+            tls: TlsNames {
+                uri_san: self.tls.uri_san.first().map(bytes),
+                dns_san: self.tls.dns_san.first().map(bytes),
+            },
+            claims: self.claims().collect(),
+            time: self.time,
+        }
+    }
+
+    /// The claims that are text: Envoy gives no others.
+    fn claims(&self) -> impl Iterator<Item = ClaimValue<'_>> {
+        self.jwt.iter().flat_map(|(provider, claims)| {
+            claims.iter().filter_map(|(claim, value)| {
+                let value = value.as_str()?.as_bytes();
+                Some(ClaimValue { provider: provider.as_str(), claim: claim.as_str(), value })
+            })
+        })
+    }
+}
+
+fn bytes(text: &Text) -> &[u8] {
+    text.as_str().as_bytes()
+}
+
+impl Shape for Bytes {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let hex = match json {
+            Json::Text(text) => return Some(Self(text.clone().into_bytes())),
+            other => other.get("hex"),
+        };
+        let digits = match hex {
+            Some(Json::Text(digits)) if digits.len().is_multiple_of(2) => digits.as_bytes(),
+            _ => {
+                problems.mismatch(
+                    at,
+                    Mismatch::new(
+                        "expected a string or {\"hex\": \"…\"}",
+                        "write bytes that aren't text as an even number of hexadecimal digits",
+                    ),
+                );
+                return None;
+            }
+        };
+        let byte = |pair: &[u8]| {
+            std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        };
+        let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+        if bytes.is_none() {
+            problems.note(at, "invalid hexadecimal digits", None);
+        }
+        bytes.map(Self)
+    }
+
+    fn write(&self, out: &mut JsonWriter) {
+        out.raw(&text_or_hex(&self.0).to_string());
+    }
+
+    fn schema() -> serde_json::Value {
+        let properties = json!({"hex": {"type": "string"}});
+        json!({"oneOf": [
+            {"type": "string"},
+            {"type": "object", "properties": properties, "required": ["hex"]},
+        ]})
+    }
+}
+
+impl Shape for HeaderPair {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let Json::List(pair) = json else {
+            problems.note(
+                at,
+                format!("expected a pair [name, value], found {}", json.kind()),
+                None,
+            );
+            return None;
+        };
+        let [Json::Text(name), value] = pair.as_slice() else {
+            problems.note(
+                at,
+                "expected a pair [name, value]",
+                Some("such as [\"x-api-key\", \"sk-…\"]".into()),
+            );
+            return None;
+        };
+        Bytes::read(value, &Path::Element(at, 1), problems)
+            .map(|Bytes(value)| Self(name.to_ascii_lowercase().into(), value))
+    }
+
+    fn write(&self, out: &mut JsonWriter) {
+        out.raw(&json!([text_or_hex(&self.0), text_or_hex(&self.1)]).to_string());
+    }
+
+    fn schema() -> serde_json::Value {
+        let items = json!([{"type": "string"}, Bytes::schema()]);
+        json!({"type": "array", "prefixItems": items, "minItems": 2, "maxItems": 2})
+    }
+}
+
+/// Bytes as JSON: a string if printable ASCII, else `{"hex": "…"}`.
+pub fn text_or_hex(bytes: &[u8]) -> serde_json::Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.bytes().all(|b| (b' '..=b'~').contains(&b)) => text.into(),
+        _ => json!({"hex": hex(bytes)}),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the desk's clock: a captured request without a time is one of now"
+)]
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
