@@ -45,7 +45,11 @@ impl Ledger {
 
     /// The id of the next event.
     pub fn next_id(&self) -> String {
-        [&self.vm, "-", decimal(self.seq, &mut [0; DIGITS])].concat()
+        let mut id = String::with_capacity(self.vm.len().saturating_add(1).saturating_add(DIGITS));
+        id.push_str(&self.vm);
+        id.push('-');
+        id.push_str(decimal(self.seq, &mut [0; DIGITS]));
+        id
     }
 
     /// Writes the event of a decision and moves on to the next.
@@ -123,13 +127,13 @@ impl EventClock {
             self.date = self.text.strip_suffix('Z').unwrap_or(&self.text).len();
             self.second = second;
         }
-        self.text.truncate(self.date);
-        self.text.push('.');
-        for unit in [100_000_000, 10_000_000, 1_000_000] {
+        let digit = |unit: u64| {
             let digit = time.0.checked_div(unit).unwrap_or(0) % 10;
-            self.text.push(char::from(b'0'.saturating_add(u8::try_from(digit).unwrap_or(0))));
-        }
-        self.text.push('Z');
+            b'0'.saturating_add(u8::try_from(digit).unwrap_or(0))
+        };
+        let rest = [b'.', digit(100_000_000), digit(10_000_000), digit(1_000_000), b'Z'];
+        self.text.truncate(self.date);
+        self.text.push_str(std::str::from_utf8(&rest).unwrap_or_default());
         &self.text
     }
 }
