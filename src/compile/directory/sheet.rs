@@ -370,38 +370,3 @@ fn date(time: &ExcelDateTime, format: CellFormat) -> String {
         format!("{year:04}-{month:02}-{day:02}")
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_shown_as_typed() {
-        let cases = [
-            (1042.0, "1042"),
-            (60.5, "60.5"),
-            (0.605 * 100.0, "60.5"),
-            (0.07 * 100.0, "7"),
-            (-3.25, "-3.25"),
-            (1e15, "1E+15"),
-        ];
-        for (number, expected) in cases {
-            assert_eq!(plain(number), expected);
-        }
-    }
-
-    #[test]
-    fn formats_say_what_is_shown() {
-        let of = |code: &str| {
-            let format = CellFormat::shown_by(code);
-            (format.percent, format.time)
-        };
-        assert_eq!(of("General"), (false, false));
-        assert_eq!(of("0.0%"), (true, false));
-        assert_eq!(of("0\\%"), (false, false));
-        assert_eq!(of("0\" % of it\""), (false, false));
-        assert_eq!(of("yyyy\\-mm\\-dd"), (false, false));
-        assert_eq!(of("yyyy-mm-dd hh:mm;@"), (false, true));
-        assert_eq!(of("[$-409]d-mmm-yy;@"), (false, false));
-    }
-}
