@@ -45,11 +45,8 @@ fn variants(name: &str) -> Vec<String> {
         (None, Some((main, rest))) if rest.ends_with(')') => (main, rest.trim_end_matches(')')),
         (None, _) => return all,
     };
-    all.extend(
-        [format!("{rest} {main}"), format!("{main} ({rest})"), format!("{main}, {rest}")]
-            .iter()
-            .map(|name| plain(name)),
-    );
+    let ways = [format!("{rest} {main}"), format!("{main} ({rest})"), format!("{main}, {rest}")];
+    all.extend(ways.iter().map(|name| plain(name)));
     all
 }
 

@@ -36,12 +36,8 @@ pub(super) fn by_name(country: &Place, text: &str) -> Option<Place> {
     parts.peek()?;
     // apostrophes are soft signs; combining marks are accents written apart from their letters
     let is_mark = |c: char| "'’‘ʼʹ′`´ʾʿ\"".contains(c) || matches!(c, '\u{300}'..='\u{36f}');
-    let text: String = text
-        .chars()
-        .filter(|c| !is_mark(*c))
-        .flat_map(char::to_lowercase)
-        .filter(|c| !is_mark(*c))
-        .collect();
+    let letters = text.chars().filter(|c| !is_mark(*c)).flat_map(char::to_lowercase);
+    let text: String = letters.filter(|c| !is_mark(*c)).collect();
     let begins =
         |name: &str| text.split(|c: char| !c.is_alphanumeric()).any(|word| word.starts_with(name));
     parts
@@ -54,18 +50,14 @@ pub(super) fn by_name(country: &Place, text: &str) -> Option<Place> {
 pub(super) fn by_code(country: &Place, text: &str) -> Option<Place> {
     let text = text.trim();
     let code = match text.split_once(['-', '_']) {
-        Some((before, code)) if before.trim().eq_ignore_ascii_case(country.country.as_str()) => {
+        Some((own, code)) if own.trim().eq_ignore_ascii_case(country.country.as_str()) => {
             code.trim()
         }
         Some(_) => return None,
         None => text,
     };
-    let code = if code.len() == 1 && country.country.as_str() == "UA" {
-        format!("0{code}")
-    } else {
-        code.to_owned()
-    };
-    Place::from_bytes(format!("{}-{code}", country.country).as_bytes())
+    let zero = if code.len() == 1 && country.country.as_str() == "UA" { "0" } else { "" };
+    Place::from_bytes(format!("{}-{zero}{code}", country.country).as_bytes())
 }
 
 /// Whether a part is in the table of names.
