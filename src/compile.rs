@@ -68,21 +68,16 @@ pub fn compile(register: Directory, order: &Order<'_>) -> Result<Compilation, Wr
         let count: &mut usize = ownership.entry(status).or_default();
         *count = count.saturating_add(1);
     }
-    let sources: Vec<SourceContents> = owners
-        .settings
-        .networks
-        .iter()
-        .zip(&networks.sources)
+    let sources = owners.settings.networks.iter().zip(&networks.sources);
+    let sources: Vec<SourceContents> = sources
         .filter_map(|(source, summary)| {
             contents(source, summary, digests.get(source.file.as_str())?)
         })
         .collect();
-    let files: Vec<FileContents> = digests
-        .iter()
-        .filter_map(|(name, digest)| {
-            Some(FileContents { file: Text::parse(name).ok()?, sha256: Text::parse(digest).ok()? })
-        })
-        .collect();
+    let file = |(name, digest): (&String, &String)| {
+        Some(FileContents { file: Text::parse(name).ok()?, sha256: Text::parse(digest).ok()? })
+    };
+    let files: Vec<FileContents> = digests.iter().filter_map(file).collect();
     let material = Material {
         sequence: order.sequence,
         created: order.created,
@@ -94,11 +89,8 @@ pub fn compile(register: Directory, order: &Order<'_>) -> Result<Compilation, Wr
         files: &files,
     };
     let file = write(&material, order.key)?;
-    Ok(Compilation {
-        file,
-        ownership,
-        runs: networks.table.v4.len().saturating_add(networks.table.v6.len()),
-    })
+    let runs = networks.table.v4.len().saturating_add(networks.table.v6.len());
+    Ok(Compilation { file, ownership, runs })
 }
 
 fn contents(

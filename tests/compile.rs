@@ -297,6 +297,34 @@ fn one_credential_among_many_is_found() {
 }
 
 #[test]
+fn every_country_has_a_name_and_no_name_is_twos() {
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let data = read(include_str!("../data/countries.json"));
+    let regions = read(include_str!("../data/regions.json"));
+    let names = data["names"].as_object().unwrap();
+    let codes = regions["iso3166_1_alpha2"].as_array().unwrap();
+    assert_eq!(names.len(), 249);
+    assert!(names.keys().eq(codes.iter().map(|code| code.as_str().unwrap())));
+    let others =
+        data["also"].as_object().unwrap().iter().flat_map(|(code, names)| {
+            names.as_array().unwrap().iter().map(move |name| (code, name))
+        });
+    for (expected, name) in names.iter().chain(others) {
+        let name = name.as_str().unwrap();
+        let code = |name: &str| countries::named(name).map(|country| country.to_string());
+        assert_eq!(code(name).as_ref(), Some(expected), "{name}");
+        let bracket = || name.strip_suffix(')')?.split_once(" (");
+        if let Some((main, rest)) = name.split_once(", ").or_else(bracket) {
+            for way in
+                [format!("{rest} {main}"), format!("{main} ({rest})"), format!("{main}, {rest}")]
+            {
+                assert_eq!(code(&way).as_ref(), Some(expected), "{way}");
+            }
+        }
+    }
+}
+
+#[test]
 fn names_are_read_as_people_write_them() {
     let code = |name: &str| countries::named(name).map(|country| country.to_string());
     for (expected, names) in [

@@ -244,6 +244,50 @@ fn parts_by_name_or_code_in_any_layout() {
 }
 
 #[test]
+fn parts_by_their_codes() {
+    let by = |country: &str, code: &str| {
+        said(&json!({"country_code": country, "region_code": code})).unwrap()
+    };
+    for (code, expected) in [
+        ("43", "UA-43"),
+        ("UA-43", "UA-43"),
+        ("ua-43", "UA-43"),
+        (" UA-43 ", "UA-43"),
+        ("UA_43", "UA-43"),
+        ("9", "UA-09"),
+        ("UA-9", "UA-09"),
+        ("46", "UA-46"),
+    ] {
+        assert_eq!(by("UA", code), expected, "{code}");
+    }
+    for none in ["", "-", "UA-", "RU-43", "UA-43-1", "UA-UA-43", "4 3"] {
+        assert_eq!(by("UA", none), "UA", "{none}");
+    }
+    assert_eq!(by("GB", "ENG"), "GB-ENG");
+    assert_eq!(by("CH", "-"), "CH");
+}
+
+/// A code that may also be a name counts only where its part has names.
+#[test]
+fn every_restricted_part_has_names() {
+    let data: serde_json::Value =
+        serde_json::from_str(include_str!("../data/regions.json")).unwrap();
+    let lists =
+        data["sets"].as_array().unwrap().iter().filter_map(|set| set.get("supported_except"));
+    let parts: Vec<&str> = lists
+        .flat_map(|list| list.as_array().unwrap())
+        .flat_map(|except| except["subdivisions"].as_array().unwrap())
+        .map(|part| part.as_str().unwrap())
+        .collect();
+    assert!(parts.contains(&"UA-43"));
+    for part in parts {
+        let (country, code) = part.split_once('-').unwrap();
+        let found = said(&json!({"country_code": country, "region": code}));
+        assert_eq!(found.as_deref(), Some(part));
+    }
+}
+
+#[test]
 fn parts_by_their_names() {
     let part = |country: &str, name: &str| {
         said(&json!({"country_code": country, "region_name": name})).unwrap()

@@ -492,6 +492,40 @@ fn typed_cells_are_what_they_show() {
 }
 
 #[test]
+fn numbers_and_formats_are_as_a_spreadsheet_shows_them() {
+    // the style and the value of a cell, and its text
+    let cases = [
+        (0, "1042", "1042"),
+        (0, "60.5", "60.5"),
+        (0, "-3.25", "-3.25"),
+        (0, "1000000000000000", "1E+15"),
+        (3, "0.605", "60.5%"),
+        (3, "0.07", "7%"),
+        (4, "0.5", "50%"),
+        (5, "0.5", "0.5"),
+        (6, "0.5", "0.5"),
+        (1, "46418", "2027-01-31"),
+        (2, "46418.5", "2027-01-31T12:00:00Z"),
+        (7, "46418.5", "2027-01-31T12:00:00Z"),
+        (8, "46418.5", "2027-01-31"),
+    ];
+    let text = |place: &str, text: &str| {
+        format!(r#"<c r="{place}" t="inlineStr"><is><t>{text}</t></is></c>"#)
+    };
+    let header = [text("A1", "id"), text("B1", "ownership"), text("C1", "name")].concat();
+    let row = |(row, (style, value, _)): (usize, &(usize, &str, &str))| {
+        let [id, clear] =
+            [text(&format!("A{row}"), &format!("c-{row}")), text(&format!("B{row}"), "clear")];
+        format!(r#"<row r="{row}">{id}{clear}<c r="C{row}" s="{style}"><v>{value}</v></c></row>"#)
+    };
+    let rows: String = (2..).zip(&cases).map(row).collect();
+    let cells = format!(r#"<row r="1">{header}</row>{rows}"#);
+    let customers = valid(bytes("customers.xlsx", workbook_of(&[("customers", &cells)]))).customers;
+    let shown = customers.iter().map(|customer| customer.name.as_ref().unwrap().as_str());
+    assert_eq!(shown.collect::<Vec<_>>(), cases.map(|(.., text)| text));
+}
+
+#[test]
 fn mistakes_in_workbooks_are_named() {
     let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<String>>();
     let customers = vec![row(&["id", "ownership"]), row(&["c-1", "clear"])];
@@ -840,7 +874,8 @@ fn workbook(sheets: &[(&str, Vec<Vec<String>>)]) -> Vec<u8> {
     workbook_of(&sheets.iter().map(|(name, cells)| (*name, cells.as_str())).collect::<Vec<_>>())
 }
 
-/// A workbook of sheets whose cells are written as they are. Styles: 1 a day, 2 a time, 3 and 4 percentages.
+/// A workbook of sheets whose cells are written as they are. Styles: 1 a day, 2 a time, 3 and
+/// 4 percentages, 5 and 6 a percent sign as text, 7 a time and 8 a day in further formats.
 fn workbook_of(sheets: &[(&str, &str)]) -> Vec<u8> {
     let parts = parts(sheets);
     zipped(&parts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect::<Vec<_>>())
@@ -877,8 +912,10 @@ fn parts(sheets: &[(&str, &str)]) -> Vec<(String, String)> {
         (
             "xl/styles.xml".to_owned(),
             format!(
-                r#"<styleSheet xmlns="{MAIN}"><numFmts count="2"><numFmt numFmtId="164" formatCode="yyyy\-mm\-dd hh:mm"/><numFmt numFmtId="165" formatCode="0.00\ %"/></numFmts>
-                <cellXfs count="5"><xf numFmtId="0"/><xf numFmtId="14" applyNumberFormat="1"/><xf numFmtId="164" applyNumberFormat="1"/><xf numFmtId="9" applyNumberFormat="1"/><xf numFmtId="165" applyNumberFormat="1"/></cellXfs></styleSheet>"#
+                r#"<styleSheet xmlns="{MAIN}"><numFmts count="6"><numFmt numFmtId="164" formatCode="yyyy\-mm\-dd hh:mm"/><numFmt numFmtId="165" formatCode="0.00\ %"/><numFmt numFmtId="166" formatCode="0\%"/><numFmt numFmtId="167" formatCode="0&quot; % of it&quot;"/>
+                <numFmt numFmtId="168" formatCode="yyyy-mm-dd hh:mm;@"/><numFmt numFmtId="169" formatCode="[$-409]d-mmm-yy;@"/></numFmts>
+                <cellXfs count="9"><xf numFmtId="0"/><xf numFmtId="14" applyNumberFormat="1"/><xf numFmtId="164" applyNumberFormat="1"/><xf numFmtId="9" applyNumberFormat="1"/><xf numFmtId="165" applyNumberFormat="1"/>
+                <xf numFmtId="166" applyNumberFormat="1"/><xf numFmtId="167" applyNumberFormat="1"/><xf numFmtId="168" applyNumberFormat="1"/><xf numFmtId="169" applyNumberFormat="1"/></cellXfs></styleSheet>"#
             ),
         ),
     ];

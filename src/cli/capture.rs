@@ -5,14 +5,13 @@
 //! skipped. A body is never read. The command line gives what HTTP doesn't carry: the direct peer
 //! and the time.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde_json::json;
 
+use super::clock::since_1970;
 use crate::decision::evidence::address::address_with_port;
 use crate::decision::request::{ClaimValue, Request, Time, TlsNames};
 use crate::shape::{
-    Dictionary, Integer, Json, JsonWriter, Mismatch, Path, Problems, Shape, object, read_document,
+    Dictionary, Integer, Json, JsonWriter, Path, Problems, Shape, object, read_document,
 };
 use crate::terms::names::{Text, hex};
 use crate::terms::time::{LAST_SECOND, UnixSeconds};
@@ -164,18 +163,14 @@ impl Capture {
         let mut problems = Problems::default();
         if let Some(peer) = direct_peer {
             if address_with_port(peer.as_bytes()).is_none() {
-                problems.note(
-                    &Path::Root,
-                    format!("--direct-peer: `{peer}` isn't a valid address"),
-                    Some("such as `203.0.113.9`".into()),
-                );
+                let message = format!("--direct-peer: `{peer}` isn't a valid address");
+                problems.wrong(&Path::Root, &message, "such as `203.0.113.9`");
             }
             self.direct_peer = Text::read(&Json::Text(peer.into()), &Path::Root, &mut problems);
         }
         if let Some(time) = time {
             let seconds = UnixSeconds::read(&Json::Text(time.into()), &Path::Root, &mut problems);
-            self.time =
-                seconds.and_then(|UnixSeconds(seconds)| u64::try_from(seconds).ok()).map(Integer);
+            self.time = seconds.and_then(|time| u64::try_from(time.0).ok()).map(Integer);
         }
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }
@@ -183,9 +178,8 @@ impl Capture {
     /// Completes the request: pseudo-headers first, lines joined as Envoy joins them, and a time.
     pub fn complete(self) -> RequestBuffer {
         let mut headers = vec![(b":method".to_vec(), self.method.as_str().into())];
-        headers.extend(
-            self.authority.map(|authority| (b":authority".to_vec(), authority.as_str().into())),
-        );
+        let authority = self.authority.map(|name| (b":authority".to_vec(), name.as_str().into()));
+        headers.extend(authority);
         headers.push((b":path".to_vec(), self.path.0));
         for HeaderPair(name, value) in self.headers {
             let is_joined = JOINED_BY_ENVOY.iter().any(|joined| joined.as_bytes() == name);
@@ -194,15 +188,16 @@ impl Capture {
                 None => headers.push((name, value)),
             }
         }
-        let nanoseconds =
-            |Integer(seconds): Integer<0, LAST_SECOND>| seconds.saturating_mul(1_000_000_000);
+        // a request without a time is one of now
+        let now = || u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX);
+        let time = self.time.map_or_else(now, |seconds| seconds.0.saturating_mul(1_000_000_000));
         RequestBuffer {
             headers,
             direct_peer: self.direct_peer,
             envoy_client: self.envoy_client,
             tls: self.tls,
             jwt: self.jwt,
-            time: self.time.map_or_else(now, |seconds| Time(nanoseconds(seconds))),
+            time: Time(time),
         }
     }
 }
@@ -212,14 +207,21 @@ fn invalid(message: &str) -> Problems {
     let mut problems = Problems::default();
     let help =
         "expected a line such as `POST /v1/messages HTTP/1.1`, header lines, and an empty line";
-    problems.note(&Path::Root, message, Some(help.into()));
+    problems.wrong(&Path::Root, message, help);
     problems
 }
 
 impl RequestBuffer {
-    /// The request as the pure core takes it.
+    /// The request as the pure core takes it. It has the claims that are text: Envoy gives no
+    /// others.
     pub fn request(&self) -> Request<'_> {
         let headers = self.headers.iter();
+        let claims = self.jwt.iter().flat_map(|(provider, claims)| {
+            claims.iter().filter_map(|(claim, value)| {
+                let value = value.as_str()?.as_bytes();
+                Some(ClaimValue { provider: provider.as_str(), claim: claim.as_str(), value })
+            })
+        });
         Request {
             headers: headers.map(|(name, value)| (name.as_slice(), value.as_slice())).collect(),
             direct_peer: self.direct_peer.as_ref().map(bytes),
@@ -228,19 +230,9 @@ impl RequestBuffer {
                 uri_san: self.tls.uri_san.first().map(bytes),
                 dns_san: self.tls.dns_san.first().map(bytes),
             },
-            claims: self.claims().collect(),
+            claims: claims.collect(),
             time: self.time,
         }
-    }
-
-    /// The claims that are text: Envoy gives no others.
-    fn claims(&self) -> impl Iterator<Item = ClaimValue<'_>> {
-        self.jwt.iter().flat_map(|(provider, claims)| {
-            claims.iter().filter_map(|(claim, value)| {
-                let value = value.as_str()?.as_bytes();
-                Some(ClaimValue { provider: provider.as_str(), claim: claim.as_str(), value })
-            })
-        })
     }
 }
 
@@ -257,13 +249,8 @@ impl Shape for Bytes {
         let digits = match hex {
             Some(Json::Text(digits)) if digits.len().is_multiple_of(2) => digits.as_bytes(),
             _ => {
-                problems.mismatch(
-                    at,
-                    Mismatch::new(
-                        "expected a string or {\"hex\": \"…\"}",
-                        "write bytes that aren't text as an even number of hexadecimal digits",
-                    ),
-                );
+                let help = "write bytes that aren't text as an even number of hexadecimal digits";
+                problems.wrong(at, "expected a string or {\"hex\": \"…\"}", help);
                 return None;
             }
         };
@@ -293,19 +280,13 @@ impl Shape for Bytes {
 impl Shape for HeaderPair {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let Json::List(pair) = json else {
-            problems.note(
-                at,
-                format!("expected a pair [name, value], found {}", json.kind()),
-                None,
-            );
+            let message = format!("expected a pair [name, value], found {}", json.kind());
+            problems.note(at, message, None);
             return None;
         };
         let [Json::Text(name), value] = pair.as_slice() else {
-            problems.note(
-                at,
-                "expected a pair [name, value]",
-                Some("such as [\"x-api-key\", \"sk-…\"]".into()),
-            );
+            let help = "such as [\"x-api-key\", \"sk-…\"]";
+            problems.wrong(at, "expected a pair [name, value]", help);
             return None;
         };
         Bytes::read(value, &Path::Element(at, 1), problems)
@@ -328,13 +309,4 @@ pub fn text_or_hex(bytes: &[u8]) -> serde_json::Value {
         Ok(text) if text.bytes().all(|b| (b' '..=b'~').contains(&b)) => text.into(),
         _ => json!({"hex": hex(bytes)}),
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the desk's clock: a captured request without a time is one of now"
-)]
-fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -1,11 +1,14 @@
 //! The clock of the desk.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::terms::time::UnixSeconds;
 
 #[expect(clippy::disallowed_methods, reason = "the desk is where time comes in from")]
+pub(super) fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 pub(super) fn now() -> UnixSeconds {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    UnixSeconds(i64::try_from(since).unwrap_or(i64::MAX))
+    UnixSeconds(i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX))
 }

@@ -47,10 +47,8 @@ pub(super) fn run(arguments: &CompileArguments) -> Result<(), CommandError> {
     let created = created()?;
     let second = u64::try_from(created.0).unwrap_or(0);
     if !key.window().contains(second) {
-        return Err(at(
-            sign_key,
-            format!("this key isn't valid at {created}: see its `nbf` and `exp`"),
-        ));
+        let message = format!("this key isn't valid at {created}: see its `nbf` and `exp`");
+        return Err(at(sign_key, message));
     }
 
     let read = register::open(folder, created, "nothing is compiled")?;
@@ -78,15 +76,9 @@ pub(super) fn run(arguments: &CompileArguments) -> Result<(), CommandError> {
 /// The creation time: SOURCE_DATE_EPOCH
 /// (<https://reproducible-builds.org/specs/source-date-epoch/>), or else now.
 fn created() -> Result<UnixSeconds, CommandError> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Err(_) => Ok(now()),
-        Ok(text) => {
-            let second = text.parse::<u32>().map(|second| UnixSeconds(second.into()));
-            second.map_err(|_| {
-                CommandError::new("SOURCE_DATE_EPOCH: expected a number of seconds since 1970")
-            })
-        }
-    }
+    let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") else { return Ok(now()) };
+    let wrong = |_| CommandError::new("SOURCE_DATE_EPOCH: expected a number of seconds since 1970");
+    text.parse::<u32>().map(|second| UnixSeconds(second.into())).map_err(wrong)
 }
 
 /// The customers whom nodes may answer differently than with the snapshot before.
@@ -94,25 +86,19 @@ fn changed_decisions(before: &Snapshot, after: &Snapshot) -> String {
     let changes = changes(&RegisterView::Snapshot(before), &RegisterView::Snapshot(after));
     let changed: Vec<&CustomerChange> =
         changes.iter().filter(|change| change.changes_side()).collect();
+    let sequence = before.sequence();
     if changed.is_empty() {
-        return format!(
-            "  no customer is decided differently since sequence {}\n",
-            before.sequence()
-        );
+        return format!("  no customer is decided differently since sequence {sequence}\n");
     }
-    let mut out = format!(
-        "  customers decided differently since sequence {}: {}\n",
-        before.sequence(),
-        grouped(changed.len())
-    );
+    let count = grouped(changed.len());
+    let mut out = format!("  customers decided differently since sequence {sequence}: {count}\n");
     for change in changed.iter().take(MOST_SHOWN) {
         diff::describe(change).lines().for_each(|line| out.push_str(&format!("    {line}\n")));
     }
     if let Some(more) = changed.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {
-        out.push_str(&format!(
-            "    and {} more: keep the snapshot before, and run `waybill diff`\n",
-            grouped(more)
-        ));
+        let more = grouped(more);
+        let hint = "keep the snapshot before, and run `waybill diff`";
+        out.push_str(&format!("    and {more} more: {hint}\n"));
     }
     out
 }

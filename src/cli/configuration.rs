@@ -40,9 +40,9 @@ pub(super) fn check_configuration(text: &str) -> Diagnostics {
             let KeyringDraft { keyring, unset, wrong } =
                 Keyring::gather(&config.tag, &|name| std::env::var(name));
             let mut notices = config.notices.clone();
-            notices.extend(unset.iter().map(|problem| Problem {
-                message: format!("{} here", problem.message),
-                ..problem.clone()
+            notices.extend(unset.iter().map(|problem| {
+                let message = format!("{} here", problem.message);
+                Problem { message, ..problem.clone() }
             }));
             let reports = *config.policy.action(FindingCode::ProviderSharedState) == Action::Report;
             if reports && config.upstream.provider.is_some() && !config.forwards() {

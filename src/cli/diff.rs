@@ -52,11 +52,9 @@ impl RegisterVersion {
     fn open(path: &Path, time: UnixSeconds) -> Result<Self, CommandError> {
         if !path.is_dir() {
             // any key will do: the snapshot is only compared
-            return inspect::open(path, |_| true)
-                .map(|snapshot| Self::Snapshot(Box::new(snapshot)));
+            return Ok(Self::Snapshot(Box::new(inspect::open(path, |_| true)?)));
         }
-        register::open(path, time, "nothing is compared")
-            .map(|register| Self::Files(Box::new(register)))
+        Ok(Self::Files(Box::new(register::open(path, time, "nothing is compared")?)))
     }
 
     fn side(&self) -> RegisterView<'_> {
@@ -75,16 +73,9 @@ fn as_text(changes: &[CustomerChange]) -> String {
         return "no customer added, removed or changed\n".into();
     }
     let count = |what: &str| grouped(changes.iter().filter(|change| change.what() == what).count());
-    let mut out = format!(
-        "added {}, removed {}, changed {}\n",
-        count("added"),
-        count("removed"),
-        count("changed")
-    );
-    for change in changes {
-        out.push_str(&describe(change));
-    }
-    out
+    let counts = ["added", "removed", "changed"].map(|what| format!("{what} {}", count(what)));
+    let described: String = changes.iter().map(describe).collect();
+    format!("{}\n{described}", counts.join(", "))
 }
 
 /// A customer with the fields that differ.

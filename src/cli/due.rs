@@ -76,9 +76,8 @@ pub(super) fn run(arguments: &DueArguments) -> Result<(), CommandError> {
         return Ok(());
     }
     let spaced = |text: &str| if text.is_empty() { String::new() } else { format!(" {text}") };
-    for (title, deadlines) in
-        [(format!("due until {horizon}"), &due), (format!("ended by {now}"), &ended)]
-    {
+    let parts = [(format!("due until {horizon}"), &due), (format!("ended by {now}"), &ended)];
+    for (title, deadlines) in parts {
         let count = match deadlines.len() {
             0 => "nothing".to_owned(),
             count => count.to_string(),
@@ -103,10 +102,8 @@ fn deadlines(register: &Directory) -> impl Iterator<Item = Deadline<'_>> {
             let until = i64::try_from(key.exp.as_ref()?.0).ok()?;
             Some(end("node-key", format!("{} {}", node.id, key.x.thumbprint()), UnixSeconds(until)))
         });
-        screening
-            .map(|until| end("node-screening", node.id.to_string(), until))
-            .into_iter()
-            .chain(keys)
+        let screening = screening.map(|until| end("node-screening", node.id.to_string(), until));
+        screening.into_iter().chain(keys)
     });
     register.customers.iter().flat_map(of_customer).chain(of_nodes)
 }
@@ -118,22 +115,15 @@ fn of_customer(customer: &Customer) -> impl Iterator<Item = Deadline<'_>> {
         let by = screening.by.as_ref().map_or_else(String::new, |by| format!("by {by}"));
         Some(end("screening", by, screening.until?))
     });
-    let agreement = customer
-        .agreement
-        .as_ref()
-        .and_then(|agreement| Some(end("agreement", agreement.id.to_string(), agreement.until?)));
+    let agreement = customer.agreement.as_ref();
+    let agreement = agreement.and_then(|it| Some(end("agreement", it.id.to_string(), it.until?)));
     let credentials = customer.credentials.iter().filter_map(move |credential| {
         let digest = || credential.digest.to_string().chars().take(15).collect();
-        Some(end(
-            "credential",
-            credential.label.as_ref().map_or_else(digest, ToString::to_string),
-            credential.expires?,
-        ))
+        let label = credential.label.as_ref().map_or_else(digest, ToString::to_string);
+        Some(end("credential", label, credential.expires?))
     });
-    let overrides = customer
-        .overrides
-        .iter()
-        .map(move |entry| end("override", entry.finding.to_string(), entry.until));
+    let overrides = customer.overrides.iter();
+    let overrides = overrides.map(move |it| end("override", it.finding.to_string(), it.until));
     screening.into_iter().chain(agreement).chain(credentials).chain(overrides)
 }
 
@@ -145,12 +135,8 @@ fn span(text: &str) -> Result<i64, String> {
         number if text.ends_with('w') => (number, 604_800),
         number => (number, 0),
     };
-    let count = number
-        .parse::<u32>()
-        .ok()
-        .filter(|_| unit != 0 && text.len() == number.len().saturating_add(1));
-    let count = count.ok_or_else(|| {
-        "expected a whole number of days, weeks or hours, such as 30d, 4w or 36h".to_owned()
-    })?;
-    Ok(i64::from(count).saturating_mul(unit))
+    let is_span = unit != 0 && text.len() == number.len().saturating_add(1);
+    let count = number.parse::<u32>().ok().filter(|_| is_span);
+    let wrong = "expected a whole number of days, weeks or hours, such as 30d, 4w or 36h";
+    Ok(i64::from(count.ok_or(wrong)?).saturating_mul(unit))
 }

@@ -87,12 +87,8 @@ pub(super) fn run(arguments: &EnforcementArguments) -> Result<(), CommandError> 
         }));
     } else {
         for EnforcementChange { customer, provider, before, after } in &changes {
-            print(&format!(
-                "{}: {provider} {} -> {}\n",
-                customer.id,
-                in_words(before),
-                in_words(after)
-            ));
+            let (id, before, after) = (&customer.id, in_words(before), in_words(after));
+            print(&format!("{id}: {provider} {before} -> {after}\n"));
         }
         print(match (changes.is_empty(), apply) {
             (true, _) => "nothing changes\n",
@@ -111,12 +107,10 @@ pub(super) fn run(arguments: &EnforcementArguments) -> Result<(), CommandError> 
         ));
     }
     if unknown.is_empty() {
-        Ok(())
-    } else {
-        Err(CommandError::new(
-            "write the name that the provider has for each customer into its `providers`",
-        ))
+        return Ok(());
     }
+    let help = "write the name that the provider has for each customer into its `providers`";
+    Err(CommandError::new(help))
 }
 
 const ANTHROPIC: &str = "anthropic";
@@ -135,19 +129,14 @@ fn parse(text: &str) -> Result<Vec<ProviderReport>, CommandError> {
             let report = report(item)?;
             let key = (report.provider, report.name.clone());
             // of two safety cases the stronger counts, of two equal ones the later
-            let weaker = reports
-                .get(&key)
-                .is_some_and(|known| !report.whole && weight(&report.entry) < weight(&known.entry));
-            if !weaker {
+            let weight = |it: &ProviderReport| (it.entry.status, it.entry.opened);
+            let is_weaker = |known| !report.whole && weight(&report) < weight(known);
+            if !reports.get(&key).is_some_and(is_weaker) {
                 reports.insert(key, report);
             }
         }
     }
     Ok(reports.into_values().collect())
-}
-
-fn weight(entry: &EnforcementEntry) -> (Enforcement, Option<UnixSeconds>) {
-    (entry.status, entry.opened)
 }
 
 fn report(item: &Value) -> Result<ProviderReport, CommandError> {
@@ -174,10 +163,8 @@ fn report(item: &Value) -> Result<ProviderReport, CommandError> {
 
 /// A user profile: `enforcement_status` is Anthropic's own summary of the open actions.
 fn user_profile(profile: &Value) -> Result<ProviderReport, CommandError> {
-    let id = profile
-        .get("id")
-        .and_then(Value::as_str)
-        .ok_or_else(|| CommandError("user profile: missing `id`".into()))?;
+    let id = profile.get("id").and_then(Value::as_str);
+    let id = id.ok_or_else(|| CommandError::new("user profile: missing `id`"))?;
     let wrong = |what: &str| CommandError(format!("user profile `{id}`: {what}"));
     let actions = match profile.get("enforcement_actions") {
         None => None,
@@ -216,16 +203,9 @@ fn user_profile(profile: &Value) -> Result<ProviderReport, CommandError> {
         let opened = time(action, "opened_at").map_err(|what| wrong(&what))?;
         entry.opened = [entry.opened, opened].into_iter().flatten().min();
         // rounded up to whole seconds: no enforcement ends early
-        let whole = |second: UnixSeconds| {
-            if action
-                .get("expires_at")
-                .and_then(Value::as_str)
-                .is_some_and(|text| text.contains('.'))
-            {
-                UnixSeconds(second.0.saturating_add(1))
-            } else {
-                second
-            }
+        let written = action.get("expires_at").and_then(Value::as_str).unwrap_or_default();
+        let whole = |UnixSeconds(second)| {
+            UnixSeconds(second.saturating_add(i64::from(written.contains('.'))))
         };
         ends.push(time(action, "expires_at").map_err(|what| wrong(&what))?.map(whole));
     }
@@ -248,17 +228,10 @@ fn safety_case(case: &Value) -> Result<ProviderReport, CommandError> {
         Some(_) => Enforcement::Restricted,
         None => return Err(CommandError(format!("safety case `{id}`: missing `notice.type`"))),
     };
-    let opened = case
-        .get("created_at")
-        .and_then(Value::as_i64)
-        .filter(|second| *second >= 0)
-        .map(UnixSeconds);
-    let entry = EnforcementEntry {
-        status,
-        reason: member("reason").and_then(reason_of),
-        opened,
-        expires: None,
-    };
+    let opened = case.get("created_at").and_then(Value::as_i64);
+    let opened = opened.filter(|second| *second >= 0).map(UnixSeconds);
+    let reason = member("reason").and_then(reason_of);
+    let entry = EnforcementEntry { status, reason, opened, expires: None };
     Ok(ProviderReport { provider: OPENAI, name: name.to_owned(), entry, whole: false })
 }
 
@@ -305,20 +278,14 @@ fn compare<'a, 's>(
             continue;
         };
         for customer in customers {
-            let before = customer
-                .at_provider(report.provider)
-                .map(|entry| entry.enforcement.clone())
-                .unwrap_or_default();
+            let provider = report.provider;
+            let before = customer.at_provider(provider).map(|entry| entry.enforcement.clone());
+            let before = before.unwrap_or_default();
             let after = ProviderEnforcement::from(report.entry.clone());
             let ended = before.expires.is_some_and(|expires| expires <= now);
             let stands = !report.whole && !ended && before.status >= after.status;
             if !stands && json!(before) != json!(after) {
-                changes.push(EnforcementChange {
-                    customer,
-                    provider: report.provider,
-                    before,
-                    after,
-                });
+                changes.push(EnforcementChange { customer, provider, before, after });
             }
         }
     }
@@ -343,9 +310,7 @@ fn document(path: &Path, changes: &[EnforcementChange<'_>]) -> Result<String, Co
         ]);
         match json!(after) {
             Value::Object(members) => entry.extend(members),
-            status => {
-                entry.insert("status".into(), status);
-            }
+            status => entry.extend([("status".to_owned(), status)]),
         }
         entries.push(Value::Object(entry));
     }
@@ -353,10 +318,8 @@ fn document(path: &Path, changes: &[EnforcementChange<'_>]) -> Result<String, Co
 }
 
 fn in_words(enforced: &ProviderEnforcement) -> String {
-    let details = enforced.details();
-    if details.is_empty() {
-        enforced.status.to_string()
-    } else {
-        format!("{} ({details})", enforced.status)
+    match enforced.details() {
+        details if details.is_empty() => enforced.status.to_string(),
+        details => format!("{} ({details})", enforced.status),
     }
 }

@@ -60,9 +60,8 @@ pub(super) fn check(written: &Json) -> Diagnostics {
     let mut diagnostics = Diagnostics::default();
     let mut filters: usize = 0;
     let document = &as_envoy_reads(written);
-    walk(document, &Path::Root, &mut |json, at| {
-        note_repeated_names(json, at, &mut diagnostics.errors)
-    });
+    let errors = &mut diagnostics.errors;
+    walk(document, &Path::Root, &mut |json, at| note_repeated_names(json, at, errors));
     walk(document, &Path::Root, &mut |json, at| {
         if let Some(wasm) = waybill(json) {
             filters = filters.saturating_add(1);
@@ -92,12 +91,10 @@ pub(super) fn check(written: &Json) -> Diagnostics {
 fn check_filter(wasm: &Json, at: &Path<'_>, diagnostics: &mut Diagnostics) {
     let config_at = Path::Member(at, "config");
     let Some(config) = wasm.get("config") else { return };
-    let closed = match config.get("failure_policy") {
-        None => true,
-        Some(policy) => policy.as_str().is_some_and(|name| {
-            ["FAIL_RELOAD", "FAIL_CLOSED"].iter().any(|safe| name.eq_ignore_ascii_case(safe))
-        }),
-    };
+    let closed = config.get("failure_policy").is_none_or(|policy| {
+        let name = policy.as_str().unwrap_or_default();
+        ["FAIL_RELOAD", "FAIL_CLOSED"].iter().any(|safe| name.eq_ignore_ascii_case(safe))
+    });
     if !closed || config.get("fail_open").is_some_and(|value| *value != Json::Bool(false)) {
         diagnostics.errors.push(problem(
             Path::Member(&config_at, "failure_policy"),
@@ -111,9 +108,9 @@ fn check_filter(wasm: &Json, at: &Path<'_>, diagnostics: &mut Diagnostics) {
         return;
     };
     let inner = check_configuration(text);
-    let placed = |problem: Problem| Problem {
-        path: format!("{text_at}.value: {}", problem.path),
-        ..problem
+    let placed = |problem: Problem| {
+        let path = format!("{text_at}.value: {}", problem.path);
+        Problem { path, ..problem }
     };
     diagnostics.errors.extend(inner.errors.into_iter().map(placed));
     diagnostics.notices.extend(inner.notices.into_iter().map(placed));
@@ -128,42 +125,30 @@ fn check_manager(
     notices: &mut Vec<Problem>,
 ) {
     let filters = items(manager.get("http_filters"));
-    let Some(position) =
-        filters.iter().position(|filter| filter.get("typed_config").and_then(waybill).is_some())
-    else {
-        return;
-    };
+    let ours = |filter: &Json| filter.get("typed_config").and_then(waybill).is_some();
+    let Some(position) = filters.iter().position(ours) else { return };
     let (before, _) = filters.split_at_checked(position).unwrap_or_default();
-    let screen = filters
-        .get(position)
-        .and_then(|filter| filter.get("typed_config"))
-        .and_then(configuration_text)
-        .map(Screen::parse);
+    let settings = filters.get(position).and_then(|filter| filter.get("typed_config"));
+    let screen = settings.and_then(configuration_text).map(Screen::parse);
     let filters_at = Path::Member(at, "http_filters");
     let here = Path::Element(&filters_at, position);
 
     if !before.iter().any(sets_direct_peer) {
-        problems.wrong(
-            &here,
-            "no filter before this one sets the filter state `direct`, so the node can't see the \
-             direct peer",
-            &format!(
-                "put `set_filter_state` before it, with object_key `direct` and `{DIRECT_PEER}`"
-            ),
+        let message = "no filter before this one sets the filter state `direct`, so the node can't \
+                       see the direct peer";
+        let help = format!(
+            "put `set_filter_state` before it, with object_key `direct` and `{DIRECT_PEER}`"
         );
+        problems.wrong(&here, message, &help);
     }
     for (i, filter) in before.iter().enumerate() {
         check_injector(filter, &Path::Element(&filters_at, i), true, problems);
     }
+    let clusters_at = Path::Member(&Path::Root, "clusters");
     for cluster in clusters(document) {
-        let name = text(cluster.get("name")).unwrap_or("?");
+        let at = Path::Member(&clusters_at, text(cluster.get("name")).unwrap_or("?"));
         for filter in upstream_filters(cluster) {
-            check_injector(
-                filter,
-                &Path::Member(&Path::Member(&Path::Root, "clusters"), name),
-                false,
-                problems,
-            );
+            check_injector(filter, &at, false, problems);
         }
     }
     // a configuration with mistakes is reported already
@@ -201,40 +186,32 @@ fn check_geography(
     notices: &mut Vec<Problem>,
 ) {
     for header in config.geo.origin.iter().filter_map(|source| source.header.as_ref()) {
-        let setter = before
-            .iter()
-            .position(|filter| is_typed(filter, GEOIP) && mentions(filter, header.as_str()));
-        let until = setter.unwrap_or(before.len());
-        let removed = removes_early(manager, header.as_str())
-            || before.iter().take(until).any(|filter| {
-                is_typed(filter, HEADER_MUTATION)
-                    && filter.get("disabled") != Some(&Json::Bool(true))
-                    && removes(filter, header.as_str())
+        let name = header.as_str();
+        let sets = |filter: &Json| is_typed(filter, GEOIP) && mentions(filter, name);
+        let setter = before.iter().position(sets);
+        let removed = removes_early(manager, name)
+            || before.iter().take(setter.unwrap_or(before.len())).any(|filter| {
+                is_typed(filter, HEADER_MUTATION) && !is_disabled(filter) && removes(filter, name)
             });
         let place = setter.map_or(*at, |i| Path::Element(at, i));
         if !removed {
-            problems.wrong(
-                &place,
-                &format!(
-                    "a client's own `{header}` isn't removed before it counts as the country of \
-                     its address"
-                ),
-                &format!(
-                    "remove `{header}` by a `header_mutation` before the filter that sets it: \
-                     Envoy's geoip filter keeps the header when its lookup finds nothing"
-                ),
+            let message = format!(
+                "a client's own `{header}` isn't removed before it counts as the country of its \
+                 address"
             );
+            let help = format!(
+                "remove `{header}` by a `header_mutation` before the filter that sets it: Envoy's \
+                 geoip filter keeps the header when its lookup finds nothing"
+            );
+            problems.wrong(&place, &message, &help);
         }
         if setter.is_some() && config.client_address.header == ForwardingHeader::Forwarded {
-            problems.note(
+            problems.wrong(
                 &place,
                 "Envoy's geoip filter can't follow `Forwarded`: it looks up an address that the \
                  client chose",
-                Some(
-                    "let the proxies write X-Forwarded-For, or set the country by a filter that \
-                     reads `Forwarded`"
-                        .into(),
-                ),
+                "let the proxies write X-Forwarded-For, or set the country by a filter that reads \
+                 `Forwarded`",
             );
         }
         let follows = items(manager.get("original_ip_detection_extensions"))
@@ -258,19 +235,15 @@ fn check_injector(filter: &Json, at: &Path<'_>, before_node: bool, problems: &mu
         return;
     }
     if before_node {
-        problems.note(
+        problems.wrong(
             at,
             "the credential is injected before the node, which then reads it as the caller's",
-            Some(
-                "make it an upstream filter of each cluster (typed_extension_protocol_options, \
-                 http_filters)"
-                    .into(),
-            ),
+            "make it an upstream filter of each cluster (typed_extension_protocol_options, \
+             http_filters)",
         );
     }
-    if filter.get("typed_config").and_then(|config| config.get("overwrite"))
-        != Some(&Json::Bool(true))
-    {
+    let overwrite = filter.get("typed_config").and_then(|config| config.get("overwrite"));
+    if overwrite != Some(&Json::Bool(true)) {
         problems.wrong(
             at,
             "without `overwrite: true`, a caller's own header replaces the reseller's credential",
@@ -289,23 +262,18 @@ fn check_client_certificates(
     let mut verified = true;
     let mut terminates = false;
     walk(document, &Path::Root, &mut |json, _| {
-        let holds_manager = || {
-            items(json.get("filters"))
-                .iter()
-                .any(|filter| filter.get("typed_config") == Some(manager))
-        };
+        let is_manager = |filter: &Json| filter.get("typed_config") == Some(manager);
+        let holds_manager = || items(json.get("filters")).iter().any(is_manager);
         if let Some(socket) = json.get("transport_socket").filter(|_| holds_manager()) {
             terminates = true;
             verified = verified && mentions_key(socket, "trusted_ca");
         }
     });
     if !terminates || !verified {
-        problems.note(
+        problems.wrong(
             at,
             "`mtls` identifies callers by certificates that aren't verified",
-            Some(
-                "add a `validation_context` with `trusted_ca` to the listener's TLS context".into(),
-            ),
+            "add a `validation_context` with `trusted_ca` to the listener's TLS context",
         );
     }
 }
@@ -321,19 +289,17 @@ fn note_repeated_names(json: &Json, at: &Path<'_>, errors: &mut Vec<Problem>) {
 
 /// Whether a filter sets `direct` to an address that no header can change.
 fn sets_direct_peer(filter: &Json) -> bool {
-    let entries = filter
-        .get("typed_config")
-        .map(|config| items(config.get("on_request_headers")))
-        .unwrap_or_default();
-    let from_connection = |entry: &Json| {
-        let format = entry
-            .get("format_string")
-            .and_then(|format| format.get("text_format_source")?.get("inline_string"));
-        text(format).is_some_and(|format| format.starts_with(DIRECT_PEER))
+    let entries = filter.get("typed_config").and_then(|config| config.get("on_request_headers"));
+    let inline = |entry: &'_ Json| -> Option<bool> {
+        let source = entry.get("format_string")?.get("text_format_source")?;
+        Some(source.get("inline_string")?.as_str()?.starts_with(DIRECT_PEER))
     };
-    let sets =
-        |entry: &Json| text(entry.get("object_key")) == Some("direct") && from_connection(entry);
-    is_typed(filter, SET_FILTER_STATE)
-        && filter.get("disabled") != Some(&Json::Bool(true))
-        && entries.iter().any(sets)
+    let sets = |entry: &Json| {
+        text(entry.get("object_key")) == Some("direct") && inline(entry) == Some(true)
+    };
+    is_typed(filter, SET_FILTER_STATE) && !is_disabled(filter) && items(entries).iter().any(sets)
+}
+
+fn is_disabled(filter: &Json) -> bool {
+    filter.get("disabled") == Some(&Json::Bool(true))
 }

@@ -46,14 +46,10 @@ pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
 fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
     let address = &decision.case.evidence.address;
     let caller = decision.case.identity.caller();
-    let findings: Vec<Value> = decision
-        .weighed
-        .iter()
-        .map(|weighed| {
-            let finding = &weighed.finding;
-            json!({"code": finding.code, "action": weighed.action, "evidence": finding.evidence})
-        })
-        .collect();
+    let findings = decision.weighed.iter().map(|weighed| {
+        let finding = &weighed.finding;
+        json!({"code": finding.code, "action": weighed.action, "evidence": finding.evidence})
+    });
     let (headers, response) = match &decision.outcome {
         Outcome::Forward(edits) => (apply(request, edits), Value::Null),
         Outcome::Answer(refusal) => (
@@ -61,10 +57,9 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
             json!({"status": refusal.status, "headers": refusal.headers, "body": refusal.body}),
         ),
     };
-    let headers: Vec<Value> = headers
-        .iter()
-        .map(|(name, value)| json!([String::from_utf8_lossy(name), text_or_hex(value)]))
-        .collect();
+    let headers = headers.iter();
+    let headers =
+        headers.map(|(name, value)| json!([String::from_utf8_lossy(name), text_or_hex(value)]));
     json!({
         "evidence": {
             "client": address.client,
@@ -87,7 +82,7 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
                 .map(|header| header.name)
                 .collect::<Vec<_>>(),
         },
-        "findings": findings,
+        "findings": findings.collect::<Vec<_>>(),
         "verdict": {
             "action": decision.verdict.action,
             "would_be": decision.verdict.would_be,
@@ -96,7 +91,7 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
             "route": decision.route(),
         },
         "policy": decision.case.config.policy.revision,
-        "request_headers": headers,
+        "request_headers": headers.collect::<Vec<_>>(),
         "response": response,
     })
 }
@@ -136,29 +131,23 @@ fn as_text(decision: &Decision<'_>, request: &Request<'_>) -> String {
     page.section("Evidence");
     let address = &evidence.address;
     let ended = if address.malformed { " (an invalid address ended the search)" } else { "" };
-    page.line(
-        "client address",
-        address.client.map_or_else(
-            || "unknown: pass the direct peer's address with --direct-peer".to_owned(),
-            |client| format!("{client}{ended}"),
-        ),
-    );
+    let client = match address.client {
+        Some(client) => format!("{client}{ended}"),
+        None => "unknown: pass the direct peer's address with --direct-peer".to_owned(),
+    };
+    page.line("client address", client);
     if !address.claimed.is_empty() {
         let claimed: Vec<String> = address.claimed.iter().map(|claim| printable(claim)).collect();
         page.line("claimed hops", claimed.join(", "));
     }
     page.line("customer", who(decision));
     if let Some(customer) = case.identity.customer() {
-        let screening = customer.screening.as_ref().map_or_else(
-            || "none on record".to_owned(),
-            |screening| {
-                let until =
-                    screening.until.map(|until| format!(" until {until}")).unwrap_or_default();
-                let by = screening.by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
-                format!("{}{until}{by}", screening.status)
-            },
-        );
-        page.line("screening", screening);
+        let screening = customer.screening.as_ref().map(|it| {
+            let until = it.until.map(|until| format!(" until {until}")).unwrap_or_default();
+            let by = it.by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
+            format!("{}{until}{by}", it.status)
+        });
+        page.line("screening", screening.unwrap_or_else(|| "none on record".to_owned()));
         page.line("ownership", customer.ownership());
         let declared: Vec<&str> =
             customer.declared.iter().map(|country| country.as_str()).collect();
@@ -230,12 +219,8 @@ fn who(decision: &Decision<'_>) -> String {
         }
         Identity::Known(caller) => {
             let label = caller.label().map(|label| format!(" ({label})")).unwrap_or_default();
-            format!(
-                "{} ({}), by {}{label}",
-                caller.customer.id,
-                caller.customer.kind,
-                decision.case.config.source_name(caller.source)
-            )
+            let source = decision.case.config.source_name(caller.source);
+            format!("{} ({}), by {source}{label}", caller.customer.id, caller.customer.kind)
         }
     }
 }
@@ -245,12 +230,9 @@ fn verdict(decision: &Decision<'_>) -> String {
         Action::Reroute(route) => format!("reroute to {route}"),
         other => other.as_str().to_owned(),
     };
-    let would_be = decision
-        .verdict
-        .would_be
-        .as_ref()
-        .map(|would| format!(" (would be {} in mode enforce)", would.as_str()))
-        .unwrap_or_default();
+    let would_be = decision.verdict.would_be.as_ref();
+    let would_be = would_be.map(|would| format!(" (would be {} in mode enforce)", would.as_str()));
+    let would_be = would_be.unwrap_or_default();
     let status = decision.status().map(|status| format!(", HTTP {status}")).unwrap_or_default();
     format!("{action}{status}{would_be}")
 }

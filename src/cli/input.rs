@@ -52,10 +52,8 @@ impl RequestArguments {
         let captured = read(&self.request)
             .and_then(|text| Capture::parse(&text).map_err(CommandError::new))
             .map_err(|error| error.at(&self.request))?;
-        let captured = captured
-            .with(self.direct_peer.as_deref(), self.time.as_deref())
-            .map_err(CommandError::new)?;
-        let request = captured.complete();
+        let captured = captured.with(self.direct_peer.as_deref(), self.time.as_deref());
+        let request = captured.map_err(CommandError::new)?.complete();
         let snapshot = match (&self.snapshot, screen.config().snapshot.as_ref()) {
             (Some(path), Some(settings)) => Some(inspect::open(path, |key| {
                 settings.trusted_keys.iter().any(|trusted| trusted.key() == key)

@@ -13,9 +13,8 @@ use crate::compile::remarks::grouped;
 use crate::register::{Customer, Name, Override};
 use crate::shape::{Word as _, to_report};
 use crate::snapshot::Snapshot;
-use crate::snapshot::layout::{Contents, PageKind};
-use crate::terms::key::TrustedKey;
-use crate::terms::key::VerifyingKey;
+use crate::snapshot::layout::{Contents, PageKind, PageRow};
+use crate::terms::key::{TrustedKey, VerifyingKey};
 use crate::terms::names::CredentialDigest;
 use crate::terms::network::SourceRole;
 
@@ -53,12 +52,8 @@ pub(super) struct InspectArguments {
 }
 
 pub(super) fn run(arguments: &InspectArguments) -> Result<(), CommandError> {
-    let keys: Result<Vec<TrustedKey>, CommandError> = arguments
-        .trusted_key
-        .iter()
-        .map(|text| TrustedKey::parse(text).map_err(CommandError::from))
-        .collect();
-    let keys = keys?;
+    let keys = arguments.trusted_key.iter().map(|text| TrustedKey::parse(text));
+    let keys: Vec<TrustedKey> = keys.collect::<Result<_, _>>()?;
     let snapshot = open(&arguments.snapshot, |key| {
         keys.is_empty() || keys.iter().any(|trusted| trusted.key() == key)
     })?;
@@ -71,12 +66,11 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<(), CommandError> {
     }
     let none = |what: &str| CommandError(format!("no customer has this {what}"));
     let customer = |name: Name<'_>, what: &str| {
-        let found =
-            snapshot.customer(name).map_err(CommandError::new)?.ok_or_else(|| none(what))?;
-        Ok::<Value, CommandError>(describe(&found.customer))
+        let found = snapshot.customer(name).map_err(CommandError::new)?;
+        found.map(|found| describe(&found.customer)).ok_or_else(|| none(what))
     };
     if let Some(text) = &arguments.credential {
-        let digest = CredentialDigest::parse(text).map_err(CommandError::from)?;
+        let digest = CredentialDigest::parse(text)?;
         found.insert("customer".into(), customer(Name::Secret(digest), "credential")?);
     }
     if let Some(name) = &arguments.certificate {
@@ -87,20 +81,14 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<(), CommandError> {
     }
     if let Some(id) = &arguments.customer {
         let customer = snapshot.customers().find(|customer| customer.id.as_str() == id);
-        found.insert(
-            "customer".into(),
-            describe(&*customer.ok_or_else(|| none("id, or it has no credential"))?),
-        );
+        let customer = customer.ok_or_else(|| none("id, or it has no credential"))?;
+        found.insert("customer".into(), describe(&customer));
     }
     if let Some(thumbprint) = &arguments.node {
-        let (node, _) = snapshot
-            .nodes()
-            .by_thumbprint(thumbprint)
-            .ok_or_else(|| CommandError("no node has a key of this thumbprint".into()))?;
-        found.insert(
-            "node".into(),
-            json!({"id": node.id, "customer": node.customer, "keys": node.keys.len()}),
-        );
+        let unknown = || CommandError::new("no node has a key of this thumbprint");
+        let (node, _) = snapshot.nodes().by_thumbprint(thumbprint).ok_or_else(unknown)?;
+        let node = json!({"id": node.id, "customer": node.customer, "keys": node.keys.len()});
+        found.insert("node".into(), node);
     }
     let asked = !found.is_empty();
     if arguments.json {
@@ -124,10 +112,9 @@ pub(super) fn open(
 }
 
 fn address(snapshot: &Snapshot, text: &str) -> Result<Value, CommandError> {
-    let address: IpAddr = text
-        .trim()
-        .parse()
-        .map_err(|_| CommandError(format!("invalid address `{}`", text.trim())))?;
+    let text = text.trim();
+    let address: IpAddr =
+        text.parse().map_err(|_| CommandError(format!("invalid address `{text}`")))?;
     let facts = snapshot.address(address);
     let places = facts.iter().flat_map(|facts| facts.places()).map(
         |(place, role, source)| json!({"source": source, "role": role, "place": place.to_string()}),
@@ -183,17 +170,21 @@ fn describe(customer: &Customer) -> Value {
     })
 }
 
+/// The pages of each kind: how many, and the rows and the bytes in them.
+fn sizes(snapshot: &Snapshot) -> impl Iterator<Item = (PageKind, usize, usize, usize)> {
+    let head = snapshot.head();
+    PageKind::ALL.iter().map(|kind| {
+        let pages = head.pages.get(head.of_kind(*kind)).unwrap_or_default();
+        let sum = |size: fn(&PageRow) -> usize| pages.iter().map(size).sum();
+        (*kind, pages.len(), sum(|page| page.rows), sum(|page| page.size))
+    })
+}
+
 fn contents(snapshot: &Snapshot) -> Value {
     let (preamble, head) = (snapshot.preamble(), snapshot.head());
-    let pages: serde_json::Map<String, Value> = PageKind::ALL
-        .iter()
-        .map(|kind| {
-            let pages = head.pages.get(head.of_kind(*kind)).unwrap_or_default();
-            let rows: usize = pages.iter().map(|page| page.rows).sum();
-            let bytes: usize = pages.iter().map(|page| page.size).sum();
-            (kind.to_string(), json!({"pages": pages.len(), "rows": rows, "bytes": bytes}))
-        })
-        .collect();
+    let pages = sizes(snapshot).map(|(kind, pages, rows, bytes)| {
+        (kind.to_string(), json!({"pages": pages, "rows": rows, "bytes": bytes}))
+    });
     let Contents { compiler, customers, keys, nodes, regions, sources, files, .. } = &head.contents;
     json!({
         "sequence": preamble.sequence,
@@ -209,7 +200,7 @@ fn contents(snapshot: &Snapshot) -> Value {
             "supported": regions.supported,
             "restricted": regions.restricted,
         },
-        "pages": pages,
+        "pages": pages.collect::<serde_json::Map<_, _>>(),
         "sources": to_report(sources),
         "files": to_report(files),
     })
@@ -218,61 +209,32 @@ fn contents(snapshot: &Snapshot) -> Value {
 fn as_text(snapshot: &Snapshot, any_key: bool) -> Result<String, std::fmt::Error> {
     let (preamble, head) = (snapshot.preamble(), snapshot.head());
     let mut out = String::new();
-    writeln!(
-        out,
-        "sequence   {}, made {} by {}",
-        preamble.sequence, preamble.created, head.contents.compiler
-    )?;
+    let Contents { compiler, customers, keys, nodes, regions, sources, .. } = &head.contents;
+    let (sequence, created) = (preamble.sequence, preamble.created);
+    writeln!(out, "sequence   {sequence}, made {created} by {compiler}")?;
     let doubt = if any_key { " (give --trusted-key: any key will do now)" } else { "" };
     writeln!(out, "signed     {}{doubt}", preamble.key.to_base64())?;
-    writeln!(
-        out,
-        "size       {} bytes; each worker holds {} of them",
-        grouped(preamble.file_size),
-        grouped(snapshot.table_size())
-    )?;
-    let (customers, keys) = (grouped(head.contents.customers.0), grouped(head.contents.keys.0));
-    writeln!(
-        out,
-        "customers  {customers}, by {keys} credentials and names; nodes {}",
-        head.contents.nodes.0
-    )?;
-    let regions = &head.contents.regions;
-    writeln!(
-        out,
-        "regions    {}: {} supported, {} restricted",
-        regions.set,
-        regions.supported.len(),
-        regions.restricted.len()
-    )?;
-    for kind in PageKind::ALL {
-        let pages = head.pages.get(head.of_kind(*kind)).unwrap_or_default();
-        let rows: usize = pages.iter().map(|page| page.rows).sum();
-        let bytes: usize = pages.iter().map(|page| page.size).sum();
-        writeln!(
-            out,
-            "  {:<10} {:>10} rows {:>12} bytes {:>6} pages",
-            kind.as_str(),
-            grouped(rows),
-            grouped(bytes),
-            grouped(pages.len())
-        )?;
+    let (size, held) = (grouped(preamble.file_size), grouped(snapshot.table_size()));
+    writeln!(out, "size       {size} bytes; each worker holds {held} of them")?;
+    let (customers, keys) = (grouped(customers.0), grouped(keys.0));
+    writeln!(out, "customers  {customers}, by {keys} credentials and names; nodes {}", nodes.0)?;
+    let (supported, restricted) = (regions.supported.len(), regions.restricted.len());
+    writeln!(out, "regions    {}: {supported} supported, {restricted} restricted", regions.set)?;
+    for (kind, pages, rows, bytes) in sizes(snapshot) {
+        let (kind, pages) = (kind.as_str(), grouped(pages));
+        let (rows, bytes) = (grouped(rows), grouped(bytes));
+        writeln!(out, "  {kind:<10} {rows:>10} rows {bytes:>12} bytes {pages:>6} pages")?;
     }
     writeln!(out, "sources")?;
-    for source in &head.contents.sources {
+    for source in sources {
         let says = match (source.role, source.class) {
             (Some(SourceRole::Decides), _) => "country, decides".to_owned(),
             (Some(SourceRole::Hints), _) => "country, hints".to_owned(),
             (None, Some(class)) => format!("list: {class}"),
             (None, None) => "autonomous system".to_owned(),
         };
-        writeln!(
-            out,
-            "  {:<24} {says:<18} {:>9} networks, as of {}",
-            source.name.as_str(),
-            grouped(source.networks.0),
-            source.date
-        )?;
+        let (name, networks) = (source.name.as_str(), grouped(source.networks.0));
+        writeln!(out, "  {name:<24} {says:<18} {networks:>9} networks, as of {}", source.date)?;
     }
     Ok(out)
 }

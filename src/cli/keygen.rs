@@ -87,9 +87,8 @@ fn key(arguments: &KeyArguments) -> Result<(), CommandError> {
     }
     let window = Window { nbf: arguments.not_before, exp: arguments.expires };
     if window.is_empty() {
-        return Err(CommandError(
-            "invalid window: --expires must be later than --not-before".into(),
-        ));
+        let message = "invalid window: --expires must be later than --not-before";
+        return Err(CommandError::new(message));
     }
     let key = SigningKey::new(&random()?, window);
     let secret = format!("{}\n", key.to_private_jwk());

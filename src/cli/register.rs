@@ -88,20 +88,16 @@ pub(super) fn complain_of(directory: &Path, remarks: &Remarks) {
 }
 
 fn summary(register: &Directory) -> String {
-    let count = |n: usize, one: &str, many: &str| {
-        format!("{} {}", grouped(n), if n == 1 { one } else { many })
-    };
-    [
-        count(register.customers.len(), "customer", "customers"),
-        count(
-            register.customers.iter().map(|customer| customer.credentials.len()).sum(),
-            "credential",
-            "credentials",
-        ),
-        count(register.owners.graph.entities().count(), "entity", "entities"),
-        count(register.owners.graph.holdings(), "holding", "holdings"),
-        count(register.nodes.len(), "node", "nodes"),
-        count(register.owners.settings.networks.len(), "network source", "network sources"),
-    ]
-    .join(", ")
+    let Directory { owners, customers, nodes, .. } = register;
+    let credentials = customers.iter().map(|customer| customer.credentials.len()).sum();
+    let counts = [
+        (customers.len(), "customer", "customers"),
+        (credentials, "credential", "credentials"),
+        (owners.graph.entities().count(), "entity", "entities"),
+        (owners.graph.holdings(), "holding", "holdings"),
+        (nodes.len(), "node", "nodes"),
+        (owners.settings.networks.len(), "network source", "network sources"),
+    ];
+    let count = |(n, one, many)| format!("{} {}", grouped(n), if n == 1 { one } else { many });
+    counts.map(count).join(", ")
 }

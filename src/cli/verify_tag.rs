@@ -113,36 +113,26 @@ fn as_text(proof: &Result<Proof, Rejection>, now: UnixSeconds) -> Result<String,
     };
     let (input, claims) = (proof.input(), proof.signer_claims());
     let what = if proof.is_bound() { "this request only" } else { "all requests of its customer" };
+    let (node, customer, to) = (&claims.node, proof.customer(), proof.authority());
     writeln!(
         out,
-        "Signature  valid at {now}: by {} (customer {} here), for {what}, to {}",
-        claims.node,
-        proof.customer(),
-        proof.authority()
+        "Signature  valid at {now}: by {node} (customer {customer} here), for {what}, to {to}"
     )?;
-    writeln!(
-        out,
-        "           key {}, created {}, expires {}",
-        input.keyid, input.created, input.expires
-    )?;
+    let (key, created, expires) = (&input.keyid, &input.created, &input.expires);
+    writeln!(out, "           key {key}, created {created}, expires {expires}")?;
 
     let or = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
     let until = claims.until.map(|until| format!(" until {until}")).unwrap_or_default();
-    let screening = or(
-        claims.screening.as_ref().map(|status| format!("screening {status}{until}")),
-        "screening not stated",
-    );
+    let screening = claims.screening.as_ref().map(|status| format!("screening {status}{until}"));
+    let screening = or(screening, "screening not stated");
     writeln!(out, "Tag        customer {}, {screening}", or(claims.customer.clone(), "unknown"))?;
     let place = |place: Option<crate::terms::region::Place>| {
         or(place.map(|place| place.to_string()), "not stated")
     };
     writeln!(out, "           user {}, origin {}", place(claims.user), place(claims.origin))?;
     let found: Vec<&str> = claims.findings.iter().map(|code| code.as_str()).collect();
-    writeln!(
-        out,
-        "           findings: {}",
-        if found.is_empty() { "none".to_owned() } else { found.join(", ") }
-    )?;
+    let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+    writeln!(out, "           findings: {found}")?;
 
     writeln!(out, "Chain      worth {}", proof.worth())?;
     let last = proof.hops().count().saturating_sub(1);
@@ -153,13 +143,8 @@ fn as_text(proof: &Result<Proof, Rejection>, now: UnixSeconds) -> Result<String,
             Ok(()) => "proven: its own signature is in the trail".to_owned(),
         };
         let customer = hop.customer.as_deref().unwrap_or("an unknown customer");
-        writeln!(
-            out,
-            "           {}. {} for {customer}, {}: {proof}",
-            i.saturating_add(1),
-            hop.node,
-            hop.attest
-        )?;
+        let (i, node, attest) = (i.saturating_add(1), &hop.node, &hop.attest);
+        writeln!(out, "           {i}. {node} for {customer}, {attest}: {proof}")?;
     }
     if !proof.doubts().is_empty() {
         writeln!(out, "Problems")?;

@@ -45,11 +45,8 @@ fn variants(name: &str) -> Vec<String> {
         (None, Some((main, rest))) if rest.ends_with(')') => (main, rest.trim_end_matches(')')),
         (None, _) => return all,
     };
-    all.extend(
-        [format!("{rest} {main}"), format!("{main} ({rest})"), format!("{main}, {rest}")]
-            .iter()
-            .map(|name| plain(name)),
-    );
+    let ways = [format!("{rest} {main}"), format!("{main} ({rest})"), format!("{main}, {rest}")];
+    all.extend(ways.iter().map(|name| plain(name)));
     all
 }
 
@@ -81,40 +78,4 @@ fn plain(name: &str) -> String {
         all => all,
     };
     words.join(" ").trim_end_matches(',').replace(" ,", ",")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn code(name: &str) -> Option<String> {
-        named(name).map(|country| country.to_string())
-    }
-
-    #[test]
-    fn every_country_has_a_name_and_no_name_is_twos() {
-        let data: Json = serde_json::from_str(include_str!("../../data/countries.json")).unwrap();
-        let names = data.get("names").map(Json::members).unwrap();
-        assert_eq!(names.len(), 249);
-        let regions: Json = serde_json::from_str(include_str!("../../data/regions.json")).unwrap();
-        let codes: Vec<&str> = regions
-            .get("iso3166_1_alpha2")
-            .unwrap()
-            .items()
-            .iter()
-            .filter_map(Json::as_str)
-            .collect();
-        assert_eq!(names.iter().map(|(code, _)| code.as_str()).collect::<Vec<_>>(), codes);
-        let others = data
-            .get("also")
-            .map(Json::members)
-            .unwrap()
-            .iter()
-            .flat_map(|(code, names)| names.items().iter().map(move |name| (code, name)));
-        for (expected, name) in names.iter().map(|(code, name)| (code, name)).chain(others) {
-            for variant in variants(name.as_str().unwrap()) {
-                assert_eq!(code(&variant).as_ref(), Some(expected), "{variant}");
-            }
-        }
-    }
 }

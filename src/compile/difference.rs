@@ -16,7 +16,6 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::customers::RecordKey;
 use crate::terms::finding::Action;
 use crate::terms::names::{Text, hex};
-use crate::terms::network::Network;
 use crate::terms::time::UnixSeconds;
 
 /// The fields of a customer that decide verdicts.
@@ -102,13 +101,12 @@ impl RegisterView<'_> {
             let print = prints.entry(customer.id.to_string()).or_default();
             print.0 = hash_of_state(customer, ownership);
             for credential in &customer.credentials {
-                let parts = (
-                    RecordKey::of(Name::Secret(credential.digest)).0,
-                    &credential.label,
-                    credential.expires,
-                    &credential.networks,
-                );
-                print.1 = print.1.wrapping_add(hash(|hasher| hash_credential(parts, hasher)));
+                let key = RecordKey::of(Name::Secret(credential.digest)).0;
+                let label = credential.label.as_ref().map(Text::as_str);
+                print.1 = print.1.wrapping_add(hash(|hasher| {
+                    (key, label, credential.expires.map(|time| time.0)).hash(hasher);
+                    credential.networks.iter().for_each(|network| network.parts().hash(hasher));
+                }));
             }
         });
         prints
@@ -119,14 +117,6 @@ fn hash(write: impl FnOnce(&mut DefaultHasher)) -> u64 {
     let mut hasher = DefaultHasher::new();
     write(&mut hasher);
     hasher.finish()
-}
-
-fn hash_credential(
-    (key, label, expires, networks): ([u8; 16], &Option<Text>, Option<UnixSeconds>, &Vec<Network>),
-    hasher: &mut DefaultHasher,
-) {
-    (key, label.as_ref().map(Text::as_str), expires.map(|time| time.0)).hash(hasher);
-    networks.iter().for_each(|network| network.parts().hash(hasher));
 }
 
 /// A hash of all fields of [`CustomerState`] but credentials.
@@ -143,15 +133,9 @@ fn hash_of_state(customer: &Customer, ownership: Ownership) -> u64 {
         declared.hash(hasher);
         for (name, entry) in customer.providers.iter() {
             let EnforcementEntry { status, reason, opened, expires } = &*entry.enforcement;
-            let says = (
-                name.as_str(),
-                *status,
-                reason.as_ref().map(Text::as_str),
-                opened.map(second),
-                expires.map(second),
-            );
             if *status != Enforcement::Unrestricted {
-                says.hash(hasher);
+                let (reason, ends) = (reason.as_ref().map(Text::as_str), expires.map(second));
+                (name.as_str(), *status, reason, opened.map(second), ends).hash(hasher);
             }
         }
         for entry in &customer.overrides {
@@ -196,9 +180,8 @@ impl CustomerState {
         let credentials = customer.credentials.iter().map(|entry| {
             let half = hex(&RecordKey::of(Name::Secret(entry.digest)).0);
             let networks: Vec<String> = entry.networks.iter().map(ToString::to_string).collect();
-            let value = json!({
-                "label": entry.label, "expires": entry.expires, "networks": networks,
-            });
+            let value =
+                json!({"label": entry.label, "expires": entry.expires, "networks": networks});
             (format!("sha256:{half}"), value)
         });
         let overrides = customer.overrides.iter().map(|entry| {
@@ -234,78 +217,50 @@ impl CustomerState {
             |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
         // the value, then its dates
         let dated = |value: &Value, what: Option<String>, dates: &[(&str, &str)]| {
-            let dates = dates
-                .iter()
-                .filter_map(|(word, name)| Some(format!("{word} {}", member(value, name)?)));
+            let date =
+                |(word, name): &(&str, &str)| Some(format!("{word} {}", member(value, name)?));
+            let dates = dates.iter().filter_map(date);
             what.into_iter().chain(dates).collect::<Vec<_>>().join(" ")
         };
-        let listed = |items: Vec<String>| {
-            if items.is_empty() { "none".to_owned() } else { items.join(", ") }
-        };
+        let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
+        let listed = |items: Vec<String>| or_none(items.join(", "));
         let enforcement = self.enforcement.iter().map(|(provider, value)| {
-            let status = value
-                .as_str()
-                .map(str::to_owned)
-                .or_else(|| member(value, "status"))
-                .unwrap_or_default();
-            let reason = member(value, "reason")
-                .map(|reason| format!(": {}", reason.replace('_', " ")))
-                .unwrap_or_default();
-            dated(
-                value,
-                Some(format!("{status} by {provider}{reason}")),
-                &[("since", "opened"), ("until", "expires")],
-            )
+            let status = value.as_str().map(str::to_owned).or_else(|| member(value, "status"));
+            let reason =
+                member(value, "reason").map(|text| format!(": {}", text.replace('_', " ")));
+            let (status, reason) = (status.unwrap_or_default(), reason.unwrap_or_default());
+            let what = format!("{status} by {provider}{reason}");
+            dated(value, Some(what), &[("since", "opened"), ("until", "expires")])
         });
         let credentials = self.credentials.iter().map(|(digest, entry)| {
             let digest: String = digest.chars().take(15).collect();
-            let name = member(entry, "label")
-                .map_or(digest.clone(), |label| format!("{label} ({digest})"));
-            let networks: Vec<&str> = entry
-                .get("networks")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .collect();
-            let bound = if networks.is_empty() {
-                String::new()
-            } else {
-                format!(" from {}", networks.join(" "))
+            let name = member(entry, "label").map(|label| format!("{label} ({digest})"));
+            let networks = entry.get("networks").and_then(Value::as_array).into_iter().flatten();
+            let networks: Vec<&str> = networks.filter_map(Value::as_str).collect();
+            let bound = match networks.as_slice() {
+                [] => String::new(),
+                networks => format!(" from {}", networks.join(" ")),
             };
-            dated(entry, Some(format!("{name}{bound}")), &[("until", "expires")])
+            let what = format!("{}{bound}", name.unwrap_or(digest));
+            dated(entry, Some(what), &[("until", "expires")])
         });
         let overrides = self.overrides.iter().map(|entry| {
-            let what = [member(entry, "action"), member(entry, "finding")]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-                .join(" ");
+            let what = [member(entry, "action"), member(entry, "finding")].into_iter().flatten();
+            let what = what.collect::<Vec<_>>().join(" ");
             dated(entry, Some(what), &[("by", "author"), ("until", "until")])
         });
-        let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
+        let dates = &[("on", "at"), ("until", "until")];
+        let screening = dated(&self.screening, member(&self.screening, "status"), dates);
+        let dates = &[("accepted", "accepted"), ("until", "until")];
+        let agreement = dated(&self.agreement, member(&self.agreement, "id"), dates);
         [
             ("status", self.status.to_string()),
-            (
-                "screening",
-                or_none(dated(
-                    &self.screening,
-                    member(&self.screening, "status"),
-                    &[("on", "at"), ("until", "until")],
-                )),
-            ),
+            ("screening", or_none(screening)),
             ("ownership", self.ownership.to_string()),
             ("enforcement", listed(enforcement.collect())),
             ("declared", listed(self.declared.clone())),
             ("credentials", listed(credentials.collect())),
-            (
-                "agreement",
-                or_none(dated(
-                    &self.agreement,
-                    member(&self.agreement, "id"),
-                    &[("accepted", "accepted"), ("until", "until")],
-                )),
-            ),
+            ("agreement", or_none(agreement)),
             ("overrides", listed(overrides.collect())),
         ]
     }
@@ -325,35 +280,24 @@ impl CustomerChange {
     /// screening, ownership or a provider's enforcement differs.
     pub fn changes_side(&self) -> bool {
         let side = |state: &CustomerState| {
-            (
-                state.status,
-                state.screening.get("status").cloned(),
-                state.ownership,
-                state.enforcement.clone(),
-            )
+            let screening = state.screening.get("status").cloned();
+            (state.status, screening, state.ownership, state.enforcement.clone())
         };
         self.before.as_ref().map(side) != self.after.as_ref().map(side)
     }
 
     /// The fields that differ, in words; all fields of a customer that is added or removed.
     pub fn fields(&self) -> Vec<FieldChange> {
-        let words = |state: &Option<CustomerState>| state.as_ref().map(CustomerState::words);
-        match (words(&self.before), words(&self.after)) {
-            (Some(before), Some(after)) => {
-                let both = before
-                    .into_iter()
-                    .zip(after)
-                    .map(|((name, before), (_, after))| (name, before, after));
-                both.filter(|(_, before, after)| before != after).collect()
-            }
-            (Some(before), None) => {
-                before.into_iter().map(|(name, before)| (name, before, String::new())).collect()
-            }
-            (None, Some(after)) => {
-                after.into_iter().map(|(name, after)| (name, String::new(), after)).collect()
-            }
-            (None, None) => Vec::new(),
-        }
+        // a customer that isn't there has the other state's fields, and no words
+        let words = |state: &Option<CustomerState>, other: &Option<CustomerState>| {
+            let blank =
+                |state: &CustomerState| state.words().map(|(name, _)| (name, String::new()));
+            state.as_ref().map(CustomerState::words).or_else(|| other.as_ref().map(blank))
+        };
+        let before = words(&self.before, &self.after).into_iter().flatten();
+        let after = words(&self.after, &self.before).into_iter().flatten();
+        let both = before.zip(after).map(|((name, before), (_, after))| (name, before, after));
+        both.filter(|(_, before, after)| before != after).collect()
     }
 
     /// Both states, for machines.

@@ -150,37 +150,24 @@ impl Directory {
 
 fn read_networks(settings: &Settings, files: Documents, remarks: &mut Remarks) -> Option<Networks> {
     let networks = networks::merge(&settings.networks, &files, remarks);
-    for source in networks
-        .iter()
-        .flat_map(|networks| &networks.sources)
-        .filter(|source| !source.unannounced.is_empty())
-    {
+    let sources = networks.iter().flat_map(|networks| &networks.sources);
+    for source in sources.filter(|source| !source.unannounced.is_empty()) {
         let (shown, more) = source.unannounced.split_at(source.unannounced.len().min(10));
         let shown = shown.iter().map(|asn| format!("AS{asn}")).collect::<Vec<_>>().join(" ");
-        let more = if more.is_empty() {
-            String::new()
-        } else {
-            format!(" and {} more", grouped(more.len()))
+        let more = match more.len() {
+            0 => String::new(),
+            more => format!(" and {} more", grouped(more)),
         };
+        let message =
+            format!("no source has networks of {shown}{more}; nothing is listed for them");
         let help = "correct the number, or remove it if that system has left the Internet";
-        remarks.notice(
-            source.file.as_str(),
-            "",
-            format!("no source has networks of {shown}{more}; nothing is listed for them"),
-            help,
-        );
+        remarks.notice(source.file.as_str(), "", message, help);
     }
     if !remarks.have_errors_at(SETTINGS, &Path::Member(&Path::Root, "networks")) {
-        for name in files
-            .keys()
-            .filter(|name| !settings.networks.iter().any(|source| source.file.as_str() == *name))
-        {
-            remarks.notice(
-                name,
-                "",
-                "unused file: no source in register.json names it".into(),
-                "name it in `networks`, or remove it",
-            );
+        let is_used = |name: &str| settings.networks.iter().any(|it| it.file.as_str() == name);
+        for name in files.keys().filter(|name| !is_used(name)) {
+            let message = "unused file: no source in register.json names it".into();
+            remarks.notice(name, "", message, "name it in `networks`, or remove it");
         }
     }
     networks

@@ -140,15 +140,12 @@ fn kinds(
     let networks = Path::Member(&Path::Root, "networks");
     for (i, source) in sources.iter().enumerate() {
         let here = Path::Element(&networks, i);
-        let mut mistake = |member: &str, message: String, help: String| {
-            problems.note(&Path::Member(&here, member), message, Some(help))
+        let mut mistake = |member: &str, message: &str, help: &str| {
+            problems.wrong(&Path::Member(&here, member), message, help)
         };
         if sources.iter().take(i).any(|earlier| earlier.name == source.name) {
-            mistake(
-                "name",
-                format!("duplicate `{}`", source.name),
-                "give each source its own name".into(),
-            );
+            let message = format!("duplicate `{}`", source.name);
+            mistake("name", &message, "give each source its own name");
         }
         if !files.contains_key(source.file.as_str()) {
             let there: Vec<&str> = files.keys().map(String::as_str).collect();
@@ -157,15 +154,12 @@ fn kinds(
                 None => "put it into `networks/`, and give its path from the register's directory"
                     .into(),
             };
-            mistake("file", format!("missing file `{}`", source.file), help);
+            mistake("file", &format!("missing file `{}`", source.file), &help);
         }
         let kind = match (source.class, source.gives) {
             (Some(_), Gives::Asn) => {
-                mistake(
-                    "gives",
-                    "`class` and `\"gives\": \"asn\"` exclude each other".into(),
-                    "leave one of the two out".into(),
-                );
+                let message = "`class` and `\"gives\": \"asn\"` exclude each other";
+                mistake("gives", message, "leave one of the two out");
                 SourceKind::List(next(&mut lists))
             }
             (Some(_), Gives::Country) => SourceKind::List(next(&mut lists)),
@@ -174,23 +168,17 @@ fn kinds(
         };
         match kind {
             SourceKind::Countries(MAX_COUNTRY_SOURCES) => {
-                mistake(
-                    "name",
-                    format!("too many sources of countries: at most {MAX_COUNTRY_SOURCES}"),
-                    "leave some out".into(),
-                );
+                let most = format!("too many sources of countries: at most {MAX_COUNTRY_SOURCES}");
+                mistake("name", &most, "leave some out");
             }
             SourceKind::List(MAX_LISTS) => {
-                mistake(
-                    "name",
-                    format!("too many lists: at most {MAX_LISTS}"),
-                    "put lists of one class into one file".into(),
-                );
+                let most = format!("too many lists: at most {MAX_LISTS}");
+                mistake("name", &most, "put lists of one class into one file");
             }
             SourceKind::Countries(_) | SourceKind::AsNumbers(_) | SourceKind::List(_) => {}
         }
         kinds.push(kind);
     }
-    remarks.take("register.json", problems);
+    remarks.take("register.json", None, &problems);
     kinds
 }

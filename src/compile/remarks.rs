@@ -62,28 +62,23 @@ pub struct Remark {
 pub const MOST_ERRORS: usize = 1_000;
 
 impl Remarks {
-    /// Adds the mistakes of a JSON document; [`Remarks::locate`] finds their lines.
-    pub(super) fn take(&mut self, file: &str, problems: Problems) {
+    /// Adds the mistakes of a JSON document, or of its line. Where that is none,
+    /// [`Remarks::locate`] finds the lines.
+    pub(super) fn take(&mut self, file: &str, line: Option<usize>, problems: &Problems) {
         for problem in problems.iter() {
-            self.push_error(Remark { file: file.into(), line: None, problem: problem.clone() });
+            self.push_error(Remark { file: file.into(), line, problem: problem.clone() });
         }
     }
 
-    pub(super) fn error(
-        &mut self,
-        file: &str,
-        line: Option<usize>,
-        message: &str,
-        help: Option<&str>,
-    ) {
-        let problem =
-            Problem { path: String::new(), message: message.into(), help: help.map(str::to_owned) };
-        self.push_error(Remark { file: file.into(), line, problem });
+    pub(super) fn error(&mut self, file: &str, line: Option<usize>, message: &str, help: &str) {
+        self.mismatch(file, line, Mismatch::new(message, help));
     }
 
     /// An error on a line of a file that isn't JSON.
     pub(super) fn mismatch(&mut self, file: &str, line: Option<usize>, mismatch: Mismatch) {
-        self.error(file, line, &mismatch.message, mismatch.help.as_deref());
+        let Mismatch { message, help } = mismatch;
+        let problem = Problem { path: String::new(), message, help };
+        self.push_error(Remark { file: file.into(), line, problem });
     }
 
     pub(super) fn notice(&mut self, file: &str, path: &str, message: String, help: &str) {
@@ -95,24 +90,15 @@ impl Remarks {
         let text = error.to_string();
         let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
         let help = "put names and strings in double quotes, and no comma after the last member";
-        self.error(
-            file,
-            Some(line),
-            &format!("invalid JSON at column {}: {message}", error.column()),
-            Some(help),
-        );
+        let message = format!("invalid JSON at column {}: {message}", error.column());
+        self.error(file, Some(line), &message, help);
     }
 
     /// Notes a file in UTF-16 or UTF-32.
     pub(super) fn wide(&mut self, file: &str) {
         let help =
             "save as UTF-8: `CSV UTF-8` in a spreadsheet program, `-Encoding utf8` in PowerShell";
-        self.error(
-            file,
-            None,
-            "unknown encoding: expected UTF-8, found UTF-16 or UTF-32",
-            Some(help),
-        );
+        self.error(file, None, "unknown encoding: expected UTF-8, found UTF-16 or UTF-32", help);
     }
 
     /// How many errors there are, with those that aren't kept.
@@ -123,9 +109,8 @@ impl Remarks {
     /// Whether there is an error at a path or below. A list with a wrong element is read as absent.
     pub(super) fn have_errors_at(&self, file: &str, at: &Path<'_>) -> bool {
         let path = at.to_string();
-        self.errors
-            .iter()
-            .any(|remark| remark.file == file && remark.problem.path.starts_with(&path))
+        let is_there = |it: &Remark| it.file == file && it.problem.path.starts_with(&path);
+        self.errors.iter().any(is_there)
     }
 
     pub(super) fn push_error(&mut self, mut remark: Remark) {
@@ -193,11 +178,9 @@ impl Remarks {
                     if several { format!("row {}: ", row(line)) } else { String::new() }
                 };
                 let mut helps: Vec<String> = Vec::new();
-                for help in group
-                    .help
-                    .iter()
-                    .filter_map(|(line, help)| Some(format!("{}{}", place(*line), help.as_ref()?)))
-                {
+                for (line, help) in &group.help {
+                    let Some(help) = help else { continue };
+                    let help = format!("{}{help}", place(*line));
                     if !helps.contains(&help) {
                         helps.push(help);
                     }
@@ -266,13 +249,8 @@ fn kind(message: &str) -> String {
 
 /// A message's quotes from the file.
 fn found(message: &str) -> String {
-    message
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .map(|text| format!("`{text}`"))
-        .collect::<Vec<_>>()
-        .join(" ")
+    let quotes = message.split('`').skip(1).step_by(2);
+    quotes.map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" ")
 }
 
 /// `3, 7, 12-60`
@@ -285,21 +263,14 @@ fn ranges(rows: &[usize]) -> String {
         }
     }
     let (shown, more) = ranges.split_at(ranges.len().min(MOST_RANGES));
-    let shown: Vec<String> = shown
-        .iter()
-        .map(
-            |(first, last)| {
-                if first == last { format!("{first}") } else { format!("{first}-{last}") }
-            },
-        )
-        .collect();
+    let range = |(first, last): &(usize, usize)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    let shown = shown.iter().map(range).collect::<Vec<_>>().join(", ");
     let more: usize =
         more.iter().map(|(first, last)| last.saturating_sub(*first).saturating_add(1)).sum();
-    if more == 0 {
-        shown.join(", ")
-    } else {
-        format!("{} and {} more", shown.join(", "), grouped(more))
-    }
+    if more == 0 { shown } else { format!("{shown} and {} more", grouped(more)) }
 }
 
 impl Remark {
@@ -312,17 +283,12 @@ impl Remark {
 fn discreet(path: String) -> String {
     let known = ["digest", "label", "expires", "networks"];
     let Some((before, rest)) = path.split_once("credentials[") else { return path };
-    match rest.split_once(']') {
-        Some((number, member))
-            if !member.is_empty()
-                && !known.iter().any(|name| {
-                    member.strip_prefix('.').is_some_and(|rest| rest.starts_with(name))
-                }) =>
-        {
-            format!("{before}credentials[{number}]")
-        }
-        _ => path,
+    let Some((number, member)) = rest.split_once(']') else { return path };
+    let name = member.strip_prefix('.').unwrap_or_default();
+    if member.is_empty() || known.iter().any(|known| name.starts_with(known)) {
+        return path;
     }
+    format!("{before}credentials[{number}]")
 }
 
 /// `customers.json:14: $.customers[3].id: …`
@@ -352,9 +318,7 @@ pub fn grouped(number: impl fmt::Display) -> String {
 /// Whether a text has two or four bytes a character: by its byte order mark, or by a zero byte
 /// within the first two characters. No valid file has one there.
 pub(super) fn is_wide(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\xff\xfe")
-        || bytes.starts_with(b"\xfe\xff")
-        || bytes.iter().take(4).any(|byte| *byte == 0)
+    matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || bytes.iter().take(4).any(|b| *b == 0)
 }
 
 /// A text without the byte order mark that some editors put first.

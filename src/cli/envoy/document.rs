@@ -20,14 +20,11 @@ pub(super) fn as_envoy_reads(json: &Json) -> Json {
         if !is_field {
             return name.to_owned();
         }
-        let parts = name.chars().map(|c| {
-            if c.is_ascii_uppercase() {
-                format!("_{}", c.to_ascii_lowercase())
-            } else {
-                c.to_string()
-            }
-        });
-        parts.collect()
+        let part = |c: char| match c.is_ascii_uppercase() {
+            true => format!("_{}", c.to_ascii_lowercase()),
+            false => c.to_string(),
+        };
+        name.chars().map(part).collect()
     };
     match json {
         Json::List(items) => Json::List(items.iter().map(as_envoy_reads).collect()),
@@ -57,26 +54,20 @@ pub(super) fn waybill(json: &Json) -> Option<&Json> {
     if !is_type(json, WASM) {
         return None;
     }
-    let named = |json: &Json| {
-        let mut found = false;
-        walk(json, &Path::Root, &mut |json, _| {
-            found |= matches!(json, Json::Text(text) if text.contains("waybill"))
-        });
-        found
-    };
+    let named =
+        |json: &Json| any(json, |it| it.as_str().is_some_and(|text| text.contains("waybill")));
     let config = json.get("config")?;
     let by_name = text(config.get("name")).is_some_and(|name| name.contains("waybill"))
         || config.get("vm_config").is_some_and(named);
+    let holds_ours =
+        |bytes: &[u8]| serde_json::from_slice::<Json>(bytes).is_ok_and(|inner| is_ours(&inner));
     let by_content = || {
-        let value =
-            config.get("configuration").and_then(|configuration| configuration.get("value"));
+        let value = config.get("configuration").and_then(|wrapper| wrapper.get("value"));
         value.is_some_and(|value| match value.as_str() {
-            Some(text) => [Some(text.as_bytes().to_vec()), STANDARD.decode(text).ok()]
-                .into_iter()
-                .flatten()
-                .any(|bytes| {
-                    serde_json::from_slice::<Json>(&bytes).is_ok_and(|inner| is_ours(&inner))
-                }),
+            Some(text) => {
+                let decoded = STANDARD.decode(text);
+                holds_ours(text.as_bytes()) || decoded.is_ok_and(|bytes| holds_ours(&bytes))
+            }
             None => is_ours(value),
         })
     };
@@ -110,34 +101,30 @@ pub(super) fn is_typed(extension: &Json, name: &str) -> bool {
     extension.get("typed_config").is_some_and(|config| is_type(config, name))
 }
 
-pub(super) fn mentions(json: &Json, word: &str) -> bool {
+/// Whether a value, or any value in it, is such a one.
+fn any(json: &Json, is: impl Fn(&Json) -> bool) -> bool {
     let mut found = false;
-    walk(json, &Path::Root, &mut |json, _| {
-        found |= matches!(json, Json::Text(text) if text.eq_ignore_ascii_case(word))
-    });
+    walk(json, &Path::Root, &mut |json, _| found |= is(json));
     found
 }
 
+pub(super) fn mentions(json: &Json, word: &str) -> bool {
+    any(json, |json| json.as_str().is_some_and(|text| text.eq_ignore_ascii_case(word)))
+}
+
 pub(super) fn mentions_key(json: &Json, key: &str) -> bool {
-    let mut found = false;
-    walk(json, &Path::Root, &mut |json, _| found |= json.get(key).is_some());
-    found
+    any(json, |json| json.get(key).is_some())
 }
 
 /// Whether a header mutation's settings remove that header.
 pub(super) fn removes(extension: &Json, header: &str) -> bool {
-    let mut found = false;
-    walk(extension, &Path::Root, &mut |json, _| {
-        found |= text(json.get("remove")).is_some_and(|name| name.eq_ignore_ascii_case(header));
-    });
-    found
+    let is = |name: &str| name.eq_ignore_ascii_case(header);
+    any(extension, |json| text(json.get("remove")).is_some_and(is))
 }
 
 pub(super) fn removes_early(manager: &Json, header: &str) -> bool {
-    let extensions = items(manager.get("early_header_mutation_extensions"));
-    extensions
-        .iter()
-        .any(|extension| is_typed(extension, EARLY_HEADER_MUTATION) && removes(extension, header))
+    let removes = |it: &Json| is_typed(it, EARLY_HEADER_MUTATION) && removes(it, header);
+    items(manager.get("early_header_mutation_extensions")).iter().any(removes)
 }
 
 pub(super) fn clusters(document: &Json) -> &[Json] {

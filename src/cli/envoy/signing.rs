@@ -54,27 +54,22 @@ fn check_signed_route(
     at: &Path<'_>,
     problems: &mut Problems,
 ) {
-    for rewrite in ["prefix_rewrite", "regex_rewrite", "path_rewrite_policy", "path_rewrite"] {
-        if action.get(rewrite).is_some() {
-            let help = "remove it: the signature covers the path as the client sent it";
-            problems.wrong(
-                &Path::Member(at, rewrite),
-                "the path is rewritten after signing, which breaks the signature",
-                help,
-            );
+    let mut forbid = |names: &[&str], message: &str, help: &str| {
+        for name in names.iter().filter(|name| action.get(name).is_some()) {
+            problems.wrong(&Path::Member(at, name), message, help);
         }
-    }
-    for redirect in ["internal_redirect_policy", "internal_redirect_action"] {
-        if action.get(redirect).is_some() {
-            let help = "remove it, so that the client gets the redirect";
-            problems.wrong(
-                &Path::Member(at, redirect),
-                "a redirect inside Envoy sends the signed request to the node again, with a tag \
-                 and without its credential",
-                help,
-            );
-        }
-    }
+    };
+    forbid(
+        &["prefix_rewrite", "regex_rewrite", "path_rewrite_policy", "path_rewrite"],
+        "the path is rewritten after signing, which breaks the signature",
+        "remove it: the signature covers the path as the client sent it",
+    );
+    forbid(
+        &["internal_redirect_policy", "internal_redirect_action"],
+        "a redirect inside Envoy sends the signed request to the node again, with a tag and \
+         without its credential",
+        "remove it, so that the client gets the redirect",
+    );
     for rewrite in
         ["host_rewrite_header", "host_rewrite_path_regex", "host_rewrite", "auto_host_rewrite"]
     {
@@ -87,38 +82,31 @@ fn check_signed_route(
             return;
         }
     }
-    let rerouted = rerouted_by(route);
-    let (signed, setting) =
-        match rerouted.map(|name| (name, config.routes.iter().find(|(known, _)| known == name))) {
-            None => (config.upstream.authority.as_ref(), "node.upstream_authority".to_owned()),
-            Some((name, Some((_, upstream)))) => {
+    let (signed, setting) = match rerouted_by(route) {
+        None => (config.upstream.authority.as_ref(), "node.upstream_authority".to_owned()),
+        Some(name) => match config.routes.iter().find(|(known, _)| known == name) {
+            Some((_, upstream)) => {
                 (upstream.authority.as_ref(), format!("routes.{name}.authority"))
             }
-            Some((_, None)) => return, // the node sends nothing there
-        };
+            None => return, // the node sends nothing there
+        },
+    };
     let literal = text(action.get("host_rewrite_literal"));
     let weighted =
         items(action.get("weighted_clusters").and_then(|weighted| weighted.get("clusters")));
-    let mut sent: Vec<Option<&str>> = weighted
-        .iter()
-        .map(|cluster| text(cluster.get("host_rewrite_literal")).or(literal))
-        .collect();
-    if sent.is_empty() {
-        sent.push(literal);
-    }
-    for sent in sent {
+    let literals = weighted.iter().map(|cluster| text(cluster.get("host_rewrite_literal")));
+    let alone = weighted.is_empty().then_some(literal);
+    for sent in literals.map(|own| own.or(literal)).chain(alone) {
         let message = match (signed, sent) {
             (None, None) => continue,
             (Some(signed), Some(sent)) if sent.eq_ignore_ascii_case(signed.as_str()) => continue,
             (Some(signed), Some(sent)) => {
                 format!("tags are signed for `{signed}`, but the request is sent to `{sent}`")
             }
-            (Some(signed), None) => {
-                format!(
-                    "tags are signed for `{signed}`, but the request is sent to the name that the \
-                     client chose"
-                )
-            }
+            (Some(signed), None) => format!(
+                "tags are signed for `{signed}`, but the request is sent to the name that the \
+                 client chose"
+            ),
             (None, Some(sent)) => format!(
                 "tags are signed for the name that the client chose, but the request is sent to \
                  `{sent}`"
@@ -152,13 +140,12 @@ fn check_sent_twice(json: &Json, at: &Path<'_>, problems: &mut Problems) {
         let conditions =
             conditions.split(',').map(str::trim).filter(|condition| !condition.is_empty());
         for condition in conditions.filter(|condition| !SAFE_RETRIES.contains(condition)) {
-            problems.wrong(
-                &Path::Member(&Path::Member(at, "retry_policy"), "retry_on"),
-                &format!(
-                    "a retry on `{condition}` sends one signature twice, which looks like a replay"
-                ),
-                &format!("retry on `{}` only", SAFE_RETRIES.join(",")),
+            let message = format!(
+                "a retry on `{condition}` sends one signature twice, which looks like a replay"
             );
+            let help = format!("retry on `{}` only", SAFE_RETRIES.join(","));
+            let policy_at = Path::Member(at, "retry_policy");
+            problems.wrong(&Path::Member(&policy_at, "retry_on"), &message, &help);
         }
     }
     if json.get("retry_policy_typed_config").is_some() {
@@ -178,10 +165,8 @@ fn check_sent_twice(json: &Json, at: &Path<'_>, problems: &mut Problems) {
         );
     }
     for mirror in ["request_mirror_policies", "request_mirror_policy"] {
-        if json
-            .get(mirror)
-            .is_some_and(|policies| !policies.items().is_empty() || !policies.members().is_empty())
-        {
+        let is_set = |it: &Json| !it.items().is_empty() || !it.members().is_empty();
+        if json.get(mirror).is_some_and(is_set) {
             problems.wrong(
                 &Path::Member(at, mirror),
                 "a mirrored request has the same signature, which looks like a replay",
@@ -193,10 +178,8 @@ fn check_sent_twice(json: &Json, at: &Path<'_>, problems: &mut Problems) {
 
 /// Notes a route table's changes to signed headers: they happen after the node.
 fn check_touched(json: &Json, at: &Path<'_>, problems: &mut Problems) {
-    let removed = items(json.get("request_headers_to_remove"))
-        .iter()
-        .filter_map(Json::as_str)
-        .map(|name| ("request_headers_to_remove", name));
+    let removed = items(json.get("request_headers_to_remove")).iter().filter_map(Json::as_str);
+    let removed = removed.map(|name| ("request_headers_to_remove", name));
     let added = items(json.get("request_headers_to_add")).iter();
     let added = added.filter_map(|entry| {
         Some(("request_headers_to_add", text(entry.get("header")?.get("key"))?))
@@ -230,9 +213,8 @@ fn note_touched(name: &str, at: &Path<'_>, problems: &mut Problems) {
 /// Checks the clusters that signed requests are sent to.
 pub(super) fn check_signed_clusters(manager: &Json, document: &Json, problems: &mut Problems) {
     let routed = |name: &str| {
-        ["route_config", "scoped_routes"]
-            .iter()
-            .any(|table| manager.get(table).is_some_and(|table| mentions(table, name)))
+        let mut tables = ["route_config", "scoped_routes"].iter().filter_map(|it| manager.get(it));
+        tables.any(|table| mentions(table, name))
     };
     for cluster in clusters(document) {
         let Some(name) = text(cluster.get("name")).filter(|name| routed(name)) else { continue };

@@ -26,17 +26,16 @@ pub(super) fn all_as_json(
     screening: &OwnershipScreening<'_>,
     rows: &[CustomerResult<'_>],
 ) -> Value {
-    let counts: serde_json::Map<String, Value> = counts(screening)
-        .into_iter()
-        .map(|(status, count)| (status.to_string(), count.into()))
-        .collect();
+    let counts = counts(screening).into_iter();
+    let counts = counts.map(|(status, count)| (status.to_string(), json!(count)));
     let entity = |(index, entity): (EntityIndex, &Entity)| {
         (entity.id.to_string(), json!(screening.judge(index).status))
     };
-    let entities: serde_json::Map<String, Value> =
-        screening.graph().entities().map(entity).collect();
-    let customers: Vec<Value> = rows.iter().map(CustomerResult::as_json).collect();
-    json!({"counts": counts, "entities": entities, "customers": customers})
+    json!({
+        "counts": counts.collect::<serde_json::Map<_, _>>(),
+        "entities": screening.graph().entities().map(entity).collect::<serde_json::Map<_, _>>(),
+        "customers": rows.iter().map(CustomerResult::as_json).collect::<Vec<_>>(),
+    })
 }
 
 /// The customers, restricted ones first and clear ones last, and the number of entities by result.
@@ -44,10 +43,8 @@ pub(super) fn all_as_text(
     screening: &OwnershipScreening<'_>,
     mut rows: Vec<CustomerResult<'_>>,
 ) -> String {
-    let entities: String = counts(screening)
-        .into_iter()
-        .map(|(status, count)| format!("{status}: {count}\n"))
-        .collect();
+    let entities = counts(screening).into_iter();
+    let entities: String = entities.map(|(status, count)| format!("{status}: {count}\n")).collect();
     if rows.is_empty() {
         return entities;
     }
@@ -96,11 +93,9 @@ impl<'a> CustomerResult<'a> {
             Self { id, name, entity, status, shares: None, missing }
         };
         let Some(company) = entity else {
+            let unset = "no company is on file for it: set its `entity` or its `ownership`";
             return match customer.ownership {
-                None => by_entry(
-                    Ownership::Unresolved,
-                    "no company is on file for it: set its `entity` or its `ownership`",
-                ),
+                None => by_entry(Ownership::Unresolved, unset),
                 Some(status) => by_entry(status, BY_HAND),
             };
         };
@@ -168,18 +163,9 @@ impl<'a> CustomerResult<'a> {
             cells.push(row.missing());
             cells
         };
-        table(
-            &[
-                "customer",
-                "name",
-                "company",
-                "result",
-                "restricted_percent",
-                "possible_percent",
-                "missing",
-            ],
-            rows.into_iter().map(row),
-        )
+        let [known, possible] = ["restricted_percent", "possible_percent"];
+        let header = ["customer", "name", "company", "result", known, possible, "missing"];
+        table(&header, rows.into_iter().map(row))
     }
 }
 
@@ -187,6 +173,9 @@ impl<'a> CustomerResult<'a> {
 fn missing(screening: &OwnershipScreening<'_>, subject: EntityIndex) -> Vec<String> {
     let id = |index: EntityIndex| {
         screening.graph().entity(index).map_or("", |entity| entity.id.as_str())
+    };
+    let is_nowhere = |index: EntityIndex| {
+        screening.graph().entity(index).is_some_and(|entity| entity.places().next().is_none())
     };
     let mut missing: Vec<String> = Vec::new();
     let chains = screening.chains(subject, MOST_CHAINS).chains;
@@ -197,14 +186,7 @@ fn missing(screening: &OwnershipScreening<'_>, subject: EntityIndex) -> Vec<Stri
         };
         let what = match chain.entities.as_slice() {
             [None, Some(of), ..] => format!("the owner of {share} `{}`", id(*of)),
-            [Some(end), ..]
-                if screening
-                    .graph()
-                    .entity(*end)
-                    .is_some_and(|entity| entity.places().next().is_none()) =>
-            {
-                format!("the place of `{}`", id(*end))
-            }
+            [Some(end), ..] if is_nowhere(*end) => format!("the place of `{}`", id(*end)),
             [Some(end), ..] => format!("the owners of `{}`", id(*end)),
             _ => continue,
         };

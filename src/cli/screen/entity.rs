@@ -26,48 +26,31 @@ pub(super) struct EntityReport<'a> {
 
 impl<'a> EntityReport<'a> {
     pub(super) fn of(screening: &'a OwnershipScreening<'a>, subject: EntityIndex) -> Self {
-        let (judgement, chains, behind) = (
-            screening.judge(subject),
-            screening.chains(subject, MOST_CHAINS),
-            screening.behind(subject),
-        );
-        let tree = OwnerTree { screening, subject };
-        Self { screening, tree, judgement, chains, behind }
+        let (judgement, behind) = (screening.judge(subject), screening.behind(subject));
+        let chains = screening.chains(subject, MOST_CHAINS);
+        Self { screening, tree: OwnerTree { screening, subject }, judgement, chains, behind }
     }
 
     pub(super) fn as_json(&self) -> Value {
         let OwnershipResult { status, itself, ownerless, cascade, multiplicative } = self.judgement;
         let settings = self.screening.settings();
-        let paths: Vec<Value> = self
-            .chains
-            .chains
-            .iter()
-            .map(|chain| {
-                let id = |entity: &Option<_>| entity.map(|index| self.tree.id(index));
-                json!({
-                    "entities": chain.entities.iter().map(id).collect::<Vec<_>>(),
-                    "shares_basis_points": chain.shares,
-                    "basis_points": chain.share.map(basis_points),
-                    "end": if chain.restricted { "restricted" } else { "unknown" },
-                })
+        let paths = self.chains.chains.iter().map(|chain| {
+            let id = |entity: &Option<_>| entity.map(|index| self.tree.id(index));
+            json!({
+                "entities": chain.entities.iter().map(id).collect::<Vec<_>>(),
+                "shares_basis_points": chain.shares,
+                "basis_points": chain.share.map(basis_points),
+                "end": if chain.restricted { "restricted" } else { "unknown" },
             })
-            .collect();
-        let blocked: Vec<Value> = self
-            .blocked()
-            .map(|(index, share)| {
-                let place = self.screening.itself(index).map(|place| place.to_string());
-                json!({"entity": self.tree.id(index), "place": place, "share_basis_points": share})
-            })
-            .collect();
-        let owners: Vec<Value> = self
-            .owners()
-            .into_iter()
-            .map(|(index, place, share)| {
-                let share = basis_points(share);
-                let place = place.to_string();
-                json!({"entity": self.tree.id(index), "place": place, "basis_points": share})
-            })
-            .collect();
+        });
+        let blocked = self.blocked().map(|(index, share)| {
+            let place = self.screening.itself(index).map(|place| place.to_string());
+            json!({"entity": self.tree.id(index), "place": place, "share_basis_points": share})
+        });
+        let owners = self.owners().into_iter().map(|(index, place, share)| {
+            let (place, share) = (place.to_string(), basis_points(share));
+            json!({"entity": self.tree.id(index), "place": place, "basis_points": share})
+        });
         json!({
             "entity": self.tree.id(self.tree.subject),
             "status": status,
@@ -81,7 +64,7 @@ impl<'a> EntityReport<'a> {
                 "restricted_worst": cascade.restricted_worst,
                 "share_basis_points": cascade.basis_points,
                 "share_basis_points_worst": cascade.basis_points_worst,
-                "blocked": blocked,
+                "blocked": blocked.collect::<Vec<_>>(),
             },
             "multiplicative": {
                 "restricted": multiplicative.restricted,
@@ -89,8 +72,8 @@ impl<'a> EntityReport<'a> {
                 "basis_points": basis_points(multiplicative.share),
                 "basis_points_worst": basis_points(multiplicative.share_worst),
             },
-            "owners": owners,
-            "paths": paths,
+            "owners": owners.collect::<Vec<_>>(),
+            "paths": paths.collect::<Vec<_>>(),
             "paths_left_out": self.chains.more,
             "notes": self.notes(),
         })
@@ -103,16 +86,11 @@ impl<'a> EntityReport<'a> {
         }
         let owners = self.owners();
         if self.judgement.itself.is_none() && !owners.is_empty() {
-            out.push_str(&format!(
-                "\n{}",
-                wrap("multiplied along each chain and added up:", "", "")
-            ));
+            let title = wrap("multiplied along each chain and added up:", "", "");
+            out.push_str(&format!("\n{title}"));
             for (index, place, share) in &owners {
-                let line = format!(
-                    "{}  from {place}: {}",
-                    Percentage(basis_points(*share)),
-                    self.tree.name(*index)
-                );
+                let (share, name) = (Percentage(basis_points(*share)), self.tree.name(*index));
+                let line = format!("{share}  from {place}: {name}");
                 out.push_str(&wrap(&line, "  ", "    "));
             }
         }
@@ -126,19 +104,16 @@ impl<'a> EntityReport<'a> {
     /// The entities that count as restricted by the cascade, with the restricted share of each; the
     /// first [`MOST_CHAINS`] of them.
     fn blocked(&self) -> impl Iterator<Item = (EntityIndex, u32)> {
-        self.behind
-            .iter()
-            .filter_map(|index| Some((*index, self.screening.blocked(*index)?)))
-            .take(MOST_CHAINS)
+        let blocked = |index: &EntityIndex| Some((*index, self.screening.blocked(*index)?));
+        self.behind.iter().filter_map(blocked).take(MOST_CHAINS)
     }
 
     /// The restricted owners at the ends of the chains, with place and share, largest first.
     fn owners(&self) -> Vec<(EntityIndex, Place, f64)> {
         let mut owners: Vec<(EntityIndex, Place, f64)> = Vec::new();
         for OwnershipChain { entities, share, .. } in &self.chains.chains {
-            if let Some(Some(end)) = entities.first()
+            if let (Some(Some(end)), Some(share)) = (entities.first(), share)
                 && let Some(place) = self.screening.itself(*end)
-                && let Some(share) = share
             {
                 match owners.iter_mut().find(|(owner, _, _)| owner == end) {
                     Some((_, _, sum)) => *sum += share,
@@ -154,10 +129,8 @@ impl<'a> EntityReport<'a> {
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.chains.more {
-            notes.push(format!(
-                "only the {} largest chains were looked at",
-                self.chains.chains.len()
-            ));
+            let count = self.chains.chains.len();
+            notes.push(format!("only the {count} largest chains were looked at"));
         }
         if self.chains.rings {
             notes.push(
@@ -167,12 +140,8 @@ impl<'a> EntityReport<'a> {
             );
         }
         let mut list = |which: &dyn Fn(EntityIndex) -> bool, one: &str, many: &str| {
-            let found: Vec<&str> = self
-                .behind
-                .iter()
-                .filter(|index| which(**index))
-                .map(|index| self.tree.id(*index))
-                .collect();
+            let found = self.behind.iter().copied().filter(|index| which(*index));
+            let found: Vec<&str> = found.map(|index| self.tree.id(index)).collect();
             let (first, rest) = found.split_at(found.len().min(5));
             match (first, rest) {
                 ([], _) => {}
@@ -192,10 +161,8 @@ impl<'a> EntityReport<'a> {
         );
         list(
             &|index| {
-                self.screening
-                    .graph()
-                    .entity(index)
-                    .is_some_and(|entity| !entity.nowhere.is_empty())
+                let entity = self.screening.graph().entity(index);
+                entity.is_some_and(|entity| !entity.nowhere.is_empty())
             },
             "has an unknown place, which counts as restricted in the worst case",
             "have unknown places, which count as restricted in the worst case",

@@ -59,17 +59,13 @@ impl OwnerTree<'_> {
     pub(super) fn name(&self, index: EntityIndex) -> String {
         let Some(entity) = self.screening.graph().entity(index) else { return String::new() };
         let places: BTreeSet<String> = entity.places().map(|place| place.to_string()).collect();
-        let places: Vec<&str> = places.iter().map(String::as_str).collect();
-        let places = match (places.join(" "), entity.nowhere.join(", ")) {
-            (known, unknown) if unknown.is_empty() => {
-                if known.is_empty() {
-                    "place unknown".into()
-                } else {
-                    known
-                }
-            }
-            (known, unknown) if known.is_empty() => format!("unknown place {unknown}"),
-            (known, unknown) => format!("{known}, and unknown place {unknown}"),
+        let known = places.into_iter().collect::<Vec<_>>().join(" ");
+        let unknown = entity.nowhere.join(", ");
+        let places = match (known.as_str(), unknown.as_str()) {
+            ("", "") => "place unknown".into(),
+            (_, "") => known,
+            ("", _) => format!("unknown place {unknown}"),
+            _ => format!("{known}, and unknown place {unknown}"),
         };
         match &entity.name {
             Some(name) => format!("{name} ({}, {places})", entity.id),
@@ -80,12 +76,9 @@ impl OwnerTree<'_> {
     /// The rows of the tree from the top down; the entity is the root.
     pub(super) fn rows(&self) -> Vec<TreeRow> {
         let node = |holder| TreeNode { holder, below: Vec::new(), again: false, left_out: 0 };
-        let mut nodes = vec![node(Holder {
-            entity: Some(self.subject),
-            basis_points: 0,
-            more: false,
-            through: false,
-        })];
+        let entity = Some(self.subject);
+        let root = Holder { entity, basis_points: 0, more: false, through: false };
+        let mut nodes = vec![node(root)];
         let mut queue = VecDeque::from([0]);
         let mut seen = BTreeSet::new();
         while let Some(at) = queue.pop_front() {
@@ -103,10 +96,8 @@ impl OwnerTree<'_> {
             nodes.extend(holders.into_iter().map(node));
             queue.extend(first..nodes.len());
             if let Some(holder) = rest.first() {
-                nodes.push(TreeNode {
-                    left_out: rest.len(),
-                    ..node(Holder { entity: None, ..*holder })
-                });
+                let nobody = Holder { entity: None, ..*holder };
+                nodes.push(TreeNode { left_out: rest.len(), ..node(nobody) });
             }
             let below = (first..nodes.len()).collect();
             if let Some(node) = nodes.get_mut(at) {
@@ -121,20 +112,11 @@ impl OwnerTree<'_> {
             for below in node.below.iter().rev() {
                 let last = node.below.last() == Some(below);
                 let (branch, trunk) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-                stack.push((
-                    *below,
-                    Some(row),
-                    format!("{further}{branch}"),
-                    format!("{further}{trunk}"),
-                ));
+                let (first, further) = (format!("{further}{branch}"), format!("{further}{trunk}"));
+                stack.push((*below, Some(row), first, further));
             }
-            rows.push(TreeRow {
-                parent,
-                first,
-                further,
-                label: self.label(node),
-                tone: self.tone(node),
-            });
+            let (label, tone) = (self.label(node), self.tone(node));
+            rows.push(TreeRow { parent, first, further, label, tone });
         }
         rows
     }

@@ -36,30 +36,22 @@ pub(super) struct CellError {
 impl CellType {
     pub(super) fn value(self, cell: &str) -> Result<Json, CellError> {
         let text = |text: &str| Json::Text(text.to_owned());
+        let wrong = |what, help: &str| {
+            Err(CellError { what, help: help.to_owned(), instead: self.instead() })
+        };
         let list = |words: &mut dyn Iterator<Item = &str>| Json::List(words.map(text).collect());
         if is_error(cell) {
             let help =
-                "replace the formula by its value; if the cell shows `###`, make its column wider"
-                    .into();
-            return Err(CellError {
-                what: "a formula or an error in place of a value",
-                help,
-                instead: self.instead(),
-            });
+                "replace the formula by its value; if the cell shows `###`, make its column wider";
+            return wrong("a formula or an error in place of a value", help);
         }
         Ok(match self {
             Self::Text => text(cell),
             Self::Line => Json::Text(cell.split_whitespace().collect::<Vec<_>>().join(" ")),
             Self::Name if is_rounded(cell) || time(cell, false).is_some() => {
-                let help =
-                    "set the format of these cells to Text, then type it again; otherwise a \
-                            spreadsheet rounds long numbers and reads some ids as dates"
-                        .into();
-                return Err(CellError {
-                    what: "a date or a rounded number in place of an id",
-                    help,
-                    instead: self.instead(),
-                });
+                let help = "set the format of these cells to Text, then type it again; otherwise a \
+                            spreadsheet rounds long numbers and reads some ids as dates";
+                return wrong("a date or a rounded number in place of an id", help);
             }
             Self::Name => text(cell),
             Self::Words => list(&mut cell.split_whitespace()),
@@ -71,24 +63,11 @@ impl CellType {
             Self::Truth => match cell.to_lowercase().as_str() {
                 "true" => Json::Bool(true),
                 "false" => Json::Bool(false),
-                _ => {
-                    let help = "type TRUE or FALSE".into();
-                    return Err(CellError {
-                        what: "expected TRUE or FALSE",
-                        help,
-                        instead: self.instead(),
-                    });
-                }
+                _ => return wrong("expected TRUE or FALSE", "type TRUE or FALSE"),
             },
             Self::From | Self::Until => match time(cell, self == Self::Until) {
                 Some(time) => Json::Text(time),
-                None => {
-                    return Err(CellError {
-                        what: "invalid date",
-                        help: why_no_date(cell),
-                        instead: self.instead(),
-                    });
-                }
+                None => return wrong("invalid date", &why_no_date(cell)),
             },
             Self::Action => match cell.split_once([' ', ':']) {
                 Some(("reroute", route)) => {
@@ -123,9 +102,7 @@ fn is_error(cell: &str) -> bool {
         "#FIELD!",
         "#GETTING_DATA",
     ];
-    let number = cell
-        .strip_prefix("Err:")
-        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()));
+    let number = cell.strip_prefix("Err:").is_some_and(is_digits);
     let formula = cell.strip_prefix('=').is_some_and(|rest| {
         rest.starts_with(|c: char| c.is_alphanumeric() || "\"(+-$".contains(c))
     });
@@ -138,10 +115,13 @@ fn is_error(cell: &str) -> bool {
 /// Whether this is a long number as a spreadsheet rounds it: 1.23457E+14.
 fn is_rounded(cell: &str) -> bool {
     cell.split_once("E+").is_some_and(|(number, power)| {
-        let digits =
-            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        digits(power) && digits(&number.replacen(['.', ','], "", 1))
+        is_digits(power) && is_digits(&number.replacen(['.', ','], "", 1))
     })
+}
+
+/// Whether a text has digits, and nothing else.
+pub(super) fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A day or a time by ISO 8601, in UTC: `2027-01-31`, `2027-01-31 08:00`.
@@ -168,16 +148,12 @@ fn time(cell: &str, end: bool) -> Option<String> {
 fn why_no_date(cell: &str) -> String {
     let form = "type year, month and day: `2027-01-31`, or with a time in UTC `2027-01-31 08:00`";
     let parts: Vec<&str> = cell.split(['/', '.', '-']).collect();
-    let numbers = |parts: &[&str]| {
-        parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-    };
     match parts.as_slice() {
-        [first, _, year] if numbers(&parts) && first.len() < 3 && matches!(year.len(), 2 | 4) => {
+        _ if !parts.iter().all(|part| is_digits(part)) => form.into(),
+        [first, _, year] if first.len() < 3 && matches!(year.len(), 2 | 4) => {
             format!("day and month can't be told apart; {form}")
         }
-        [number] if numbers(&parts) && matches!(number.len(), 5) => {
-            format!("set the format of the cell to a date, or {form}")
-        }
+        [number] if number.len() == 5 => format!("set the format of the cell to a date, or {form}"),
         _ => form.into(),
     }
 }

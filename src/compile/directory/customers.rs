@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use super::documents::{CustomersFile, PartialList};
-use super::files::{CUSTOMERS_JSON, Documents, document, file_error};
+use super::files::{CUSTOMERS_JSON, Documents, document};
 use super::forms::{self, CUSTOMERS, EntryLocations, ListContents, RowLocation};
 use super::guess::SuggestionBudget;
 use crate::compile::remarks::{Remark, Remarks, grouped};
@@ -23,7 +23,7 @@ pub(super) fn read_customers(
     let Some(found) = CUSTOMERS.find(documents, remarks) else {
         let help = "add customers.json, customers.jsonl, customers.csv or customers.xlsx; \
                     for a start, customers.json with {\"customers\": []}";
-        file_error(CUSTOMERS_JSON, "missing customers", help, remarks);
+        remarks.error(CUSTOMERS_JSON, None, "missing customers", help);
         return ListContents::none(CUSTOMERS, false);
     };
     let customers = |remarks: &mut Remarks| {
@@ -65,9 +65,9 @@ impl<T: Shape> SideRow<T> {
             problems.missing(&Path::Root, "customer");
         }
         let value = T::read(&Json::Object(rest), &Path::Root, &mut problems);
-        problems
-            .iter()
-            .for_each(|problem| remarks.push_error(location.remark(&problem.path, problem)));
+        for problem in problems.iter() {
+            remarks.push_error(location.remark(&problem.path, problem));
+        }
         Some(Self { location, customer: customer?, value: value? })
     }
 }
@@ -104,24 +104,19 @@ fn attach(
         let Some(customer) = customers.get_mut(i) else { continue };
         // the customer's own entry may have the digest too: the row has more of it and counts
         let bare = customer.credentials.iter().position(|known| known.digest == value.digest);
-        let bare = bare.filter(|n| !locations.is_side_row(i, "credentials", *n));
-        let n = match bare.and_then(|n| Some((n, customer.credentials.get_mut(n)?))) {
-            Some((n, known)) => {
-                *known = Credential::from(value);
-                n
-            }
-            None => {
-                customer.credentials.push(Credential::from(value));
-                customer.credentials.len().saturating_sub(1)
-            }
-        };
-        locations.came_from(i, "credentials", n, location);
+        let bare = bare.filter(|n| !locations.is_side_row((i, "credentials", *n)));
+        let n = bare.unwrap_or(customer.credentials.len());
+        match customer.credentials.get_mut(n) {
+            Some(known) => *known = Credential::from(value),
+            None => customer.credentials.push(Credential::from(value)),
+        }
+        locations.came_from((i, "credentials", n), location);
     }
     for SideRow { location, customer: id, value } in overrides {
         let Some(i) = find(location, &id, remarks) else { continue };
         let Some(customer) = customers.get_mut(i) else { continue };
+        locations.came_from((i, "overrides", customer.overrides.len()), location);
         customer.overrides.push(value);
-        locations.came_from(i, "overrides", customer.overrides.len().saturating_sub(1), location);
     }
 }
 
@@ -197,11 +192,8 @@ pub(super) fn check_entity_references(
     let mut budget = SuggestionBudget::MOST;
     for (i, customer) in customers.iter().enumerate() {
         if let Some(id) = customer.entity.as_ref().filter(|id| !known.contains(id.as_str())) {
-            let help = budget.suggest(
-                id.as_str(),
-                known.iter().copied(),
-                "add it to entities.json, with its country of incorporation",
-            );
+            let other = "add it to entities.json, with its country of incorporation";
+            let help = budget.suggest(id.as_str(), known.iter().copied(), other);
             let mismatch = Mismatch::new(format!("unknown entity `{id}`"), help);
             locations.note(i, remarks, |at, problems| {
                 problems.mismatch(&Path::Member(at, "entity"), mismatch);
@@ -252,25 +244,21 @@ pub(super) fn notice_customers(
         [const { Tally { count: 0, first: None } }; 4];
     for (i, customer) in customers.iter().enumerate() {
         if customer.entity.is_none() && customer.ownership.is_none() {
-            unowned.count(locations, i, |at, problems| problems.note(at, "", None));
+            unowned.count(locations, i, |at, problems| problems.wrong(at, "", ""));
         }
         if let Some(screening) = &customer.screening
             && screening.status == ScreeningStatus::Passed
             && screening.until.is_some_and(|until| until <= now)
         {
-            let until = |at: &Path<'_>, problems: &mut Problems| {
-                problems.note(&Path::Member(&Path::Member(at, "screening"), "until"), "", None)
-            };
-            expired.count(locations, i, until);
+            expired.count(locations, i, |at, problems| {
+                problems.wrong(&Path::Member(&Path::Member(at, "screening"), "until"), "", "");
+            });
         }
         for (n, entry) in customer.overrides.iter().enumerate() {
             let here = |name: &'static str| {
                 move |at: &Path<'_>, problems: &mut Problems| {
-                    problems.note(
-                        &Path::Member(&Path::Element(&Path::Member(at, "overrides"), n), name),
-                        "",
-                        None,
-                    );
+                    let list = Path::Member(at, "overrides");
+                    problems.wrong(&Path::Member(&Path::Element(&list, n), name), "", "");
                 }
             };
             if entry.until <= now {

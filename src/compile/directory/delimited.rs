@@ -1,7 +1,6 @@
 //! Tables as text: with commas, semicolons or tabs between their cells.
 
 use super::cell::CellType;
-use super::files::file_error;
 use super::schema::{Column, TableSchema};
 use super::table::TableReader;
 use super::text::{QuoteError, QuoteStart, SEPARATORS, TextRow, TextRows, line_ends};
@@ -24,7 +23,7 @@ pub(super) fn read(
         return;
     }
     if let Some(help) = super::sheet::workbook_help(bytes) {
-        file_error(file, "expected text, found a workbook", help, remarks);
+        remarks.error(file, None, "expected text, found a workbook", help);
         return;
     }
     let (mut rows, is_named) = TextRows::new(without_mark(bytes));
@@ -33,32 +32,21 @@ pub(super) fn read(
     }
     let mut table = TableReader::new(schema, file, None);
     let mut errors: usize = 0;
-    let quote = |opening: QuoteStart,
-                 rows: &mut TextRows<'_>,
-                 remarks: &mut Remarks,
-                 message: &str| {
+    let quote = |opening: QuoteStart, rows: &mut TextRows<'_>, remarks: &mut Remarks, message| {
         let help = "close the quote at the end of its cell, or remove it; double a quote that is \
                     part of a quoted cell";
-        remarks.error(file, Some(opening.line), message, Some(help));
+        remarks.error(file, Some(opening.line), message, help);
         rows.skip(opening);
     };
     while let Some(row) = rows.next() {
         let row = match row {
             Ok(row) => row,
-            Err(error) => {
+            Err(QuoteError(opening, message)) => {
                 errors = errors.saturating_add(1);
                 if errors > MOST_QUOTE_ERRORS {
                     return;
                 }
-                match error {
-                    QuoteError::Open(opening) => {
-                        quote(opening, &mut rows, remarks, "unclosed quote")
-                    }
-                    QuoteError::Trailed(opening) => {
-                        let message = "invalid quote: text follows it in the same cell";
-                        quote(opening, &mut rows, remarks, message);
-                    }
-                }
+                quote(opening, &mut rows, remarks, message);
                 if table.columns.is_none() {
                     return; // the header can't be read
                 }
@@ -76,7 +64,7 @@ pub(super) fn read(
         let Ok(cells) = row.cells.into_iter().map(String::from_utf8).collect::<Result<Vec<_>, _>>()
         else {
             let help = "save the table as UTF-8: `CSV UTF-8` in a spreadsheet program";
-            remarks.error(file, Some(row.line), "invalid UTF-8 in this row", Some(help));
+            remarks.error(file, Some(row.line), "invalid UTF-8 in this row", help);
             continue;
         };
         let blank = |cells: &[String]| cells.iter().all(|cell| cell.trim().is_empty());
@@ -88,12 +76,8 @@ pub(super) fn read(
                 1 => format!("expected {least} cells as in the header, found 1"),
                 many => format!("expected {least} cells as in the header, found {many}"),
             };
-            remarks.error(
-                file,
-                Some(row.line),
-                &message,
-                Some(&why_not_as_wide(&cells, least, rows.separator)),
-            );
+            let help = why_not_as_wide(&cells, least, rows.separator);
+            remarks.error(file, Some(row.line), &message, &help);
             continue;
         }
         if let Some(json) = table.row(row.line, row.number, &cells, remarks) {

@@ -1,5 +1,8 @@
 //! The documents of a register of files as types, and their published JSON Schemas.
 
+use serde_json::{Value, json};
+
+use super::cell::is_digits;
 use super::enforcement::EnforcementFile;
 use crate::compile::countries;
 use crate::compile::ownership::{Entity, EntityType, Holding, WHOLE};
@@ -92,25 +95,21 @@ impl SharePercent {
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         let number = text.trim().trim_end_matches('%').trim_end();
-        let wrong = |message: String| {
-            Mismatch::new(
-                message,
-                "write 0 to 100 per cent with up to two decimals, such as `60`, `60%` or `60,5 %`",
-            )
-        };
+        let help =
+            "write 0 to 100 per cent with up to two decimals, such as `60`, `60%` or `60,5 %`";
+        let wrong = |message: String| Err(Mismatch::new(message, help));
         let (whole, part) = number.split_once(['.', ',']).unwrap_or((number, "0"));
-        let digits =
-            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if text.matches('%').count() > 1 || !digits(whole) || !digits(part) || whole.len() > 9 {
-            return Err(wrong(format!("invalid share `{text}`")));
+        let digits = is_digits(whole) && is_digits(part);
+        if text.matches('%').count() > 1 || !digits || whole.len() > 9 {
+            return wrong(format!("invalid share `{text}`"));
         }
         let part = part.trim_end_matches('0');
         if part.len() > 2 {
-            return Err(wrong(format!("the share `{text}` has more than two decimals")));
+            return wrong(format!("the share `{text}` has more than two decimals"));
         }
         let basis_points = format!("{whole}{part:0<2}").parse::<i64>().unwrap_or(i64::MAX);
         if basis_points > i64::from(WHOLE) {
-            return Err(wrong(format!("the share `{text}` is more than 100 %")));
+            return wrong(format!("the share `{text}` is more than 100 %"));
         }
         Ok(Self(basis_points))
     }
@@ -133,8 +132,8 @@ impl Shape for SharePercent {
         out.raw(&format!("\"{}.{:02}\"", self.0 / 100, self.0 % 100));
     }
 
-    fn schema() -> serde_json::Value {
-        serde_json::json!({
+    fn schema() -> Value {
+        json!({
             "type": ["number", "string"], "minimum": 0, "maximum": 100, "pattern": Self::PATTERN,
         })
     }
@@ -165,7 +164,7 @@ impl<T: Shape> Shape for PartialList<T> {
         out.list(&self.values, |(_, value), out| value.write(out));
     }
 
-    fn schema() -> serde_json::Value {
+    fn schema() -> Value {
         Vec::<T>::schema()
     }
 }
@@ -204,7 +203,7 @@ words! {
 
 impl SchemaDocument {
     /// Its JSON Schema (draft 2020-12), generated from the types that read it.
-    pub fn schema(self) -> serde_json::Value {
+    pub fn schema(self) -> Value {
         let (mut schema, title) = match self {
             Self::Configuration => return crate::config::schema(),
             Self::Register => (Settings::schema(), "Waybill register: register.json, version 1"),
@@ -214,41 +213,32 @@ impl SchemaDocument {
             Self::Nodes => (nodes_schema(), "Waybill register: nodes.json"),
             Self::Enforcement => (EnforcementFile::schema(), "Waybill register: enforcement.json"),
         };
-        if let Some(members) = schema.as_object_mut() {
-            members.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
-            members.insert("title".into(), title.into());
-        }
+        set(&mut schema, "", "$schema", "https://json-schema.org/draft/2020-12/schema".into());
+        set(&mut schema, "", "title", title.into());
         schema
     }
 }
 
-fn customers_schema() -> serde_json::Value {
+/// Sets a member of the object at a JSON pointer.
+fn set(schema: &mut Value, pointer: &str, name: &str, value: Value) {
+    if let Some(members) = schema.pointer_mut(pointer).and_then(Value::as_object_mut) {
+        members.insert(name.into(), value);
+    }
+}
+
+fn customers_schema() -> Value {
     let mut customer = Customer::schema();
-    if let Some(members) = customer.as_object_mut() {
-        members.insert("not".into(), serde_json::json!({"required": ["entity", "ownership"]}));
-    }
+    set(&mut customer, "", "not", json!({"required": ["entity", "ownership"]}));
     let mut schema = CustomersFile::schema();
-    if let Some(items) = schema.pointer_mut("/properties/customers/items") {
-        *items = serde_json::json!({"$ref": "#/$defs/customer"});
-    }
-    if let Some(members) = schema.as_object_mut() {
-        members.insert("$defs".into(), serde_json::json!({"customer": customer}));
-    }
+    set(&mut schema, "/properties/customers", "items", json!({"$ref": "#/$defs/customer"}));
+    set(&mut schema, "", "$defs", json!({"customer": customer}));
     schema
 }
 
-fn nodes_schema() -> serde_json::Value {
+fn nodes_schema() -> Value {
     let mut schema = NodesFile::schema();
-    let node =
-        schema.pointer_mut("/properties/nodes/items").and_then(serde_json::Value::as_object_mut);
-    if let Some(node) = node {
-        node.insert("required".into(), serde_json::json!(["id", "customer", "keys"]));
-    }
-    let keys = schema
-        .pointer_mut("/properties/nodes/items/properties/keys")
-        .and_then(serde_json::Value::as_object_mut);
-    if let Some(keys) = keys {
-        keys.insert("minItems".into(), 1.into());
-    }
+    let node = "/properties/nodes/items";
+    set(&mut schema, node, "required", json!(["id", "customer", "keys"]));
+    set(&mut schema, &format!("{node}/properties/keys"), "minItems", json!(1));
     schema
 }

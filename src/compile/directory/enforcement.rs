@@ -41,14 +41,8 @@ object! {
 impl EnforcementRow {
     /// The same as a member of a customer's entry.
     pub fn enforced(&self) -> ProviderEnforcement {
-        let Self { status, reason, opened, expires, .. } = self;
-        EnforcementEntry {
-            status: *status,
-            reason: reason.clone(),
-            opened: *opened,
-            expires: *expires,
-        }
-        .into()
+        let Self { status, opened, expires, .. } = *self;
+        EnforcementEntry { status, reason: self.reason.clone(), opened, expires }.into()
     }
 }
 
@@ -69,18 +63,12 @@ pub(super) fn apply(
         let here = Path::Element(&list, i);
         let (id, provider) = (word.customer.as_str(), word.provider.as_str());
         if !said.insert((id, provider)) {
-            problems.wrong(
-                &here,
-                &format!("duplicate enforcement by `{provider}` against `{id}`"),
-                "keep the latest",
-            );
+            let message = format!("duplicate enforcement by `{provider}` against `{id}`");
+            problems.wrong(&here, &message, "keep the latest");
         }
         if word.opened.zip(word.expires).is_some_and(|(opened, expires)| expires <= opened) {
-            problems.wrong(
-                &Path::Member(&here, "expires"),
-                "the enforcement ends before it was opened",
-                "correct the dates",
-            );
+            let message = "the enforcement ends before it was opened";
+            problems.wrong(&Path::Member(&here, "expires"), message, "correct the dates");
         }
         match places.get(id).and_then(|i| customers.get_mut(*i)) {
             Some(customer) => put(customer, &word.provider, word.enforced()),
@@ -92,7 +80,7 @@ pub(super) fn apply(
             ),
         }
     }
-    remarks.take(file, problems);
+    remarks.take(file, None, &problems);
 }
 
 fn put(customer: &mut Customer, provider: &Text, enforcement: ProviderEnforcement) {

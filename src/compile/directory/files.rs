@@ -30,11 +30,6 @@ pub const ENFORCEMENT: &str = "enforcement.json";
 pub(super) const BODS: &str = "bods/";
 pub(super) const NETWORKS: &str = "networks/";
 
-/// Notes an error of the file as a whole.
-pub(super) fn file_error(file: &str, message: &str, help: &str, remarks: &mut Remarks) {
-    remarks.error(file, None, message, Some(help));
-}
-
 /// Reads a JSON document; `None` if the file is absent.
 pub(super) fn document<T: Shape>(
     documents: &Documents,
@@ -44,7 +39,7 @@ pub(super) fn document<T: Shape>(
     let json = tree(name, documents.get(name)?, remarks)?;
     let mut problems = Problems::default();
     let value = T::read(&json, &Path::Root, &mut problems);
-    remarks.take(name, problems);
+    remarks.take(name, None, &problems);
     value
 }
 
@@ -55,19 +50,9 @@ pub(super) fn tree(name: &str, bytes: &[u8], remarks: &mut Remarks) -> Option<Js
     }
     let bytes = without_mark(bytes);
     if bytes.trim_ascii().is_empty() {
-        file_error(
-            name,
-            "empty file",
-            "write a JSON document into it, or remove the file",
-            remarks,
-        );
+        let help = "write a JSON document into it, or remove the file";
+        remarks.error(name, None, "empty file", help);
         return None;
     }
-    match serde_json::from_slice(bytes) {
-        Ok(json) => Some(json),
-        Err(error) => {
-            remarks.not_json(name, error.line(), &error);
-            None
-        }
-    }
+    serde_json::from_slice(bytes).map_err(|error| remarks.not_json(name, error.line(), &error)).ok()
 }

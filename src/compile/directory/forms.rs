@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sha2::Digest as _;
 
 use super::documents::PartialList;
-use super::files::{Documents, file_error};
+use super::files::Documents;
 use super::schema::{self, TableSchema};
 use super::table::TableReader;
 use super::{delimited, sheet};
@@ -104,7 +104,7 @@ impl RegisterList {
                 _ => format!("put them into the entries of `{file}`"),
             };
             let message = format!("unexpected file: the {sheet} of `{file}` aren't read from it");
-            files.for_each(|name| file_error(name, &message, &help, remarks));
+            files.for_each(|name| remarks.error(name, None, &message, &help));
         }
         Some((file, form))
     }
@@ -149,7 +149,7 @@ impl<T> ListContents<T> {
 
 fn duplicate(file: &str, what: &str, first: &str, remarks: &mut Remarks) {
     let message = format!("duplicate {what}: `{first}` has them too");
-    file_error(file, &message, "keep one of the two files", remarks);
+    remarks.error(file, None, &message, "keep one of the two files");
 }
 
 impl EntryLocations {
@@ -160,30 +160,27 @@ impl EntryLocations {
 
     fn push(&mut self, line: usize, number: usize) {
         // four thousand million lines are far beyond the largest file
-        self.places.push((
-            u32::try_from(line).unwrap_or(u32::MAX),
-            u32::try_from(number).unwrap_or(u32::MAX),
-        ));
+        let short = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        self.places.push((short(line), short(number)));
     }
 
     /// Notes the row that an element of an entry's member came from.
-    pub(super) fn came_from(
-        &mut self,
-        entry: usize,
-        list: &'static str,
-        number: usize,
-        row: RowLocation,
-    ) {
-        self.side_rows.insert((entry, list, number), row);
+    pub(super) fn came_from(&mut self, element: (usize, &'static str, usize), row: RowLocation) {
+        self.side_rows.insert(element, row);
     }
 
     /// Whether that element came from a side table.
-    pub(super) fn is_side_row(&self, entry: usize, list: &'static str, number: usize) -> bool {
-        self.side_rows.contains_key(&(entry, list, number))
+    pub(super) fn is_side_row(&self, element: (usize, &'static str, usize)) -> bool {
+        self.side_rows.contains_key(&element)
     }
 
     pub(super) fn line(&self, i: usize) -> usize {
-        self.places.get(i).map_or(0, |(line, _)| usize::try_from(*line).unwrap_or(usize::MAX))
+        self.line_and_number(i).0
+    }
+
+    fn line_and_number(&self, i: usize) -> (usize, usize) {
+        let whole = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        self.places.get(i).map_or((0, 0), |(line, number)| (whole(*line), whole(*number)))
     }
 
     /// `customers.json:14`
@@ -204,23 +201,17 @@ impl EntryLocations {
     /// Remarks on one entry: `say` is given the path to it.
     pub(super) fn say(&self, i: usize, say: impl FnOnce(&Path<'_>, &mut Problems)) -> Vec<Remark> {
         let list = Path::Member(&Path::Root, self.list);
-        let number = self
-            .places
-            .get(i)
-            .map_or(0, |(_, number)| usize::try_from(*number).unwrap_or(usize::MAX));
-        let path =
-            if self.format == FileFormat::Json { Path::Element(&list, number) } else { Path::Root };
+        let path = match self.format {
+            FileFormat::Json => Path::Element(&list, self.line_and_number(i).1),
+            _ => Path::Root,
+        };
         let mut problems = Problems::default();
         say(&path, &mut problems);
-        let side = |problem: &Problem| {
-            if self.side_rows.is_empty() { None } else { self.of_side_row(i, problem) }
+        let remark = |problem: &Problem| {
+            let of_entry = || self.remark(self.line(i), problem.clone());
+            self.of_side_row(i, problem).unwrap_or_else(of_entry)
         };
-        problems
-            .iter()
-            .map(|problem| {
-                side(problem).unwrap_or_else(|| self.remark(self.line(i), problem.clone()))
-            })
-            .collect()
+        problems.iter().map(remark).collect()
     }
 
     /// The problem with its place in a side table.
@@ -313,11 +304,8 @@ pub(super) fn read<T: Shape>(
             });
             locations.whole = remarks.count() == errors;
             for (number, (_, schema, files)) in (1_usize..).zip(list.side_tables) {
-                let Some((file, bytes)) =
-                    files.iter().find_map(|name| Some((*name, documents.get(*name)?)))
-                else {
-                    continue;
-                };
+                let found = files.iter().find_map(|name| Some((*name, documents.get(*name)?)));
+                let Some((file, bytes)) = found else { continue };
                 delimited::read(schema, file, bytes, remarks, |remarks, line, json| {
                     digest.add(number, json);
                     side(remarks, number, RowLocation { file, sheet: None, line }, json);
@@ -337,12 +325,10 @@ pub(super) fn read<T: Shape>(
                     digest.add(number, json);
                     match number.checked_sub(1).and_then(|number| sides.get(number)) {
                         None => row(remarks, line, json),
-                        Some((sheet, _)) => side(
-                            remarks,
-                            number,
-                            RowLocation { file, sheet: Some(sheet), line },
-                            json,
-                        ),
+                        Some((sheet, _)) => {
+                            let place = RowLocation { file, sheet: Some(sheet), line };
+                            side(remarks, number, place, json);
+                        }
                     }
                 },
             );

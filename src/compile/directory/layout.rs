@@ -1,6 +1,6 @@
 //! Which files belong to a register.
 
-use super::files::{BODS, ENFORCEMENT, ENTITIES, Files, NETWORKS, NODES, SETTINGS, file_error};
+use super::files::{BODS, ENFORCEMENT, ENTITIES, Files, NETWORKS, NODES, SETTINGS};
 use super::forms::{CUSTOMERS, OWNERS};
 use crate::compile::remarks::Remarks;
 use crate::shape::nearest;
@@ -33,10 +33,7 @@ pub fn says_of_customers(name: &str) -> bool {
 }
 
 pub(super) fn check_names(files: &Files, remarks: &mut Remarks) {
-    for name in &files.others {
-        if is_readme(name) {
-            continue;
-        }
+    for name in files.others.iter().filter(|name| !is_readme(name)) {
         let help = match name.strip_prefix(BODS) {
             Some(_) => {
                 "put BODS statements into `bods/` itself, in `.json` or `.jsonl` files".into()
@@ -51,7 +48,7 @@ pub(super) fn check_names(files: &Files, remarks: &mut Remarks) {
                 }
             },
         };
-        file_error(name, "unknown file", &help, remarks);
+        remarks.error(name, None, "unknown file", &help);
     }
 }
 

@@ -34,11 +34,8 @@ pub(super) fn check_nodes(
         let keys_at = Path::Member(&here, "keys");
         if node.keys.is_empty() && !remarks.have_errors_at(NODES, &keys_at) {
             let help = "ask its operator for the public JWK (`waybill keygen --public` prints it)";
-            problems.wrong(
-                &here,
-                &format!("missing key: no signature of `{}` can be verified", node.id),
-                help,
-            );
+            let message = format!("missing key: no signature of `{}` can be verified", node.id);
+            problems.wrong(&here, &message, help);
         }
         for (n, key) in node.keys.iter().enumerate() {
             if let Some(first) = first_place(keys.entry(key.x.as_bytes()), *i) {
@@ -50,16 +47,10 @@ pub(super) fn check_nodes(
         match ids.get(node.customer.as_str()).and_then(|i| customers.get(*i)) {
             None if !locations.whole => {} // it may be among the customers that couldn't be read
             None => {
-                let help = budget.suggest(
-                    node.customer.as_str(),
-                    ids.keys().copied(),
-                    "add the reseller that runs the node to the customers",
-                );
-                problems.wrong(
-                    &customer_at,
-                    &format!("unknown customer `{}`", node.customer),
-                    &help,
-                );
+                let other = "add the reseller that runs the node to the customers";
+                let help = budget.suggest(node.customer.as_str(), ids.keys().copied(), other);
+                let message = format!("unknown customer `{}`", node.customer);
+                problems.wrong(&customer_at, &message, &help);
             }
             Some(customer) if customer.kind != CustomerKind::Reseller => notices.note(
                 &customer_at,
@@ -69,7 +60,7 @@ pub(super) fn check_nodes(
             Some(_) => {}
         }
     }
-    remarks.take(NODES, problems);
+    remarks.take(NODES, None, &problems);
     remarks.notices.extend(notices.iter().map(|problem| Remark {
         file: NODES.into(),
         line: None,

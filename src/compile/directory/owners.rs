@@ -35,22 +35,10 @@ pub(super) fn parts(
         let OwnerRow { owner, of, share, name, country, kind } = row;
         let given =
             [("name", name.is_some()), ("country", country.is_some()), ("kind", kind.is_some())];
-        for id in [Some(&owner), of.as_ref()]
-            .into_iter()
-            .flatten()
-            .filter(|id| !elsewhere.contains(id.as_str()))
-        {
+        let ids = [Some(&owner), of.as_ref()].into_iter().flatten();
+        for id in ids.filter(|id| !elsewhere.contains(id.as_str())) {
             known.entry(id.to_string()).or_insert_with(|| {
-                let entity = Entity {
-                    id: id.clone(),
-                    jurisdiction: None,
-                    headquarters: None,
-                    others: Vec::new(),
-                    nowhere: Vec::new(),
-                    kind: None,
-                    name: None,
-                };
-                parts.entities.push((entity, i));
+                parts.entities.push((Entity::unknown(id.clone()), i));
                 EntityRows { number: parts.entities.len().saturating_sub(1), given: [None; 3] }
             });
         }
@@ -59,23 +47,18 @@ pub(super) fn parts(
                 let Some((entity, _)) = parts.entities.get_mut(known.number) else { continue };
                 let country = country.map(|country| country.0);
                 let differs = [
-                    name.is_some() && entity.name.is_some() && name != entity.name,
-                    country.is_some()
-                        && entity.jurisdiction.is_some()
-                        && country != entity.jurisdiction,
-                    kind.is_some() && entity.kind.is_some() && kind != entity.kind,
+                    differ(&name, &entity.name),
+                    differ(&country, &entity.jurisdiction),
+                    differ(&kind, &entity.kind),
                 ];
                 for (((column, is_given), differs), first) in
                     given.into_iter().zip(differs).zip(&mut known.given)
                 {
                     if differs {
-                        let help = format!(
-                            "the other value is at {}; keep one of the two",
-                            locations.place(first.unwrap_or_default())
-                        );
+                        let other = locations.place(first.unwrap_or_default());
+                        let help = format!("the other value is at {other}; keep one of the two");
+                        let message = format!("two different values of `{column}` for `{owner}`");
                         locations.note(i, remarks, |at, problems| {
-                            let message =
-                                format!("two different values of `{column}` for `{owner}`");
                             problems.wrong(&Path::Member(at, column), &message, &help);
                         });
                     } else if is_given {
@@ -88,29 +71,32 @@ pub(super) fn parts(
             }
             None => {
                 if let Some((column, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+                    let message =
+                        format!("`{owner}` is described in entities.json or bods/ already");
+                    let help = "leave name, country and kind empty here, or remove it there";
                     locations.note(i, remarks, |at, problems| {
-                        let message =
-                            format!("`{owner}` is described in entities.json or bods/ already");
-                        let help = "leave name, country and kind empty here, or remove it there";
                         problems.wrong(&Path::Member(at, column), &message, help);
                     });
                 }
             }
         }
         match of {
-            Some(of) => parts
-                .holdings
-                .push((Holding { owner, of, basis_points: Share(share.map(|share| share.0)) }, i)),
+            Some(of) => {
+                let basis_points = Share(share.map(|share| share.0));
+                parts.holdings.push((Holding { owner, of, basis_points }, i));
+            }
             None if share.is_some() => locations.note(i, remarks, |at, problems| {
                 let help = "name the company in `of`, or leave `share` empty";
-                problems.wrong(
-                    &Path::Member(at, "of"),
-                    "missing company: the row has a share",
-                    help,
-                );
+                let message = "missing company: the row has a share";
+                problems.wrong(&Path::Member(at, "of"), message, help);
             }),
             None => {}
         }
     }
     parts
+}
+
+/// Whether both values are given, and not the same.
+fn differ<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
+    one.is_some() && other.is_some() && one != other
 }

@@ -94,21 +94,13 @@ struct GraphLocations<'a> {
 impl GraphLocations<'_> {
     /// The file, the path in it, and whether it is an element of entities.json.
     fn at(&self, i: usize) -> (&str, String, bool) {
-        match self.short.get(i) {
-            Some(number) => (
-                ENTITIES,
-                Path::Element(&Path::Member(&Path::Root, self.list), *number).to_string(),
-                true,
-            ),
-            None => {
-                let origin = self.statement(i);
-                let file = origin
-                    .and_then(|origin| self.files.get(origin.file))
-                    .copied()
-                    .unwrap_or(ENTITIES);
-                (file, origin.map_or_else(|| "$".into(), |origin| origin.path.clone()), false)
-            }
+        if let Some(number) = self.short.get(i) {
+            let list = Path::Member(&Path::Root, self.list);
+            return (ENTITIES, Path::Element(&list, *number).to_string(), true);
         }
+        let Some(origin) = self.statement(i) else { return (ENTITIES, "$".into(), false) };
+        let file = self.files.get(origin.file).copied().unwrap_or(ENTITIES);
+        (file, origin.path.clone(), false)
     }
 
     /// The owners' entry that an element comes from.
@@ -117,9 +109,7 @@ impl GraphLocations<'_> {
     }
 
     fn statement(&self, i: usize) -> Option<&bods::StatementOrigin> {
-        i.checked_sub(self.short.len())?
-            .checked_sub(self.rows.len())
-            .and_then(|i| self.statements.get(i))
+        self.statements.get(i.checked_sub(self.short.len())?.checked_sub(self.rows.len())?)
     }
 
     fn remark(&self, i: usize, member: &str, message: String, help: Option<String>) -> Remark {
@@ -283,11 +273,8 @@ fn notice_sums(
         .filter_map(|(index, sum)| Some((graph.entity(index)?.id.as_str(), sum)))
         .collect();
     let mut last: BTreeMap<&str, usize> = BTreeMap::new();
-    for (i, holding) in
-        holdings.iter().enumerate().filter(|(_, holding)| over.contains_key(holding.of.as_str()))
-    {
-        last.insert(holding.of.as_str(), i);
-    }
+    let of = holdings.iter().enumerate().map(|(i, holding)| (holding.of.as_str(), i));
+    last.extend(of.filter(|(of, _)| over.contains_key(of)));
     let help =
         "correct the shares; leave them if joint holders are listed with the whole share each";
     for (id, sum) in over.iter().take(MOST_NOTICES) {
@@ -301,12 +288,8 @@ fn notice_sums(
 
 fn notice_more(count: usize, what: &str, remarks: &mut Remarks) {
     if let Some(more @ 1..) = count.checked_sub(MOST_NOTICES) {
-        remarks.notice(
-            BODS,
-            "",
-            format!("{} more {what}", grouped(more)),
-            "`waybill screen` names them",
-        );
+        let message = format!("{} more {what}", grouped(more));
+        remarks.notice(BODS, "", message, "`waybill screen` names them");
     }
 }
 
@@ -321,12 +304,8 @@ fn contradiction(
         GraphError::DuplicateEntity { entity, first, .. } => {
             let ((file, ..), (other, path, _)) = (entities.at(*entity), entities.at(*first));
             let place = if file == other { path } else { format!("{path} in {other}") };
-            entities.remark(
-                *entity,
-                "id",
-                message,
-                Some(format!("the first is {place}; keep one of the two")),
-            )
+            let help = format!("the first is {place}; keep one of the two");
+            entities.remark(*entity, "id", message, Some(help))
         }
         GraphError::UnknownEntity { holding, end, .. } => {
             let member = match end {
@@ -339,24 +318,15 @@ fn contradiction(
             holdings.remark(*holding, "basis_points", message, error.help())
         }
         GraphError::SumOver100 { holdings: all, .. } => {
-            let rows: Vec<usize> = all.iter().filter_map(|i| holdings.row(*i)).collect();
-            let message = match rows.as_slice() {
+            let rows = all.iter().filter_map(|i| holdings.row(*i));
+            let lines: Vec<String> =
+                rows.map(|row| holdings.owners.line(row).to_string()).collect();
+            let message = match lines.as_slice() {
                 [] => message,
-                rows => {
-                    let lines = rows
-                        .iter()
-                        .map(|row| holdings.owners.line(*row).to_string())
-                        .collect::<Vec<_>>()
-                        .join(", ");
-                    format!("{message}: {}:{lines}", holdings.owners.file)
-                }
+                lines => format!("{message}: {}:{}", holdings.owners.file, lines.join(", ")),
             };
-            holdings.remark(
-                all.last().copied().unwrap_or_default(),
-                "basis_points",
-                message,
-                error.help(),
-            )
+            let last = all.last().copied().unwrap_or_default();
+            holdings.remark(last, "basis_points", message, error.help())
         }
     }
 }
@@ -371,7 +341,7 @@ fn read_regions(settings: &Settings, remarks: &mut Remarks) -> Option<Regions> {
     let mut problems = Problems::default();
     let regions =
         Regions::new(&settings.regions.clone().unwrap_or_else(default), &at, &mut problems);
-    remarks.take(SETTINGS, problems);
+    remarks.take(SETTINGS, None, &problems);
     let unlisted: Vec<String> =
         regions.iter().flat_map(Regions::unlisted).map(|code| code.to_string()).collect();
     if !unlisted.is_empty() {
@@ -379,12 +349,8 @@ fn read_regions(settings: &Settings, remarks: &mut Remarks) -> Option<Regions> {
             "neither supported nor restricted, so requests are let through and reported: {}",
             unlisted.join(" ")
         );
-        remarks.notice(
-            SETTINGS,
-            "$.regions",
-            message,
-            "add those to `restricted` that the provider's terms exclude",
-        );
+        let help = "add those to `restricted` that the provider's terms exclude";
+        remarks.notice(SETTINGS, "$.regions", message, help);
     }
     regions
 }

@@ -117,14 +117,10 @@ impl TableSchema {
         if plain.is_empty() {
             return Column::Nameless;
         }
-        if let Some((name, path, cell_type)) =
-            self.columns.iter().find(|(known, _, _)| *known == plain)
-        {
-            return Column::Known(
-                (*name).to_owned(),
-                path.iter().map(|name| (*name).to_owned()).collect(),
-                *cell_type,
-            );
+        let column = self.columns.iter().find(|(known, _, _)| *known == plain);
+        if let Some((name, path, cell_type)) = column {
+            let path = path.iter().map(|name| (*name).to_owned()).collect();
+            return Column::Known((*name).to_owned(), path, *cell_type);
         }
         let known = |(name, ..): &&(&str, &[&str], CellType)| {
             self.providers && plain.ends_with(&format!("_{name}"))
@@ -143,11 +139,8 @@ impl TableSchema {
         if provider.is_empty() {
             return Column::Wrong;
         }
-        let path = ["providers", &provider]
-            .into_iter()
-            .chain(path.iter().copied())
-            .map(str::to_owned)
-            .collect();
+        let path = ["providers", &provider].into_iter().chain(path.iter().copied());
+        let path = path.map(str::to_owned).collect();
         Column::Known(format!("{provider}_{name}"), path, *cell_type)
     }
 
@@ -158,13 +151,11 @@ impl TableSchema {
                 "put overrides into the sheet `overrides`, or into customers-overrides.csv".into()
             }
             Some(near) => format!("did you mean `{near}`?"),
-            None if self.providers => {
-                format!(
-                    "one of `{}`, or a provider's: `anthropic_profile`, `anthropic_enforcement`",
-                    known.join("`, `")
-                )
+            None => {
+                let provider = ", or a provider's: `anthropic_profile`, `anthropic_enforcement`";
+                let more = if self.providers { provider } else { "" };
+                format!("one of `{}`{more}", known.join("`, `"))
             }
-            None => format!("one of `{}`", known.join("`, `")),
         }
     }
 

@@ -8,11 +8,10 @@ use std::io::{Cursor, Read as _};
 
 use calamine::{Cell, DataRef, ExcelDateTime, Reader as _, SheetType, Style, Xlsx, XlsxError};
 
-use super::files::file_error;
 use super::schema::TableSchema;
 use super::table::{TableReader, shortened};
-use crate::compile::remarks::{Remark, Remarks};
-use crate::shape::{Json, Problem, nearest};
+use crate::compile::remarks::Remarks;
+use crate::shape::{Json, nearest};
 
 /// A sheet's name and schema.
 pub(super) type NamedSchema = (&'static str, &'static TableSchema);
@@ -55,29 +54,24 @@ pub(super) fn read(
 ) -> usize {
     if bytes.starts_with(COMPOUND) {
         let help = "save it as `.xlsx` without a password";
-        file_error(
-            file,
-            "unreadable workbook: it has a password or is in an older format",
-            help,
-            remarks,
-        );
+        let message = "unreadable workbook: it has a password or is in an older format";
+        remarks.error(file, None, message, help);
         return remarks.count();
     }
     if !bytes.starts_with(PACKED) {
         let help = "save it as `.xlsx`, or rename text with separators to end in `.csv`";
-        file_error(file, "not a workbook", help, remarks);
+        remarks.error(file, None, "not a workbook", help);
         return remarks.count();
     }
     let formulas = match unpacks(bytes) {
         Ok(formulas) => formulas,
         Err((message, help)) => {
-            file_error(file, &message, help, remarks);
+            remarks.error(file, None, &message, help);
             return remarks.count();
         }
     };
     let unread = |remarks: &mut Remarks, error: &XlsxError| {
-        let message = format!("unreadable workbook: {error}");
-        file_error(file, &message, SAVE_AGAIN, remarks);
+        remarks.error(file, None, &format!("unreadable workbook: {error}"), SAVE_AGAIN);
     };
     let mut book = match Xlsx::new(Cursor::new(bytes)) {
         Ok(book) => book,
@@ -97,12 +91,8 @@ pub(super) fn read(
     let main = sheets.iter().position(|sheet| is(sheet, first.0));
     let main = main.or_else(|| sheets.iter().position(|sheet| !known(sheet) && !is_ignored(sheet)));
     if main.is_none() {
-        file_error(
-            file,
-            &format!("missing sheet `{}`", first.0),
-            "rename the sheet at the bottom of the window",
-            remarks,
-        );
+        let help = "rename the sheet at the bottom of the window";
+        remarks.error(file, None, &format!("missing sheet `{}`", first.0), help);
     }
     let mut seen: Vec<usize> = Vec::new();
     let mut after_first = None;
@@ -123,18 +113,14 @@ pub(super) fn read(
                 if let Err(error) = read {
                     unread(remarks, &error);
                 } else if any {
-                    remarks.push_error(unknown_sheet(file, sheet, first, beside));
+                    note_unknown_sheet((file, sheet), first, beside, remarks);
                 }
                 continue;
             }
         };
         if seen.contains(&number) {
-            file_error(
-                file,
-                &format!("duplicate sheet `{}`", sheet.trim()),
-                "keep one of the two",
-                remarks,
-            );
+            let message = format!("duplicate sheet `{}`", sheet.trim());
+            remarks.error(file, None, &message, "keep one of the two");
             continue;
         }
         seen.push(number);
@@ -156,7 +142,12 @@ pub(super) fn read(
     after_first.unwrap_or_else(|| remarks.count())
 }
 
-fn unknown_sheet(file: &str, sheet: &str, first: NamedSchema, beside: &[NamedSchema]) -> Remark {
+fn note_unknown_sheet(
+    (file, sheet): (&str, &str),
+    first: NamedSchema,
+    beside: &[NamedSchema],
+    remarks: &mut Remarks,
+) {
     let known: Vec<&str> = [first].iter().chain(beside).map(|(name, _)| *name).collect();
     let help = match nearest(&sheet.trim().to_lowercase(), &known) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -165,12 +156,8 @@ fn unknown_sheet(file: &str, sheet: &str, first: NamedSchema, beside: &[NamedSch
             known.join("`, `")
         ),
     };
-    let problem = Problem {
-        path: String::new(),
-        message: format!("unknown sheet `{}`", shortened(sheet)),
-        help: Some(help),
-    };
-    Remark { file: file.into(), line: None, problem }
+    let message = format!("unknown sheet `{}`", shortened(sheet));
+    remarks.error(file, None, &message, &help);
 }
 
 /// Unpacks everything once, to measure it: the sizes in a workbook may be false. Returns whether it
@@ -300,19 +287,10 @@ struct CellFormat {
 
 impl CellFormat {
     fn of(style: &Style) -> Self {
-        Self::shown_by(
-            style
-                .number_format
-                .as_ref()
-                .map(|format| format.format_code.as_str())
-                .unwrap_or_default(),
-        )
-    }
-
-    fn shown_by(code: &str) -> Self {
         let mut format = Self::default();
+        let Some(written) = &style.number_format else { return format };
         let (mut quoted, mut bracket, mut escaped) = (false, false, false);
-        for c in code.chars() {
+        for c in written.format_code.chars() {
             match c {
                 _ if escaped => escaped = false,
                 '"' => quoted = !quoted,
@@ -368,40 +346,5 @@ fn date(time: &ExcelDateTime, format: CellFormat) -> String {
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     } else {
         format!("{year:04}-{month:02}-{day:02}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_shown_as_typed() {
-        let cases = [
-            (1042.0, "1042"),
-            (60.5, "60.5"),
-            (0.605 * 100.0, "60.5"),
-            (0.07 * 100.0, "7"),
-            (-3.25, "-3.25"),
-            (1e15, "1E+15"),
-        ];
-        for (number, expected) in cases {
-            assert_eq!(plain(number), expected);
-        }
-    }
-
-    #[test]
-    fn formats_say_what_is_shown() {
-        let of = |code: &str| {
-            let format = CellFormat::shown_by(code);
-            (format.percent, format.time)
-        };
-        assert_eq!(of("General"), (false, false));
-        assert_eq!(of("0.0%"), (true, false));
-        assert_eq!(of("0\\%"), (false, false));
-        assert_eq!(of("0\" % of it\""), (false, false));
-        assert_eq!(of("yyyy\\-mm\\-dd"), (false, false));
-        assert_eq!(of("yyyy-mm-dd hh:mm;@"), (false, true));
-        assert_eq!(of("[$-409]d-mmm-yy;@"), (false, false));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::files::tree;
 use crate::compile::ownership::bods::BodsStatements;
-use crate::compile::remarks::{Remark, Remarks, without_mark};
+use crate::compile::remarks::{Remarks, without_mark};
 use crate::shape::{Json, Problems};
 
 /// Reads the statements of a file: one list, or one statement after the other, each on its own line
@@ -18,7 +18,7 @@ pub(super) fn read_statements(
     let json = if in_a_row { None } else { tree(name, bytes, remarks) };
     let mut problems = Problems::default();
     statements.read(json.as_ref().unwrap_or(&Json::List(Vec::new())), &mut problems);
-    remarks.take(name, problems);
+    remarks.take(name, None, &problems);
     if !in_a_row {
         return;
     }
@@ -30,13 +30,7 @@ pub(super) fn read_statements(
     let mut add = |number: usize, json: &Json, remarks: &mut Remarks| {
         let mut problems = Problems::default();
         statements.read_line(json, number, &mut problems);
-        for problem in problems.iter() {
-            remarks.push_error(Remark {
-                file: name.into(),
-                line: Some(number),
-                problem: problem.clone(),
-            });
-        }
+        remarks.take(name, Some(number), &problems);
     };
     // the first line decides: it is complete JSON only where each statement has its own line
     if lines().next().is_none_or(|(_, first)| {

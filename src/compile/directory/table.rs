@@ -46,18 +46,16 @@ impl<'n> TableReader<'n> {
         message: String,
         help: String,
     ) {
+        remarks.push_error(self.remark(line, column, message, help));
+    }
+
+    fn remark(&self, line: Option<usize>, column: &str, message: String, help: String) -> Remark {
         let path = Self::path(self.sheet, column);
-        remarks.push_error(Remark {
+        Remark {
             file: self.file.into(),
             line,
             problem: Problem { path, message, help: Some(help) },
-        });
-    }
-
-    /// A remark on the header.
-    fn remark(&self, line: usize, message: String, help: String) -> Remark {
-        let problem = Problem { path: Self::path(self.sheet, ""), message, help: Some(help) };
-        Remark { file: self.file.into(), line: Some(line), problem }
+        }
     }
 
     /// The least and the greatest number of cells in a row.
@@ -92,12 +90,8 @@ impl<'n> TableReader<'n> {
                 _ if cell.is_empty() => {}
                 Some(Column::Known(name, path, cell_type)) => {
                     let value = cell_type.value(cell).map(Some).unwrap_or_else(|wrong| {
-                        let message = format!(
-                            "{}: cell `{}{number}` has `{}`",
-                            wrong.what,
-                            letters(i),
-                            shortened(cell)
-                        );
+                        let (what, column, cell) = (wrong.what, letters(i), shortened(cell));
+                        let message = format!("{what}: cell `{column}{number}` has `{cell}`");
                         self.error(remarks, Some(line), name, message, wrong.help);
                         wrong.instead
                     });
@@ -108,13 +102,8 @@ impl<'n> TableReader<'n> {
                 Some(Column::Wrong) => {}
                 Some(Column::Nameless) | None => {
                     let message = "unexpected value: this column has no name".to_owned();
-                    self.error(
-                        remarks,
-                        Some(line),
-                        &letters(i),
-                        message,
-                        "name the column in the first row, or remove the value".into(),
-                    );
+                    let help = "name the column in the first row, or remove the value".into();
+                    self.error(remarks, Some(line), &letters(i), message, help);
                 }
             }
         }
@@ -159,27 +148,24 @@ impl<'n> TableReader<'n> {
         let mut columns: Vec<Column> = Vec::with_capacity(names.len());
         for name in &names {
             let column = schema.column(name);
-            if let Column::Known(header, path, _) = &column
-                && columns
-                    .iter()
-                    .any(|earlier| matches!(earlier, Column::Known(_, known, _) if known == path))
-            {
-                remarks.push_alone(self.remark(
-                    line,
-                    format!("duplicate column `{header}`"),
-                    "keep one of the two".into(),
-                ));
-                columns.push(Column::Wrong);
-                continue;
-            }
-            if matches!(column, Column::Wrong) {
-                remarks.push_alone(self.remark(
-                    line,
-                    format!("unknown column `{}`", shortened(name)),
-                    schema.help_for(name),
-                ));
-            }
-            columns.push(column);
+            let is_taken = |path: &Vec<String>| {
+                let is = |it: &Column| matches!(it, Column::Known(_, known, _) if known == path);
+                columns.iter().any(is)
+            };
+            let (message, help) = match &column {
+                Column::Known(header, path, _) if is_taken(path) => {
+                    (format!("duplicate column `{header}`"), "keep one of the two".into())
+                }
+                Column::Wrong => {
+                    (format!("unknown column `{}`", shortened(name)), schema.help_for(name))
+                }
+                Column::Known(..) | Column::Nameless => {
+                    columns.push(column);
+                    continue;
+                }
+            };
+            remarks.push_alone(self.remark(Some(line), "", message, help));
+            columns.push(Column::Wrong);
         }
         columns
     }
@@ -223,12 +209,8 @@ fn put(members: &mut Vec<(String, Json)>, path: &[String], value: Json) {
 fn column_of(path: &str) -> String {
     let Some(path) = path.strip_prefix('$') else { return path.to_owned() };
     let path = path.replace("[\"", ".").replace("\"]", "");
-    let names = path
-        .split('[')
-        .next()
-        .unwrap_or_default()
-        .split('.')
-        .filter(|name| !name.is_empty() && *name != "providers");
+    let names = path.split('[').next().unwrap_or_default().split('.');
+    let names = names.filter(|name| !name.is_empty() && *name != "providers");
     let name = names.collect::<Vec<_>>().join("_");
     name.strip_suffix("_enforcement_status")
         .map_or(name.clone(), |provider| format!("{provider}_enforcement"))

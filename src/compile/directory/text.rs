@@ -33,14 +33,9 @@ pub(super) struct QuoteStart {
     row: usize,
 }
 
-/// An invalid quote.
+/// An invalid quote, and what is wrong with it.
 #[derive(Debug)]
-pub(super) enum QuoteError {
-    /// No quote closes it
-    Open(QuoteStart),
-    /// Text follows the closing quote in the same cell
-    Trailed(QuoteStart),
-}
+pub(super) struct QuoteError(pub(super) QuoteStart, pub(super) &'static str);
 
 /// The separators of cells.
 pub(super) const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
@@ -142,7 +137,7 @@ impl<'t> TextRows<'t> {
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
             let Some(length) = rest.iter().position(|byte| *byte == b'"') else {
-                return Err(QuoteError::Open(opening));
+                return Err(QuoteError(opening, "unclosed quote"));
             };
             let part = rest.get(..length).unwrap_or_default();
             self.line = self.line.saturating_add(line_ends(part));
@@ -157,7 +152,7 @@ impl<'t> TextRows<'t> {
         if self.bare().iter().all(|byte| *byte == b' ') {
             Ok((cell, opening))
         } else {
-            Err(QuoteError::Trailed(opening))
+            Err(QuoteError(opening, "invalid quote: text follows it in the same cell"))
         }
     }
 }

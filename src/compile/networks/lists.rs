@@ -21,10 +21,9 @@ pub(super) fn resolve_lists(
     let wanted: BTreeSet<u32> =
         lists.iter().flat_map(|(_, list)| list.asns.keys().copied()).collect();
     let has_asns = kinds.iter().any(|kind| matches!(kind, SourceKind::AsNumbers(_)));
-    let announced = if has_asns && !wanted.is_empty() {
-        announced(&wanted, spans, kinds)
-    } else {
-        BTreeMap::new()
+    let announced = match has_asns && !wanted.is_empty() {
+        true => announced(&wanted, spans, kinds),
+        false => BTreeMap::new(),
     };
     for (i, list) in lists {
         let (Some(source), Some(SourceKind::List(number)), Some(summary)) =
@@ -32,9 +31,8 @@ pub(super) fn resolve_lists(
         else {
             continue;
         };
-        if let (false, Some((asn, line))) =
-            (has_asns, list.asns.iter().min_by_key(|(_, line)| **line))
-        {
+        let first = list.asns.iter().min_by_key(|(_, line)| **line);
+        if let (false, Some((asn, line))) = (has_asns, first) {
             let help = "add a source with `\"gives\": \"asn\"` to register.json, or list networks";
             let message = format!("`AS{asn}` can't be resolved: no source gives AS numbers");
             remarks.mismatch(source.file.as_str(), Some(*line), Mismatch::new(message, help));
@@ -52,10 +50,8 @@ pub(super) fn resolve_lists(
                 None => summary.unannounced.push(*asn),
             }
         }
-        let bit = u32::try_from(*number)
-            .ok()
-            .and_then(|number| 1_u64.checked_shl(number))
-            .unwrap_or_default();
+        let bit = u32::try_from(*number).ok().and_then(|number| 1_u64.checked_shl(number));
+        let bit = bit.unwrap_or_default();
         for family in Family::ALL {
             let ranges = std::mem::take(ranges.of_mut(family));
             summary.networks = summary.networks.saturating_add(ranges.len());

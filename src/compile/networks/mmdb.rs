@@ -28,37 +28,28 @@ pub(super) fn read_mmdb(
     coverage: &mut PartCoverage,
 ) -> Result<usize, Mismatch> {
     let unreadable = |error: MaxMindDbError| {
-        Mismatch::new(
-            format!("unreadable MMDB file: {error}"),
-            "download it again; a list of networks needs a `class`, a text with countries a name \
-             that ends in `.txt` or `.csv`",
-        )
+        let help = "download it again; a list of networks needs a `class`, a text with countries a \
+                    name that ends in `.txt` or `.csv`";
+        Mismatch::new(format!("unreadable MMDB file: {error}"), help)
     };
     let reader = Reader::from_source(bytes).map_err(unreadable)?;
     // A tree of n nodes has n + 1 leaves, and several walks may meet the same leaf. With many more,
     // the file's branches join again, and the walk could go on for ever.
-    let mut leaves = usize::try_from(reader.metadata().node_count)
-        .unwrap_or(usize::MAX)
-        .saturating_mul(2)
-        .saturating_add(1024);
+    let nodes = usize::try_from(reader.metadata().node_count).unwrap_or(usize::MAX);
+    let mut leaves = nodes.saturating_mul(2).saturating_add(1024);
     let mut facts: BTreeMap<usize, Option<SourceFact>> = BTreeMap::new(); // by the record's offset
     let mut networks = 0_usize;
     for (text, first, last) in walks(reader.metadata().ip_version == 6) {
         // with aliases and empty leaves, so that `leaves` counts every step of the walk
         let options =
             WithinOptions::default().include_aliased_networks().include_networks_without_data();
-        let walk = text
-            .parse()
-            .map_err(MaxMindDbError::InvalidNetwork)
-            .and_then(|start| reader.within(start, options));
+        let start = text.parse().map_err(MaxMindDbError::InvalidNetwork);
+        let walk = start.and_then(|start| reader.within(start, options));
         for leaf in walk.map_err(unreadable)? {
             let leaf = leaf.map_err(unreadable)?;
-            leaves = leaves.checked_sub(1).ok_or_else(|| {
-                Mismatch::new(
-                    "invalid MMDB file: branches of its tree join again",
-                    "download it again",
-                )
-            })?;
+            let message = "invalid MMDB file: branches of its tree join again";
+            let endless = || Mismatch::new(message, "download it again");
+            leaves = leaves.checked_sub(1).ok_or_else(endless)?;
             let Some(offset) = leaf.offset() else { continue };
             let fact = match facts.get(&offset) {
                 Some(fact) => *fact,

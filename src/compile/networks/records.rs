@@ -50,15 +50,15 @@ pub(super) fn place(leaf: &Leaf<'_>) -> Result<Option<PlaceEntry>, MaxMindDbErro
     }
     // The flat layout first: there, `country` may be a name. The country of registration
     // (`registered_country`) is never used: the network may be elsewhere.
+    let nested = |value: RecordValue<'_>| match value {
+        RecordValue::Members(members) => {
+            members.iter().find(|(name, _)| *name == "iso_code").and_then(|(_, code)| country(code))
+        }
+        other => country(&other),
+    };
     let country = match member(leaf, "country_code")?.and_then(|code| country(&code)) {
         Some(country) => Some(country),
-        None => member(leaf, "country")?.and_then(|value| match value {
-            RecordValue::Members(members) => members
-                .iter()
-                .find(|(name, _)| *name == "iso_code")
-                .and_then(|(_, code)| country(code)),
-            other => country(&other),
-        }),
+        None => member(leaf, "country")?.and_then(nested),
     };
     let Some(country) = country else { return Ok(None) };
     let mut named = Vec::new();
@@ -106,20 +106,18 @@ fn country(value: &RecordValue<'_>) -> Option<Place> {
 /// The entry of a country with the parts that its record names. The first part that is known by
 /// name counts, else the first with a code.
 fn divided(country: &Place, named: &[PartName<'_>]) -> PlaceEntry {
-    let candidates: Vec<Place> = named
-        .iter()
-        .filter_map(|part| match part {
-            PartName::Code(text) => {
-                parts::by_code(country, text).or_else(|| parts::by_name(country, text))
-            }
-            // a name of up to three letters looks like a code
-            PartName::Word(text) => {
-                let code = parts::by_code(country, text);
-                parts::by_name(country, text)
-                    .or(code.filter(|place| parts::is_named(place) || text.contains('-')))
-            }
-        })
-        .collect();
+    let candidate = |part: &PartName<'_>| match part {
+        PartName::Code(text) => {
+            parts::by_code(country, text).or_else(|| parts::by_name(country, text))
+        }
+        // a name of up to three letters looks like a code
+        PartName::Word(text) => {
+            let code = parts::by_code(country, text);
+            let code = code.filter(|place| parts::is_named(place) || text.contains('-'));
+            parts::by_name(country, text).or(code)
+        }
+    };
+    let candidates: Vec<Place> = named.iter().filter_map(candidate).collect();
     let part = candidates.iter().find(|place| parts::is_named(place)).or(candidates.first());
     let place = *part.filter(|_| !country.is_part()).unwrap_or(country);
     PlaceEntry { place, divides: place.is_part() || !named.is_empty() }
@@ -184,10 +182,7 @@ impl<'de> Deserialize<'de> for RecordValue<'de> {
 impl<'de> DeserializeSeed<'de> for Depth {
     type Value = RecordValue<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<RecordValue<'de>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }

@@ -16,11 +16,9 @@ pub(super) fn map(spans: &Spans, kinds: &[SourceKind]) -> AddressMap {
     // the sweep numbers facts as it meets them; the map has them in their own order
     let places: BTreeMap<u32, u32> = found.values().copied().zip(0..).collect();
     let place = |number: u32| places.get(&number).copied().unwrap_or_default();
+    let short = |(first, number)| Some((u32::try_from(first).ok()?, place(number)));
     AddressMap {
-        v4: v4
-            .into_iter()
-            .filter_map(|(first, number)| Some((u32::try_from(first).ok()?, place(number))))
-            .collect(),
+        v4: v4.into_iter().filter_map(short).collect(),
         v6: v6.into_iter().map(|(first, number)| (first, place(number))).collect(),
         facts: found.into_keys().collect(),
     }
@@ -83,6 +81,5 @@ fn number(facts: &Facts, found: &mut FactNumbers) -> u32 {
         return *number;
     }
     let next = u32::try_from(found.len()).unwrap_or(u32::MAX);
-    found.insert(facts.clone(), next);
-    next
+    *found.entry(facts.clone()).or_insert(next)
 }

@@ -13,6 +13,9 @@ use crate::terms::region::Place;
 /// How many mistakes of one text are shown: a wrong file has one on every line.
 const MAX_MISTAKES_SHOWN: usize = 20;
 
+/// First and last address, and the place.
+type PlaceRange = (u128, u128, Option<Place>);
+
 /// A list as written.
 #[derive(Debug, Default)]
 pub(super) struct NetworkList {
@@ -40,12 +43,9 @@ fn read_lines<'a>(
         return;
     };
     let (mut entries, mut mistakes) = (0_usize, 0_usize);
-    for (line, entry) in
-        (1_usize..).zip(text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()))
-    {
-        if entry.is_empty() {
-            continue;
-        }
+    let content = |line: &'a str| line.split('#').next().unwrap_or_default().trim();
+    let lines = (1_usize..).zip(text.lines().map(content));
+    for (line, entry) in lines.filter(|(_, entry)| !entry.is_empty()) {
         entries = entries.saturating_add(1);
         if let Err(mismatch) = read(line, entry) {
             mistakes = mistakes.saturating_add(1);
@@ -102,10 +102,8 @@ pub(super) fn read_countries(
         match networks.get(&network) {
             Some((other, first)) if *other != place => {
                 let other = other.map_or("no country".to_owned(), |other| other.to_string());
-                Err(Mismatch::new(
-                    format!("duplicate network: line {first} says {other}"),
-                    "keep one of the two",
-                ))
+                let message = format!("duplicate network: line {first} says {other}");
+                Err(Mismatch::new(message, "keep one of the two"))
             }
             _ => {
                 found.iter().for_each(|entry| entry.note(coverage));
@@ -119,7 +117,7 @@ pub(super) fn read_countries(
         let help = format!("{what}; a list needs a `class`");
         remarks.mismatch(file, None, Mismatch::new("no line gives a country", help));
     }
-    let mut places: Families<(u128, u128, Option<Place>)> = Families::default();
+    let mut places: Families<PlaceRange> = Families::default();
     for (network, (place, _)) in &networks {
         let (family, first, last) = bounds(network);
         places.of_mut(family).push((first, last, *place));
@@ -153,13 +151,11 @@ fn read_place(entry: &str, may_be_alone: bool) -> Result<(Network, Option<PlaceE
             Ok((network?, Some(records::with_region(&country?, region))))
         }
         _ => {
-            let mut words = entry.split([',', ' ', '\t']).filter(|word| !word.is_empty());
-            let (Some(network), Some(place), None) = (words.next(), words.next(), words.next())
-            else {
-                return Err(Mismatch::new(
-                    format!("invalid line `{entry}`: expected a network and a country"),
-                    "such as `203.0.113.0/24 SG` or `203.0.113.0/24,UA-43`",
-                ));
+            let words = entry.split([',', ' ', '\t']).filter(|word| !word.is_empty());
+            let [network, place] = words.collect::<Vec<_>>()[..] else {
+                let message = format!("invalid line `{entry}`: expected a network and a country");
+                let help = "such as `203.0.113.0/24 SG` or `203.0.113.0/24,UA-43`";
+                return Err(Mismatch::new(message, help));
             };
             let (network, place) = (read_network(network), Place::parse(place));
             Ok((network?, Some(by_hand(place?))))
@@ -175,9 +171,7 @@ fn unquoted(field: &str) -> &str {
 
 /// Makes runs that don't overlap out of networks: of networks within each other the smaller one
 /// counts.
-fn most_specific(
-    mut networks: Vec<(u128, u128, Option<Place>)>,
-) -> Vec<(u128, u128, Option<Place>)> {
+fn most_specific(mut networks: Vec<PlaceRange>) -> Vec<PlaceRange> {
     networks.sort_unstable_by_key(|(first, last, _)| (*first, std::cmp::Reverse(*last)));
     let mut runs = Vec::with_capacity(networks.len());
     let mut open: Vec<(u128, Option<Place>)> = Vec::new();
@@ -211,15 +205,10 @@ enum ListItem {
 
 fn read_entry(entry: &str) -> Result<ListItem, Mismatch> {
     if let Some(digits) = entry.strip_prefix("AS").or_else(|| entry.strip_prefix("as")) {
-        let asn = digits
-            .parse()
-            .ok()
-            .filter(|asn| *asn != 0 && digits.bytes().all(|b| b.is_ascii_digit()));
-        return asn.map(ListItem::Asn).ok_or_else(|| {
-            Mismatch::new(
-                format!("invalid AS number `{entry}`"),
-                "expected `AS1` to `AS4294967295`",
-            )
+        let is_number = |asn: &u32| *asn != 0 && digits.bytes().all(|b| b.is_ascii_digit());
+        return digits.parse().ok().filter(is_number).map(ListItem::Asn).ok_or_else(|| {
+            let message = format!("invalid AS number `{entry}`");
+            Mismatch::new(message, "expected `AS1` to `AS4294967295`")
         });
     }
     read_network(entry).map(ListItem::Network)

@@ -54,9 +54,8 @@ impl Graph {
         loop {
             while let Some(owner) = queue.pop_front() {
                 waiting.extend(touched.get(&owner).into_iter().flatten());
-                for (of, basis_points) in
-                    self.owned(owner).iter().filter(|(of, _)| !special.contains_key(of))
-                {
+                let owned = self.owned(owner).iter();
+                for (of, basis_points) in owned.filter(|(of, _)| !special.contains_key(of)) {
                     let share = found.at(*of).0.saturating_add(*basis_points).min(WHOLE);
                     queue.extend(found.raise(*of, share, settings).then_some(*of));
                 }

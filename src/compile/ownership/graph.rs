@@ -174,14 +174,9 @@ impl Graph {
             bad: Vec::new(),
         };
         for (entity, Entity { id, .. }) in entities.iter().enumerate() {
-            match draft.by_id.get(id.as_str()) {
-                Some(first) => {
-                    let (first, id) = (*first, id.clone());
-                    errors.push(GraphError::DuplicateEntity { entity, first, id });
-                }
-                None => {
-                    draft.by_id.insert(id.as_str().to_owned(), entity);
-                }
+            let first = *draft.by_id.entry(id.to_string()).or_insert(entity);
+            if first != entity {
+                errors.push(GraphError::DuplicateEntity { entity, first, id: id.clone() });
             }
         }
         for (number, holding) in holdings.iter().enumerate() {
@@ -201,12 +196,8 @@ impl Graph {
             if sum.is_contradiction_of_others() {
                 supplements.entry(entity).or_default().over = Some(sum.all);
             } else if let Some(Entity { id, .. }) = entities.get(entity) {
-                errors.push(GraphError::SumOver100 {
-                    entity,
-                    id: id.clone(),
-                    basis_points: sum.all,
-                    holdings: sum.holdings.clone(),
-                });
+                let (id, holdings) = (id.clone(), sum.holdings.clone());
+                errors.push(GraphError::SumOver100 { entity, id, basis_points: sum.all, holdings });
             }
         }
         if !errors.is_empty() {
@@ -232,7 +223,7 @@ impl Graph {
     pub fn find(&self, id: &str) -> Result<EntityIndex, Mismatch> {
         self.get(id).ok_or_else(|| Mismatch {
             message: format!("unknown entity `{id}`"),
-            help: nearest_id(&self.entities, id).map(did_you_mean),
+            help: nearest_id(&self.entities, id).map(|near| did_you_mean(&near)),
         })
     }
 
@@ -361,12 +352,9 @@ impl GraphDraft {
         before: usize,
     ) -> BTreeMap<usize, Supplement> {
         let mut supplements: BTreeMap<usize, Supplement> = BTreeMap::new();
-        let unnamed_direct: BTreeSet<&str> = declarations
-            .indirect
-            .iter()
-            .filter(|interest| interest.direct)
-            .map(|interest| interest.of.as_str())
-            .collect();
+        let unnamed_direct = declarations.indirect.iter().filter(|interest| interest.direct);
+        let unnamed_direct: BTreeSet<&str> =
+            unnamed_direct.map(|interest| interest.of.as_str()).collect();
         let mut stakes = Vec::new();
         // by company and owner: several interests of one owner add up
         let mut indirect: BTreeMap<(usize, usize), (u32, u32)> = BTreeMap::new();
@@ -390,11 +378,11 @@ impl GraphDraft {
                 }
                 None => {
                     let supplement = supplements.entry(of).or_default();
-                    if *direct {
-                        supplement.unnamed_direct.add(*least, *most);
-                    } else {
-                        supplement.unnamed_indirect.add(*least, *most);
-                    }
+                    let unnamed = match direct {
+                        true => &mut supplement.unnamed_direct,
+                        false => &mut supplement.unnamed_indirect,
+                    };
+                    unnamed.add(*least, *most);
                 }
             }
         }
@@ -445,7 +433,7 @@ fn nearest_id(entities: &[Entity], id: &str) -> Option<String> {
     nearest(id, &ids).map(str::to_owned)
 }
 
-fn did_you_mean(near: String) -> String {
+fn did_you_mean(near: &str) -> String {
     format!("did you mean `{near}`?")
 }
 
@@ -474,9 +462,7 @@ impl GraphError {
     pub fn help(&self) -> Option<String> {
         let help = match self {
             Self::DuplicateEntity { .. } => "keep one of the two",
-            Self::UnknownEntity { near: Some(near), .. } => {
-                return Some(did_you_mean(near.clone()));
-            }
+            Self::UnknownEntity { near: Some(near), .. } => return Some(did_you_mean(near)),
             Self::UnknownEntity { near: None, .. } => "add the entity; its id is enough",
             Self::BadShare { .. } => "62.5 % is 6250; leave an unknown share out",
             Self::SumOver100 { .. } => {

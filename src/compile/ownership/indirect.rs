@@ -150,11 +150,8 @@ impl Graph {
             graph.add_node(());
         }
         for of in 0..self.len() {
-            let through = self
-                .supplements
-                .get(&of)
-                .into_iter()
-                .flat_map(|supplement| supplement.indirect.iter().map(|through| through.owner));
+            let through = self.supplements.get(&of).into_iter().flat_map(|it| &it.indirect);
+            let through = through.map(|through| through.owner);
             for owner in self.owners(of).iter().map(|stake| stake.owner).chain(through) {
                 graph.add_edge(NodeIndex::new(of), NodeIndex::new(owner), ());
                 if let Some(owned) = owned.get_mut(owner) {
@@ -204,9 +201,9 @@ impl Graph {
                 let chained = self.chained(*of, party, &|owner| {
                     portions.get(&owner).copied().unwrap_or_default()
                 });
-                let (least, most) = declared
-                    .get(of)
-                    .map_or((0.0, 0.0), |through| (part(through.least), part(through.most)));
+                let declared = declared.get(of);
+                let (least, most) =
+                    declared.map_or((0.0, 0.0), |it| (part(it.least), part(it.most)));
                 let own = self.owners(*of).iter().find(|stake| stake.owner == party);
                 let direct = own.map_or(0.0, |stake| part(stake.basis_points));
                 let open = if own.is_some_and(Stake::is_open) { part(self.rest(*of)) } else { 0.0 };
@@ -271,11 +268,8 @@ impl Graph {
                 let before = of(*i);
                 change = change.max((restricted - before.0).abs()).max((worst - before.1).abs());
                 if let Some(walk) = walks.get_mut(*i) {
-                    *walk = Walk {
-                        restricted,
-                        unknown: (worst - restricted).max(0.0),
-                        clear: 1.0 - worst,
-                    };
+                    let unknown = (worst - restricted).max(0.0);
+                    *walk = Walk { restricted, unknown, clear: 1.0 - worst };
                 }
             }
             *budget = budget.saturating_sub(edges);
@@ -306,11 +300,8 @@ impl SpecialCase {
 
     /// The part of `end.clear` that may belong to a holder with a share larger than is known.
     fn open(&self, owners: &[Stake], end: &Remainder, of: impl Fn(usize) -> f64) -> f64 {
-        let more = owners
-            .iter()
-            .filter(|stake| stake.is_open())
-            .map(|stake| part(stake.room) * of(stake.owner))
-            .sum::<f64>();
+        let open = owners.iter().filter(|stake| stake.is_open());
+        let more: f64 = open.map(|stake| part(stake.room) * of(stake.owner)).sum();
         part(end.clear).min(more + part(self.unnamed_direct.most))
     }
 
@@ -330,10 +321,8 @@ impl SpecialCase {
         };
         let mut restricted = direct(|(restricted, _)| restricted).min(1.0);
         for interpretation in &self.interpretations {
-            let others: f64 = interpretation
-                .iter()
-                .map(|(owner, share)| part(*share) * (1.0 - of(*owner).0))
-                .sum();
+            let other = |(owner, share): &(usize, u32)| part(*share) * (1.0 - of(*owner).0);
+            let others: f64 = interpretation.iter().map(other).sum();
             restricted = restricted.min((1.0 - others).max(0.0));
         }
         restricted += self.links.iter().map(|link| link.excess * of(link.owner).0).sum::<f64>();
@@ -369,31 +358,25 @@ impl SpecialCase {
             owners.iter().filter(|stake| blocked(stake.owner)).map(|stake| stake.basis_points);
         let mut direct = stakes.fold(0, u32::saturating_add).min(WHOLE);
         for interpretation in &self.interpretations {
-            let others = interpretation
-                .iter()
-                .filter(|(owner, _)| !blocked(*owner))
-                .map(|(_, share)| *share)
-                .fold(0, u32::saturating_add);
+            let others = interpretation.iter().filter(|(owner, _)| !blocked(*owner));
+            let others = others.map(|(_, share)| *share).fold(0, u32::saturating_add);
             direct = direct.min(WHOLE.saturating_sub(others));
         }
         let links = || self.links.iter().filter(|link| blocked(link.owner));
-        let excess: f64 = links()
-            .map(|link| {
-                // a holder that isn't blocked counts for nothing, and so does a chain through it
-                let counted = link.chains.iter().filter(|(holder, _, _)| blocked(*holder));
-                let explained: f64 = counted.map(|(_, share, most)| share * most).sum();
-                (link.least - explained).max(0.0)
-            })
-            .sum();
-        let excess = points(excess + EQUAL);
+        let excess = links().map(|link| {
+            // a holder that isn't blocked counts for nothing, and so does a chain through it
+            let counted = link.chains.iter().filter(|(holder, _, _)| blocked(*holder));
+            let explained: f64 = counted.map(|(_, share, most)| share * most).sum();
+            (link.least - explained).max(0.0)
+        });
+        let excess = points(excess.sum::<f64>() + EQUAL);
         if !worst {
             return direct.saturating_add(excess).min(WHOLE);
         }
         let open = points(links().map(|link| link.open).sum::<f64>() + EQUAL);
         let through = self.unnamed_indirect.most.saturating_add(open);
-        let rest = end.unknown.saturating_add(points(
-            self.open(owners, end, |owner| f64::from(u8::from(blocked(owner)))) + EQUAL,
-        ));
+        let open = self.open(owners, end, |owner| f64::from(u8::from(blocked(owner))));
+        let rest = end.unknown.saturating_add(points(open + EQUAL));
         direct.saturating_add(rest.max(through).max(excess)).min(WHOLE)
     }
 }

@@ -123,14 +123,10 @@ impl<'a> OwnershipScreening<'a> {
     pub fn judge(&self, EntityIndex(i): EntityIndex) -> OwnershipResult {
         let entity = self.graph.entity(EntityIndex(i));
         let walk = self.multiplied.get(i).copied().unwrap_or_default();
-        let (basis_points, blocked) = self.cascade.at(i);
-        let (basis_points_worst, blocked_worst) = self.worst.at(i);
-        let cascade = CascadeShare {
-            restricted: blocked,
-            restricted_worst: blocked_worst,
-            basis_points,
-            basis_points_worst,
-        };
+        let (basis_points, restricted) = self.cascade.at(i);
+        let (basis_points_worst, restricted_worst) = self.worst.at(i);
+        let cascade =
+            CascadeShare { restricted, restricted_worst, basis_points, basis_points_worst };
         let itself = self.end(i).restricted;
         let worst = (walk.restricted + walk.unknown).min(1.0);
         let company =
@@ -147,9 +143,9 @@ impl<'a> OwnershipScreening<'a> {
             Method::Multiplicative => multiplied,
             Method::Either => cascade || multiplied,
         };
-        let status = if says(blocked, multiplicative.restricted) {
+        let status = if says(cascade.restricted, multiplicative.restricted) {
             Ownership::Restricted
-        } else if ownerless || says(blocked_worst, multiplicative.restricted_worst) {
+        } else if ownerless || says(restricted_worst, multiplicative.restricted_worst) {
             Ownership::Unresolved
         } else {
             Ownership::Clear
@@ -226,17 +222,9 @@ impl<'a> OwnershipScreening<'a> {
             behind.push(EntityIndex(i));
             if self.end(i).restricted.is_none() {
                 let owners = self.graph.owners(i).iter().filter(|stake| stake.basis_points > 0);
-                let through = self
-                    .special
-                    .get(&i)
-                    .into_iter()
-                    .flat_map(|case| case.links.iter().map(|link| link.owner));
-                queue.extend(
-                    owners
-                        .map(|stake| stake.owner)
-                        .chain(through)
-                        .filter(|owner| seen.insert(*owner)),
-                );
+                let links = self.special.get(&i).into_iter().flat_map(|case| &case.links);
+                let owners = owners.map(|stake| stake.owner).chain(links.map(|link| link.owner));
+                queue.extend(owners.filter(|owner| seen.insert(*owner)));
             }
         }
         behind

@@ -92,18 +92,11 @@ impl Graph {
                 inside = inside.saturating_add(stake.basis_points);
                 within.push((stake.owner, part(stake.basis_points)));
             } else {
-                base.add(
-                    part(stake.basis_points),
-                    walks.get(stake.owner).copied().unwrap_or_default(),
-                );
+                let walk = walks.get(stake.owner).copied().unwrap_or_default();
+                base.add(part(stake.basis_points), walk);
             }
         }
-        RingMember {
-            entity,
-            base,
-            within,
-            leaves: part(WHOLE.saturating_sub(inside)),
-            walk: Walk::default(),
-        }
+        let leaves = part(WHOLE.saturating_sub(inside));
+        RingMember { entity, base, within, leaves, walk: Walk::default() }
     }
 }

@@ -40,11 +40,9 @@ impl Walk {
     }
 
     fn scaled(self, part: f64) -> Self {
-        Self {
-            restricted: part * self.restricted,
-            unknown: part * self.unknown,
-            clear: part * self.clear,
-        }
+        let mut scaled = Self::default();
+        scaled.add(part, self);
+        scaled
     }
 
     /// The chance that is missing from a sum of 1.
@@ -72,11 +70,8 @@ fn eliminate(ring: &mut [RingMember]) {
     let mut rows: Vec<EliminationRow> = ring
         .iter()
         .map(|member| {
-            let mut row = EliminationRow {
-                parts: vec![0.0; ring.len()],
-                leaves: member.leaves,
-                base: member.base,
-            };
+            let RingMember { leaves, base, .. } = *member;
+            let mut row = EliminationRow { parts: vec![0.0; ring.len()], leaves, base };
             for (owner, part) in &member.within {
                 if let Some(cell) = place.get(owner).and_then(|i| row.parts.get_mut(*i)) {
                     *cell += part;
@@ -92,11 +87,8 @@ fn eliminate(ring: &mut [RingMember]) {
         for row in earlier {
             let through = row.parts.get(last).copied().unwrap_or(0.0) / out;
             if through > 0.0 {
-                row.parts
-                    .iter_mut()
-                    .zip(&pivot.parts)
-                    .take(last)
-                    .for_each(|(to, from)| *to += through * from);
+                let parts = row.parts.iter_mut().zip(&pivot.parts).take(last);
+                parts.for_each(|(to, from)| *to += through * from);
                 row.leaves += through * pivot.leaves;
                 row.base.add(through, pivot.base);
             }
@@ -137,10 +129,8 @@ fn sweep(ring: &mut [RingMember], budget: &mut usize) {
         .map(|member| {
             let (own, others): (Vec<_>, Vec<_>) =
                 member.within.iter().partition(|(owner, _)| *owner == member.entity);
-            let others: Vec<(usize, f64)> = others
-                .iter()
-                .filter_map(|(owner, part)| Some((*place.get(owner)?, *part)))
-                .collect();
+            let place = |(owner, part): &(usize, f64)| Some((*place.get(owner)?, *part));
+            let others: Vec<(usize, f64)> = others.iter().filter_map(place).collect();
             (others, 1.0 - own.iter().map(|(_, part)| part).sum::<f64>())
         })
         .collect();
@@ -202,20 +192,13 @@ mod tests {
         sweep(&mut settled, &mut 1_000_000);
         eliminate(&mut exact);
         for ((cut_short, settled), exact) in cut_short.iter().zip(&settled).zip(&exact) {
+            let [cut_short, settled, exact] = [cut_short.walk, settled.walk, exact.walk];
             // a fifth of all ends is restricted
-            assert!(
-                (exact.walk.restricted - 0.2).abs() < 1e-12
-                    && (exact.walk.clear - 0.8).abs() < 1e-12
-            );
-            assert!(
-                (settled.walk.restricted - exact.walk.restricted).abs() < EQUAL
-                    && settled.walk.unknown < EQUAL
-            );
-            assert!(
-                cut_short.walk.restricted <= exact.walk.restricted
-                    && cut_short.walk.clear <= exact.walk.clear
-            );
-            assert!(cut_short.walk.open().abs() < 1e-12, "nothing is lost");
+            assert!((exact.restricted - 0.2).abs() < 1e-12 && (exact.clear - 0.8).abs() < 1e-12);
+            assert!((settled.restricted - exact.restricted).abs() < EQUAL);
+            assert!(settled.unknown < EQUAL);
+            assert!(cut_short.restricted <= exact.restricted && cut_short.clear <= exact.clear);
+            assert!(cut_short.open().abs() < 1e-12, "nothing is lost");
         }
         assert!(cut_short.iter().any(|member| member.walk.unknown > 0.4));
     }

@@ -25,7 +25,7 @@ pub(super) fn points(part: f64) -> u32 {
     whole((part * f64::from(WHOLE)).floor())
 }
 
-fn whole(number: f64) -> u32 {
+pub(super) fn whole(number: f64) -> u32 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

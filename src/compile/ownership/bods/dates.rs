@@ -1,15 +1,13 @@
 //! Dates and times by ISO 8601, as publishers write them.
 
-use crate::shape::{Json, Path, Problems, wrong_type};
+use super::members::mistyped;
+use crate::shape::{Json, Path, Problems};
 use crate::terms::time::UnixSeconds;
 
 /// Reads a date, with or without a time of day. A date means midnight in UTC; a time without an
 /// offset is in UTC.
 pub(super) fn time(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<UnixSeconds> {
-    let Json::Text(text) = json else {
-        wrong_type(at, "a date", json, problems);
-        return None;
-    };
+    let Json::Text(text) = json else { return mistyped(at, "a date", json, problems) };
     let time = seconds(text.trim());
     if time.is_none() {
         let help = "expected `2027-01-31` or `2027-01-31T12:00:00Z`";
@@ -31,20 +29,16 @@ fn seconds(text: &str) -> Option<i64> {
         None if rest.is_empty() => ("00:00:00", 0),
         None => return None,
         Some(time) => {
-            match time.find(['Z', 'z', '+', '-']).and_then(|at| time.split_at_checked(at)) {
-                None => (time, 0),
-                Some((time, "Z" | "z")) => (time, 0),
-                Some((time, offset)) => (time, self::offset(offset)?),
+            match time.split_at_checked(time.find(['Z', 'z', '+', '-']).unwrap_or(time.len()))? {
+                (time, "" | "Z" | "z") => (time, 0),
+                (time, offset) => (time, self::offset(offset)?),
             }
         }
     };
     let whole = if time.len() == 5 { format!("{time}:00") } else { time.to_owned() };
     // the parser begins in 1970, and companies are older: parse the same day 2,000 years later
-    let year: u32 = day
-        .get(..4)
-        .filter(|year| year.bytes().all(|digit| digit.is_ascii_digit()))?
-        .parse()
-        .ok()?;
+    let year = day.get(..4).filter(|year| year.bytes().all(|digit| digit.is_ascii_digit()))?;
+    let year: u32 = year.parse().ok()?;
     let (year, shift) = if year < 1970 { (year.checked_add(2000)?, YEARS_2000) } else { (year, 0) };
     let parsed = humantime::parse_rfc3339(&format!("{year:04}{}T{whole}Z", day.get(4..)?)).ok()?;
     let since = i64::try_from(parsed.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()).ok()?;

@@ -104,14 +104,13 @@ impl BodsExtract {
             let kinds: BTreeSet<InterestType> =
                 direct.iter().flat_map(|sums| sums.kinds.keys().copied()).collect();
             for kind in kinds {
-                let shares = direct
-                    .iter()
-                    .filter_map(|sums| Some((sums.owner, sums.kinds.get(&kind)?.0)))
-                    .filter(|(_, share)| *share > 0);
-                if total(shares.clone().map(|(_, share)| share)) <= WHOLE {
-                    let shares = shares
-                        .filter_map(|(owner, share)| Some((Text::parse(owner?).ok()?, share)))
-                        .collect();
+                let of_kind = |sums: &InterestSums<'_>| sums.kinds.get(&kind).map(|sum| sum.0);
+                if total(direct.iter().filter_map(of_kind)) <= WHOLE {
+                    let shares = direct.iter().filter_map(|sums| {
+                        let share = of_kind(sums).filter(|share| *share > 0)?;
+                        Some((Text::parse(sums.owner?).ok()?, share))
+                    });
+                    let shares = shares.collect();
                     self.interpretations.push(Interpretation { of: of.clone(), shares });
                 }
             }
@@ -122,13 +121,8 @@ impl BodsExtract {
         }
     }
 
-    fn declare(
-        &mut self,
-        of: &Text,
-        sums: &InterestSums<'_>,
-        (least, most): (u32, u32),
-        direct: bool,
-    ) {
+    fn declare(&mut self, of: &Text, sums: &InterestSums<'_>, share: (u32, u32), direct: bool) {
+        let (least, most) = share;
         let owner = sums.owner.and_then(|owner| Text::parse(owner).ok());
         let interest = DeclaredInterest { owner, of: of.clone(), least, most, direct };
         self.indirect.push((interest, sums.origin.clone()));

@@ -2,15 +2,23 @@
 
 use crate::shape::{Json, Path, Problems, suggestion, wrong_type};
 
+/// Notes that another type was expected.
+pub(super) fn mistyped<T>(
+    at: &Path<'_>,
+    expected: &str,
+    found: &Json,
+    problems: &mut Problems,
+) -> Option<T> {
+    wrong_type(at, expected, found, problems);
+    None
+}
+
 /// Reads a word of a codelist.
 pub(super) fn one_of<T: Copy>(
     list: &[(&str, T)],
 ) -> impl Fn(&Json, &Path<'_>, &mut Problems) -> Option<T> {
     |json, at, problems| {
-        let Json::Text(word) = json else {
-            wrong_type(at, "a string", json, problems);
-            return None;
-        };
+        let Json::Text(word) = json else { return mistyped(at, "a string", json, problems) };
         let found = list.iter().find(|(known, _)| known == word).map(|(_, value)| *value);
         if found.is_none() {
             let known: Vec<&str> = list.iter().map(|(word, _)| *word).collect();
@@ -70,9 +78,6 @@ pub(super) fn list<T>(
             .enumerate()
             .filter_map(|(i, item)| read(item, &Path::Element(&at, i), problems))
             .collect(),
-        Some(other) => {
-            wrong_type(&at, "a list", other, problems);
-            Vec::new()
-        }
+        Some(other) => mistyped(&at, "a list", other, problems).unwrap_or_default(),
     }
 }

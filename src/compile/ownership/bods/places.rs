@@ -1,9 +1,9 @@
 //! Places of companies and persons: by code, else by name.
 
-use super::members::{list, member, value};
+use super::members::{list, member, mistyped, value};
 use crate::compile::countries;
 use crate::compile::ownership::Entity;
-use crate::shape::{Json, Path, Problems, wrong_type};
+use crate::shape::{Json, Path, Problems};
 use crate::terms::region::Place;
 
 /// The places of a party.
@@ -72,8 +72,7 @@ pub(super) fn place(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Opti
     if let Some(code) = code {
         let at = if is_object { Path::Member(at, "code") } else { *at };
         let Json::Text(text) = code else {
-            wrong_type(&at, "a country's code", code, problems);
-            return None;
+            return mistyped(&at, "a country's code", code, problems);
         };
         if !NO_CODES.contains(&text.trim().to_ascii_uppercase().as_str()) {
             // a text by itself may be a name
@@ -94,8 +93,7 @@ pub(super) fn place(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Opti
             None => StatedPlace::Nowhere(as_written(name, code)),
         }),
         (Some(other), _) => {
-            wrong_type(&Path::Member(at, "name"), "a country's name", other, problems);
-            None
+            mistyped(&Path::Member(at, "name"), "a country's name", other, problems)
         }
         (None, Some(code)) => Some(StatedPlace::Nowhere(as_written(code, None))),
     }

@@ -1,15 +1,13 @@
 //! Shares: percentages, exact or in a range.
 
-use super::members::{member, value};
+use super::members::{member, mistyped, value};
 use crate::compile::ownership::WHOLE;
-use crate::shape::{Json, Path, Problems, wrong_type};
+use crate::compile::ownership::share::whole;
+use crate::shape::{Json, Path, Problems};
 
 /// Reads a share: its known part and the largest possible share, in basis points.
 pub(super) fn share(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<(u32, u32)> {
-    let Json::Object(_) = json else {
-        wrong_type(at, "an object", json, problems);
-        return None;
-    };
+    let Json::Object(_) = json else { return mistyped(at, "an object", json, problems) };
     let exact = member(json, at, "exact", problems, percent);
     let minimum = member(json, at, "minimum", problems, percent);
     let maximum = member(json, at, "maximum", problems, percent);
@@ -46,10 +44,8 @@ enum Bound {
 
 fn percent(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<f64> {
     let number = match json {
-        Json::Number(number) => {
-            Some(number.as_f64()).filter(|percent| (0.0..=100.0).contains(percent))
-        }
-        Json::Null | Json::Bool(_) | Json::Text(_) | Json::List(_) | Json::Object(_) => None,
+        Json::Number(number) => Some(number.as_f64()).filter(|it| (0.0..=100.0).contains(it)),
+        _ => None,
     };
     if number.is_none() {
         problems.wrong(at, "expected a number from 0 to 100", "BODS shares are in percent");
@@ -60,12 +56,5 @@ fn percent(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<f64> {
 /// A percentage in whole basis points, rounded down. The small addend makes 1.15 % 115 basis
 /// points: `1.15 * 100.0` is 114.99999999999999.
 fn floor(percent: f64) -> u32 {
-    let whole = (percent * 100.0 + 1e-6).floor().clamp(0.0, f64::from(WHOLE));
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a whole number from 0 to 10,000"
-    )]
-    let whole = whole as u32;
-    whole
+    whole((percent * 100.0 + 1e-6).floor())
 }

@@ -1,7 +1,7 @@
 //! One statement: an entity, a person, or a relationship between two parties.
 
 use super::dates::time;
-use super::members::{is_null, list, member, one_of, required, value};
+use super::members::{is_null, list, member, mistyped, one_of, required, value};
 use super::places::{PartyPlaces, place};
 use super::shares::share;
 use crate::compile::ownership::{Entity, EntityType, WHOLE};
@@ -162,10 +162,7 @@ impl Interest {
         if is_null(json) {
             return None;
         }
-        let Json::Object(_) = json else {
-            wrong_type(at, "an interest", json, problems);
-            return None;
-        };
+        let Json::Object(_) = json else { return mistyped(at, "an interest", json, problems) };
         let kind = member(json, at, "type", problems, one_of(INTERESTS));
         let kind = kind.unwrap_or(Some(InterestType::Unnamed));
         let direct = &[("direct", false), ("indirect", true), ("unknown", false)];
@@ -188,18 +185,14 @@ impl Statement {
         (file, line): (usize, Option<usize>),
         problems: &mut Problems,
     ) -> Option<Self> {
-        let Json::Object(_) = json else {
-            wrong_type(at, "a statement", json, problems);
-            return None;
-        };
+        let Json::Object(_) = json else { return mistyped(at, "a statement", json, problems) };
         member(json, at, "publicationDetails", problems, |json, at, problems| {
             member(json, at, "bodsVersion", problems, version)
         });
         let old = value(json, "statementType").is_some();
-        let (id, kind, kinds) = if old {
-            ("statementID", "statementType", STATEMENTS)
-        } else {
-            ("recordId", "recordType", RECORDS)
+        let (id, kind, kinds) = match old {
+            true => ("statementID", "statementType", STATEMENTS),
+            false => ("recordId", "recordType", RECORDS),
         };
         let record = required(json, at, id, problems, Text::read);
         let kind = required(json, at, kind, problems, one_of(kinds));
@@ -217,10 +210,9 @@ impl Statement {
             RecordType::Person => person(&record, json, at, problems),
             RecordType::Relationship => relationship(json, at, problems),
         };
-        let body = if old {
-            body(json, at, problems)
-        } else {
-            required(json, at, "recordDetails", problems, body)
+        let body = match old {
+            true => body(json, at, problems),
+            false => required(json, at, "recordDetails", problems, body),
         };
         Some(Self {
             origin: StatementOrigin { file, path: at.to_string(), line },
@@ -308,10 +300,8 @@ fn party(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Interest
         }
     }
     let unspecified = value(json, "unspecified").unwrap_or(json);
-    if matches!(
-        unspecified.get("reason").and_then(Json::as_str),
-        Some("noBeneficialOwners" | "no-beneficial-owners")
-    ) {
+    let reason = unspecified.get("reason").and_then(Json::as_str);
+    if matches!(reason, Some("noBeneficialOwners" | "no-beneficial-owners")) {
         return Some(InterestedParty::Nobody);
     }
     if POINTERS.iter().chain(&["reason", "unspecified"]).any(|name| json.get(name).is_some()) {
