@@ -401,19 +401,3 @@ impl Shape for Action {
         ]})
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::FindingCode;
-
-    /// Whole families are adopted or of the chain, so that a tag's reader knows them by name.
-    #[test]
-    fn traits_go_by_family() {
-        let adopted = ["customer", "ownership", "geo", "network", "residency", "relay", "sharing"];
-        for code in FindingCode::ALL {
-            let (family, _) = code.as_str().split_once('.').unwrap();
-            assert_eq!(code.is_adopted(), adopted.contains(&family), "{code}");
-            assert_eq!(code.is_of_chain(), family == "chain", "{code}");
-        }
-    }
-}
