@@ -60,7 +60,7 @@ fn the_core_decides_as_the_table_says() {
         }
         // the register of snapshot.json as the Waybill before format version 2 compiled it
         if file == "snapshot"
-            && case["made"] == json!(version_1.created().0)
+            && case["made"] == json!(version_1.preamble.created.0)
             && let Err(why) = play(&case, &trusting(&config), Some(&version_1))
         {
             failures.push(format!("{name} by version 1: {why}"));

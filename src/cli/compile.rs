@@ -97,12 +97,12 @@ fn changed_decisions(before: &Snapshot, after: &Snapshot) -> String {
     if changed.is_empty() {
         return format!(
             "  no customer is decided differently since sequence {}\n",
-            before.sequence()
+            before.preamble.sequence
         );
     }
     let mut out = format!(
         "  customers decided differently since sequence {}: {}\n",
-        before.sequence(),
+        before.preamble.sequence,
         grouped(changed.len())
     );
     for change in changed.iter().take(MOST_SHOWN) {

@@ -94,7 +94,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<(), CommandError> {
     }
     if let Some(thumbprint) = &arguments.node {
         let (node, _) = snapshot
-            .nodes()
+            .nodes
             .by_thumbprint(thumbprint)
             .ok_or_else(|| CommandError("no node has a key of this thumbprint".into()))?;
         found.insert(
@@ -184,7 +184,7 @@ fn describe(customer: &Customer) -> Value {
 }
 
 fn contents(snapshot: &Snapshot) -> Value {
-    let (preamble, head) = (snapshot.preamble(), snapshot.head());
+    let (preamble, head) = (&snapshot.preamble, &snapshot.head);
     let pages: serde_json::Map<String, Value> = PageKind::ALL
         .iter()
         .map(|kind| {
@@ -216,7 +216,7 @@ fn contents(snapshot: &Snapshot) -> Value {
 }
 
 fn as_text(snapshot: &Snapshot, any_key: bool) -> Result<String, std::fmt::Error> {
-    let (preamble, head) = (snapshot.preamble(), snapshot.head());
+    let (preamble, head) = (&snapshot.preamble, &snapshot.head);
     let mut out = String::new();
     writeln!(
         out,

@@ -308,6 +308,16 @@ impl Preamble {
     }
 }
 
+impl Preamble {
+    /// Checks that its sequence isn't lower than one that is known or demanded.
+    pub(super) fn follows(&self, sequence: u64) -> Result<(), SnapshotError> {
+        if self.sequence >= sequence {
+            return Ok(());
+        }
+        Err(SnapshotError::Rollback(self.sequence, sequence))
+    }
+}
+
 impl Head {
     /// Reads a head.
     ///

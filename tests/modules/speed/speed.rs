@@ -149,7 +149,7 @@ fn measure(snapshot: &Snapshot) -> String {
     let (found_hot, found_uniform) = (found(&hot), found(&uniform));
     format!(
         r#"{{"sequence": {}, "table": {}, "v4": {:.1}, "v6": {:.1}, "hot": {:.1}, "uniform": {:.1}, "found": [{found_hot}, {found_uniform}, {LOOKUPS}]}}"#,
-        snapshot.sequence(),
+        snapshot.preamble.sequence,
         snapshot.table_size(),
         each(&v4, |address| snapshot.address(*address)),
         each(&v6, |address| snapshot.address(*address)),
