@@ -325,7 +325,8 @@ pub(crate) fn check_customer(customer: &Customer, at: &Path<'_>, problems: &mut 
         let Override { finding, until, .. } = entry;
         if finding.precedes_customer() {
             let message = format!(
-                "`{finding}` fires before a customer is known, so no customer's override concerns it"
+                "`{finding}` fires before a customer is known, \
+                 so no customer's override concerns it"
             );
             let at = Path::Member(&here, "finding");
             problems.wrong(&at, &message, "use `policy.actions` for it");

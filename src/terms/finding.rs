@@ -347,11 +347,8 @@ impl Shape for Action {
                 "report" => Some(Self::Report),
                 "block" => Some(Self::Block),
                 "reroute" => {
-                    problems.note(
-                        at,
-                        "`reroute` needs a route",
-                        Some(r#"write {"reroute": "<name of an entry in routes>"}"#.into()),
-                    );
+                    let help = r#"write {"reroute": "<name of an entry in routes>"}"#;
+                    problems.wrong(at, "`reroute` needs a route", help);
                     None
                 }
                 other => {
@@ -367,12 +364,8 @@ impl Shape for Action {
                 route.map(Self::Reroute)
             }
             other => {
-                wrong_type(
-                    at,
-                    r#"an action ("allow", "report", "block" or {"reroute": …})"#,
-                    other,
-                    problems,
-                );
+                let expected = r#"an action ("allow", "report", "block" or {"reroute": …})"#;
+                wrong_type(at, expected, other, problems);
                 None
             }
         }
