@@ -161,16 +161,6 @@ impl Register {
         }
     }
 
-    /// How many customers there are.
-    pub fn len(&self) -> usize {
-        self.customers.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.customers.is_empty()
-    }
-
     /// All customers, in the order of the register.
     pub fn customers(&self) -> impl Iterator<Item = &Customer> {
         self.customers.iter().map(|customer| &**customer)

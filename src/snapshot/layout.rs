@@ -253,8 +253,7 @@ impl Preamble {
     ) -> Result<Self, SnapshotError> {
         let mut rest = bytes;
         if rest.get(..MAGIC.len()) != Some(&MAGIC) {
-            let is_cut_off = MAGIC.starts_with(bytes);
-            return Err(if is_cut_off {
+            return Err(if MAGIC.starts_with(bytes) {
                 SnapshotError::Truncated
             } else {
                 SnapshotError::NotASnapshot
