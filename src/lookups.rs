@@ -34,20 +34,20 @@ impl<'a> Lookups<'a> {
 
     /// The snapshot's sequence.
     pub fn sequence(self) -> Option<u64> {
-        self.snapshot.map(Snapshot::sequence)
+        self.snapshot.map(|snapshot| snapshot.preamble.sequence)
     }
 
     /// When the snapshot was compiled, if that is longer ago than the configuration allows.
     pub fn stale_since(self, now: UnixSeconds) -> Option<UnixSeconds> {
         let max_age =
             i64::try_from(self.config.snapshot.as_ref()?.max_age_seconds.0).unwrap_or(i64::MAX);
-        let created = self.snapshot?.created();
+        let created = self.snapshot?.preamble.created;
         (now.0.saturating_sub(created.0) > max_age).then_some(created)
     }
 
     /// The regions to judge by.
     pub fn regions(self) -> Option<&'a Regions> {
-        self.config.regions.as_ref().or_else(|| self.snapshot.map(Snapshot::regions))
+        self.config.regions.as_ref().or_else(|| Some(&self.snapshot?.head.regions))
     }
 
     /// The customer of a name.
@@ -69,10 +69,8 @@ impl<'a> Lookups<'a> {
 
     /// Other resellers' nodes.
     pub fn nodes(self) -> Option<&'a Nodes> {
-        match &self.config.register {
-            Some(register) => Some(register.nodes()),
-            None => self.snapshot.map(Snapshot::nodes),
-        }
+        let inline = self.config.register.as_ref().map(|register| &register.nodes);
+        inline.or_else(|| Some(&self.snapshot?.nodes))
     }
 }
 

@@ -16,7 +16,7 @@ mod problem;
 mod writer;
 
 pub use contract::{Members, Shape, Word, object_schema, to_report, to_text, to_value};
-pub use json::Json;
+pub use json::{Json, Number};
 pub use leaves::{Dictionary, Integer, Nullable, Switch};
 pub use problem::{Mismatch, Path, Problem, Problems, nearest, suggestion, wrong_type};
 pub use writer::{DIGITS, JsonWriter, decimal};

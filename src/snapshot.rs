@@ -30,8 +30,6 @@ use layout::{Head, PageKind, PageRow, Preamble, SnapshotError};
 use table::{AddressIndex, FactsRow};
 
 use crate::register::{Match, Name, Nodes, PageGone};
-use crate::terms::region::Regions;
-use crate::terms::time::UnixSeconds;
 
 /// Where the pages of a snapshot are.
 pub trait PageSource {
@@ -49,10 +47,13 @@ pub trait PageSource {
 
 /// A verified snapshot, ready for requests.
 pub struct Snapshot {
-    preamble: Preamble,
-    head: Head,
+    /// Its signed beginning
+    pub preamble: Preamble,
+    /// Its head
+    pub head: Head,
+    /// Other resellers' nodes
+    pub nodes: Nodes,
     addresses: AddressIndex,
-    nodes: Nodes,
     pages: Box<dyn PageSource>,
     // there are 2^n pages of customers
     page_bits: u32,
@@ -79,34 +80,9 @@ impl Snapshot {
         Ok(Self { preamble, head, addresses, nodes, pages, page_bits, cache: RefCell::default() })
     }
 
-    /// Its sequence.
-    pub fn sequence(&self) -> u64 {
-        self.preamble.sequence
-    }
-
-    /// When it was compiled.
-    pub fn created(&self) -> UnixSeconds {
-        self.preamble.created
-    }
-
     /// How many bytes its table of addresses has.
     pub fn table_size(&self) -> usize {
         self.addresses.size()
-    }
-
-    /// Its signed beginning.
-    pub fn preamble(&self) -> &Preamble {
-        &self.preamble
-    }
-
-    /// Its head.
-    pub fn head(&self) -> &Head {
-        &self.head
-    }
-
-    /// The regions to judge by.
-    pub fn regions(&self) -> &Regions {
-        &self.head.regions
     }
 
     /// What is known of an address.
@@ -132,11 +108,6 @@ impl Snapshot {
             self.cache.borrow_mut().put(key, kind, Rc::clone(&customer));
             Match { customer, entry }
         }))
-    }
-
-    /// Other resellers' nodes.
-    pub fn nodes(&self) -> &Nodes {
-        &self.nodes
     }
 }
 
@@ -174,16 +145,11 @@ impl Snapshot {
         }
         Self::new(preamble, head, Box::new(FilePages { file, places }), None)
     }
-}
 
-#[cfg(feature = "desk")]
-impl Snapshot {
     /// Every customer, as often as credentials and names lead to it.
     pub fn customers(&self) -> impl Iterator<Item = Rc<crate::register::Customer>> {
-        let pages = self
-            .head
-            .of_kind(PageKind::Customers)
-            .filter_map(|number| self.pages.page(number).ok());
+        let numbers = self.head.of_kind(PageKind::Customers);
+        let pages = numbers.filter_map(|number| self.pages.page(number).ok());
         pages.flat_map(|page| customers::all(&page, self.head.version))
     }
 }
@@ -224,13 +190,8 @@ pub fn check_page(head: &Head, number: usize, bytes: &[u8]) -> Result<(), Snapsh
         PageKind::Nodes => nodes::check(bytes, rows),
         PageKind::Customers => {
             let pages = head.of_kind(kind);
-            customers::check(
-                bytes,
-                rows,
-                number.saturating_sub(pages.start),
-                pages.len().trailing_zeros(),
-                head.version,
-            )
+            let number = number.saturating_sub(pages.start);
+            customers::check(bytes, rows, number, pages.len().trailing_zeros(), head.version)
         }
     };
     found.map_err(|why| SnapshotError::Page(number, why))

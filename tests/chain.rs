@@ -1,5 +1,5 @@
-//! Signatures and chains in the pure core: the RFC's vectors and this profile's, three nodes in a row, and what any
-//! altered byte makes of it.
+//! Signatures and chains in the pure core: the RFC's vectors and this profile's, three nodes in a
+//! row, and what any altered byte makes of it.
 
 #![expect(
     clippy::unwrap_used,
@@ -676,7 +676,8 @@ fn an_earlier_nodes_request_vouches_once_however_its_signer_dates_its_own() {
         );
         assert_eq!(again.codes, [FindingCode::ChainReplayed], "at {second}");
     }
-    // from then on it is of no use to anybody: what it stands under would have to be older than is taken
+    // from then on it is of no use to anybody: what it stands under would have to be older than is
+    // taken
     let late = p.pass(
         &carried_by(&[B, Hop { times: (NOW + 65, NOW + 365), nonce: "late", ..A }]),
         NOW + 369,

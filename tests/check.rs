@@ -1,5 +1,5 @@
-//! `waybill check` over Envoy files: the shipped ones are fine, and each thing that would undo a node's
-//! promises is refused. Every case is a shipped file with one change.
+//! `waybill check` over Envoy files: the shipped ones are fine, and each thing that would undo a
+//! node's promises is refused. Every case is a shipped file with one change.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -336,7 +336,8 @@ fn a_configuration_that_is_no_text_is_told_by_every_verb() {
     }
 }
 
-/// A filter that `waybill` stands nowhere in is known by its configuration, in whatever it is wrapped.
+/// A filter that `waybill` stands nowhere in is known by its configuration, in whatever it is
+/// wrapped.
 #[test]
 fn a_filter_is_known_by_its_configuration() {
     let filter = |configuration: &str| {

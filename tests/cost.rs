@@ -1,8 +1,10 @@
-//! What a request costs grows at most linearly with what its caller sends: of any grammar, twice as much of it takes little more
-//! than twice the memory, and sixteen times as much far less than its square in time.
+//! What a request costs grows at most linearly with what its caller sends: of any grammar, twice as
+//! much of it takes little more than twice the memory, and sixteen times as much far less than its
+//! square in time.
 //!
-//! Memory is counted by the allocator, exactly. Time is compared with itself in one run: a grammar that costs its square is
-//! 256 times as slow where a linear one is 16 times, and what else runs can only add, so the least of a few counts.
+//! Memory is counted by the allocator, exactly. Time is compared with itself in one run: a grammar
+//! that costs its square is 256 times as slow where a linear one is 16 times, and what else runs
+//! can only add, so the least of a few counts.
 
 #![expect(
     clippy::unwrap_used,
@@ -72,8 +74,8 @@ const PLACES: &[&str] = &[
 /// Pieces of all these grammars.
 const PIECES: &str = r#"25|%25|%2|%|25|/|\.\./|\.|;|\?|&|=|key=a&|k%65y=|,|, |"|\\|127\.0\.0\.1|unknown|\[::1\]:1|for=|for=1\.2\.3\.4;by=|Bearer |Bearer a,|Basic a, |Digest a="b", |openai-insecure-api-key\.a|compliance-tag|Upgrade|cmp=|cmp=\("a"\)|\("a" "b"\)|:AA==:|;tag="llm-reseller-compliance"|;attest=full|\(|\)|a=1|"a"|%"|_|tensorzer|github\.com/veloera/|x"#;
 
-/// A request with this much of a piece in a place, behind another one: `%` and then `25` again and again is one escape in
-/// another in another.
+/// A request with this much of a piece in a place, behind another one: `%` and then `25` again and
+/// again is one escape in another in another.
 fn headers(place: &str, (first, piece): (&str, &str), length: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
     let text = first.to_owned() + &piece.repeat(length.div_ceil(piece.len()));
     let mut headers: Vec<(Vec<u8>, Vec<u8>)> =
@@ -104,8 +106,8 @@ fn pieces(count: std::ops::Range<usize>) -> impl Strategy<Value = String> {
         .unwrap()
 }
 
-/// Decides a request. Returns the bytes that it allocated and the processor time that it took: other
-/// work on the machine doesn't count.
+/// Decides a request. Returns the bytes that it allocated and the processor time that it took:
+/// other work on the machine doesn't count.
 fn cost(screen: &Screen, headers: &[(Vec<u8>, Vec<u8>)]) -> (usize, Duration) {
     let request = Request {
         headers: headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect(),

@@ -1,4 +1,5 @@
-//! The desk reads what others wrote: nothing in it commands the terminal, and nothing makes it wait.
+//! The desk reads what others wrote: nothing in it commands the terminal, and nothing makes it
+//! wait.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -22,7 +23,8 @@ fn printed(arguments: &[&str]) -> String {
     String::from_utf8([done.stdout, done.stderr].concat()).unwrap()
 }
 
-/// Escape sequences (ESC, and U+009B, which is one by itself), a bell, and marks that turn the direction of writing.
+/// Escape sequences (ESC, and U+009B, which is one by itself), a bell, and marks that turn the
+/// direction of writing.
 #[test]
 fn nothing_printed_commands_a_terminal() {
     let folder = folder("desk-controls");
@@ -58,7 +60,8 @@ fn nothing_printed_commands_a_terminal() {
     }
 }
 
-/// What is too large for the memory of a desk is refused before it is read: a file of holes costs nothing to make.
+/// What is too large for the memory of a desk is refused before it is read: a file of holes costs
+/// nothing to make.
 #[test]
 fn a_huge_file_is_refused_at_once() {
     let folder = folder("desk-huge");
@@ -122,7 +125,8 @@ fn nor_does_what_is_wrong_with_the_command() {
     }
 }
 
-/// A pipe to which nobody may ever write, a device that never ends, a folder: in place of any file they are refused at once.
+/// A pipe to which nobody may ever write, a device that never ends, a folder: in place of any file
+/// they are refused at once.
 #[test]
 fn only_files_are_read() {
     let folder = folder("desk-files");
@@ -219,7 +223,8 @@ fn pipes_of_a_shell_are_read() {
     assert!(String::from_utf8(endless.stderr).unwrap().contains("not a regular file"));
 }
 
-/// Nobody may ever write to a pipe that lies where a register's file should be, and a device has no end.
+/// Nobody may ever write to a pipe that lies where a register's file should be, and a device has no
+/// end.
 #[test]
 fn a_register_is_read_from_files() {
     for (name, device) in [

@@ -1,9 +1,11 @@
-//! The corpus of registers: what is valid, and every mistake in what isn't, word for word with file and line.
+//! The corpus of registers: what is valid, and every mistake in what isn't, word for word with file
+//! and line.
 //!
-//! A folder in `tests/corpus/register/valid` must be read; the notices stand beside it in a `.txt`. In `invalid` a document
-//! breaks its published schema too (`tests/test_schema.py`); in `contradictory` every document fits and only the whole is
-//! wrong, or it is a table, which has no schema. `UPDATE_CORPUS=1 cargo test` writes what is expected anew, to be read
-//! before it is committed.
+//! A folder in `tests/corpus/register/valid` must be read; the notices stand beside it in a `.txt`.
+//! In `invalid` a document breaks its published schema too (`tests/test_schema.py`); in
+//! `contradictory` every document fits and only the whole is wrong, or it is a table, which has no
+//! schema. `UPDATE_CORPUS=1 cargo test` writes what is expected anew, to be read before it is
+//! committed.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -134,7 +136,8 @@ fn check_says_what_is_there() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 }
 
-/// The examples of docs/register.md are one register, whichever form its customers have, and `check` says of it what stands there.
+/// The examples of docs/register.md are one register, whichever form its customers have, and
+/// `check` says of it what stands there.
 #[test]
 fn the_documented_register_is_one() {
     let document = std::fs::read_to_string(Path::new(ROOT).join("docs/register.md")).unwrap();
@@ -236,7 +239,8 @@ fn machines_get_file_and_line() {
     );
 }
 
-/// Whichever file it is, and with a mark at its start or without: the encoding is named, and nothing else said of it.
+/// Whichever file it is, and with a mark at its start or without: the encoding is named, and
+/// nothing else said of it.
 #[test]
 fn other_encodings_are_named() {
     let documents = [
@@ -313,7 +317,8 @@ proptest! {
         }
     }
 
-    /// In a table of any layout a mistake is on the line where its row begins, and several are said at once, by their rows.
+    /// In a table of any layout a mistake is on the line where its row begins, and several are said
+    /// at once, by their rows.
     #[test]
     fn rows_have_their_lines(rows in proptest::collection::vec((0_usize..3, any::<bool>(), any::<bool>(), any::<bool>()), 1..12)) {
         let mut text = String::from("id,ownership,screening_by\n");

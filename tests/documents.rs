@@ -19,6 +19,17 @@ use waybill::terms::finding::FindingCode;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const NOT_YET: &str = "*Not yet fired in this version.*";
 
+/// Whole families are adopted or of the chain, so that a tag's reader knows them by name.
+#[test]
+fn traits_go_by_family() {
+    let adopted = ["customer", "ownership", "geo", "network", "residency", "relay", "sharing"];
+    for code in FindingCode::ALL {
+        let (family, _) = code.as_str().split_once('.').unwrap();
+        assert_eq!(code.is_adopted(), adopted.contains(&family), "{code}");
+        assert_eq!(code.is_of_chain(), family == "chain", "{code}");
+    }
+}
+
 #[test]
 fn every_finding_has_its_section() {
     let document = read("docs/findings.md");

@@ -481,7 +481,8 @@ impl<'a> House<'a> {
         }
     }
 
-    /// Whether a path's first part leads into this crate; else it names another crate or a local item.
+    /// Whether a path's first part leads into this crate; else it names another crate or a local
+    /// item.
     fn is_ours(&self, first: &str, module: &Module) -> bool {
         let child = [module.as_slice(), &[first.to_owned()]].concat();
         ["crate", "self", "super"].contains(&first) || self.modules.contains_key(&child)

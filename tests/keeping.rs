@@ -10,7 +10,6 @@ use std::rc::Rc;
 use waybill::config::Config;
 use waybill::register::{Customer, Name, PageGone};
 use waybill::shape::{Path, Problems, Shape as _};
-use waybill::snapshot::Snapshot;
 use waybill::snapshot::fetch::{PartRequest, PartResponse};
 use waybill::snapshot::keeping::{Gauge, Keeper, KeeperHost, News, SharedEntry};
 use waybill::snapshot::map::AddressMap;
@@ -150,7 +149,7 @@ fn customer(keeper: &Keeper<Worker>, secret: &str) -> Result<Option<String>, Pag
 }
 
 fn sequence(keeper: &Keeper<Worker>) -> Option<u64> {
-    keeper.snapshot().as_ref().map(Snapshot::sequence)
+    keeper.snapshot().as_ref().map(|snapshot| snapshot.preamble.sequence)
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Paths: their normal form, every reading of them, their parameters, and the shared state that they
-//! reach.
+//! Paths: their normal form, every reading of them, their parameters, and the shared state that
+//! they reach.
 
 use waybill::decision::evidence::shared_state::SharedState;
 use waybill::decision::path::{PathReadings, normal, query_values, starts_with, without_parameter};

@@ -10,8 +10,9 @@ use waybill::decision::outcome::{Outcome, apply};
 use waybill::decision::path;
 use waybill::decision::request::{Request, Time, TlsNames};
 use waybill::decision::{Screen, Worker};
-use waybill::shape::Word;
+use waybill::shape::{JsonWriter, Word};
 use waybill::terms::region::{CountryCode, Place};
+use waybill::terms::time::UnixSeconds;
 
 /// A configuration that looks at every kind of place.
 const CONFIG: &str = include_str!("corpus/config/valid/full.json");
@@ -117,7 +118,8 @@ proptest! {
 
     #[test]
     fn forged_headers_never_soften_a_verdict(headers in pairs(), country in prop_oneof![Just("SG"), Just("CN"), Just("KY")]) {
-        // what identifies the caller, and what an earlier filter of the same Envoy sets, isn't forged but given
+        // what identifies the caller, and what an earlier filter of the same Envoy sets, isn't
+        // forged but given
         let given = ["x-api-key", "authorization", "sec-websocket-protocol", "x-geo-country"];
         let screen = Screen::parse(&CONFIG.replace("\"mode\": \"report\"", "\"mode\": \"enforce\"")).unwrap();
         let mut all = vec![("x-api-key", b"a".to_vec()), ("x-geo-country", country.as_bytes().to_vec())];
@@ -130,7 +132,8 @@ proptest! {
     #[test]
     fn a_normal_path_is_its_own_normal_form(path in proptest::collection::vec(any::<u8>(), 0..60)) {
         let once = path::normal(&path).into_owned();
-        // a literal question mark may come out of an escape; it would begin a query if it were read again
+        // a literal question mark may come out of an escape; it would begin a query if it were read
+        // again
         if !once.contains(&b'?') {
             prop_assert_eq!(path::normal(&once).into_owned(), once);
         }
@@ -215,5 +218,52 @@ fn a_country_is_what_the_dated_list_says() {
             let known = listed.contains(&code.as_str()) || code == "XK";
             assert_eq!(CountryCode::parse(&code).is_ok(), known, "{code}");
         }
+    }
+}
+
+#[test]
+fn times_have_offsets() {
+    let second = |text| UnixSeconds::parse(text).ok().map(|time| time.0);
+    assert_eq!(second("1970-01-01T00:00:00Z"), Some(0));
+    assert_eq!(second("1970-01-01T08:00:01+08:00"), Some(1));
+    assert_eq!(
+        second("1969-12-31T16:00:01-08:00"),
+        None,
+        "nothing before 1970 is read, not even by its own clock"
+    );
+    assert_eq!(second("1970-01-01T00:00:00-23:59"), Some(86_340));
+    assert_eq!(second("1970-01-01T01:00:00.999+00:30"), Some(1_800));
+    for wrong in [
+        "1970-01-01T00:00:00+00:01",
+        "9999-12-31T23:59:59-00:01",
+        "2027-01-31T00:00:00+24:00",
+        "2027-01-31T00:00:00+08:60",
+        "2027-01-31T00:00:00+8:00",
+        "2027-01-31T00:00:00+0800",
+        "2027-01-31T00:00:00Z+08:00",
+        "2027-01-31T00:00:00ZZ",
+        "2027-01-31T00:00:00Z--Z",
+        "2027-01-31T00:00:00.Z5Z",
+        "2027-01-31T00:00:00 08:00",
+        "2027-01-31T00:00:00é8:00",
+        "2027-99-99T00:00:00+08:00",
+        "+08:00",
+        "",
+    ] {
+        assert_eq!(second(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
+fn numbers_and_strings_are_written_as_serde_writes_them() {
+    for number in [0, 7, 10, 1_000, u64::MAX] {
+        let mut out = JsonWriter::default();
+        out.number(number);
+        assert_eq!(out.into_string(), number.to_string());
+    }
+    for text in ["", "plain", "quo\"te", "back\\slash", "line\nfeed", "é", "\u{7f}"] {
+        let mut out = JsonWriter::default();
+        out.string(text);
+        assert_eq!(out.into_string(), serde_json::to_string(text).unwrap());
     }
 }

@@ -35,7 +35,8 @@ fn nonces() -> impl Iterator<Item = Vec<u8>> {
     (0_u32..).map(|number| number.to_le_bytes().to_vec())
 }
 
-/// An entry's bytes: 4 of the signer's digest, 5 of the nonce's, and the last second in which it passes.
+/// An entry's bytes: 4 of the signer's digest, 5 of the nonce's, and the last second in which it
+/// passes.
 const ENTRY: usize = 4 + 5 + 4;
 /// The entries of a small bucket.
 const FEW: usize = 8;

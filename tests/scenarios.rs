@@ -1,5 +1,5 @@
-//! Plays `tests/scenarios/*.json` against the pure core. `tests/envoy/test_scenarios.py` plays the same
-//! table through a real Envoy; both must give what the table says.
+//! Plays `tests/scenarios/*.json` against the pure core. `tests/envoy/test_scenarios.py` plays the
+//! same table through a real Envoy; both must give what the table says.
 
 #![expect(
     clippy::unwrap_used,
@@ -60,7 +60,7 @@ fn the_core_decides_as_the_table_says() {
         }
         // the register of snapshot.json as the Waybill before format version 2 compiled it
         if file == "snapshot"
-            && case["made"] == json!(version_1.created().0)
+            && case["made"] == json!(version_1.preamble.created.0)
             && let Err(why) = play(&case, &trusting(&config), Some(&version_1))
         {
             failures.push(format!("{name} by version 1: {why}"));
@@ -381,7 +381,8 @@ fn same(what: &str, wanted: &Value, found: &Value) -> Result<(), String> {
 
 // === chains ===
 
-/// What a case's `carried` describes, signed: as other nodes would, and not by the code under test but for the key.
+/// What a case's `carried` describes, signed: as other nodes would, and not by the code under test
+/// but for the key.
 struct Carried {
     /// Names and values as a captured request has them
     headers: Vec<Value>,
@@ -582,7 +583,8 @@ fn base(params: &str, request: &Value, authority: &str, tag: &[u8], chain: &[u8]
     base
 }
 
-/// What goes on from the node verifies, stands on what it verified, and shows each hop that it calls proven.
+/// What goes on from the node verifies, stands on what it verified, and shows each hop that it
+/// calls proven.
 fn onward(
     case: &Value,
     headers: &[(Vec<u8>, Vec<u8>)],

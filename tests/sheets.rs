@@ -126,7 +126,8 @@ fn tables_are_taken_however_they_were_saved() {
 fn mistakes_in_tables_are_named() {
     let digest = format!("sha256:{}", "ab".repeat(32));
     for (table, expected) in [
-        // a quote left open: never closed; closed by the next one; closed at the end of another row's cell
+        // a quote left open: never closed; closed by the next one; closed at the end of another
+        // row's cell
         (
             "id,ownership,jwt\nc-1,clear,\"x\nc-2,clear,y\n",
             &["customers.csv:2: unclosed quote"][..],
@@ -329,7 +330,8 @@ fn lines_end_in_three_ways() {
     }
 }
 
-/// Rows are what a spreadsheet counts, where cells have line breaks in them; the line is the file's.
+/// Rows are what a spreadsheet counts, where cells have line breaks in them; the line is the
+/// file's.
 #[test]
 fn rows_are_those_of_the_spreadsheet() {
     let table = "id,notes,ownership,screening_status,screening_until\nc-1,\"a\nb\",clear,passed,x\n\nc-2,,clear,passed,x\nc-3,\"c\n\nd\",clear,passed,x\nc-4,,clear,passed,x\n";
@@ -759,7 +761,8 @@ fn an_owners_country_may_be_a_name() {
     }
 }
 
-/// Spreadsheets of other kinds are told how to come in, and what a program leaves beside an open file is nobody's mistake.
+/// Spreadsheets of other kinds are told how to come in, and what a program leaves beside an open
+/// file is nobody's mistake.
 #[test]
 fn other_spreadsheets_are_told_how_to_come_in() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("other-sheets");

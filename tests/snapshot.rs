@@ -405,14 +405,14 @@ proptest! {
             prop_assert_eq!(shown(find(&snapshot, Name::Id(id))), runs_a_node(customer).then(|| kept(customer, None)));
             prop_assert!(find(&snapshot, imitation(Name::Id(id))).is_none());
             prop_assert!(find(&snapshot, Name::Claim(id)).is_none() && find(&snapshot, Name::Certificate(id)).is_none());
-            let found = snapshot.nodes().by_thumbprint(&key.verifying_key().thumbprint()).map(|(node, _)| node.customer.as_str());
+            let found = snapshot.nodes.by_thumbprint(&key.verifying_key().thumbprint()).map(|(node, _)| node.customer.as_str());
             prop_assert_eq!(found, runs_a_node(customer).then_some(id));
         }
         for unknown in 0..50_u32 {
             prop_assert!(find(&snapshot, Name::Secret(CredentialDigest::of(&unknown.to_le_bytes()))).is_none());
         }
-        prop_assert_eq!(snapshot.customers().count(), snapshot.head().contents.keys.0 as usize);
-        prop_assert_eq!(snapshot.head().contents.customers.0 as usize, world.customers.len());
+        prop_assert_eq!(snapshot.customers().count(), snapshot.head.contents.keys.0 as usize);
+        prop_assert_eq!(snapshot.head.contents.customers.0 as usize, world.customers.len());
         prop_assert_eq!(world.file(), world.file());
     }
 }
@@ -447,7 +447,7 @@ fn an_empty_register_knows_nobody() {
     let snapshot = read(World::default().file()).unwrap();
     assert!(find(&snapshot, Name::Secret(CredentialDigest::of(b""))).is_none());
     assert!(
-        find(&snapshot, Name::Claim("")).is_none() && snapshot.nodes().by_thumbprint("").is_none()
+        find(&snapshot, Name::Claim("")).is_none() && snapshot.nodes.by_thumbprint("").is_none()
     );
     assert!(
         snapshot.address("192.0.2.1".parse().unwrap()).is_none()
@@ -555,7 +555,7 @@ fn realistic() -> Vec<u8> {
     let file = world.file();
     let snapshot = read(file.clone()).unwrap();
     assert!(
-        PageKind::ALL.iter().all(|kind| !snapshot.head().of_kind(*kind).is_empty()),
+        PageKind::ALL.iter().all(|kind| !snapshot.head.of_kind(*kind).is_empty()),
         "a kind of page is missing"
     );
     file
@@ -618,7 +618,7 @@ fn each_reason_has_its_name() {
     assert_eq!(altered(PREAMBLE + 6, b"#"), SnapshotError::HeadDigest);
     assert_eq!(
         altered(file.len() - 1, b"#"),
-        SnapshotError::PageDigest(read(file.clone()).unwrap().head().pages.len() - 1)
+        SnapshotError::PageDigest(read(file.clone()).unwrap().head.pages.len() - 1)
     );
     let other = SigningKey::new(&[8; 32], Window::default());
     let name = other.verifying_key().to_base64();
@@ -652,7 +652,7 @@ impl Parts {
         Self {
             preamble: file[..SIGNED].to_vec(),
             json: file[PREAMBLE + 4..PREAMBLE + 4 + size].to_vec(),
-            pages: snapshot.head().pages.iter().map(page).collect(),
+            pages: snapshot.head.pages.iter().map(page).collect(),
         }
     }
 
@@ -713,7 +713,7 @@ fn use_it(snapshot: &Snapshot) {
         );
     }
     assert!(snapshot.customers().count() < 10_000);
-    assert!(snapshot.nodes().by_thumbprint("nobody").is_none());
+    assert!(snapshot.nodes.by_thumbprint("nobody").is_none());
 }
 
 /// One change to the parts.
@@ -1439,13 +1439,13 @@ fn a_snapshot_of_version_1_is_followed_by_one_of_version_2() {
     let mut desk = Desk::new(sign(preamble, &rest));
     assert_eq!(desk.poll(), Progress::Published(1));
     let worker = desk.shelf.snapshot(None);
-    assert_eq!(worker.preamble().version, FormatVersion::One);
+    assert_eq!(worker.preamble.version, FormatVersion::One);
     (desk.server.file, desk.shelf.written) = (second.file(), 0);
     assert_eq!(desk.poll(), Progress::Published(2));
     let pages = desk.shelf.parsed().unwrap().head.pages.len();
     assert_eq!(desk.shelf.written, pages, "every page was fetched and checked");
     let worker = desk.shelf.snapshot(Some(worker));
-    assert_eq!(worker.preamble().version, FormatVersion::Two);
+    assert_eq!(worker.preamble.version, FormatVersion::Two);
     assert!(find(&worker, Name::Secret(CredentialDigest::of(b"sk-7"))).is_some());
 }
 
@@ -1590,7 +1590,10 @@ fn slots_are_bounded() {
                 largest = largest.max(desk.shelf.parsed().unwrap().head.pages.len());
                 assert_eq!(desk.shelf.file().unwrap(), desk.server.file);
                 worker = Some(desk.shelf.snapshot(worker.take()));
-                assert_eq!(worker.as_ref().map(Snapshot::sequence), Some(sequence));
+                assert_eq!(
+                    worker.as_ref().map(|snapshot| snapshot.preamble.sequence),
+                    Some(sequence)
+                );
             }
         }
     }

@@ -31,11 +31,11 @@ fn version_1_says_the_same_as_version_2() {
     let register = register.unwrap_or_else(|| panic!("{:?}", remarks.errors));
     let customers: Vec<_> = register.customers.clone();
     let key = SigningKey::new(&[7; 32], Window::default());
-    let order = Order { sequence: before.sequence(), created, key: &key };
+    let order = Order { sequence: before.preamble.sequence, created, key: &key };
     let now = read(compile(register, &order).unwrap().file);
 
-    assert_eq!(before.preamble().version, FormatVersion::One);
-    assert_eq!(now.preamble().version, FormatVersion::Two);
+    assert_eq!(before.preamble.version, FormatVersion::One);
+    assert_eq!(now.preamble.version, FormatVersion::Two);
     let mut names = Vec::new();
     for customer in &customers {
         names.push(Name::Id(customer.id.as_str()));
@@ -51,6 +51,6 @@ fn version_1_says_the_same_as_version_2() {
     for name in names {
         assert_eq!(customer(&before, name), customer(&now, name), "{name:?}");
     }
-    let text = |snapshot: &Snapshot| format!("{:?} {:?}", snapshot.nodes(), snapshot.regions());
+    let text = |snapshot: &Snapshot| format!("{:?} {:?}", snapshot.nodes, snapshot.head.regions);
     assert_eq!(text(&before), text(&now));
 }

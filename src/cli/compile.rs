@@ -86,7 +86,7 @@ fn changed_decisions(before: &Snapshot, after: &Snapshot) -> String {
     let changes = changes(&RegisterView::Snapshot(before), &RegisterView::Snapshot(after));
     let changed: Vec<&CustomerChange> =
         changes.iter().filter(|change| change.changes_side()).collect();
-    let sequence = before.sequence();
+    let sequence = before.preamble.sequence;
     if changed.is_empty() {
         return format!("  no customer is decided differently since sequence {sequence}\n");
     }

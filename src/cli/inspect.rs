@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<(), CommandError> {
     }
     if let Some(thumbprint) = &arguments.node {
         let unknown = || CommandError::new("no node has a key of this thumbprint");
-        let (node, _) = snapshot.nodes().by_thumbprint(thumbprint).ok_or_else(unknown)?;
+        let (node, _) = snapshot.nodes.by_thumbprint(thumbprint).ok_or_else(unknown)?;
         let node = json!({"id": node.id, "customer": node.customer, "keys": node.keys.len()});
         found.insert("node".into(), node);
     }
@@ -172,7 +172,7 @@ fn describe(customer: &Customer) -> Value {
 
 /// The pages of each kind: how many, and the rows and the bytes in them.
 fn sizes(snapshot: &Snapshot) -> impl Iterator<Item = (PageKind, usize, usize, usize)> {
-    let head = snapshot.head();
+    let head = &snapshot.head;
     PageKind::ALL.iter().map(|kind| {
         let pages = head.pages.get(head.of_kind(*kind)).unwrap_or_default();
         let sum = |size: fn(&PageRow) -> usize| pages.iter().map(size).sum();
@@ -181,7 +181,7 @@ fn sizes(snapshot: &Snapshot) -> impl Iterator<Item = (PageKind, usize, usize, u
 }
 
 fn contents(snapshot: &Snapshot) -> Value {
-    let (preamble, head) = (snapshot.preamble(), snapshot.head());
+    let (preamble, head) = (&snapshot.preamble, &snapshot.head);
     let pages = sizes(snapshot).map(|(kind, pages, rows, bytes)| {
         (kind.to_string(), json!({"pages": pages, "rows": rows, "bytes": bytes}))
     });
@@ -207,7 +207,7 @@ fn contents(snapshot: &Snapshot) -> Value {
 }
 
 fn as_text(snapshot: &Snapshot, any_key: bool) -> Result<String, std::fmt::Error> {
-    let (preamble, head) = (snapshot.preamble(), snapshot.head());
+    let (preamble, head) = (&snapshot.preamble, &snapshot.head);
     let mut out = String::new();
     let Contents { compiler, customers, keys, nodes, regions, sources, .. } = &head.contents;
     let (sequence, created) = (preamble.sequence, preamble.created);

@@ -100,30 +100,21 @@ impl Config {
                 "missing field `snapshot` or `register`",
                 "for a first run, add an inline `register`",
             ),
-            (Some(_), None) if json.get("regions").is_some() => {
-                problems.wrong(
-                    &under("regions"),
-                    "regions come from the snapshot",
-                    "remove them here, and set them in the register that it is compiled from",
-                );
-            }
+            (Some(_), None) if json.get("regions").is_some() => problems.wrong(
+                &under("regions"),
+                "regions come from the snapshot",
+                "remove them here, and set them in the register that it is compiled from",
+            ),
             _ => {}
         }
         if document.snapshot.as_ref().is_some_and(|snapshot| snapshot.trusted_keys.is_empty()) {
-            let snapshot_at = under("snapshot");
+            let message = "no key is trusted, so every snapshot would be refused";
             let help = "add the public key of the snapshot's signer, as `waybill keygen` prints it";
-            problems.wrong(
-                &Path::Member(&snapshot_at, "trusted_keys"),
-                "no key is trusted, so every snapshot would be refused",
-                help,
-            );
+            problems.wrong(&Path::Member(&under("snapshot"), "trusted_keys"), message, help);
         }
         if document.regions.is_some() && inline_regions.is_some() {
-            problems.wrong(
-                &under("regions"),
-                "duplicate field `regions`: `register` has it too",
-                "keep one of the two",
-            );
+            let message = "duplicate field `regions`: `register` has it too";
+            problems.wrong(&under("regions"), message, "keep one of the two");
         }
         let provider_name = document.provider.as_ref().map(|provider| provider.name.as_str());
         let region_settings =
@@ -134,12 +125,8 @@ impl Config {
             });
         let register_at = under("register");
         let regions = document.register.as_ref().and_then(|_| {
-            let beside = document.regions.is_some();
-            Regions::new(
-                &region_settings,
-                &Path::Member(if beside { root } else { &register_at }, "regions"),
-                problems,
-            )
+            let parent = if document.regions.is_some() { root } else { &register_at };
+            Regions::new(&region_settings, &Path::Member(parent, "regions"), problems)
         });
         let register =
             document.register.map(|inline| Register::new(inline, &register_at, problems));
@@ -154,18 +141,14 @@ impl Config {
         check_keys(&document.tag.keys, problems);
         check_endpoints(&document.endpoints, problems);
 
+        let sources = document.identity.sources;
         Self {
             node: document.node,
             snapshot: document.snapshot,
             register,
             regions,
-            source_names: document
-                .identity
-                .sources
-                .iter()
-                .map(|source| source.place.to_string())
-                .collect(),
-            sources: document.identity.sources,
+            source_names: sources.iter().map(|source| source.place.to_string()).collect(),
+            sources,
             client_address: document.client_address,
             geo: document.geo,
             policy: Policy::new(document.policy, json),

@@ -15,16 +15,11 @@ pub(super) fn check_beta(
     routes: &Dictionary<RouteName, Upstream>,
     problems: &mut Problems,
 ) {
-    let used = std::iter::once(upstream)
-        .chain(routes.iter().map(|(_, route)| route))
-        .any(|to| matches!(to.convention, Convention::Anthropic(_)));
-    if is_set && !used {
-        let at = Path::Member(&Path::Root, "provider");
-        problems.wrong(
-            &Path::Member(&at, "anthropic_beta"),
-            "no request goes to `anthropic`",
-            "remove it, or set the provider's `name` to `anthropic`",
-        );
+    let mut upstreams = routes.iter().map(|(_, route)| route).chain([upstream]);
+    if is_set && !upstreams.any(|to| matches!(to.convention, Convention::Anthropic(_))) {
+        let at = Path::Member(&Path::Member(&Path::Root, "provider"), "anthropic_beta");
+        let help = "remove it, or set the provider's `name` to `anthropic`";
+        problems.wrong(&at, "no request goes to `anthropic`", help);
     }
 }
 
@@ -35,12 +30,8 @@ pub(super) fn check_reroutes(
     routes: Option<&Json>,
     problems: &mut Problems,
 ) {
-    let known: Vec<&str> = routes
-        .map(Json::members)
-        .unwrap_or_default()
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let routes = routes.map(Json::members).unwrap_or_default();
+    let known: Vec<&str> = routes.iter().map(|(name, _)| name.as_str()).collect();
     let mut check = |action: &Action, at: &Path<'_>| {
         if let Action::Reroute(name) = action
             && !known.contains(&name.as_str())
@@ -52,16 +43,13 @@ pub(super) fn check_reroutes(
             problems.wrong(&Path::Member(at, "reroute"), &format!("unknown route `{name}`"), &help);
         }
     };
-    let policy_at = Path::Member(&Path::Root, "policy");
-    let actions_at = Path::Member(&policy_at, "actions");
+    let actions_at = Path::Member(&Path::Member(&Path::Root, "policy"), "actions");
     for (code, action) in actions.iter() {
         check(action, &Path::Member(&actions_at, code.as_str()));
     }
-    let register_at = Path::Member(&Path::Root, "register");
-    let customers_at = Path::Member(&register_at, "customers");
+    let customers_at = Path::Member(&Path::Member(&Path::Root, "register"), "customers");
     for (i, customer) in register.into_iter().flat_map(Register::customers).enumerate() {
-        let customer_at = Path::Element(&customers_at, i);
-        let overrides_at = Path::Member(&customer_at, "overrides");
+        let overrides_at = Path::Member(&Path::Element(&customers_at, i), "overrides");
         for (n, entry) in customer.overrides.iter().enumerate() {
             check(&entry.action, &Path::Member(&Path::Element(&overrides_at, n), "action"));
         }
@@ -70,38 +58,26 @@ pub(super) fn check_reroutes(
 
 /// Notes that there is no source, or one twice.
 pub(super) fn check_sources(sources: &[IdentitySource], problems: &mut Problems) {
-    let identity_at = Path::Member(&Path::Root, "identity");
-    let at = Path::Member(&identity_at, "sources");
+    let at = Path::Member(&Path::Member(&Path::Root, "identity"), "sources");
     if sources.is_empty() {
-        problems.wrong(
-            &at,
-            "no source is given, so no caller can be identified",
-            r#"such as [{"header": "x-api-key"}, {"bearer": true}]"#,
-        );
+        let help = r#"such as [{"header": "x-api-key"}, {"bearer": true}]"#;
+        problems.wrong(&at, "no source is given, so no caller can be identified", help);
     }
     for (i, source) in sources.iter().enumerate() {
         if sources.iter().take(i).any(|earlier| earlier.place.same(&source.place)) {
-            problems.wrong(
-                &Path::Element(&at, i),
-                &format!("duplicate source `{}`", source.place),
-                "remove one of the two",
-            );
+            let message = format!("duplicate source `{}`", source.place);
+            problems.wrong(&Path::Element(&at, i), &message, "remove one of the two");
         }
     }
 }
 
 /// Notes duplicate variables.
 pub(super) fn check_keys(keys: &[KeySource], problems: &mut Problems) {
-    let tag_at = Path::Member(&Path::Root, "tag");
-    let at = Path::Member(&tag_at, "keys");
+    let at = Path::Member(&Path::Member(&Path::Root, "tag"), "keys");
     for (i, key) in keys.iter().enumerate() {
         if keys.iter().take(i).any(|earlier| earlier.env == key.env) {
-            let key_at = Path::Element(&at, i);
-            problems.wrong(
-                &Path::Member(&key_at, "env"),
-                &format!("duplicate variable `{}`", key.env),
-                "name each key once",
-            );
+            let at = Path::Member(&Path::Element(&at, i), "env");
+            problems.wrong(&at, &format!("duplicate variable `{}`", key.env), "name each key once");
         }
     }
 }
@@ -115,11 +91,8 @@ pub(super) fn check_endpoints(endpoints: &EndpointSettings, problems: &mut Probl
         if let Some(path) = endpoint.path()
             && all.iter().take(i).any(|(_, earlier)| earlier.path() == Some(path))
         {
-            problems.wrong(
-                &Path::Member(&at, name),
-                &format!("duplicate path `{path}`"),
-                "give each endpoint its own path, or turn one `off`",
-            );
+            let help = "give each endpoint its own path, or turn one `off`";
+            problems.wrong(&Path::Member(&at, name), &format!("duplicate path `{path}`"), help);
         }
     }
 }

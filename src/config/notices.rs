@@ -17,11 +17,8 @@ struct Notices(Vec<Problem>);
 impl Notices {
     #[inline(never)]
     fn add(&mut self, path: &str, message: &str, help: &str) {
-        self.0.push(Problem {
-            path: path.into(),
-            message: message.into(),
-            help: Some(help.into()),
-        });
+        let (message, help) = (message.into(), Some(help.into()));
+        self.0.push(Problem { path: path.into(), message, help });
     }
 }
 
@@ -55,15 +52,10 @@ pub(super) fn notices(config: &Config, otlp: bool) -> Vec<Problem> {
     if let Some(regions) = &config.regions {
         let unlisted: Vec<String> = regions.unlisted().map(|code| code.to_string()).collect();
         if !unlisted.is_empty() {
-            let message = format!(
-                "requests from countries neither supported nor restricted are let through: {}",
-                unlisted.join(" ")
-            );
-            notices.add(
-                "$.regions",
-                &message,
-                "name those in `restricted` that the provider's terms exclude",
-            );
+            let message =
+                "requests from countries neither supported nor restricted are let through";
+            let help = "name those in `restricted` that the provider's terms exclude";
+            notices.add("$.regions", &format!("{message}: {}", unlisted.join(" ")), help);
         }
     }
     if config.policy.mode == Mode::Report {

@@ -1,6 +1,8 @@
 //! Sources: where credentials and countries are looked for. The name of one member tells the kind.
 
-use crate::shape::{Json, JsonWriter, Members, Path, Problems, Shape, Switch, object, words};
+use crate::shape::{
+    Json, JsonWriter, Members, Path, Problems, Shape, Switch, nearest, object, words,
+};
 use crate::terms::names::{HeaderName, Text};
 use crate::terms::network::SourceRole;
 
@@ -124,32 +126,25 @@ fn one_kind<'k>(
     at: &Path<'_>,
     problems: &mut Problems,
 ) -> Option<&'k str> {
-    let present: Vec<&'k str> = kinds
-        .iter()
-        .copied()
-        .filter(|kind| members.all().iter().any(|(name, _)| name == kind))
-        .collect();
+    let mut names = members.all().iter().map(|(name, _)| name.as_str());
+    let is_present = |kind: &&str| names.clone().any(|name| name == *kind);
+    let present: Vec<&'k str> = kinds.iter().copied().filter(is_present).collect();
     match present.as_slice() {
-        [kind] => Some(kind),
+        [kind] => return Some(kind),
         [] => {
-            let help =
-                match members.all().iter().find_map(|(name, _)| crate::shape::nearest(name, kinds))
-                {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("one of `{}`", kinds.join("`, `")),
-                };
-            problems.note(at, "unknown kind of source", Some(help));
-            None
+            let help = match names.find_map(|name| nearest(name, kinds)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("one of `{}`", kinds.join("`, `")),
+            };
+            problems.wrong(at, "unknown kind of source", &help);
         }
         several => {
-            problems.note(
-                at,
-                format!("expected one kind of source, found `{}`", several.join("` and `")),
-                Some("make each an element of its own".into()),
-            );
-            None
+            let found = several.join("` and `");
+            let message = format!("expected one kind of source, found `{found}`");
+            problems.wrong(at, &message, "make each an element of its own");
         }
     }
+    None
 }
 
 /// The schema of such an object: one member of `kinds`, and the members that each may have.
@@ -181,15 +176,15 @@ impl Shape for IdentitySource {
         let members = Members::open(json, at, problems)?;
         let kind = one_kind(&members, &KINDS, at, problems)?;
         let place = match kind {
-            "header" => members.required("header", problems).map(CredentialPlace::Header),
-            "bearer" => members.required("bearer", problems).map(|Switch| CredentialPlace::Bearer),
-            "query" => members.required("query", problems).map(CredentialPlace::Query),
-            "websocket_protocol" => members
-                .required("websocket_protocol", problems)
-                .map(CredentialPlace::WebsocketProtocol),
-            "mtls" => members.required("mtls", problems).map(CredentialPlace::Mtls),
-            "jwt" => members.required("jwt", problems).map(CredentialPlace::Jwt),
-            _ => members.required("chain", problems).map(|Switch| CredentialPlace::Chain),
+            "header" => members.required(kind, problems).map(CredentialPlace::Header),
+            "bearer" => members.required(kind, problems).map(|Switch| CredentialPlace::Bearer),
+            "query" => members.required(kind, problems).map(CredentialPlace::Query),
+            "websocket_protocol" => {
+                members.required(kind, problems).map(CredentialPlace::WebsocketProtocol)
+            }
+            "mtls" => members.required(kind, problems).map(CredentialPlace::Mtls),
+            "jwt" => members.required(kind, problems).map(CredentialPlace::Jwt),
+            _ => members.required(kind, problems).map(|Switch| CredentialPlace::Chain),
         };
         let forward = members.optional("forward", problems).unwrap_or(Some(false));
         let mut known = KINDS.to_vec();

@@ -39,18 +39,15 @@ const OPENAI_ADMIN_PATHS: &[&str] = &["/v1/organization", "/v1/projects"];
 impl Upstream {
     pub(super) fn of_node(provider: Option<ProviderSettings>, node: &NodeSettings) -> Self {
         let (authority, residency) = (node.upstream_authority.clone(), node.residency);
-        let Some(provider) = provider else {
-            return Self {
-                provider: None,
-                convention: Convention::Other,
-                authority,
-                residency,
-                deny_paths: Vec::new(),
-            };
+        let (provider, convention, deny_paths) = match provider {
+            Some(ProviderSettings { name, anthropic_beta, deny_paths }) => {
+                let convention = Convention::of(&name, anthropic_beta);
+                (Some(name), convention, deny_paths)
+            }
+            None => (None, Convention::Other, None),
         };
-        let convention = Convention::of(&provider.name, provider.anthropic_beta);
-        let deny_paths = provider.deny_paths.unwrap_or_else(|| convention.admin_paths());
-        Self { provider: Some(provider.name), convention, authority, residency, deny_paths }
+        let deny_paths = deny_paths.unwrap_or_else(|| convention.admin_paths());
+        Self { provider, convention, authority, residency, deny_paths }
     }
 
     /// The upstream that a route leads to: what its entry says in place of the node's.

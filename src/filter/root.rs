@@ -126,10 +126,10 @@ fn announce(screen: &Screen, keyring: &Keyring, now: UnixSeconds) {
         config.node.id,
         config.policy.mode,
         config.policy.revision,
-        config
-            .register
-            .as_ref()
-            .map_or_else(|| "by snapshot".to_owned(), |register| register.len().to_string()),
+        config.register.as_ref().map_or_else(
+            || "by snapshot".to_owned(),
+            |register| register.customers().count().to_string()
+        ),
         config.regions.as_ref().map_or("by snapshot", |regions| regions.set.as_str()),
         keyring.signing(now).map_or("no key", |signer| signer.keyid.as_str()),
     );

@@ -1,9 +1,7 @@
 //! One customer, as the compliance officer writes it.
 
-use serde::ser::SerializeMap as _;
-
-use super::screening::{Screening, ScreeningStatus, check_screening};
-use crate::shape::{Dictionary, Json, JsonWriter, Path, Problems, Shape, object, words};
+use super::screening::{PUT_RIGHT, Screening, ScreeningStatus, check_screening};
+use crate::shape::{Dictionary, Json, JsonWriter, Path, Problems, Shape, object, to_value, words};
 use crate::terms::finding::{Action, FindingCode};
 use crate::terms::names::{CredentialDigest, CustomerId, HeaderText, Notes, Text};
 use crate::terms::network::Network;
@@ -174,9 +172,10 @@ impl Shape for Credential {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         match json {
             Json::Object(_) => CredentialEntry::read(json, at, problems).map(Self),
-            bare => CredentialDigest::read(bare, at, problems).map(|digest| {
-                Self(CredentialEntry { digest, label: None, expires: None, networks: Vec::new() })
-            }),
+            bare => {
+                let digest = CredentialDigest::read(bare, at, problems)?;
+                Some(Self(CredentialEntry { digest, label: None, expires: None, networks: vec![] }))
+            }
         }
     }
 
@@ -233,16 +232,7 @@ impl From<EnforcementEntry> for ProviderEnforcement {
 impl serde::Serialize for ProviderEnforcement {
     /// As it is read: a bare status where there is nothing more.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let EnforcementEntry { status, reason, opened, expires } = &self.0;
-        if reason.is_none() && opened.is_none() && expires.is_none() {
-            return status.serialize(serializer);
-        }
-        let mut members = serializer.serialize_map(None)?;
-        members.serialize_entry("status", status)?;
-        reason.iter().try_for_each(|reason| members.serialize_entry("reason", reason))?;
-        opened.iter().try_for_each(|opened| members.serialize_entry("opened", opened))?;
-        expires.iter().try_for_each(|expires| members.serialize_entry("expires", expires))?;
-        members.end()
+        to_value(self).serialize(serializer)
     }
 }
 
@@ -316,12 +306,8 @@ pub(crate) fn check_customer(customer: &Customer, at: &Path<'_>, problems: &mut 
     if let Some(agreement) = &customer.agreement
         && agreement.until.is_some_and(|until| until <= agreement.accepted)
     {
-        let here = Path::Member(at, "agreement");
-        problems.wrong(
-            &Path::Member(&here, "until"),
-            "the agreement ends before it was accepted",
-            "put the dates right",
-        );
+        let at = Path::Member(&Path::Member(at, "agreement"), "until");
+        problems.wrong(&at, "the agreement ends before it was accepted", PUT_RIGHT);
     }
     let providers_at = Path::Member(at, "providers");
     for (name, entry) in customer.providers.iter() {
@@ -329,38 +315,26 @@ pub(crate) fn check_customer(customer: &Customer, at: &Path<'_>, problems: &mut 
             && expires <= opened
         {
             let entry_at = Path::Member(&providers_at, name.as_str());
-            let here = Path::Member(&entry_at, "enforcement");
-            problems.wrong(
-                &Path::Member(&here, "expires"),
-                "the enforcement ends before it was opened",
-                "put the dates right",
-            );
+            let at = Path::Member(&Path::Member(&entry_at, "enforcement"), "expires");
+            problems.wrong(&at, "the enforcement ends before it was opened", PUT_RIGHT);
         }
     }
     let overrides_at = Path::Member(at, "overrides");
     for (i, entry) in customer.overrides.iter().enumerate() {
         let here = Path::Element(&overrides_at, i);
-        if entry.finding.precedes_customer() {
-            problems.wrong(
-                &Path::Member(&here, "finding"),
-                &format!(
-                    "`{}` fires before a customer is known, so no customer's override concerns it",
-                    entry.finding
-                ),
-                "use `policy.actions` for it",
+        let Override { finding, until, .. } = entry;
+        if finding.precedes_customer() {
+            let message = format!(
+                "`{finding}` fires before a customer is known, \
+                 so no customer's override concerns it"
             );
+            let at = Path::Member(&here, "finding");
+            problems.wrong(&at, &message, "use `policy.actions` for it");
         }
-        if customer
-            .overrides
-            .iter()
-            .take(i)
-            .any(|earlier| earlier.finding == entry.finding && earlier.until == entry.until)
-        {
-            problems.wrong(
-                &here,
-                &format!("duplicate override of `{}` for the same time", entry.finding),
-                "keep one of the two",
-            );
+        let mut earlier = customer.overrides.iter().take(i);
+        if earlier.any(|earlier| earlier.finding == *finding && earlier.until == *until) {
+            let message = format!("duplicate override of `{finding}` for the same time");
+            problems.wrong(&here, &message, "keep one of the two");
         }
     }
 }

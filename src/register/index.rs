@@ -52,7 +52,8 @@ pub struct PageGone;
 /// All customers, with what leads to them.
 #[derive(Debug)]
 pub struct Register {
-    nodes: Nodes,
+    /// Other resellers' nodes
+    pub nodes: Nodes,
     customers: Vec<Rc<Customer>>,
     // INVARIANT (indices): every value is an index into `customers`, and into its `credentials`
     by_secret: HashMap<CredentialDigest, (usize, usize), BuildHasherDefault<DigestHasher>>,
@@ -105,13 +106,10 @@ impl Register {
             let here = Path::Element(&nodes_at, i);
             let earlier = inline.nodes.get(..i).unwrap_or_default();
             if !ids.contains_key(node.customer.as_str()) {
-                let known: Vec<&str> =
-                    inline.customers.iter().map(|customer| customer.id.as_str()).collect();
-                problems.wrong(
-                    &Path::Member(&here, "customer"),
-                    &format!("unknown customer `{}`", node.customer),
-                    &suggestion(node.customer.as_str(), &known),
-                );
+                let known = inline.customers.iter().map(|customer| customer.id.as_str());
+                let help = suggestion(node.customer.as_str(), &known.collect::<Vec<_>>());
+                let message = format!("unknown customer `{}`", node.customer);
+                problems.wrong(&Path::Member(&here, "customer"), &message, &help);
             }
             if earlier.iter().any(|earlier| earlier.id == node.id) {
                 let message = format!("duplicate `{}`", node.id);
@@ -163,16 +161,6 @@ impl Register {
         }
     }
 
-    /// How many customers there are.
-    pub fn len(&self) -> usize {
-        self.customers.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.customers.is_empty()
-    }
-
     /// All customers, in the order of the register.
     pub fn customers(&self) -> impl Iterator<Item = &Customer> {
         self.customers.iter().map(|customer| &**customer)
@@ -182,7 +170,8 @@ impl Register {
     pub fn customer(&self, name: Name<'_>) -> Option<Match> {
         let (index, entry) = match name {
             Name::Secret(digest) => {
-                self.by_secret.get(&digest).map(|(index, entry)| (*index, Some(*entry)))?
+                let (index, entry) = self.by_secret.get(&digest)?;
+                (*index, Some(*entry))
             }
             Name::Certificate(name) => (*self.by_certificate.get(name)?, None),
             Name::Claim(value) => (*self.by_claim.get(value)?, None),
@@ -192,10 +181,5 @@ impl Register {
             }
         };
         Some(Match { customer: self.customers.get(index).map(Rc::clone)?, entry })
-    }
-
-    /// Other resellers' nodes.
-    pub fn nodes(&self) -> &Nodes {
-        &self.nodes
     }
 }

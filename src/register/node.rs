@@ -1,8 +1,7 @@
 //! Other resellers' nodes, and their keys.
 
 use super::screening::{Screening, check_screening};
-use crate::shape::ordered;
-use crate::shape::{Integer, Json, JsonWriter, Path, Problems, Shape, object, words};
+use crate::shape::{Integer, Json, JsonWriter, Path, Problems, Shape, object, ordered, words};
 use crate::terms::key::{VerifyingKey, Window};
 use crate::terms::names::{CustomerId, NodeId, Text};
 use crate::terms::time::LAST_SECOND;
@@ -95,23 +94,17 @@ pub struct Nodes {
 impl Nodes {
     /// Works out the thumbprints of their keys (RFC 7638).
     pub fn new(nodes: Vec<Node>) -> Self {
-        let places = nodes
-            .iter()
-            .enumerate()
-            .flat_map(|(i, node)| (0..node.keys.len()).map(move |k| (i, k)));
-        let thumbprints =
-            places.filter_map(|(i, k)| Some((nodes.get(i)?.keys.get(k)?.x.thumbprint(), (i, k))));
-        let by_thumbprint = ordered::sorted(thumbprints);
-        Self { nodes, by_thumbprint }
+        let thumbprints = nodes.iter().enumerate().flat_map(|(i, node)| {
+            node.keys.iter().enumerate().map(move |(k, key)| (key.x.thumbprint(), (i, k)))
+        });
+        Self { by_thumbprint: ordered::sorted(thumbprints), nodes }
     }
 
     /// The node that has a key of this thumbprint, and the key.
     pub fn by_thumbprint(&self, thumbprint: &str) -> Option<(&Node, &NodeKey)> {
-        let place = self
-            .by_thumbprint
-            .binary_search_by(|(known, _)| known.as_str().cmp(thumbprint))
-            .ok()?;
-        let (_, (node, key)) = self.by_thumbprint.get(place)?;
+        let sorted = &self.by_thumbprint;
+        let place = sorted.binary_search_by(|(known, _)| known.as_str().cmp(thumbprint)).ok()?;
+        let (_, (node, key)) = sorted.get(place)?;
         let node = self.nodes.get(*node)?;
         Some((node, node.keys.get(*key)?))
     }
@@ -155,19 +148,13 @@ pub(crate) fn check_node(node: &Node, at: &Path<'_>, problems: &mut Problems) {
     for (i, key) in node.keys.iter().enumerate() {
         let here = Path::Element(&keys_at, i);
         if key.window().is_empty() {
-            problems.wrong(
-                &Path::Member(&here, "exp"),
-                "the key expires before it begins to count",
-                "`exp` comes after `nbf`",
-            );
+            let message = "the key expires before it begins to count";
+            problems.wrong(&Path::Member(&here, "exp"), message, "`exp` comes after `nbf`");
         }
         if key.kid.as_ref().is_some_and(|kid| *kid != *key.x.thumbprint()) {
             let help = format!("leave it out, or write `{}`", key.x.thumbprint());
-            problems.wrong(
-                &Path::Member(&here, "kid"),
-                "this isn't the key's thumbprint (RFC 7638)",
-                &help,
-            );
+            let message = "this isn't the key's thumbprint (RFC 7638)";
+            problems.wrong(&Path::Member(&here, "kid"), message, &help);
         }
     }
 }

@@ -31,19 +31,14 @@ object! {
 }
 
 /// Notes a screening that ended before it began.
-pub(super) fn check_screening(
-    screening: Option<&Screening>,
-    at: &Path<'_>,
-    problems: &mut Problems,
-) {
-    if let Some(Screening { at: Some(done), until: Some(until), .. }) = screening
+pub(super) fn check_screening(of: Option<&Screening>, at: &Path<'_>, problems: &mut Problems) {
+    if let Some(Screening { at: Some(done), until: Some(until), .. }) = of
         && until <= done
     {
-        let here = Path::Member(at, "screening");
-        problems.wrong(
-            &Path::Member(&here, "until"),
-            "the screening ends before it was done",
-            "put the dates right",
-        );
+        let at = Path::Member(&Path::Member(at, "screening"), "until");
+        problems.wrong(&at, "the screening ends before it was done", PUT_RIGHT);
     }
 }
+
+/// What to do where a date lies before the one that it must come after.
+pub(super) const PUT_RIGHT: &str = "put the dates right";

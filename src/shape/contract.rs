@@ -53,6 +53,20 @@ pub struct Members<'a> {
 }
 
 impl JsonWriter {
+    /// An object whose names are data, each written by `put`.
+    pub(super) fn entries<K>(&mut self, entries: &[(K, impl Shape)], put: impl Fn(&K, &mut Self)) {
+        self.raw("{");
+        for (i, (name, value)) in entries.iter().enumerate() {
+            if i > 0 {
+                self.raw(",");
+            }
+            put(name, self);
+            self.raw(":");
+            value.write(self);
+        }
+        self.raw("}");
+    }
+
     /// A member with its beginning, as [`JsonWriter::member`] takes it.
     pub fn field(&mut self, beginning: &'static str, value: &impl Shape) {
         self.member(beginning);

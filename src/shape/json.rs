@@ -53,14 +53,6 @@ impl Number {
             Self::Fraction(number) => *number,
         }
     }
-
-    /// The number, if it is whole, not negative and not too large.
-    pub fn as_u64(&self) -> Option<u64> {
-        match self {
-            Self::Natural(number) => Some(*number),
-            Self::Negative(_) | Self::Fraction(_) => None,
-        }
-    }
 }
 
 impl Json {
@@ -137,11 +129,8 @@ impl Json {
                 members
                     .iter()
                     .for_each(|member| ordered::insert(&mut ordered, member, |(name, _)| name));
-                list(
-                    '{',
-                    '}',
-                    &mut ordered.into_iter().map(|(name, value)| (Some(name.as_str()), value)),
-                );
+                let mut members = ordered.into_iter().map(|(name, value)| (Some(&**name), value));
+                list('{', '}', &mut members);
             }
         }
     }

@@ -71,12 +71,8 @@ impl<K, V> Dictionary<K, V> {
 fn text<'j>(json: &'j Json, what: &str, at: &Path<'_>, problems: &mut Problems) -> Option<&'j str> {
     let text = json.as_str();
     if text.is_none() {
-        wrong_type(
-            at,
-            &format!("a string ({})", what.trim().trim_end_matches('.')),
-            json,
-            problems,
-        );
+        let expected = format!("a string ({})", what.trim().trim_end_matches('.'));
+        wrong_type(at, &expected, json, problems);
     }
     text
 }
@@ -84,17 +80,17 @@ fn text<'j>(json: &'j Json, what: &str, at: &Path<'_>, problems: &mut Problems) 
 #[cold]
 #[inline(never)]
 fn whole(json: &Json, min: u64, max: u64, at: &Path<'_>, problems: &mut Problems) -> Option<u64> {
-    let Json::Number(number) = json else {
-        wrong_type(at, "a whole number", json, problems);
-        return None;
-    };
-    if let Some(number) = number.as_u64().filter(|number| (min..=max).contains(number)) {
-        return Some(number);
-    }
-    let found = match number {
-        Number::Natural(number) => format!("`{number}`"),
-        Number::Negative(number) => format!("`{number}`"),
-        Number::Fraction(_) => "a fraction".into(), // printing it takes 12 KB of tables
+    let found = match json {
+        Json::Number(Number::Natural(number)) if (min..=max).contains(number) => {
+            return Some(*number);
+        }
+        Json::Number(Number::Natural(number)) => format!("`{number}`"),
+        Json::Number(Number::Negative(number)) => format!("`{number}`"),
+        Json::Number(Number::Fraction(_)) => "a fraction".into(), // printing it takes 12 KB
+        other => {
+            wrong_type(at, "a whole number", other, problems);
+            return None;
+        }
     };
     let expected =
         if min == max { format!("`{min}`") } else { format!("a whole number from {min} to {max}") };
@@ -168,11 +164,8 @@ impl<T: Shape> Shape for Nullable<T> {
     fn schema() -> serde_json::Value {
         let mut schema = T::schema();
         if let Some(members) = schema.as_object_mut() {
-            if let Some(choices) =
-                members.get_mut("enum").and_then(|choices| choices.as_array_mut())
-            {
-                choices.push(serde_json::Value::Null);
-            }
+            let choices = members.get_mut("enum").and_then(|choices| choices.as_array_mut());
+            choices.into_iter().for_each(|choices| choices.push(serde_json::Value::Null));
             if let Some(kind) = members.get_mut("type") {
                 *kind = serde_json::json!([kind.take(), "null"]);
             }
@@ -222,16 +215,7 @@ impl<K: Word + PartialEq, V: Shape> Shape for Dictionary<K, V> {
     }
 
     fn write(&self, out: &mut JsonWriter) {
-        out.raw("{");
-        for (i, (key, value)) in self.iter().enumerate() {
-            if i > 0 {
-                out.raw(",");
-            }
-            key.put(out);
-            out.raw(":");
-            value.write(out);
-        }
-        out.raw("}");
+        out.entries(&self.0, K::put);
     }
 
     fn schema() -> serde_json::Value {
@@ -257,18 +241,7 @@ impl Shape for Json {
             Self::Number(Number::Fraction(number)) => out.raw(&format!("{number:?}")),
             Self::Text(text) => out.string(text),
             Self::List(items) => items.write(out),
-            Self::Object(members) => {
-                out.raw("{");
-                for (i, (name, value)) in members.iter().enumerate() {
-                    if i > 0 {
-                        out.raw(",");
-                    }
-                    out.string(name);
-                    out.raw(":");
-                    value.write(out);
-                }
-                out.raw("}");
-            }
+            Self::Object(members) => out.entries(members, |name, out| out.string(name)),
         }
     }
 
@@ -299,21 +272,14 @@ impl Shape for bool {
 
 impl Shape for Switch {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
-        match json {
-            Json::Bool(true) => Some(Self),
-            other => {
-                let found = match other {
-                    Json::Bool(_) => "`false`",
-                    other => other.kind(),
-                };
-                problems.note(
-                    at,
-                    format!("expected `true`, found {found}"),
-                    Some("leave it out to turn it off".into()),
-                );
-                None
-            }
-        }
+        let found = match json {
+            Json::Bool(true) => return Some(Self),
+            Json::Bool(false) => "`false`",
+            other => other.kind(),
+        };
+        let message = format!("expected `true`, found {found}");
+        problems.wrong(at, &message, "leave it out to turn it off");
+        None
     }
 
     fn write(&self, out: &mut JsonWriter) {

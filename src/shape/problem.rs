@@ -54,13 +54,8 @@ pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
 pub fn suggestion(word: &str, candidates: &[&str]) -> String {
     match nearest(word, candidates) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => {
-            if candidates.is_empty() {
-                "none is allowed here".into()
-            } else {
-                format!("one of `{}`", candidates.join("`, `"))
-            }
-        }
+        None if candidates.is_empty() => "none is allowed here".into(),
+        None => format!("one of `{}`", candidates.join("`, `")),
     }
 }
 

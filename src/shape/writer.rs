@@ -96,22 +96,3 @@ pub fn decimal(mut number: u64, digits: &mut [u8; DIGITS]) -> &str {
     }
     std::str::from_utf8(digits.get(unused..).unwrap_or_default()).unwrap_or_default()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::JsonWriter;
-
-    #[test]
-    fn numbers_and_strings_are_written_as_serde_writes_them() {
-        for number in [0, 7, 10, 1_000, u64::MAX] {
-            let mut out = JsonWriter::default();
-            out.number(number);
-            assert_eq!(out.into_string(), number.to_string());
-        }
-        for text in ["", "plain", "quo\"te", "back\\slash", "line\nfeed", "é", "\u{7f}"] {
-            let mut out = JsonWriter::default();
-            out.string(text);
-            assert_eq!(out.into_string(), serde_json::to_string(text).unwrap());
-        }
-    }
-}

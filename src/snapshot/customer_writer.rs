@@ -7,7 +7,9 @@ use super::customers::{
     ROW, RecordKey, SCREENED, SUSPENDED, VOUCHES,
 };
 use super::layout::little;
-use crate::register::{CredentialEntry, Customer, CustomerKind, EnforcementEntry, Status};
+use crate::register::{
+    CredentialEntry, Customer, CustomerKind, EnforcementEntry, Screening, Status,
+};
 use crate::terms::finding::Action;
 use crate::terms::time::UnixSeconds;
 
@@ -78,14 +80,11 @@ impl CustomerRecord<'_> {
         to.number(all_set(&flags));
         if let Some(screening) = &customer.screening {
             let status = (screening.status as u8) << 3;
-            to.flags(&[
-                (1, screening.at.is_some()),
-                (2, screening.until.is_some()),
-                (4, screening.by.is_some()),
-                (status, true),
-            ]);
-            screening.at.iter().chain(&screening.until).for_each(|time| to.time(*time));
-            screening.by.iter().for_each(|by| to.common(by.as_str()));
+            let Screening { at, until, by, .. } = screening;
+            let given = [(1, at.is_some()), (2, until.is_some()), (4, by.is_some())];
+            to.bytes.push(all_set(&given) | status);
+            at.iter().chain(until).for_each(|time| to.time(*time));
+            by.iter().for_each(|by| to.common(by.as_str()));
         }
         if let Some(agreement) = &customer.agreement {
             to.flags(&[(1, agreement.until.is_some())]);
@@ -93,10 +92,8 @@ impl CustomerRecord<'_> {
             to.time(agreement.accepted);
             agreement.until.iter().for_each(|until| to.time(*until));
         }
-        customer
-            .residency
-            .iter()
-            .for_each(|residency| to.bytes.extend(residency.to_string().as_bytes()));
+        let residency = customer.residency.iter();
+        residency.for_each(|place| to.bytes.extend(place.to_string().as_bytes()));
         to.count(customer.declared.len());
         customer.declared.iter().for_each(|country| to.bytes.extend(country.as_str().as_bytes()));
         to.count(customer.providers.iter().count());

@@ -50,6 +50,8 @@ pub enum NameKind {
 }
 
 impl NameKind {
+    const ALL: [Self; 4] = [Self::Secret, Self::Certificate, Self::Claim, Self::Id];
+
     /// The kind of a name.
     pub fn of(name: Name<'_>) -> Self {
         match name {
@@ -68,17 +70,13 @@ impl RecordKey {
             Name::Secret(digest) => return Self::from_digest(digest.as_bytes()),
             Name::Certificate(text) | Name::Claim(text) | Name::Id(text) => text,
         };
-        let digest =
-            sha2::Sha256::new().chain_update([NameKind::of(name) as u8]).chain_update(text);
+        let kind = NameKind::of(name) as u8;
+        let digest = sha2::Sha256::new().chain_update([kind]).chain_update(text);
         Self::from_digest(&digest.finalize().into())
     }
 
     fn from_digest(digest: &[u8; 32]) -> Self {
-        let mut key = [0; KEY];
-        for (to, from) in key.iter_mut().zip(digest) {
-            *to = *from;
-        }
-        Self(key)
+        Self(digest.first_chunk().copied().unwrap_or_default())
     }
 
     /// Its page, where there are 2^`bits` of them, and its bucket in that.
@@ -148,8 +146,8 @@ pub fn check(
         return if count == 0 { Ok(()) } else { Err("its rows are cut off") };
     }
     let mut found = 0_usize;
-    for (place, bucket) in buckets(page).ok_or("its buckets don't fill it")?.into_iter().enumerate()
-    {
+    let buckets = buckets(page).ok_or("its buckets don't fill it")?;
+    for (place, bucket) in buckets.into_iter().enumerate() {
         let mut last = None;
         let rows = rows(bucket).ok_or("its rows are cut off")?;
         let begin = rows.len().saturating_mul(ROW).saturating_add(4);
@@ -163,13 +161,9 @@ pub fn check(
             if key.place(bits) != (number, place) {
                 return Err("a key is in the wrong bucket");
             }
-            if at
-                .filter(|at| *at >= begin)
+            at.filter(|at| *at >= begin)
                 .and_then(|at| decode(bucket, at, &key, None, version))
-                .is_none()
-            {
-                return Err("a customer's record can't be read");
-            }
+                .ok_or("a customer's record can't be read")?;
             found = found.saturating_add(1);
         }
     }
@@ -301,10 +295,7 @@ fn decode(
     version: FormatVersion,
 ) -> Option<Rc<Customer>> {
     let from = &mut Reader::new(bucket, at)?;
-    let kind = pick(
-        &[NameKind::Secret, NameKind::Certificate, NameKind::Claim, NameKind::Id],
-        from.byte()?,
-    )?;
+    let kind = pick(&NameKind::ALL, from.byte()?)?;
     if wanted.is_some_and(|wanted| wanted != kind) {
         return None;
     }
@@ -353,12 +344,8 @@ fn decode(
         };
         let (author, until) = (from.common()?, from.time()?);
         // an unknown code is from a newer catalogue, and can't fire here
-        Some(FindingCode::parse(code).ok().map(|finding| Override {
-            finding,
-            action,
-            author,
-            until,
-        }))
+        let known = FindingCode::parse(code).ok();
+        Some(known.map(|finding| Override { finding, action, author, until }))
     })?;
     Some(Rc::new(Customer {
         id,
@@ -393,12 +380,8 @@ fn decode_credential(from: &mut Reader<'_>, key: &RecordKey) -> Option<Credentia
             Network::from_parts(from.bytes(if v4 { 4 } else { 16 })?, prefix)
         })
     })?;
-    Some(Credential::from(CredentialEntry {
-        digest: CredentialDigest::of_key(key.0),
-        label,
-        expires,
-        networks: networks.unwrap_or_default(),
-    }))
+    let (digest, networks) = (CredentialDigest::of_key(key.0), networks.unwrap_or_default());
+    Some(Credential::from(CredentialEntry { digest, label, expires, networks }))
 }
 
 fn decode_screening(from: &mut Reader<'_>) -> Option<Screening> {
@@ -414,12 +397,10 @@ fn decode_screening(from: &mut Reader<'_>) -> Option<Screening> {
 /// The customers of all rows of a page.
 #[cfg(feature = "desk")]
 pub fn all(page: &[u8], version: FormatVersion) -> Vec<Rc<Customer>> {
-    let customers = |bucket: &[u8]| -> Vec<Rc<Customer>> {
-        let customer = |one: &[u8; ROW]| {
-            let (key, at) = row(one);
-            decode(bucket, at?, &RecordKey(*key), None, version)
-        };
-        rows(bucket).unwrap_or_default().iter().filter_map(customer).collect()
-    };
-    buckets(page).unwrap_or_default().into_iter().flat_map(customers).collect()
+    let buckets = buckets(page).unwrap_or_default().into_iter();
+    let all = buckets.flat_map(|bucket| {
+        rows(bucket).unwrap_or_default().iter().map(move |one| (bucket, row(one)))
+    });
+    all.filter_map(|(bucket, (key, at))| decode(bucket, at?, &RecordKey(*key), None, version))
+        .collect()
 }

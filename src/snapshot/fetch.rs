@@ -139,8 +139,8 @@ pub struct Fetcher {
     failures: u32,
     due: u64,
     etag: Option<String>,
-    // the pages that came before an attempt failed
-    partial: Option<PartialDownload>,
+    // the pages that came before an attempt failed: their snapshot's head, and their slots
+    partial: Option<(Head, Vec<Option<u32>>)>,
     // slots of pages that the current snapshot doesn't have, and when they may be cleared
     stale: Vec<(PageKind, u32)>,
     sweep_due: u64,
@@ -172,13 +172,6 @@ struct Download {
     asked: Range<usize>,
 }
 
-/// The pages of a snapshot that came before an attempt failed.
-#[derive(Debug)]
-struct PartialDownload {
-    head: Head,
-    slots: Vec<Option<u32>>,
-}
-
 /// What the node's configuration and the time say to an attempt.
 #[derive(Clone, Copy)]
 pub struct FetchRules<'a> {
@@ -204,19 +197,16 @@ impl Fetcher {
                 Some(PartRequest { range: 0..size(PREAMBLE), etag: self.etag.clone() })
             }
             FetchStage::Head(preamble, bytes, _) => {
-                let end = PREAMBLE
-                    .saturating_add(preamble.head_size)
-                    .min(bytes.len().saturating_add(PART));
+                let end = PREAMBLE.saturating_add(preamble.head_size);
+                let end = end.min(bytes.len().saturating_add(PART));
                 Some(PartRequest { range: size(bytes.len())..size(end), etag: None })
             }
             FetchStage::Pages(download) => {
                 download.choose();
                 let pages = download.head.pages.get(download.asked.clone())?;
                 let (first, last) = (pages.first()?, pages.last()?);
-                Some(PartRequest {
-                    range: first.offset..last.offset.saturating_add(size(last.size)),
-                    etag: None,
-                })
+                let end = last.offset.saturating_add(size(last.size));
+                Some(PartRequest { range: first.offset..end, etag: None })
             }
         }
     }
@@ -231,11 +221,10 @@ impl Fetcher {
     ) -> Progress {
         let taken = self.take(answer, asked, rules, store);
         let wait = |seconds: u64| {
-            let nanos = seconds.saturating_mul(1_000_000_000);
             // between three quarters and all of it
-            rules.now.saturating_add(
-                nanos.saturating_sub(rules.chance.checked_rem(nanos / 4).unwrap_or(0)),
-            )
+            let nanos = seconds.saturating_mul(1_000_000_000);
+            let nanos = nanos.saturating_sub(rules.chance.checked_rem(nanos / 4).unwrap_or(0));
+            rules.now.saturating_add(nanos)
         };
         match &taken {
             Ok(Progress::More) => {}
@@ -248,16 +237,12 @@ impl Fetcher {
                 self.state = FetchStage::Waiting;
             }
             Err(_) => {
-                let backoff = 1_u64
-                    .checked_shl(self.failures)
-                    .unwrap_or(u64::MAX)
-                    .min(rules.poll_seconds.max(1));
+                let backoff = 1_u64.checked_shl(self.failures).unwrap_or(u64::MAX);
                 self.failures = self.failures.saturating_add(1).min(32);
-                self.due = wait(backoff);
+                self.due = wait(backoff.min(rules.poll_seconds.max(1)));
                 // the pages that came stay for the next try
                 if let FetchStage::Pages(download) = std::mem::take(&mut self.state) {
-                    self.partial =
-                        Some(PartialDownload { head: download.head, slots: download.slots });
+                    self.partial = Some((download.head, download.slots));
                 }
                 self.etag = None;
             }
@@ -278,7 +263,7 @@ impl Fetcher {
             Some(206) => 0,
             Some(200) if answer.size > MAX_WHOLE => return Err(FetchError::NoRanges(answer.size)),
             Some(200) => usize::try_from(asked.range.start).unwrap_or(usize::MAX),
-            Some(416) => return Err(FetchError::Refused(SnapshotError::Truncated)),
+            Some(416) => return Err(SnapshotError::Truncated.into()),
             Some(status) => return Err(FetchError::Status(status)),
             None => return Err(FetchError::BrokeOff),
         };
@@ -286,7 +271,7 @@ impl Fetcher {
             usize::try_from(asked.range.end.saturating_sub(asked.range.start)).unwrap_or(0);
         let part = (answer.body)(begin, wanted);
         if part.len() < wanted && !matches!(self.state, FetchStage::Waiting) {
-            return Err(FetchError::Refused(SnapshotError::Truncated));
+            return Err(SnapshotError::Truncated.into());
         }
         match std::mem::take(&mut self.state) {
             FetchStage::Waiting => {
@@ -297,48 +282,30 @@ impl Fetcher {
                     if current.starts_with(&part) {
                         return Ok(Progress::Unchanged);
                     }
-                    match preamble.sequence.cmp(&known.sequence) {
-                        std::cmp::Ordering::Less => {
-                            return Err(
-                                SnapshotError::Rollback(preamble.sequence, known.sequence).into()
-                            );
-                        }
-                        std::cmp::Ordering::Equal => {
-                            return Err(SnapshotError::SameSequence(known.sequence).into());
-                        }
-                        std::cmp::Ordering::Greater => {}
+                    preamble.follows(known.sequence)?;
+                    if preamble.sequence == known.sequence {
+                        return Err(SnapshotError::SameSequence(known.sequence).into());
                     }
                 }
-                if preamble.sequence < rules.min_sequence {
-                    return Err(
-                        SnapshotError::Rollback(preamble.sequence, rules.min_sequence).into()
-                    );
-                }
+                preamble.follows(rules.min_sequence)?;
                 self.state = FetchStage::Head(Box::new(preamble), part, Sha256::new());
                 Ok(Progress::More)
             }
             FetchStage::Head(preamble, mut bytes, mut digest) => {
                 digest.update(&part);
                 bytes.extend(part);
-                let Some(head) =
-                    bytes.get(PREAMBLE..).filter(|head| head.len() >= preamble.head_size)
-                else {
+                let head = bytes.get(PREAMBLE..);
+                let Some(head) = head.filter(|head| head.len() >= preamble.head_size) else {
                     self.state = FetchStage::Head(preamble, bytes, digest);
                     return Ok(Progress::More);
                 };
                 let head = Head::parse_verified(&preamble, head, digest.finalize().into())?;
                 // the download may use these slots
                 self.stale = Vec::new();
-                let download = Download::new(
-                    *preamble,
-                    head,
-                    bytes,
-                    store
-                        .current()
-                        .and_then(|current| CurrentSnapshot::parse(&current, rules.trusted).ok()),
-                    self.partial.take(),
-                );
-                self.go_on(download, store)
+                let current = store.current().unwrap_or_default();
+                let current = CurrentSnapshot::parse(&current, rules.trusted).ok();
+                let partial = self.partial.take();
+                self.go_on(Download::new(*preamble, head, bytes, current, partial), store)
             }
             FetchStage::Pages(mut download) => {
                 if let Err(failure) = download.keep(&part, store) {
@@ -387,10 +354,8 @@ impl Fetcher {
     pub fn sweep(&mut self, now: u64, store: &mut dyn PageStore) {
         if now >= self.sweep_due {
             let rest = self.stale.len().saturating_sub(SWEPT);
-            self.stale
-                .drain(rest..)
-                .flat_map(|(kind, slot)| cells(kind, slot))
-                .for_each(|cell| store.clear(cell));
+            let swept = self.stale.drain(rest..).flat_map(|(kind, slot)| cells(kind, slot));
+            swept.for_each(|cell| store.clear(cell));
         }
     }
 }
@@ -401,7 +366,7 @@ impl Download {
         head: Head,
         bytes: Vec<u8>,
         current: Option<CurrentSnapshot>,
-        partial: Option<PartialDownload>,
+        partial: Option<(Head, Vec<Option<u32>>)>,
     ) -> Self {
         let mut slots: Vec<Option<u32>> =
             head.pages.iter().map(|page| (page.size == 0).then_some(NOWHERE)).collect();
@@ -414,8 +379,8 @@ impl Download {
             current.slots.iter().for_each(|slot| mark_used(&mut used, *slot));
             take_over(&head, &mut slots, &current.head, current.slots.iter().copied().map(Some));
         }
-        if let Some(partial) = partial {
-            take_over(&head, &mut slots, &partial.head, partial.slots.into_iter());
+        if let Some((other, others)) = partial {
+            take_over(&head, &mut slots, &other, others.into_iter());
         }
         slots.iter().flatten().for_each(|slot| mark_used(&mut used, *slot));
         Self { preamble, head, bytes, slots, used, free: 0, before, asked: 0..0 }
@@ -460,10 +425,8 @@ impl Download {
             if slot.is_some() {
                 continue;
             }
-            let (bytes, after) = rest
-                .split_at_checked(page.size)
-                .ok_or(FetchError::Refused(SnapshotError::Truncated))?;
-            rest = after;
+            let bytes;
+            (bytes, rest) = rest.split_at_checked(page.size).ok_or(SnapshotError::Truncated)?;
             page.verify(number, bytes)?;
             check_page(&self.head, number, bytes)?;
             while self.used.get(self.free) == Some(&true) {

@@ -225,12 +225,8 @@ impl<H: KeeperHost> Keeper<H> {
             Err(why) => {
                 self.complain(&why);
                 // the same wait as for a server that is down
-                let down = PartResponse {
-                    status: Some(503),
-                    etag: None,
-                    size: 0,
-                    body: &|_, _| Vec::new(),
-                };
+                let (status, body) = (Some(503), &|_, _| Vec::new());
+                let down = PartResponse { status, etag: None, size: 0, body };
                 let _failed = self.take(down, &part, now);
             }
         }

@@ -16,8 +16,7 @@ use crate::register::PageGone;
 use crate::shape::{Integer, object, read_document, words};
 use crate::terms::key::VerifyingKey;
 use crate::terms::names::Text;
-use crate::terms::network::NetworkClass;
-use crate::terms::network::SourceRole;
+use crate::terms::network::{NetworkClass, SourceRole};
 use crate::terms::region::{CountryCode, Place, Regions};
 use crate::terms::time::UnixSeconds;
 
@@ -274,37 +273,33 @@ impl Preamble {
             return Err(SnapshotError::Truncated);
         };
         let version = FormatVersion::parse(version)?;
-        let (Some((head_digest, rest)), Some((signed, signature))) =
-            (rest.split_first_chunk::<32>(), preamble.split_at_checked(SIGNED))
-        else {
-            return Err(SnapshotError::Truncated);
-        };
-        let key = rest
-            .first_chunk::<32>()
-            .and_then(VerifyingKey::from_bytes)
-            .ok_or(SnapshotError::Signature)?;
+        let (head_digest, rest) = rest.split_first_chunk().ok_or(SnapshotError::Truncated)?;
+        let key = rest.first_chunk().and_then(VerifyingKey::from_bytes);
+        let key = key.ok_or(SnapshotError::Signature)?;
         if !trusted(&key) {
             return Err(SnapshotError::Key(key.to_base64()));
         }
-        let holds =
-            <&[u8; 64]>::try_from(signature).is_ok_and(|signature| key.verify(signed, signature));
-        if !holds {
+        let signed = preamble.split_last_chunk();
+        if !signed.is_some_and(|(signed, signature)| key.verify(signed, signature)) {
             return Err(SnapshotError::Signature);
         }
         let head_size = usize::try_from(head_size).ok().filter(|size| *size <= MAX_HEAD);
         let created = i64::try_from(created).map(UnixSeconds);
-        match (head_size, created) {
-            (Some(head_size), Ok(created)) => Ok(Self {
-                version,
-                sequence,
-                created,
-                key,
-                head_size,
-                file_size,
-                head_digest: *head_digest,
-            }),
-            _ => Err(SnapshotError::Head("its size or time is beyond what is allowed".into())),
+        let (Some(head_size), Ok(created)) = (head_size, created) else {
+            return Err(SnapshotError::Head("its size or time is beyond what is allowed".into()));
+        };
+        let head_digest = *head_digest;
+        Ok(Self { version, sequence, created, key, head_size, file_size, head_digest })
+    }
+}
+
+impl Preamble {
+    /// Checks that its sequence isn't lower than one that is known or demanded.
+    pub(super) fn follows(&self, sequence: u64) -> Result<(), SnapshotError> {
+        if self.sequence >= sequence {
+            return Ok(());
         }
+        Err(SnapshotError::Rollback(self.sequence, sequence))
     }
 }
 
@@ -344,9 +339,8 @@ impl Head {
         let broken = |why: &str| SnapshotError::Head(why.into());
         let (size, rest) = bytes.split_first_chunk::<4>().ok_or(SnapshotError::Truncated)?;
         let size = usize::try_from(u32::from_le_bytes(*size)).unwrap_or(usize::MAX);
-        let (json, rows) = rest
-            .split_at_checked(size)
-            .ok_or_else(|| broken("its JSON is longer than the head"))?;
+        let parts = rest.split_at_checked(size);
+        let (json, rows) = parts.ok_or_else(|| broken("its JSON is longer than the head"))?;
         let text = std::str::from_utf8(json).map_err(|_| broken("its JSON isn't UTF-8"))?;
         let mut problems = crate::shape::Problems::default();
         let contents =
@@ -355,8 +349,8 @@ impl Head {
         if rows.len() % PAGE_ROW != 0 {
             return Err(broken("its rows of pages are cut off"));
         }
-        let mut offset =
-            u64::try_from(PREAMBLE.saturating_add(preamble.head_size)).unwrap_or(u64::MAX);
+        let begin = PREAMBLE.saturating_add(preamble.head_size);
+        let mut offset = u64::try_from(begin).unwrap_or(u64::MAX);
         let mut pages: Vec<PageRow> = Vec::with_capacity(rows.len() / PAGE_ROW);
         for row in rows.chunks_exact(PAGE_ROW) {
             let page = PageRow::parse(row, offset)
@@ -374,12 +368,11 @@ impl Head {
         if offset != preamble.file_size {
             return Err(broken("its pages don't fill the file"));
         }
-        let kinds: Vec<usize> = PageKind::ALL
-            .iter()
-            .map(|kind| pages.partition_point(|page| page.kind < *kind))
-            .chain([pages.len()])
-            .collect();
-        let regions = contents.regions.resolve();
+        let begin = |kind: &PageKind| pages.partition_point(|page| page.kind < *kind);
+        let kinds = PageKind::ALL.iter().map(begin).chain([pages.len()]).collect();
+        let RegionContents { set, supported, restricted, restricted_parts } =
+            contents.regions.clone();
+        let regions = Regions::resolved(set.to_string(), supported, restricted, restricted_parts);
         let head = Self { version: preamble.version, contents, regions, pages, kinds };
         if !head.of_kind(PageKind::Customers).len().is_power_of_two() {
             return Err(broken("the number of its pages of customers isn't a power of two"));
@@ -420,22 +413,8 @@ impl PageRow {
     /// # Errors
     /// That they aren't.
     pub fn verify(&self, number: usize, bytes: &[u8]) -> Result<(), SnapshotError> {
-        if bytes.len() == self.size && <[u8; 32]>::from(sha2::Sha256::digest(bytes)) == self.digest
-        {
-            Ok(())
-        } else {
-            Err(SnapshotError::PageDigest(number))
-        }
-    }
-}
-
-impl RegionContents {
-    fn resolve(&self) -> Regions {
-        Regions::resolved(
-            self.set.as_str().to_owned(),
-            self.supported.clone(),
-            self.restricted.clone(),
-            self.restricted_parts.clone(),
-        )
+        let holds =
+            bytes.len() == self.size && sha2::Sha256::digest(bytes).as_slice() == self.digest;
+        if holds { Ok(()) } else { Err(SnapshotError::PageDigest(number)) }
     }
 }

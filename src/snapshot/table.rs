@@ -7,9 +7,8 @@ use std::net::IpAddr;
 
 use super::layout::{Contents, Head, PageKind, ROWS_A_PAGE, SnapshotError};
 use crate::register::PageGone;
-use crate::terms::network::NetworkClass;
-use crate::terms::network::SourceRole;
-use crate::terms::network::embedded_v4;
+use crate::shape::Integer;
+use crate::terms::network::{NetworkClass, SourceRole, embedded_v4};
 use crate::terms::region::Place;
 
 /// A row's pointer, in bytes: at most 2^24 - 1 different facts.
@@ -110,13 +109,11 @@ fn load<P>(
     made: impl Fn(Vec<u8>) -> P,
 ) -> Result<Vec<P>, SnapshotError> {
     let mut kept = kept.into_iter().peekable();
-    let numbers = head.of_kind(kind);
-    numbers
-        .map(|number| match kept.next_if(|(twin, _)| *twin == number) {
-            Some((_, page)) => Ok(page),
-            None => Ok(made(read(number)?)),
-        })
-        .collect()
+    let page = |number| match kept.next_if(|(twin, _)| *twin == number) {
+        Some((_, page)) => Ok(page),
+        None => Ok(made(read(number)?)),
+    };
+    head.of_kind(kind).map(page).collect()
 }
 
 impl<K> RunPage<K> {
@@ -158,17 +155,15 @@ impl AddressIndex {
             load(head, PageKind::V6Fine, kept.v6_fine, page, RunPage::new::<V6_FINE_ROW>)?;
         let first = |kind| head.of_kind(kind).start;
         let sources = &head.contents.sources;
-        let countries: Vec<(String, SourceRole)> = sources
-            .iter()
-            .filter_map(|source| Some((source.name.as_str().to_owned(), source.role?)))
-            .collect();
-        let list_sets = head.contents.list_sets.iter().map(|set| {
-            let sources =
-                set.iter().filter_map(|number| sources.get(usize::try_from(number.0).ok()?));
-            sources
-                .filter_map(|source| Some((source.name.as_str().to_owned(), source.class?)))
-                .collect()
-        });
+        let countries =
+            sources.iter().filter_map(|source| Some((source.name.to_string(), source.role?)));
+        let countries: Vec<(String, SourceRole)> = countries.collect();
+        let list = |number: &Integer<0, 4_095>| {
+            let source = sources.get(usize::try_from(number.0).ok()?)?;
+            Some((source.name.to_string(), source.class?))
+        };
+        let sets = head.contents.list_sets.iter();
+        let list_sets = sets.map(|set| set.iter().filter_map(list).collect());
         Ok(Self {
             v4: Runs::new(v4, first(PageKind::V4))?,
             v6: Runs::new(v6, first(PageKind::V6))?,
@@ -208,9 +203,8 @@ impl AddressIndex {
     /// How many bytes it holds.
     pub fn size(&self) -> usize {
         let facts = self.facts.iter().map(Vec::len).fold(0, usize::saturating_add);
-        [self.v4.size(), self.v6.size(), self.v6_fine.size()]
-            .into_iter()
-            .fold(facts, usize::saturating_add)
+        let runs = [self.v4.size(), self.v6.size(), self.v6_fine.size()];
+        runs.into_iter().fold(facts, usize::saturating_add)
     }
 }
 
@@ -259,10 +253,8 @@ where
             return Err(SnapshotError::Page(number, "it is empty"));
         };
         if last.replace(end.key()).is_some_and(|last| last >= first.key()) {
-            return Err(SnapshotError::Page(
-                number,
-                "its addresses don't go on from the page before",
-            ));
+            let why = "its addresses don't go on from the page before";
+            return Err(SnapshotError::Page(number, why));
         }
         Ok(first.key())
     }
@@ -336,11 +328,8 @@ where
     if rows == 0 || rows > ROWS_A_PAGE || found.len() != rows || !rest.is_empty() {
         return Err("its size isn't that of its rows");
     }
-    if found.is_sorted_by(|row, next| row.key() < next.key()) {
-        Ok(())
-    } else {
-        Err("its addresses aren't in ascending order")
-    }
+    let ascends = found.is_sorted_by(|row, next| row.key() < next.key());
+    if ascends { Ok(()) } else { Err("its addresses aren't in ascending order") }
 }
 
 /// Checks a page of facts by itself.
@@ -354,12 +343,9 @@ fn check_facts(page: &[u8], rows: usize, contents: &Contents) -> Result<(), &'st
         cell.first_chunk().is_some_and(|cell| usize::from(u16::from_le_bytes(*cell)) <= count)
     };
     let sound = page.chunks_exact(width).all(|row| {
-        let sets = row.get(4..).is_some_and(|set| within(set, contents.list_sets.len()));
-        sets && row
-            .get(FACTS_FIXED..)
-            .unwrap_or_default()
-            .chunks_exact(2)
-            .all(|cell| within(cell, contents.places.len()))
+        let mut places = row.get(FACTS_FIXED..).unwrap_or_default().chunks_exact(2);
+        row.get(4..).is_some_and(|set| within(set, contents.list_sets.len()))
+            && places.all(|cell| within(cell, contents.places.len()))
     });
     if sound { Ok(()) } else { Err("a row points at nothing") }
 }

@@ -78,9 +78,8 @@ pub fn write(material: &Material<'_>, key: &SigningKey) -> Result<Vec<u8>, Write
     let mut pages = PageWriter::default();
     let (places, list_sets) = write_addresses(material, &mut pages)?;
     if !material.nodes.is_empty() {
-        let page =
-            serde_json::Value::Array(material.nodes.iter().map(node_json).collect()).to_string();
-        pages.push(PageKind::Nodes, page.as_bytes(), material.nodes.len())?;
+        let nodes: serde_json::Value = material.nodes.iter().map(node_json).collect();
+        pages.push(PageKind::Nodes, nodes.to_string().as_bytes(), material.nodes.len())?;
     }
     let keys = write_customers(material, &mut pages)?;
 
@@ -156,8 +155,8 @@ impl PageWriter {
         runs: &[RunBytes<KEY>],
     ) -> Result<(), WriteError> {
         for rows in runs.chunks(ROWS) {
-            let mut page =
-                Vec::with_capacity(rows.len().saturating_mul(KEY.saturating_add(POINTER)));
+            let width = KEY.saturating_add(POINTER);
+            let mut page = Vec::with_capacity(rows.len().saturating_mul(width));
             for (key, pointer) in rows {
                 page.extend(key);
                 page.extend(pointer.to_le_bytes().iter().take(POINTER));
@@ -211,22 +210,13 @@ fn write_addresses(
     pages.push_runs(PageKind::V6, &networks)?;
     pages.push_runs(PageKind::V6Fine, &fine)?;
 
-    let lists: Vec<usize> = material
-        .sources
-        .iter()
-        .enumerate()
-        .filter(|(_, source)| source.class.is_some())
-        .map(|(i, _)| i)
-        .collect();
-    let members = |set: u64| {
-        lists.iter().enumerate().filter(move |(bit, _)| {
-            set.checked_shr(u32::try_from(*bit).unwrap_or(64)).is_some_and(|set| set & 1 == 1)
-        })
+    let sources = material.sources.iter().enumerate();
+    let lists = sources.filter(|(_, source)| source.class.is_some()).map(|(i, _)| i);
+    let members = |set: &u64| {
+        let bits = (0..).map(|bit| set.checked_shr(bit).is_some_and(|set| set & 1 == 1));
+        lists.clone().zip(bits).filter_map(|(list, is_member)| is_member.then_some(list)).collect()
     };
-    Ok((
-        places,
-        sets.iter().map(|set| members(*set).map(|(_, source)| *source).collect()).collect(),
-    ))
+    Ok((places, sets.iter().map(members).collect()))
 }
 
 /// A row of addresses: the first, and what it points at.
@@ -300,15 +290,11 @@ fn write_customers(material: &Material<'_>, pages: &mut PageWriter) -> Result<us
     if let Some([(_, one), (_, other)]) =
         records.array_windows().find(|[(one, _), (other, _)]| one == other)
     {
-        return Err(WriteError::SameKey(
-            one.customer.id.to_string(),
-            other.customer.id.to_string(),
-        ));
+        let id = |record: &CustomerRecord<'_>| record.customer.id.to_string();
+        return Err(WriteError::SameKey(id(one), id(other)));
     }
-    let size = records
-        .iter()
-        .map(|(_, record)| record.size().saturating_add(customers::ROW))
-        .fold(0, usize::saturating_add);
+    let sizes = records.iter().map(|(_, record)| record.size().saturating_add(customers::ROW));
+    let size = sizes.fold(0, usize::saturating_add);
     let bits = (size / CUSTOMERS_PAGE).next_power_of_two().trailing_zeros().min(16);
     let mut rest = records.as_slice();
     for number in 0..1_usize << bits {
@@ -320,12 +306,8 @@ fn write_customers(material: &Material<'_>, pages: &mut PageWriter) -> Result<us
             count = count.saturating_add(here.len());
             customer_writer::bucket(here)
         });
-        let page = if count == 0 {
-            Vec::new()
-        } else {
-            [buckets.each_ref().map(|bucket| little(bucket.len())).concat(), buckets.concat()]
-                .concat()
-        };
+        let sizes = buckets.each_ref().map(|bucket| little(bucket.len())).concat();
+        let page = if count == 0 { Vec::new() } else { [sizes, buckets.concat()].concat() };
         pages.push(PageKind::Customers, &page, count)?;
     }
     Ok(records.len())

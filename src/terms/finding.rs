@@ -30,7 +30,7 @@ macro_rules! catalogue {
                         static ROW: CatalogueRow = CatalogueRow {
                             default_action: Action::$action,
                             status: $status,
-                            traits: FindingTraits { $($trait: true,)* ..FindingTraits::NONE },
+                            traits: &[$(FindingTrait::$trait),*],
                             title: $title,
                         };
                         &ROW
@@ -47,79 +47,69 @@ struct CatalogueRow {
     default_action: Action,
     /// The HTTP status of a refusal
     status: u16,
-    traits: FindingTraits,
+    traits: &'static [FindingTrait],
     /// For a refused caller, in words that fit behind "this request was refused:"
     title: &'static str,
 }
 
-/// Yes-or-no properties of a finding.
-#[expect(clippy::struct_excessive_bools, reason = "a row of the table names those that it has")]
-struct FindingTraits {
+/// A property that some findings have.
+#[derive(PartialEq)]
+enum FindingTrait {
     /// Letting it through would authenticate nobody, or give the reseller's own key away
-    guards_authentication: bool,
+    GuardsAuthentication,
     /// Fires before a customer is known
-    precedes_customer: bool,
+    PrecedesCustomer,
     /// Taken over from a verified tag
-    adopted: bool,
+    Adopted,
     /// Is about what earlier nodes attested
-    of_chain: bool,
+    OfChain,
     /// Declared, but this version lacks its input
-    planned: bool,
-}
-
-impl FindingTraits {
-    const NONE: Self = Self {
-        guards_authentication: false,
-        precedes_customer: false,
-        adopted: false,
-        of_chain: false,
-        planned: false,
-    };
+    Planned,
 }
 
 catalogue! {
     /// No register is loaded
-    SnapshotMissing = "snapshot.missing": Block, 503, [guards_authentication, precedes_customer],
+    SnapshotMissing = "snapshot.missing": Block, 503, [GuardsAuthentication, PrecedesCustomer],
         "it has no register of customers loaded yet";
     /// The register is older than it may be
     SnapshotStale = "snapshot.stale": Report, 503, [],
         "its register of customers is too old";
     /// The path, the credentials or the method could be read in more than one way
-    RequestMalformed = "request.malformed": Block, 400, [guards_authentication, precedes_customer],
+    RequestMalformed = "request.malformed": Block, 400, [GuardsAuthentication, PrecedesCustomer],
         "it is malformed: its path is encoded too often, it has too many credentials, or its \
          method is TRACE";
     /// The request has no credential
-    IdentityMissing = "identity.missing": Block, 401, [guards_authentication, precedes_customer],
+    IdentityMissing = "identity.missing": Block, 401, [GuardsAuthentication, PrecedesCustomer],
         "no credential came with it";
     /// No credential of the request is in the register
-    IdentityUnknown = "identity.unknown": Block, 401, [guards_authentication, precedes_customer],
+    IdentityUnknown = "identity.unknown": Block, 401, [GuardsAuthentication, PrecedesCustomer],
         "its credential isn't known here";
     /// The credential is past its date
-    IdentityExpired = "identity.expired": Block, 401, [guards_authentication],
+    IdentityExpired = "identity.expired": Block, 401, [GuardsAuthentication],
         "its credential has expired";
     /// Two credentials name two customers
-    IdentityConflict = "identity.conflict": Block, 403, [guards_authentication, precedes_customer],
+    IdentityConflict = "identity.conflict": Block, 403, [GuardsAuthentication, PrecedesCustomer],
         "its credentials name two different customers";
     /// The credential is bound to networks, and the client is in none of them
-    IdentityNetwork = "identity.network": Block, 403, [guards_authentication],
+    IdentityNetwork = "identity.network": Block, 403, [GuardsAuthentication],
         "its credential may not be used from this network";
     /// The register says that the customer is suspended
-    CustomerSuspended = "customer.suspended": Block, 403, [adopted],
+    CustomerSuspended = "customer.suspended": Block, 403, [Adopted],
         "the customer's account is suspended";
     /// The customer wasn't screened, or was refused
-    CustomerUnscreened = "customer.unscreened": Block, 403, [adopted],
+    CustomerUnscreened = "customer.unscreened": Block, 403, [Adopted],
         "the customer hasn't been screened";
     /// The policy requires an accepted agreement, and none is in force
-    CustomerAgreementMissing = "customer.agreement-missing": Report, 403, [adopted],
+    CustomerAgreementMissing = "customer.agreement-missing": Report, 403, [Adopted],
         "the customer has no accepted agreement in force";
     /// The customer's screening is past its date
-    CustomerScreeningExpired = "customer.screening-expired": Report, 403, [adopted],
+    CustomerScreeningExpired = "customer.screening-expired": Report, 403, [Adopted],
         "the customer's screening has run out";
     /// The share owned from restricted regions is beyond the threshold
-    OwnershipRestricted = "ownership.restricted": Block, 403, [adopted],
+    OwnershipRestricted = "ownership.restricted": Block, 403, [Adopted],
         "the customer is majority-owned from a region that the provider doesn't serve";
     /// A share large enough to matter is unknown
-    OwnershipUnresolved = "ownership.unresolved": Report, 403, [adopted],
+    OwnershipUnresolved = "ownership.unresolved": Report, 403, [Adopted],
         "who owns the customer isn't known well enough";
     /// The provider restricted or banned this customer
     ProviderRestricted = "provider.restricted": Block, 403, [],
@@ -131,73 +121,73 @@ catalogue! {
     ProviderSharedState = "provider.shared-state": Report, 403, [],
         "it asks for what other customers of the same account may have made";
     /// The user or the origin is in a restricted region
-    GeoRestricted = "geo.restricted": Block, 403, [adopted],
+    GeoRestricted = "geo.restricted": Block, 403, [Adopted],
         "it comes from a region that the provider doesn't serve";
     /// Envoy looked up another address than the client's, and no other source decides
-    GeoDisputed = "geo.disputed": Block, 403, [adopted],
+    GeoDisputed = "geo.disputed": Block, 403, [Adopted],
         "two programs on the way read the address that it comes from differently";
     /// An untrusted hop claims a restricted region
-    GeoClaimed = "geo.claimed": Report, 403, [adopted],
+    GeoClaimed = "geo.claimed": Report, 403, [Adopted],
         "it claims to come from a region that the provider doesn't serve";
     /// The country is neither supported nor restricted
-    GeoUnlisted = "geo.unlisted": Report, 403, [adopted],
+    GeoUnlisted = "geo.unlisted": Report, 403, [Adopted],
         "it comes from a country that the provider doesn't list";
     /// No source knows where the request comes from
-    GeoUnknown = "geo.unknown": Report, 403, [adopted],
+    GeoUnknown = "geo.unknown": Report, 403, [Adopted],
         "the country that it comes from isn't known";
     /// A country that the customer didn't declare
-    GeoUndeclared = "geo.undeclared": Report, 403, [adopted],
+    GeoUndeclared = "geo.undeclared": Report, 403, [Adopted],
         "it comes from a country that the customer didn't declare";
     /// Sources disagree, and one that only hints names a restricted region
-    GeoConflict = "geo.conflict": Report, 403, [adopted],
+    GeoConflict = "geo.conflict": Report, 403, [Adopted],
         "sources disagree on the country that it comes from";
     /// The customer's data must stay where this upstream isn't
-    ResidencyMismatch = "residency.mismatch": Block, 403, [adopted],
+    ResidencyMismatch = "residency.mismatch": Block, 403, [Adopted],
         "the customer's data must stay where this upstream isn't";
     /// The client's address is of Tor, a VPN or an open proxy
-    NetworkAnonymizer = "network.anonymizer": Report, 403, [adopted],
+    NetworkAnonymizer = "network.anonymizer": Report, 403, [Adopted],
         "it comes through an anonymizing network";
     /// The client's address is in a data centre
-    NetworkHosting = "network.hosting": Allow, 403, [adopted],
+    NetworkHosting = "network.hosting": Allow, 403, [Adopted],
         "it comes from a data centre";
     /// A reseller sends no chain
-    ChainMissing = "chain.missing": Block, 403, [of_chain],
+    ChainMissing = "chain.missing": Block, 403, [OfChain],
         "a reseller's request came without a chain";
     /// The chain or its signature is invalid
-    ChainInvalid = "chain.invalid": Block, 403, [of_chain],
+    ChainInvalid = "chain.invalid": Block, 403, [OfChain],
         "its chain or signature doesn't hold";
     /// The signature has expired
-    ChainExpired = "chain.expired": Block, 403, [of_chain],
+    ChainExpired = "chain.expired": Block, 403, [OfChain],
         "its signature has expired";
     /// The signature was seen before
-    ChainReplayed = "chain.replayed": Block, 403, [of_chain],
+    ChainReplayed = "chain.replayed": Block, 403, [OfChain],
         "its signature was used before";
     /// A hop isn't in the register
-    ChainUnknownNode = "chain.unknown-node": Block, 403, [of_chain],
+    ChainUnknownNode = "chain.unknown-node": Block, 403, [OfChain],
         "its chain names a node that isn't known here";
     /// A hop isn't screened
-    ChainUnscreenedNode = "chain.unscreened-node": Block, 403, [of_chain],
+    ChainUnscreenedNode = "chain.unscreened-node": Block, 403, [OfChain],
         "its chain names a node that hasn't been screened";
     /// The signer isn't the customer that authenticated
-    ChainMismatch = "chain.mismatch": Block, 403, [of_chain],
+    ChainMismatch = "chain.mismatch": Block, 403, [OfChain],
         "its signer isn't the customer that authenticated";
     /// An earlier hop could not vouch for what came before
-    ChainIncomplete = "chain.incomplete": Report, 403, [of_chain],
+    ChainIncomplete = "chain.incomplete": Report, 403, [OfChain],
         "an earlier reseller couldn't vouch for it";
     /// No trail proves the earlier hops
-    ChainUnproven = "chain.unproven": Report, 403, [of_chain],
+    ChainUnproven = "chain.unproven": Report, 403, [OfChain],
         "its earlier hops aren't proven";
     /// Marks of relay software from a customer that isn't a reseller
-    RelayUndeclared = "relay.undeclared": Report, 403, [adopted],
+    RelayUndeclared = "relay.undeclared": Report, 403, [Adopted],
         "it bears marks of relay software and the customer isn't registered as a reseller";
     /// One credential from more addresses than one customer has
-    SharingAddresses = "sharing.addresses": Report, 403, [adopted, planned],
+    SharingAddresses = "sharing.addresses": Report, 403, [Adopted, Planned],
         "its credential is used from too many addresses";
     /// One credential from more countries than one customer is in
-    SharingCountries = "sharing.countries": Report, 403, [adopted, planned],
+    SharingCountries = "sharing.countries": Report, 403, [Adopted, Planned],
         "its credential is used from too many countries";
     /// One credential faster across the world than one customer travels
-    SharingVelocity = "sharing.velocity": Report, 403, [adopted, planned],
+    SharingVelocity = "sharing.velocity": Report, 403, [Adopted, Planned],
         "its credential moves too fast between places";
     /// The client sent a header that only a node may set
     TagSpoofed = "tag.spoofed": Report, 403, [],
@@ -274,29 +264,29 @@ impl FindingCode {
     /// Whether `mode: report` leaves its action as it is. Softening it would authenticate nobody,
     /// or give the reseller's own key away.
     pub fn guards_authentication(self) -> bool {
-        self.row().traits.guards_authentication
+        self.row().traits.contains(&FindingTrait::GuardsAuthentication)
     }
 
     /// Whether it fires before a customer is known, so that no customer's override can concern it.
     pub fn precedes_customer(self) -> bool {
-        self.row().traits.precedes_customer
+        self.row().traits.contains(&FindingTrait::PrecedesCustomer)
     }
 
     /// Whether this node takes it over from a verified tag. Findings about customers, owners and
     /// places hold for the request at every node. Findings about a node's register, caller or chain
     /// hold at that node only.
     pub fn is_adopted(self) -> bool {
-        self.row().traits.adopted
+        self.row().traits.contains(&FindingTrait::Adopted)
     }
 
     /// Whether it is about what earlier nodes attested.
     pub fn is_of_chain(self) -> bool {
-        self.row().traits.of_chain
+        self.row().traits.contains(&FindingTrait::OfChain)
     }
 
     /// Whether this version has the rule's input. Configurations may name the others already.
     pub fn fires(self) -> bool {
-        !self.row().traits.planned
+        !self.row().traits.contains(&FindingTrait::Planned)
     }
 }
 
@@ -347,11 +337,8 @@ impl Shape for Action {
                 "report" => Some(Self::Report),
                 "block" => Some(Self::Block),
                 "reroute" => {
-                    problems.note(
-                        at,
-                        "`reroute` needs a route",
-                        Some(r#"write {"reroute": "<name of an entry in routes>"}"#.into()),
-                    );
+                    let help = r#"write {"reroute": "<name of an entry in routes>"}"#;
+                    problems.wrong(at, "`reroute` needs a route", help);
                     None
                 }
                 other => {
@@ -367,12 +354,8 @@ impl Shape for Action {
                 route.map(Self::Reroute)
             }
             other => {
-                wrong_type(
-                    at,
-                    r#"an action ("allow", "report", "block" or {"reroute": …})"#,
-                    other,
-                    problems,
-                );
+                let expected = r#"an action ("allow", "report", "block" or {"reroute": …})"#;
+                wrong_type(at, expected, other, problems);
                 None
             }
         }
@@ -399,21 +382,5 @@ impl Shape for Action {
                 "additionalProperties": false,
             },
         ]})
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::FindingCode;
-
-    /// Whole families are adopted or of the chain, so that a tag's reader knows them by name.
-    #[test]
-    fn traits_go_by_family() {
-        let adopted = ["customer", "ownership", "geo", "network", "residency", "relay", "sharing"];
-        for code in FindingCode::ALL {
-            let (family, _) = code.as_str().split_once('.').unwrap();
-            assert_eq!(code.is_adopted(), adopted.contains(&family), "{code}");
-            assert_eq!(code.is_of_chain(), family == "chain", "{code}");
-        }
     }
 }

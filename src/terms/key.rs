@@ -12,7 +12,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ed25519_dalek::Signer as _;
 use sha2::Digest as _;
 
-use crate::shape::{Json, Mismatch, Word};
+use crate::shape::{Json, Mismatch, Number, Word};
 use crate::terms::time::LAST_SECOND;
 
 /// A private key with its window.
@@ -74,14 +74,13 @@ impl SigningKey {
             None => Ok(vec![Self::from_json(&json)?]),
             Some(Json::List(keys)) if keys.is_empty() => Err(wrong("the set is empty")),
             Some(Json::List(keys)) => {
-                let placed = |i, mismatch: Mismatch| Mismatch {
-                    message: format!("`keys[{i}]`: {}", mismatch.message),
-                    ..mismatch
+                let read = |(i, key)| {
+                    Self::from_json(key).map_err(|Mismatch { message, help }| Mismatch {
+                        message: format!("`keys[{i}]`: {message}"),
+                        help,
+                    })
                 };
-                keys.iter()
-                    .enumerate()
-                    .map(|(i, key)| Self::from_json(key).map_err(|mismatch| placed(i, mismatch)))
-                    .collect()
+                keys.iter().enumerate().map(read).collect()
             }
             Some(_) => Err(wrong("`keys` isn't a list")),
         }
@@ -97,11 +96,7 @@ impl SigningKey {
             decode(secret).ok_or_else(|| wrong("`d` isn't 32 bytes in base64url"))?;
         let second = |name: &str| match json.get(name) {
             None => Ok(None),
-            Some(Json::Number(number))
-                if number.as_u64().is_some_and(|second| second <= LAST_SECOND) =>
-            {
-                Ok(number.as_u64())
-            }
+            Some(Json::Number(Number::Natural(second @ 0..=LAST_SECOND))) => Ok(Some(*second)),
             Some(_) => Err(wrong(&format!("`{name}` isn't a whole number of seconds since 1970"))),
         };
         let window = Window { nbf: second("nbf")?, exp: second("exp")? };
@@ -214,15 +209,12 @@ impl Word for VerifyingKey {
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         let help = "the `x` of a public JWK, as `waybill keygen --public` prints it";
-        let Some(bytes) = decode(text) else {
-            return Err(Mismatch::new("expected 32 bytes in base64url without padding", help));
-        };
-        Self::from_bytes(&bytes).ok_or_else(|| {
-            Mismatch::new(
-                "invalid Ed25519 public key: these 32 bytes aren't a usable point of the curve",
-                help,
-            )
-        })
+        let wrong = |message| Mismatch::new(message, help);
+        let bytes =
+            decode(text).ok_or_else(|| wrong("expected 32 bytes in base64url without padding"))?;
+        let unusable =
+            "invalid Ed25519 public key: these 32 bytes aren't a usable point of the curve";
+        Self::from_bytes(&bytes).ok_or_else(|| wrong(unusable))
     }
 }
 
@@ -274,13 +266,9 @@ impl Word for TrustedKey {
     const PATTERN: &'static str = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        let wrong = || {
-            Mismatch::new(
-                "not an Ed25519 public key",
-                "32 bytes in standard base64: 43 characters and `=`",
-            )
-        };
-        VerifyingKey::from_base64(text).map(Self).ok_or_else(wrong)
+        let help = "32 bytes in standard base64: 43 characters and `=`";
+        let key = VerifyingKey::from_base64(text).map(Self);
+        key.ok_or_else(|| Mismatch::new("not an Ed25519 public key", help))
     }
 }
 

@@ -80,40 +80,36 @@ macro_rules! text {
         }
     )+ };
 }
-text!(
-    NodeId,
-    Authority,
-    CustomerId,
-    RouteName,
-    HeaderName,
-    HeaderText,
-    Text,
-    Notes,
-    Url,
-    UrlPath,
-    VariableName
-);
+text!(NodeId, Authority, CustomerId, RouteName, HeaderName, HeaderText);
+text!(Text, Notes, Url, UrlPath, VariableName);
+
+/// The text, where `is_valid` says that it is a `what`.
+fn proven(is_valid: bool, text: &str, what: &str, help: &str) -> Result<String, Mismatch> {
+    if is_valid { Ok(text.to_owned()) } else { Err(invalid(what, text, help)) }
+}
+
+#[cold]
+fn invalid(what: &str, text: &str, help: &str) -> Mismatch {
+    Mismatch::new(format!("invalid {what} `{text}`"), help)
+}
+
+fn is_lower_or_digit(b: u8) -> bool {
+    b.is_ascii_lowercase() || b.is_ascii_digit()
+}
 
 impl Word for NodeId {
     const WHAT: &'static str = "a node's name, such as acme.example";
     const PATTERN: &'static str = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        let allowed =
-            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-';
-        let ends = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        let bytes = text.as_bytes();
-        if bytes.len() <= 253
-            && bytes.iter().all(|b| allowed(*b))
-            && ends(bytes.first())
-            && ends(bytes.last())
-        {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(Mismatch::new(
-            format!("invalid node name `{text}`"),
-            "a host name in lower case, such as `acme.example`",
-        ))
+        let ends = |b: Option<u8>| b.is_some_and(is_lower_or_digit);
+        let mut bytes = text.bytes();
+        let is_valid = bytes.len() <= 253
+            && bytes.clone().all(|b| is_lower_or_digit(b) || b".-".contains(&b))
+            && ends(bytes.clone().next())
+            && ends(bytes.next_back());
+        let help = "a host name in lower case, such as `acme.example`";
+        proven(is_valid, text, "node name", help).map(Self)
     }
 }
 
@@ -124,16 +120,11 @@ impl Word for Authority {
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         let bytes = text.as_bytes();
-        let allowed =
-            |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".:[]_-".contains(b);
-        let first = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'[';
-        if bytes.len() <= 260 && bytes.first().is_some_and(first) && bytes.iter().all(allowed) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(Mismatch::new(
-            format!("invalid authority `{text}`"),
-            "a host name in lower case with an optional port, without `https://` and path",
-        ))
+        let is_valid = bytes.len() <= 260
+            && bytes.first().is_some_and(|b| is_lower_or_digit(*b) || *b == b'[')
+            && bytes.iter().all(|b| is_lower_or_digit(*b) || b".:[]_-".contains(b));
+        let help = "a host name in lower case with an optional port, without `https://` and path";
+        proven(is_valid, text, "authority", help).map(Self)
     }
 }
 
@@ -144,14 +135,10 @@ impl Word for CustomerId {
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:@/-".contains(&b);
-        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
-            return Ok(Self(text.to_owned()));
-        }
         // 64 is what OpenAI's safety identifier holds, so that the id can always be sent as it is
-        Err(Mismatch::new(
-            format!("invalid customer id `{text}`"),
-            "1 to 64 letters, digits and `.` `_` `:` `@` `/` `-`: a pseudonym, not a name",
-        ))
+        let is_valid = (1..=64).contains(&text.len()) && text.bytes().all(allowed);
+        let help = "1 to 64 letters, digits and `.` `_` `:` `@` `/` `-`: a pseudonym, not a name";
+        proven(is_valid, text, "customer id", help).map(Self)
     }
 }
 
@@ -160,15 +147,10 @@ impl Word for RouteName {
     const PATTERN: &'static str = "^[a-z0-9_-]{1,64}$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        let allowed =
-            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(Mismatch::new(
-            format!("invalid route name `{text}`"),
-            "1 to 64 lower-case letters, digits, `-` and `_`",
-        ))
+        let allowed = |b: u8| is_lower_or_digit(b) || b"-_".contains(&b);
+        let is_valid = (1..=64).contains(&text.len()) && text.bytes().all(allowed);
+        let help = "1 to 64 lower-case letters, digits, `-` and `_`";
+        proven(is_valid, text, "route name", help).map(Self)
     }
 }
 
@@ -178,16 +160,13 @@ impl Word for HeaderName {
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         // RFC 9110 5.6.2: token
-        let allowed =
-            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+.^_`|~-".contains(&b);
-        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
-            return Ok(Self(text.to_owned()));
-        }
+        let allowed = |b: u8| is_lower_or_digit(b) || b"!#$%&'*+.^_`|~-".contains(&b);
+        let is_valid = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
         let help = match text.to_ascii_lowercase() {
             lower if lower != text && lower.bytes().all(allowed) => format!("write `{lower}`"),
             _ => "lower-case letters, digits and `-`".into(),
         };
-        Err(Mismatch::new(format!("invalid header name `{text}`"), help))
+        proven(is_valid, text, "header name", &help).map(Self)
     }
 }
 
@@ -200,10 +179,8 @@ impl Word for HeaderText {
         if (1..=1024).contains(&text.len()) && text.bytes().all(visible) && text.trim() == text {
             return Ok(Self(text.to_owned()));
         }
-        Err(Mismatch::new(
-            "invalid header value",
-            "1 to 1,024 visible ASCII characters, no spaces around them",
-        ))
+        let help = "1 to 1,024 visible ASCII characters, no spaces around them";
+        Err(Mismatch::new("invalid header value", help))
     }
 }
 
@@ -215,10 +192,8 @@ impl Word for Text {
         if (1..=1024).contains(&text.len()) && !text.bytes().any(|b| b.is_ascii_control()) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Mismatch::new(
-            "invalid text: empty, too long or with control characters",
-            "1 to 1,024 bytes",
-        ))
+        let message = "invalid text: empty, too long or with control characters";
+        Err(Mismatch::new(message, "1 to 1,024 bytes"))
     }
 }
 
@@ -231,10 +206,8 @@ impl Word for Notes {
             return Err(Mismatch::new("notes too long", "32767 characters at most"));
         }
         if text.bytes().any(|b| (b < b' ' && !b"\t\n\r".contains(&b)) || b == 0x7f) {
-            return Err(Mismatch::new(
-                "control character in notes",
-                "take it out; line breaks and tabs may stay",
-            ));
+            let help = "take it out; line breaks and tabs may stay";
+            return Err(Mismatch::new("control character in notes", help));
         }
         Ok(Self(text.to_owned()))
     }
@@ -247,14 +220,10 @@ impl Word for Url {
     fn parse(text: &str) -> Result<Self, Mismatch> {
         // what RFC 3986 allows, so that it can stand between < and > in a Link header
         let allowed = |b: u8| (b'!'..=b'~').contains(&b) && !b"\"<>\\^`{|}".contains(&b);
+        let is_valid = |rest: &str| (1..=1000).contains(&rest.len()) && rest.bytes().all(allowed);
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("mailto:"));
-        if rest.is_some_and(|rest| (1..=1000).contains(&rest.len()) && rest.bytes().all(allowed)) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(Mismatch::new(
-            format!("invalid address `{text}`"),
-            "an `https://` or `mailto:` address, percent-encoded",
-        ))
+        let help = "an `https://` or `mailto:` address, percent-encoded";
+        proven(rest.is_some_and(is_valid), text, "address", help).map(Self)
     }
 }
 
@@ -263,16 +232,9 @@ impl Word for UrlPath {
     const PATTERN: &'static str = r"^/[!-~]{0,1000}$";
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
-        if text.starts_with('/')
-            && text.len() <= 1001
-            && text.bytes().all(|b| (b'!'..=b'~').contains(&b))
-        {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(Mismatch::new(
-            format!("invalid path `{text}`"),
-            "a path starts with `/` and has no spaces",
-        ))
+        let visible = |b: u8| (b'!'..=b'~').contains(&b);
+        let is_valid = text.starts_with('/') && text.len() <= 1001 && text.bytes().all(visible);
+        proven(is_valid, text, "path", "a path starts with `/` and has no spaces").map(Self)
     }
 }
 
@@ -317,17 +279,15 @@ impl Word for CredentialDigest {
             return Err(bad());
         }
         let mut digest = [0; 32];
-        for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-            let mut value = 0_u8;
-            for digit in pair {
-                let nibble = match digit {
-                    b'0'..=b'9' => digit.wrapping_sub(b'0'),
-                    b'a'..=b'f' => digit.wrapping_sub(b'a').wrapping_add(10),
-                    _ => return Err(bad()),
-                };
-                value = value << 4 | nibble;
+        for (i, digit) in hex.bytes().enumerate() {
+            let nibble = match digit {
+                b'0'..=b'9' => digit.wrapping_sub(b'0'),
+                b'a'..=b'f' => digit.wrapping_sub(b'a').wrapping_add(10),
+                _ => return Err(bad()),
+            };
+            if let Some(byte) = digest.get_mut(i / 2) {
+                *byte = *byte << 4 | nibble;
             }
-            *byte = value;
         }
         Ok(Self(digest))
     }
@@ -362,13 +322,7 @@ impl fmt::Display for CredentialDigest {
 
 /// Bytes in lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| {
-        if nibble < 10 {
-            b'0'.wrapping_add(nibble)
-        } else {
-            b'a'.wrapping_add(nibble).wrapping_sub(10)
-        }
-    };
+    let digit = |nibble: u8| nibble.wrapping_add(if nibble < 10 { b'0' } else { b'a' - 10 });
     let mut digits = Vec::with_capacity(bytes.len().saturating_mul(2));
     bytes.iter().for_each(|byte| digits.extend_from_slice(&[digit(byte >> 4), digit(byte & 0x0f)]));
     String::from_utf8(digits).unwrap_or_default()

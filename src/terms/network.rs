@@ -77,10 +77,8 @@ impl Word for Network {
             };
         };
         if network.trunc() != network {
-            return bad(format!(
-                "it has bits beyond its prefix; did you mean `{}`?",
-                network.trunc()
-            ));
+            let whole = network.trunc();
+            return bad(format!("it has bits beyond its prefix; did you mean `{whole}`?"));
         }
         let mapped = match network {
             IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96)),

@@ -155,10 +155,10 @@ impl Word for CountryCode {
         let code = Self::from_bytes(text.as_bytes());
         match code {
             Some(code) if code.as_str() == text => Ok(code),
-            Some(code) => Err(Mismatch::new(
-                format!("`{text}` isn't in upper case"),
-                format!("write `{code}`"),
-            )),
+            Some(code) => {
+                let help = format!("write `{code}`");
+                Err(Mismatch::new(format!("`{text}` isn't in upper case"), help))
+            }
             None => {
                 let help = match text {
                     "UK" => "did you mean `GB`? codes are ISO 3166-1 alpha-2",
@@ -228,12 +228,10 @@ impl Word for Place {
         if !text.contains('-') {
             return CountryCode::parse(text).map(|country| Self { country, subdivision: None });
         }
-        let unknown = || {
+        let place = Self::from_bytes(text.as_bytes()).filter(|place| place.to_string() == text);
+        place.ok_or_else(|| {
             Mismatch::new(format!("unknown place `{text}`"), "ISO 3166, such as `SG` or `UA-43`")
-        };
-        Self::from_bytes(text.as_bytes())
-            .filter(|place| place.to_string() == text)
-            .ok_or_else(unknown)
+        })
     }
 }
 
@@ -284,14 +282,12 @@ impl fmt::Display for Residency {
 impl RegionSetId {
     /// The set to judge by if the configuration of a provider names none.
     pub fn for_provider(provider: Option<&str>) -> Self {
-        Self(
-            match provider {
-                Some("openai") => "openai-api-2025",
-                Some("gemini") => "google-gemini-api-reconstructed",
-                _ => "anthropic-api-179",
-            }
-            .into(),
-        )
+        let id = match provider {
+            Some("openai") => "openai-api-2025",
+            Some("gemini") => "google-gemini-api-reconstructed",
+            _ => "anthropic-api-179",
+        };
+        Self(id.into())
     }
 }
 
@@ -308,8 +304,7 @@ impl Word for RegionSetId {
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         let data = data();
-        let ids: Vec<&str> =
-            sets(&data).filter_map(|set| set.get("id")).filter_map(Json::as_str).collect();
+        let ids: Vec<&str> = sets(&data).filter_map(|set| set.get("id")?.as_str()).collect();
         if ids.contains(&text) {
             return Ok(Self(text.to_owned()));
         }
@@ -322,26 +317,20 @@ impl Regions {
     pub fn new(settings: &RegionSettings, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let set = RegionSet::find(&settings.set)?;
         if settings.unsupported == Some(UnsupportedAction::Restricted) && !set.complete {
-            problems.wrong(
-                &Path::Member(at, "unsupported"),
-                &format!(
-                    "region set `{}` doesn't say that it is complete, so it can't restrict \
-                     countries that it leaves out",
-                    settings.set.0
-                ),
-                "name countries in `restricted`, or choose a complete set",
+            let message = format!(
+                "region set `{}` doesn't say that it is complete, so it can't restrict \
+                 countries that it leaves out",
+                settings.set
             );
+            let help = "name countries in `restricted`, or choose a complete set";
+            problems.wrong(&Path::Member(at, "unsupported"), &message, help);
             return None;
         }
         let by_complement =
             set.complete && settings.unsupported != Some(UnsupportedAction::Unlisted);
         let follows_its_state = |code: CountryCode| {
-            let state = set
-                .territories
-                .iter()
-                .find(|(territory, _)| *territory == code)
-                .map(|(_, state)| state);
-            state.is_some_and(|state| contains(&set.supported, *state))
+            let territory = set.territories.iter().find(|(territory, _)| *territory == code);
+            territory.is_some_and(|(_, state)| contains(&set.supported, *state))
         };
         let left_out = |code: CountryCode| {
             by_complement
@@ -430,31 +419,22 @@ impl RegionSet {
         let data = data();
         let set = sets(&data).find(|set| set.get("id").and_then(Json::as_str) == Some(&id.0))?;
         let places = |list: Option<&Json>| -> Vec<Place> {
-            list.map(Json::items)
-                .unwrap_or_default()
-                .iter()
-                .filter_map(Json::as_str)
-                .filter_map(|text| Place::from_bytes(text.as_bytes()))
-                .collect()
+            let texts = list.map(Json::items).unwrap_or_default().iter().filter_map(Json::as_str);
+            texts.filter_map(|text| Place::from_bytes(text.as_bytes())).collect()
         };
-        let supported =
-            ordered::sorted(places(set.get("supported")).iter().map(|place| place.country));
+        let supported = places(set.get("supported")).into_iter().map(|place| place.country);
         let exceptions = set.get("supported_except").map(Json::items).unwrap_or_default();
         let country = |text: &str| CountryCode::from_bytes(text.as_bytes());
+        let parts = exceptions.iter().flat_map(|except| places(except.get("subdivisions")));
         let territories = data.get("dependent_territories").map(Json::members).unwrap_or_default();
+        let territory = |(territory, state): &(String, Json)| {
+            Some((country(territory)?, country(state.as_str()?)?))
+        };
         Some(Self {
             complete: set.get("complete") == Some(&Json::Bool(true)),
-            supported,
-            restricted_parts: exceptions
-                .iter()
-                .flat_map(|except| places(except.get("subdivisions")))
-                .collect(),
-            territories: territories
-                .iter()
-                .filter_map(|(territory, state)| {
-                    Some((country(territory)?, country(state.as_str()?)?))
-                })
-                .collect(),
+            supported: ordered::sorted(supported),
+            restricted_parts: parts.collect(),
+            territories: territories.iter().filter_map(territory).collect(),
         })
     }
 }

@@ -1,7 +1,8 @@
-//! The smallest filter that the SDK can express: a context per request, and every callback the default.
+//! The smallest filter that the SDK can express: a context per request, and every callback the
+//! default.
 //!
-//! With any configuration but `{}` it also makes the host calls that Waybill makes for a plain request, and does nothing
-//! with what they give: what no filter of that kind can cost less than.
+//! With any configuration but `{}` it also makes the host calls that Waybill makes for a plain
+//! request, and does nothing with what they give: what no filter of that kind can cost less than.
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -54,7 +55,8 @@ unsafe extern "C" {
 /// All headers as one buffer; the SDK would copy each out of it.
 fn header_pairs() -> bool {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
-    // SAFETY: both pointers are of live locals; the host gives a buffer away that it had allocated by the SDK
+    // SAFETY: both pointers are of live locals; the host gives a buffer away that it had allocated
+    // by the SDK
     let status = unsafe {
         proxy_get_header_map_pairs(MapType::HttpRequestHeaders as u32, &raw mut data, &raw mut size)
     };

@@ -1,7 +1,8 @@
 //! Enters nonces into the filter's own replay memory, inside Envoy.
 //!
 //! A request names a node, a signer, the first nonce, how many, and the time it is:
-//! `/acme.example/b.example/0/10000/1795000000`. The answer counts what became of them, and how long one took.
+//! `/acme.example/b.example/0/10000/1795000000`. The answer counts what became of them, and how
+//! long one took.
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! Times lookups in a snapshot that the filter's own keeper fetched, inside Envoy's V8.
 //!
-//! Each request runs all the loops and is answered with nanoseconds a call, as JSON. What the keeper's callbacks
-//! took goes to the log, a line for each.
+//! Each request runs all the loops and is answered with nanoseconds a call, as JSON. What the
+//! keeper's callbacks took goes to the log, a line for each.
 
 mod chain;
 
@@ -21,7 +21,8 @@ use waybill::register::Name;
 use waybill::snapshot::Snapshot;
 use waybill::terms::names::CredentialDigest;
 
-/// Lookups in a loop. All their arguments are made before it, and they fit into a CPU's second-level cache.
+/// Lookups in a loop. All their arguments are made before it, and they fit into a CPU's
+/// second-level cache.
 const LOOKUPS: usize = 16_384;
 /// How often a loop runs; the median is told.
 const LOOPS: usize = 15;
@@ -149,7 +150,7 @@ fn measure(snapshot: &Snapshot) -> String {
     let (found_hot, found_uniform) = (found(&hot), found(&uniform));
     format!(
         r#"{{"sequence": {}, "table": {}, "v4": {:.1}, "v6": {:.1}, "hot": {:.1}, "uniform": {:.1}, "found": [{found_hot}, {found_uniform}, {LOOKUPS}]}}"#,
-        snapshot.sequence(),
+        snapshot.preamble.sequence,
         snapshot.table_size(),
         each(&v4, |address| snapshot.address(*address)),
         each(&v6, |address| snapshot.address(*address)),

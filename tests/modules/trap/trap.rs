@@ -1,6 +1,8 @@
-//! The filter, whose VM ends with a trap when a request has the header `x-test-trap`, or an answer of the snapshot's server.
+//! The filter, whose VM ends with a trap when a request has the header `x-test-trap`, or an answer
+//! of the snapshot's server.
 //!
-//! All else goes to the filter's own contexts. What those begin to handle has to be handed on here too.
+//! All else goes to the filter's own contexts. What those begin to handle has to be handed on here
+//! too.
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
