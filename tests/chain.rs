@@ -216,7 +216,8 @@ fn key(seed: u8) -> SigningKey {
 }
 
 fn screened() -> Value {
-    json!({"status": "passed", "at": "2001-01-01T00:00:00Z", "until": "2999-01-01T00:00:00Z", "by": "desk"})
+    json!({"status": "passed", "at": "2001-01-01T00:00:00Z", "until": "2999-01-01T00:00:00Z",
+        "by": "desk"})
 }
 
 fn customer(id: &str, kind: &str) -> Value {
@@ -226,7 +227,8 @@ fn customer(id: &str, kind: &str) -> Value {
 
 fn peer(id: &str, customer: &str, seed: u8, binding: &str) -> Value {
     let jwk: Value = serde_json::from_str(&key(seed).to_public_jwk()).unwrap();
-    json!({"id": id, "customer": customer, "screening": screened(), "keys": [jwk], "binding": binding})
+    json!({"id": id, "customer": customer, "screening": screened(), "keys": [jwk],
+        "binding": binding})
 }
 
 fn node(id: &str, next: &str, seed: u8, binding: &str, customers: Value, nodes: Value) -> Node {
@@ -448,8 +450,11 @@ fn an_unscreened_customers_request_goes_no_further_and_a_label_doesnt_launder() 
     // the edge only reports, and honestly says what it found
     let mut b = edge("request");
     let config = json!({"version": 1, "node": {"id": "b.example", "upstream_authority": "gateway.a.example"},
-        "register": {"customers": [{"id": "c-9", "credentials": [waybill::terms::names::CredentialDigest::of(b"sk-c-9").to_string()], "ownership": "clear"}]},
-        "regions": {"set": "anthropic-api-179"}, "identity": {"sources": [{"header": "x-api-key"}]}, "policy": {"mode": "report"},
+        "register": {"customers": [{"id": "c-9",
+            "credentials": [waybill::terms::names::CredentialDigest::of(b"sk-c-9").to_string()],
+            "ownership": "clear"}]},
+        "regions": {"set": "anthropic-api-179"}, "identity": {"sources": [{"header": "x-api-key"}]},
+            "policy": {"mode": "report"},
         "geo": {"origin": [{"header": "x-geo-country"}]}, "tag": {"keys": [{"env": "KEY"}]}});
     b.screen = Screen::parse(&config.to_string()).unwrap();
     let mut request = first("sk-c-9");
@@ -824,10 +829,15 @@ const COVERED: [&str; 7] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 700, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 700, failure_persistence: None,
+        ..ProptestConfig::default() })]
 
     #[test]
-    fn any_altered_byte_is_refused(header in proptest::sample::select(&COVERED[..]), at in any::<proptest::sample::Index>(), byte in any::<u8>()) {
+    fn any_altered_byte_is_refused(
+        header in proptest::sample::select(&COVERED[..]),
+        at in any::<proptest::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
         let mut headers = CARRIED.with(Clone::clone);
         let mut value = get(&headers, header);
         let covered = if header == ":path" { "/v1/messages".len() } else { value.len() };
@@ -841,11 +851,18 @@ proptest! {
         let after = Signatures::take(&[&get(&headers, "signature-input")], &[&get(&headers, "signature")]);
         prop_assume!(!header.starts_with("signature") || before != after);
         let passed = ingress("request", "request").pass(&headers, NOW);
-        prop_assert!(passed.headers.is_none() && passed.worth.is_none(), "{header} at {at}: {:?}", passed.evidence);
+        prop_assert!(
+            passed.headers.is_none() && passed.worth.is_none(),
+            "{header} at {at}: {:?}",
+            passed.evidence,
+        );
     }
 
     #[test]
-    fn any_altered_byte_of_a_trail_leaves_its_hop_unproven(at in any::<proptest::sample::Index>(), byte in any::<u8>()) {
+    fn any_altered_byte_of_a_trail_leaves_its_hop_unproven(
+        at in any::<proptest::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
         let mut headers = CARRIED.with(Clone::clone);
         let mut value = get(&headers, "compliance-trail");
         let before: Option<sfv::List> = sfv::Parser::new(&value).parse().ok();
@@ -874,7 +891,11 @@ proptest! {
         let names = ["compliance-tag", "compliance-chain", "compliance-trail", "signature-input", "signature"];
         headers.extend(more.iter().map(|(i, text)| (names[*i].into(), text.as_bytes().to_vec())));
         let passed = ingress("request", "request").pass(&headers, NOW);
-        prop_assert!(passed.worth.is_none() || replaced == ["compliance-trail"], "{:?}", passed.evidence);
+        prop_assert!(
+            passed.worth.is_none() || replaced == ["compliance-trail"],
+            "{:?}",
+            passed.evidence,
+        );
     }
 }
 

@@ -64,7 +64,9 @@ fn ending(name: &str) -> String {
     let customers = json!({"customers": [
         {"id": "rb", "kind": "reseller", "ownership": "clear", "credentials": [digest(1)]},
         {"id": "ends", "name": "Ends & Co", "ownership": "clear",
-         "credentials": [{"digest": digest(2), "label": "laptop", "expires": "2026-12-31T00:00:00Z"}, {"digest": digest(3), "expires": "2026-12-31T00:00:00Z"}],
+         "credentials": [{"digest": digest(2), "label": "laptop",
+             "expires": "2026-12-31T00:00:00Z"},
+             {"digest": digest(3), "expires": "2026-12-31T00:00:00Z"}],
          "screening": {"status": "passed", "until": "2026-12-31T00:00:00Z", "by": "Jo"},
          "agreement": {"id": "terms-3", "accepted": "2026-01-01T00:00:00Z", "until": "2026-12-31T00:00:00Z"},
          "overrides": [{"finding": "geo.undeclared", "action": "allow", "author": "Jo", "until": "2026-12-31T00:00:00Z"}]},
@@ -190,7 +192,9 @@ fn behind_a_holding(name: &str, share: u32) -> String {
     let whole = |of: &str| json!({"owner": "holding", "of": of, "basis_points": 10_000});
     let entities = json!({
         "entities": [company("holding"), company("one"), company("two"), {"id": "cn", "jurisdiction": "CN", "type": "person"}, {"id": "sg", "jurisdiction": "SG", "type": "person"}],
-        "holdings": [whole("one"), whole("two"), {"owner": "cn", "of": "holding", "basis_points": share}, {"owner": "sg", "of": "holding", "basis_points": 10_000 - share}]});
+        "holdings": [whole("one"), whole("two"),
+            {"owner": "cn", "of": "holding", "basis_points": share},
+            {"owner": "sg", "of": "holding", "basis_points": 10_000 - share}]});
     let customer = |n: usize, entity: &str| json!({"id": format!("c-{n}"), "entity": entity, "credentials": [digest(n)], "screening": {"status": "passed"}});
     let customers =
         json!({"customers": [customer(1, "one"), customer(2, "two"), customer(3, "sg")]});
@@ -265,7 +269,8 @@ fn a_snapshot_and_its_register_are_equal() {
 
 #[test]
 fn each_field_that_decides_is_told() {
-    let base = json!({"id": "c", "ownership": "clear", "declared": ["SG", "JP"], "credentials": [digest(1)],
+    let base = json!({"id": "c", "ownership": "clear", "declared": ["SG", "JP"],
+        "credentials": [digest(1)],
         "screening": {"status": "passed", "until": "2027-01-01T00:00:00Z"}});
     let with = |name: &str, value: Value| {
         let mut customer = base.clone();
@@ -292,7 +297,8 @@ fn each_field_that_decides_is_told() {
             "enforcement",
             with(
                 "providers",
-                json!({"anthropic": {"enforcement": {"status": "restricted", "reason": "high_harm", "expires": "2027-02-01T00:00:00Z"}}}),
+                json!({"anthropic": {"enforcement": {"status": "restricted", "reason": "high_harm",
+                    "expires": "2027-02-01T00:00:00Z"}}}),
             ),
             "enforcement: none -> restricted by anthropic: high harm until 2027-02-01T00:00:00Z",
         ),
@@ -360,11 +366,15 @@ fn profile(id: &str, status: &str, actions: Value) -> Value {
 }
 
 fn action(kind: &str, reason: &str, opened: &str, expires: Option<&str>) -> Value {
-    json!({"id": "enac_01", "type": kind, "reason": reason, "opened_at": opened, "expires_at": expires, "action": null})
+    json!({"id": "enac_01", "type": kind, "reason": reason, "opened_at": opened,
+        "expires_at": expires, "action": null})
 }
 
 fn with_profiles(name: &str) -> String {
-    let customer = |n: usize, providers: Value| json!({"id": format!("c-{n}"), "ownership": "clear", "credentials": [digest(n)], "providers": providers});
+    let customer = |n: usize, providers: Value| {
+        json!({"id": format!("c-{n}"), "ownership": "clear",
+        "credentials": [digest(n)], "providers": providers})
+    };
     let customers = json!({"customers": [
         customer(1, json!({"anthropic": {"profile": "uprof_1"}})),
         customer(2, json!({"anthropic": {"profile": "uprof_2", "enforcement": "banned"}})),
@@ -597,12 +607,16 @@ fn screened(name: &str) -> String {
     let holding = |owner: &str, of: &str, share: u32| json!({"owner": owner, "of": of, "basis_points": share});
     let long = "Harbour Holdings 控股有限公司, of which the registered name <is> rather longer than \"any\" terminal & its rows";
     let entities = json!({
-        "entities": [entity("banyan", "SG", "company", "Banyan"), entity("harbour", "VG", "company", long), entity("redstar", "CN", "company", "Red Star"),
-            entity("lim", "SG", "person", "Lim"), entity("opaque", "PA", "company", "Opaque"), entity("top", "SG", "company", "Top"),
+        "entities": [entity("banyan", "SG", "company", "Banyan"),
+            entity("harbour", "VG", "company", long),
+            entity("redstar", "CN", "company", "Red Star"),
+            entity("lim", "SG", "person", "Lim"),
+            entity("opaque", "PA", "company", "Opaque"), entity("top", "SG", "company", "Top"),
             entity("bare", "SG", "company", "Bare"), {"id": "nowhere", "type": "person"}, entity("half", "SG", "company", "Half")],
         "holdings": [holding("harbour", "banyan", 6_250), holding("lim", "banyan", 2_000), holding("redstar", "harbour", 8_000), holding("lim", "harbour", 2_000),
             holding("opaque", "top", 6_000), holding("lim", "top", 2_000), holding("nowhere", "half", 6_000), holding("lim", "half", 4_000)]});
-    let customers = json!({"customers": [{"id": "c-0"}, {"id": "c-1", "ownership": "clear"}, {"id": "c-2", "entity": "banyan"}, {"id": "c-3", "entity": "top"},
+    let customers = json!({"customers": [{"id": "c-0"}, {"id": "c-1", "ownership": "clear"},
+        {"id": "c-2", "entity": "banyan"}, {"id": "c-3", "entity": "top"},
         {"id": "c-4", "entity": "lim"}, {"id": "c-5", "entity": "bare"}, {"id": "lim", "entity": "banyan"}, {"id": "c-6", "entity": "half"}]});
     register(name, &[("customers.json", customers), ("entities.json", entities)])
 }

@@ -123,10 +123,15 @@ fn cost(screen: &Screen, headers: &[(Vec<u8>, Vec<u8>)]) -> (usize, Duration) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None,
+        ..ProptestConfig::default() })]
 
     #[test]
-    fn twice_as_much_takes_twice_the_memory(place in proptest::sample::select(PLACES), first in pieces(0..2), piece in pieces(1..5)) {
+    fn twice_as_much_takes_twice_the_memory(
+        place in proptest::sample::select(PLACES),
+        first in pieces(0..2),
+        piece in pieces(1..5),
+    ) {
         let screen = Screen::parse(CONFIG).unwrap();
         let (short, _) = cost(&screen, &headers(place, (&first, &piece), 8_000));
         let (long, _) = cost(&screen, &headers(place, (&first, &piece), 16_000));
@@ -144,16 +149,22 @@ fn an_escape_in_an_escape_costs_no_more_than_a_plain_path() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None,
+        ..ProptestConfig::default() })]
 
     #[test]
-    fn much_more_takes_no_square_of_the_time(place in proptest::sample::select(PLACES), first in pieces(0..2), piece in pieces(1..5)) {
+    fn much_more_takes_no_square_of_the_time(
+        place in proptest::sample::select(PLACES),
+        first in pieces(0..2),
+        piece in pieces(1..5),
+    ) {
         let screen = Screen::parse(CONFIG).unwrap();
         let least = |length, tries| {
             let headers = headers(place, (&first, &piece), length);
             (0..tries).map(|_| cost(&screen, &headers).1).min().unwrap()
         };
-        let mut ratios = (0..8).map(|_| least(64_000, 3).as_secs_f64() / least(4_000, 9).as_secs_f64().max(20e-6));
+        let mut ratios = (0..8)
+            .map(|_| least(64_000, 3).as_secs_f64() / least(4_000, 9).as_secs_f64().max(20e-6));
         prop_assert!(ratios.any(|ratio| ratio < 64.0), "{place} {first:?} {piece:?}: sixteen times as much takes more than 64 times as long");
     }
 }

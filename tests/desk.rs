@@ -31,9 +31,12 @@ fn nothing_printed_commands_a_terminal() {
     let (config, request) = (folder.join("config.json"), folder.join("request"));
     std::fs::write(&config, CONFIG).unwrap();
     let hostile = "\u{1b}]0;title\u{7}\u{9b}31m\u{202e}\u{7f}";
-    let json = serde_json::json!({"method": "GET", "path": format!("/{hostile}"), "headers": [[format!("x-{hostile}"), hostile]],
+    let json = serde_json::json!({"method": "GET", "path": format!("/{hostile}"),
+        "headers": [[format!("x-{hostile}"), hostile]],
         "direct_peer": "127.0.0.1"});
-    let forwarded = serde_json::json!({"method": "GET", "path": "/", "headers": [["x-forwarded-for", hostile]], "direct_peer": "127.0.0.1"});
+    let forwarded = serde_json::json!({"method": "GET", "path": "/",
+        "headers": [["x-forwarded-for", hostile]],
+        "direct_peer": "127.0.0.1"});
     for text in [
         format!("GET /{hostile}"),
         format!("GET / HTTP/1.1\n{hostile}\n\n"),

@@ -305,9 +305,14 @@ proptest! {
 
     /// A valid register with one byte changed is read or refused; what is refused says where.
     #[test]
-    fn one_byte_off_panics_nowhere(document in 0_usize..4, at in any::<proptest::sample::Index>(), byte in any::<u8>()) {
+    fn one_byte_off_panics_nowhere(
+        document in 0_usize..4,
+        at in any::<proptest::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
         let mut files = files(&Path::new(ROOT).join("tests/corpus/register/valid/full"));
-        let bytes = files.documents.iter_mut().filter(|(name, _)| name.ends_with(".json")).nth(document).unwrap().1;
+        let bytes = files.documents.iter_mut(
+        ).filter(|(name, _)| name.ends_with(".json")).nth(document).unwrap().1;
         let at = at.index(bytes.len());
         bytes[at] = byte;
         let (directory, remarks) = read(files, NOW);
@@ -320,7 +325,8 @@ proptest! {
     /// In a table of any layout a mistake is on the line where its row begins, and several are said
     /// at once, by their rows.
     #[test]
-    fn rows_have_their_lines(rows in proptest::collection::vec((0_usize..3, any::<bool>(), any::<bool>(), any::<bool>()), 1..12)) {
+    fn rows_have_their_lines(rows in proptest::collection::vec((0_usize..3, any::<bool>(),
+        any::<bool>(), any::<bool>()), 1..12)) {
         let mut text = String::from("id,ownership,screening_by\n");
         let (mut wrong, mut breaks) = (Vec::new(), 0);
         for (i, (blank, bad, long, carriage)) in rows.into_iter().enumerate() {

@@ -501,7 +501,8 @@ fn addresses_that_embed_others() {
     let embedded =
         |text: &str| embedded_v4(text.parse().unwrap()).map(|address| address.to_string());
     assert_eq!(embedded("::192.0.2.1").as_deref(), Some("192.0.2.1"));
-    assert_eq!(embedded("2001:0:4136:e378:8000:63bf:3fff:fdd2").as_deref(), Some("192.0.2.45")); // RFC 4380's own form
+    // RFC 4380's own form
+    assert_eq!(embedded("2001:0:4136:e378:8000:63bf:3fff:fdd2").as_deref(), Some("192.0.2.45"));
     assert_eq!(embedded("2001:1::1"), None);
     assert_eq!(embedded("::1"), None);
     assert_eq!(embedded("::"), None);
@@ -670,7 +671,10 @@ fn trees_that_never_end_are_refused() {
 
 proptest! {
     #[test]
-    fn any_flipped_bytes_are_refused_or_read(flips in prop::collection::vec((any::<Index>(), any::<u8>()), 1..4), asn: bool) {
+    fn any_flipped_bytes_are_refused_or_read(
+        flips in prop::collection::vec((any::<Index>(), any::<u8>()), 1..4),
+        asn: bool,
+    ) {
         let (kind, file) = if asn { (ASN, ASN_DB) } else { (COUNTRIES, COUNTRY_DB) };
         let mut bytes = file.to_vec();
         for (at, byte) in flips {
@@ -685,19 +689,29 @@ proptest! {
     #[test]
     fn the_table_is_what_each_source_says(sources in sources()) {
         let files: Vec<(&str, Vec<u8>)> = sources.iter().map(Source::file).collect();
-        let files: Vec<(&str, &[u8])> = files.iter().map(|(says, bytes)| (*says, bytes.as_slice())).collect();
+        let files: Vec<(&str, &[u8])> = files.iter(
+        ).map(|(says, bytes)| (*says, bytes.as_slice())).collect();
         let networks = merged(&files).unwrap();
         sound(&networks.table);
         for low in 0..=300_u32 {
-            for address in [IpAddr::V4(Ipv4Addr::from_bits(V4 - 20 + low)), IpAddr::V6(Ipv6Addr::from_bits(V6 - 20 + u128::from(low)))] {
+            for address in [IpAddr::V4(Ipv4Addr::from_bits(V4 - 20 + low)),
+                IpAddr::V6(Ipv6Addr::from_bits(V6 - 20 + u128::from(low)))] {
                 let facts = networks.table.look_up(address).unwrap();
-                let of = |kind: &'static str| sources.iter().filter(move |source| source.kind == kind);
-                let places: Vec<_> = sources.iter().filter(|source| matches!(source.kind, "country" | "text")).map(|source| source.says(address).map(|value| CODES[value].to_owned())).collect();
-                prop_assert_eq!(facts.places.iter().map(|place| place.map(|place| place.to_string())).collect::<Vec<_>>(), places);
-                let asn = of("asn").find_map(|source| source.says(address)).map(|value| value as u32 + 1);
+                let of = |kind: &'static str| sources.iter()
+                    .filter(move |source| source.kind == kind);
+                let places: Vec<_> = sources.iter()
+                    .filter(|source| matches!(source.kind, "country" | "text"))
+                    .map(|source| source.says(address).map(|value| CODES[value].to_owned()))
+                    .collect();
+                prop_assert_eq!(facts.places.iter()
+                    .map(|place| place.map(|place| place.to_string())).collect::<Vec<_>>(), places);
+                let asn = of(
+                    "asn",
+                ).find_map(|source| source.says(address)).map(|value| value as u32 + 1);
                 prop_assert_eq!(facts.asn, asn);
                 let listed: u64 = of("list").enumerate().map(|(i, list)| {
-                    u64::from(list.says(address).is_some() || asn.is_some_and(|asn| list.asns.contains(&asn))) << i
+                    u64::from(list.says(address).is_some()
+                        || asn.is_some_and(|asn| list.asns.contains(&asn))) << i
                 }).sum();
                 prop_assert_eq!(facts.lists, listed);
             }

@@ -311,7 +311,10 @@ fn written(places: &[u8], holdings: &[(usize, usize, u64)]) -> String {
         .collect();
     let holdings: Vec<_> = holdings
         .iter()
-        .map(|(owner, of, share)| serde_json::json!({"owner": owner.to_string(), "of": of.to_string(), "basis_points": share}))
+        .map(|(owner, of, share)| {
+            serde_json::json!({"owner": owner.to_string(), "of": of.to_string(),
+            "basis_points": share})
+        })
         .collect();
     serde_json::json!({"entities": entities, "holdings": holdings}).to_string()
 }
@@ -370,7 +373,9 @@ proptest! {
         turned.holdings.reverse();
         let turned = Graph::new(turned.entities, &turned.holdings).unwrap();
         let straight = graph(&text).unwrap();
-        let (a, b) = (straight.screen(&OwnershipSettings::default(), in_china), turned.screen(&OwnershipSettings::default(), in_china));
+        let (a, b) =
+            (straight.screen(&OwnershipSettings::default(), in_china),
+            turned.screen(&OwnershipSettings::default(), in_china));
         for i in 0..places.len() {
             prop_assert_eq!(status(&a, &i.to_string()), status(&b, &i.to_string()));
         }
@@ -417,7 +422,10 @@ const UNKNOWN: u32 = 10_001;
 
 impl Mixed {
     fn strategy() -> impl Strategy<Value = Self> {
-        let share = || prop_oneof![3 => (1_u32..=10).prop_map(|tenth| tenth * 1_000), 1 => 1_u32..=10_000, 1 => Just(UNKNOWN)];
+        let share = || {
+            prop_oneof![3 => (1_u32..=10).prop_map(|tenth| tenth * 1_000), 1 => 1_u32..=10_000,
+            1 => Just(UNKNOWN)]
+        };
         (
             proptest::collection::vec((0_u8..8, 0_u8..6), 7),
             proptest::collection::vec((0_usize..7, 0_usize..7, share()), 0..9),
@@ -548,18 +556,26 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn more_that_is_restricted_never_clears(mixed in Mixed::strategy(), addition in additions(), threshold in prop_oneof![Just(5_000_u64), 1_u64..9_999]) {
+    fn more_that_is_restricted_never_clears(
+        mixed in Mixed::strategy(),
+        addition in additions(),
+        threshold in prop_oneof![Just(5_000_u64), 1_u64..9_999],
+    ) {
         let Some(more) = mixed.with(&addition) else { return Ok(()) };
         let (before, after) = (mixed.graph(), more.graph());
         for method in [Method::Cascade, Method::Multiplicative, Method::Either] {
             for comparison in [Comparison::Gt, Comparison::Ge] {
                 let settings = settings(method, comparison, threshold);
-                let (before, after) = (before.screen(&settings, in_china), after.screen(&settings, in_china));
+                let (before, after) =
+                    (before.screen(&settings, in_china), after.screen(&settings, in_china));
                 for i in 0..mixed.entities.len() {
-                    let (one, other) = (status(&before, &i.to_string()), status(&after, &i.to_string()));
+                    let (one, other) =
+                        (status(&before, &i.to_string()), status(&after, &i.to_string()));
                     prop_assert!(severity(one) <= severity(other), "{i}: {one} became {other} by {addition:?} ({method}, {comparison}, {threshold}) in {mixed:?}");
                     let shares = after.judge(after.graph().find(&i.to_string()).unwrap());
-                    prop_assert!(shares.multiplicative.share <= shares.multiplicative.share_worst + 1e-9);
+                    prop_assert!(
+                        shares.multiplicative.share <= shares.multiplicative.share_worst + 1e-9,
+                    );
                     prop_assert!(shares.cascade.basis_points <= shares.cascade.basis_points_worst);
                 }
             }
@@ -1143,7 +1159,8 @@ fn version_0_3_reads_alike() {
     ]"#;
     let declared = declared(&[file], "2026-01-01");
     assert_eq!(holdings(&declared), ["x1 > c2: 5001", "x1 > c2: ?", "? > c2: 0 to 10000"]);
-    assert_eq!(screened(declared, "c2", "CN"), Ownership::Restricted); // a second nationality counts
+    // a second nationality counts
+    assert_eq!(screened(declared, "c2", "CN"), Ownership::Restricted);
 }
 
 #[test]
@@ -1302,7 +1319,8 @@ fn a_machine_gets_it_as_json() {
                     {"entity": "redstar", "place": "CN", "share_basis_points": 10000},
                 ],
             },
-            "multiplicative": {"restricted": false, "restricted_worst": true, "basis_points": 5000, "basis_points_worst": 6750},
+            "multiplicative": {"restricted": false, "restricted_worst": true, "basis_points": 5000,
+                "basis_points_worst": 6750},
             "owners": [{"entity": "redstar", "place": "CN", "basis_points": 5000}],
             "paths": [
                 {"entities": ["redstar", "harbour", "acme"], "shares_basis_points": [8000, 6250], "basis_points": 5000, "end": "restricted"},

@@ -76,7 +76,8 @@ fn request<'a>(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None,
+        ..ProptestConfig::default() })]
 
     #[test]
     fn any_request_is_decided_and_nothing_owned_goes_on(
@@ -86,7 +87,10 @@ proptest! {
         mode in prop_oneof![Just("report"), Just("enforce")],
     ) {
         // let everybody through, so that what goes on is seen
-        let config = CONFIG.replace("\"mode\": \"report\"", &format!("\"mode\": \"{mode}\"")).replace(
+        let config = CONFIG.replace(
+            "\"mode\": \"report\"",
+            &format!("\"mode\": \"{mode}\""),
+        ).replace(
             "\"geo.undeclared\": \"block\"",
             "\"identity.missing\": \"report\", \"identity.unknown\": \"report\", \"identity.conflict\": \"report\", \"provider.admin-path\": \"report\"",
         );
@@ -104,8 +108,13 @@ proptest! {
             let ours = edits.set.iter().any(|(set, said)| set.as_bytes() == name && said == value);
             prop_assert!(!screen.watch().reserves(name) || ours, "{spelled} goes on");
             prop_assert!(!ours || sent.iter().filter(|(other, _)| other == name).count() == 1, "{spelled} goes on twice");
-            prop_assert!(!ours || ["compliance-tag", "x-waybill-route", "anthropic-user-profile-id", "anthropic-beta"].contains(&spelled.as_str()), "{spelled}");
-            prop_assert!(!["authorization", "x-api-key", "x-geo-country"].contains(&spelled.as_str()), "{spelled} goes on");
+            prop_assert!(!ours
+                || ["compliance-tag", "x-waybill-route", "anthropic-user-profile-id",
+                "anthropic-beta"].contains(&spelled.as_str()), "{spelled}");
+            prop_assert!(
+                !["authorization", "x-api-key", "x-geo-country"].contains(&spelled.as_str()),
+                "{spelled} goes on",
+            );
             if spelled.starts_with("signature") {
                 prop_assert!(!value.windows(4).any(|part| part == b"cmp="), "a signature of ours goes on");
             }
@@ -117,15 +126,31 @@ proptest! {
     }
 
     #[test]
-    fn forged_headers_never_soften_a_verdict(headers in pairs(), country in prop_oneof![Just("SG"), Just("CN"), Just("KY")]) {
+    fn forged_headers_never_soften_a_verdict(
+        headers in pairs(),
+        country in prop_oneof![Just("SG"), Just("CN"), Just("KY")],
+    ) {
         // what identifies the caller, and what an earlier filter of the same Envoy sets, isn't
         // forged but given
         let given = ["x-api-key", "authorization", "sec-websocket-protocol", "x-geo-country"];
-        let screen = Screen::parse(&CONFIG.replace("\"mode\": \"report\"", "\"mode\": \"enforce\"")).unwrap();
-        let mut all = vec![("x-api-key", b"a".to_vec()), ("x-geo-country", country.as_bytes().to_vec())];
-        let plain = screen.decide(&request(b"/v1/messages", &all, b"203.0.113.9"), None, &mut Worker::default(), String::new()).unwrap().verdict.action.strength();
+        let screen = Screen::parse(
+            &CONFIG.replace("\"mode\": \"report\"", "\"mode\": \"enforce\""),
+        ).unwrap();
+        let mut all =
+            vec![("x-api-key", b"a".to_vec()), ("x-geo-country", country.as_bytes().to_vec())];
+        let plain = screen.decide(
+            &request(b"/v1/messages", &all, b"203.0.113.9"),
+            None,
+            &mut Worker::default(),
+            String::new(),
+        ).unwrap().verdict.action.strength();
         all.extend(headers.into_iter().filter(|(name, _)| !given.contains(name)));
-        let forged = screen.decide(&request(b"/v1/messages", &all, b"203.0.113.9"), None, &mut Worker::default(), String::new()).unwrap().verdict.action.strength();
+        let forged = screen.decide(
+            &request(b"/v1/messages", &all, b"203.0.113.9"),
+            None,
+            &mut Worker::default(),
+            String::new(),
+        ).unwrap().verdict.action.strength();
         prop_assert!(forged >= plain);
     }
 
@@ -152,15 +177,20 @@ proptest! {
     #[test]
     fn addresses_print_as_they_are_parsed(address in any::<IpAddr>(), port in any::<u16>()) {
         let canonical = address.to_canonical();
-        let bracketed = match address { IpAddr::V4(v4) => format!("{v4}:{port}"), IpAddr::V6(v6) => format!("[{v6}]:{port}") };
+        let bracketed =
+            match address { IpAddr::V4(v4) => format!("{v4}:{port}"), IpAddr::V6(v6) =>
+            format!("[{v6}]:{port}") };
         prop_assert_eq!(address_with_port(address.to_string().as_bytes()), Some(canonical));
         prop_assert_eq!(address_with_port(bracketed.as_bytes()), Some(canonical));
     }
 
     #[test]
-    fn an_untrusted_peer_is_the_client_whatever_it_claims(line in proptest::collection::vec(any::<u8>(), 0..80)) {
+    fn an_untrusted_peer_is_the_client_whatever_it_claims(
+        line in proptest::collection::vec(any::<u8>(), 0..80),
+    ) {
         for header in [ForwardingHeader::XForwardedFor, ForwardingHeader::Forwarded] {
-            let settings = ClientAddressSettings { trusted_proxies: Vec::new(), header, nat64: Vec::new() };
+            let settings =
+                ClientAddressSettings { trusted_proxies: Vec::new(), header, nat64: Vec::new() };
             let found = ClientAddress::find(Some(b"198.51.100.7"), &[&line], &settings);
             prop_assert_eq!(found.client, Some("198.51.100.7".parse().unwrap()));
             prop_assert!(!found.malformed);
@@ -168,7 +198,10 @@ proptest! {
     }
 
     #[test]
-    fn signatures_of_others_are_left_alone_and_ours_never_stay(input in "[ -~]{0,60}", signature in proptest::collection::vec(any::<u8>(), 0..40)) {
+    fn signatures_of_others_are_left_alone_and_ours_never_stay(
+        input in "[ -~]{0,60}",
+        signature in proptest::collection::vec(any::<u8>(), 0..40),
+    ) {
         let left = Signatures::take(&[input.as_bytes()], &[&signature]);
         if left.ours.is_some() {
             let again = Signatures::take(
@@ -180,7 +213,10 @@ proptest! {
     }
 
     #[test]
-    fn places_print_as_they_are_parsed(bytes in proptest::collection::vec(any::<u8>(), 0..8), text in "[A-Z]{2}(-[A-Z0-9]{1,3})?") {
+    fn places_print_as_they_are_parsed(
+        bytes in proptest::collection::vec(any::<u8>(), 0..8),
+        text in "[A-Z]{2}(-[A-Z0-9]{1,3})?",
+    ) {
         if let Some(place) = Place::from_bytes(&bytes) {
             prop_assert_eq!(Place::from_bytes(place.to_string().as_bytes()), Some(place));
         }

@@ -792,7 +792,11 @@ fn other_spreadsheets_are_told_how_to_come_in() {
 proptest! {
     /// A workbook with a byte changed is read or refused.
     #[test]
-    fn a_damaged_workbook_is_read_or_refused(at in any::<proptest::sample::Index>(), byte in any::<u8>(), packed in any::<bool>()) {
+    fn a_damaged_workbook_is_read_or_refused(
+        at in any::<proptest::sample::Index>(),
+        byte in any::<u8>(),
+        packed in any::<bool>(),
+    ) {
         let cells = r#"<row r="1"><c r="A1" t="s"><v>0</v></c></row><row r="2"><c r="A2" s="3"><v>0.5</v></c></row>"#;
         let mut book = if packed { workbook_of(&[("customers", cells)]) } else { stored(&parts(&[("customers", cells)])) };
         let at = at.index(book.len());
@@ -809,17 +813,21 @@ proptest! {
 
     /// A table of any cells says the same with each separator, quoted where that is needed.
     #[test]
-    fn separators_change_nothing(notes in proptest::collection::vec("[a-z,;\"\\t\\n ]{0,12}", 1..8)) {
+    fn separators_change_nothing(
+        notes in proptest::collection::vec("[a-z,;\"\\t\\n ]{0,12}", 1..8),
+    ) {
         let table = |separator: char| {
             let rows = notes.iter().enumerate().map(|(i, notes)| format!("c-{i}{separator}\"{}\"{separator}clear\n", notes.replace('"', "\"\"")));
             format!("id{separator}notes{separator}ownership\n{}", rows.collect::<String>())
         };
-        let expected: Vec<Option<String>> = notes.iter().map(|notes| Some(notes.trim().to_owned()).filter(|notes| !notes.is_empty())).collect();
+        let expected: Vec<Option<String>> = notes.iter(
+        ).map(|notes| Some(notes.trim().to_owned()).filter(|notes| !notes.is_empty())).collect();
         for separator in [',', ';', '\t'] {
             let (directory, remarks) = read(text("customers.csv", &table(separator)), NOW);
             let told = told(&remarks.errors);
             prop_assert!(directory.is_some(), "{told}");
-            let found: Vec<Option<String>> = directory.unwrap().customers.iter().map(|customer| customer.notes.as_ref().map(ToString::to_string)).collect();
+            let found: Vec<Option<String>> = directory.unwrap().customers.iter()
+                .map(|customer| customer.notes.as_ref().map(ToString::to_string)).collect();
             prop_assert_eq!(&found, &expected);
         }
     }

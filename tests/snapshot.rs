@@ -178,7 +178,11 @@ fn common_texts_are_written_once() {
     let customers = [1, 2].map(|number| {
         let digest = CredentialDigest::of(&[number]);
         let text = format!(r#"{{"id": "c-{number}", "credentials": [{{"digest": "{digest}", "label": "{label}"}}]}}"#);
-        Customer::read(&serde_json::from_str(&text).unwrap(), &Path::Root, &mut Problems::default()).unwrap()
+        Customer::read(
+            &serde_json::from_str(&text).unwrap(),
+            &Path::Root,
+            &mut Problems::default(),
+        ).unwrap()
     });
     let mut both: Vec<(RecordKey, CustomerRecord<'_>)> = Vec::new();
     for customer in &customers {
@@ -376,9 +380,11 @@ proptest! {
     #[test]
     fn customers_come_back_as_they_were(customers in customers(), before: bool) {
         let runs_a_node = |customer: &Customer| customer.kind == CustomerKind::Reseller;
-        let keys: Vec<SigningKey> = (1..=25).map(|n| SigningKey::new(&[n; 32], Window::default())).collect();
+        let keys: Vec<SigningKey> = (1..=25).map(|n| SigningKey::new(&[n; 32], Window::default()))
+            .collect();
         let nodes: Vec<Node> =
-            customers.iter().zip(&keys).filter(|(customer, _)| runs_a_node(customer)).map(|(customer, key)| node(customer.id.as_str(), key)).collect();
+            customers.iter().zip(&keys).filter(|(customer, _)| runs_a_node(customer))
+                .map(|(customer, key)| node(customer.id.as_str(), key)).collect();
         let world = World { sequence: 1, customers, nodes, addresses: AddressMap::default() };
         let snapshot = read(world.file()).unwrap();
         for (customer, key) in world.customers.iter().zip(&keys) {
@@ -392,24 +398,40 @@ proptest! {
             }
             for name in &customer.mtls {
                 prop_assert!(imitated(Name::Certificate(name.as_str())).is_none());
-                prop_assert_eq!(shown(find(&snapshot, Name::Certificate(name.as_str()))), Some(kept(customer, None)));
-                prop_assert!(find(&snapshot, imitation(Name::Certificate(name.as_str()))).is_none());
-                prop_assert!(find(&snapshot, Name::Claim(name.as_str())).is_none() && find(&snapshot, Name::Id(name.as_str())).is_none());
+                prop_assert_eq!(
+                    shown(find(&snapshot, Name::Certificate(name.as_str()))),
+                    Some(kept(customer, None)),
+                );
+                prop_assert!(
+                    find(&snapshot, imitation(Name::Certificate(name.as_str()))).is_none(),
+                );
+                prop_assert!(find(&snapshot, Name::Claim(name.as_str())).is_none()
+                    && find(&snapshot, Name::Id(name.as_str())).is_none());
             }
             for value in &customer.jwt {
                 prop_assert!(imitated(Name::Claim(value.as_str())).is_none());
-                prop_assert_eq!(shown(find(&snapshot, Name::Claim(value.as_str()))), Some(kept(customer, None)));
+                prop_assert_eq!(
+                    shown(find(&snapshot, Name::Claim(value.as_str()))),
+                    Some(kept(customer, None)),
+                );
                 prop_assert!(find(&snapshot, imitation(Name::Claim(value.as_str()))).is_none());
             }
             let id = customer.id.as_str();
-            prop_assert_eq!(shown(find(&snapshot, Name::Id(id))), runs_a_node(customer).then(|| kept(customer, None)));
+            prop_assert_eq!(
+                shown(find(&snapshot, Name::Id(id))),
+                runs_a_node(customer).then(|| kept(customer, None)),
+            );
             prop_assert!(find(&snapshot, imitation(Name::Id(id))).is_none());
-            prop_assert!(find(&snapshot, Name::Claim(id)).is_none() && find(&snapshot, Name::Certificate(id)).is_none());
-            let found = snapshot.nodes.by_thumbprint(&key.verifying_key().thumbprint()).map(|(node, _)| node.customer.as_str());
+            prop_assert!(find(&snapshot, Name::Claim(id)).is_none()
+                && find(&snapshot, Name::Certificate(id)).is_none());
+            let found = snapshot.nodes.by_thumbprint(
+                &key.verifying_key().thumbprint(),
+            ).map(|(node, _)| node.customer.as_str());
             prop_assert_eq!(found, runs_a_node(customer).then_some(id));
         }
         for unknown in 0..50_u32 {
-            prop_assert!(find(&snapshot, Name::Secret(CredentialDigest::of(&unknown.to_le_bytes()))).is_none());
+            prop_assert!(find(&snapshot, Name::Secret(CredentialDigest::of(&unknown.to_le_bytes())))
+                .is_none());
         }
         prop_assert_eq!(snapshot.customers().count(), snapshot.head.contents.keys.0 as usize);
         prop_assert_eq!(snapshot.head.contents.customers.0 as usize, world.customers.len());
@@ -505,24 +527,35 @@ fn runs<A: Ord + Copy>(zero: A, drawn: BTreeMap<A, Index>, facts: usize) -> Vec<
 
 proptest! {
     #[test]
-    fn the_table_says_what_was_compiled(addresses in table(), others in prop::collection::vec(v6(), 40), others4 in prop::collection::vec(v4(), 20)) {
+    fn the_table_says_what_was_compiled(
+        addresses in table(),
+        others in prop::collection::vec(v6(), 40),
+        others4 in prop::collection::vec(v4(), 20),
+    ) {
         let world = World { addresses, ..World::default() };
         let snapshot = read(world.file()).unwrap();
-        let around4 = world.addresses.v4.iter().map(|run| run.0).chain(others4).flat_map(|at| [at.wrapping_sub(1), at, at.wrapping_add(1)]);
+        let around4 = world.addresses.v4.iter().map(|run| run.0).chain(others4)
+            .flat_map(|at| [at.wrapping_sub(1), at, at.wrapping_add(1)]);
         let around6 = world.addresses.v6.iter().map(|run| run.0).chain(others).flat_map(|at| {
             let half = at >> 64 << 64;
-            [at.wrapping_sub(1), at, at.wrapping_add(1), half, half | u128::from(u64::MAX), half.wrapping_sub(1), half.wrapping_add(1 << 64)]
+            [at.wrapping_sub(1), at, at.wrapping_add(1), half, half | u128::from(u64::MAX),
+                half.wrapping_sub(1), half.wrapping_add(1 << 64)]
         });
-        let asked = around4.map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits))).chain(around6.map(|bits| IpAddr::V6(Ipv6Addr::from_bits(bits))));
+        let asked = around4.map(
+            |bits| IpAddr::V4(Ipv4Addr::from_bits(bits)),
+        ).chain(around6.map(|bits| IpAddr::V6(Ipv6Addr::from_bits(bits))));
         for address in asked {
             let expected = world.addresses.look_up(address).unwrap();
             let found = snapshot.address(address).unwrap();
-            let places: Vec<(Place, &str)> = found.places().map(|(place, _, source)| (place, source)).collect();
+            let places: Vec<(Place, &str)> = found.places(
+            ).map(|(place, _, source)| (place, source)).collect();
             let expected_places: Vec<(Place, &str)> =
-                expected.places.iter().zip(COUNTRY_SOURCES).filter_map(|(place, source)| Some(((*place)?, source))).collect();
+                expected.places.iter().zip(COUNTRY_SOURCES)
+                    .filter_map(|(place, source)| Some(((*place)?, source))).collect();
             prop_assert_eq!(places, expected_places, "{}", address);
             let lists: Vec<(&str, NetworkClass)> = found.lists().collect();
-            let expected_lists: Vec<_> = LISTS.into_iter().enumerate().filter(|(bit, _)| expected.lists >> bit & 1 == 1).map(|(_, list)| list).collect();
+            let expected_lists: Vec<_> = LISTS.into_iter().enumerate()
+                .filter(|(bit, _)| expected.lists >> bit & 1 == 1).map(|(_, list)| list).collect();
             prop_assert_eq!(lists, expected_lists, "{}", address);
             prop_assert_eq!(found.asn(), expected.asn, "{}", address);
         }
@@ -936,9 +969,14 @@ fn sizes_beyond_reason_are_refused() {
 proptest! {
     /// Any bytes in a signed page.
     #[test]
-    fn signed_nonsense_never_traps(kind in 0..6_u8, number in any::<Index>(), changes in prop::collection::vec((any::<Index>(), any::<u8>()), 1..20)) {
+    fn signed_nonsense_never_traps(
+        kind in 0..6_u8,
+        number in any::<Index>(),
+        changes in prop::collection::vec((any::<Index>(), any::<u8>()), 1..20),
+    ) {
         let mut parts = Parts::of(&SMALL.with(Clone::clone));
-        let mut pages: Vec<_> = parts.pages.iter_mut().filter(|page| page.0 == kind && !page.2.is_empty()).collect();
+        let mut pages: Vec<_> = parts.pages.iter_mut(
+        ).filter(|page| page.0 == kind && !page.2.is_empty()).collect();
         let count = pages.len();
         let page = &mut pages[number.index(count)];
         for (at, byte) in changes {
