@@ -603,7 +603,9 @@ fn whom_nobody_knows_and_what_is_no_answer_is_told() {
 /// Customers of every kind: owned from a restricted place, not resolved, clear, and without a
 /// company.
 fn screened(name: &str) -> String {
-    let entity = |id: &str, place: &str, kind: &str, name: &str| json!({"id": id, "jurisdiction": place, "type": kind, "name": name});
+    fn entity(id: &str, place: &str, kind: &str, name: &str) -> Value {
+        json!({"id": id, "jurisdiction": place, "type": kind, "name": name})
+    }
     let holding = |owner: &str, of: &str, share: u32| json!({"owner": owner, "of": of, "basis_points": share});
     let long = "Harbour Holdings 控股有限公司, of which the registered name <is> rather longer than \"any\" terminal & its rows";
     let entities = json!({
