@@ -1,7 +1,8 @@
 //! The decision of one request: the whole way from raw facts to verdict and outcome, on one page.
 //!
-//! [`Screen::decide`] is what Envoy, the command line and the tests share. It is pure: the same
-//! configuration and request give the same decision.
+//! Envoy, the command line and the tests share [`Screen::decide`]. Its result depends on nothing
+//! but its arguments. It changes only the [`Worker`], whose [`Signer`] draws nonces from the host's
+//! random source.
 
 pub mod case;
 pub mod disclosure;

@@ -8,8 +8,8 @@
 //!          once        once                                                   a reply
 //! ```
 //!
-//! [`decision`] has the whole way on one page. Each step is a function from plain data to plain
-//! data. Only [`filter`] knows proxy-wasm, and only the command line opens files.
+//! [`decision`] has the whole way on one page. The result of each step depends on nothing but its
+//! arguments. Only [`filter`] knows proxy-wasm, and only the command line opens files.
 //!
 //! The rooms, each below those that use it:
 //!

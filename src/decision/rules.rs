@@ -216,7 +216,8 @@ impl Findings {
         receipt: &Receipt,
         customer: Option<&Customer>,
     ) {
-        // who says what, by how the place stands; a vouched user's place is said by the customer
+        // what each source says, by the place's standing; a vouched user's place counts as the
+        // customer's word
         let mut said = Standings::default();
         let (users, claims) = user_places(evidence, customer);
         for place in users {
@@ -228,7 +229,7 @@ impl Findings {
                 format!("origin {} ({})", reading.place, reading.source)
             });
         }
-        // what proven tags say of where a request began, whoever stands on them
+        // what proven tags say of where a request began, at any place in the chain
         let mut attested: Vec<Place> = Vec::new();
         for (hop, claims) in receipt.proof().into_iter().flat_map(Proof::claims) {
             for (what, place) in [("user", claims.user), ("origin", claims.origin)] {

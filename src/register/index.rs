@@ -11,7 +11,7 @@ use crate::terms::names::CredentialDigest;
 use crate::terms::region::RegionSettings;
 
 object! {
-    /// A small register that stands in the configuration itself.
+    /// A small register inside the configuration.
     pub struct InlineRegister {
         /// The customers
         customers: Vec<Customer>,

@@ -43,7 +43,7 @@ pub fn bucket(records: &[(RecordKey, CustomerRecord<'_>)]) -> Vec<u8> {
 }
 
 impl CustomerRecord<'_> {
-    /// Its size in bytes where nothing of it stands elsewhere in its bucket.
+    /// Its size in bytes if nothing of it is elsewhere in its bucket.
     pub fn size(&self) -> usize {
         let mut to = Writer::default();
         self.write(&mut to);

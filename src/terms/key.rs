@@ -63,7 +63,7 @@ impl SigningKey {
     }
 
     /// Reads a private JWK, or a JWK Set (RFC 7517 section 5) of private ones. Unlike a reader of
-    /// other people's sets, this one passes over no key: whoever wrote it meant each to sign.
+    /// other people's sets, this one skips no key: its author meant each to sign.
     ///
     /// # Errors
     /// As [`SigningKey::from_jwk`], for the first that is wrong; a set without keys.
@@ -251,7 +251,7 @@ fn wrong(why: &str) -> Mismatch {
 }
 
 fn read_json(text: &str) -> Result<Json, Mismatch> {
-    // serde_json's own text may quote what stands there
+    // serde_json's own text may quote the input
     serde_json::from_str(text).map_err(|error| {
         wrong(&format!("not JSON from line {}, column {} on", error.line(), error.column()))
     })

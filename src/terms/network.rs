@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv6Net};
 use crate::shape::{Mismatch, Word, words};
 use crate::terms::region::Place;
 
-/// A NAT64 prefix of 96 bits (RFC 6052, 2.2), behind which an IPv4 address stands.
+/// A NAT64 prefix of 96 bits (RFC 6052, 2.2). An IPv4 address follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nat64Prefix(Ipv6Net);
 

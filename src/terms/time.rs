@@ -23,7 +23,7 @@ impl Word for UnixSeconds {
 
     fn parse(text: &str) -> Result<Self, Mismatch> {
         let second = |text: &str| {
-            // the parser takes whatever stands between `Z` and another `Z`
+            // the parser takes any text between `Z` and another `Z`
             let text = Some(text)
                 .filter(|text| text.len() == 20 || text.as_bytes().get(19) == Some(&b'.'))?;
             let since = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
