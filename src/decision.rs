@@ -113,9 +113,10 @@ impl Screen {
         &'a self,
         request: &Request<'a>,
         snapshot: Option<&'a Snapshot>,
-        Worker { signer, cache, memory }: &mut Worker,
+        worker: &mut Worker,
         id: String,
     ) -> Result<Decision<'a>, PageGone> {
+        let Worker { signer, cache, memory } = worker;
         let config = &self.config;
         let now = request.time.seconds();
         let lookups = Lookups::new(config, snapshot);
