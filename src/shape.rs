@@ -72,12 +72,15 @@ macro_rules! object {
 
             fn write(&self, out: &mut $crate::shape::JsonWriter) {
                 out.raw("{");
+                let mut comma = 1; // the first member goes without
                 $(
-                    if out.writes_nulls() || !$crate::shape::Shape::is_absent(&self.$field) {
-                        out.member(object!(@beginning $field));
+                    if !$crate::shape::Shape::is_absent(&self.$field) || out.writes_nulls() {
+                        out.raw(object!(@beginning $field).get(comma..).unwrap_or_default());
+                        comma = 0;
                         $crate::shape::Shape::write(&self.$field, out);
                     }
                 )+
+                let _has_members = comma == 0;
                 out.raw("}");
             }
 
