@@ -75,12 +75,11 @@ macro_rules! object {
                 let mut comma = 1; // the first member goes without
                 $(
                     if !$crate::shape::Shape::is_absent(&self.$field) || out.writes_nulls() {
-                        out.raw(object!(@beginning $field).get(comma..).unwrap_or_default());
-                        comma = 0;
+                        let beginning = object!(@beginning $field);
+                        out.raw(beginning.get(std::mem::take(&mut comma)..).unwrap_or_default());
                         $crate::shape::Shape::write(&self.$field, out);
                     }
                 )+
-                let _has_members = comma == 0;
                 out.raw("}");
             }
 

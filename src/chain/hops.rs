@@ -109,7 +109,7 @@ pub enum FormatError {
     /// A node carried it twice
     #[error("duplicate node in the chain")]
     DuplicateNode,
-    /// There is no hop
+    /// The list of hops is empty
     #[error("the chain names nobody")]
     EmptyChain,
     /// Not a dictionary

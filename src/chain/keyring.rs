@@ -113,7 +113,7 @@ impl Keyring {
         }
     }
 
-    /// Whether there is no key, so that tags go unsigned.
+    /// Whether the node has no key and sends its tags unsigned.
     pub fn is_empty(&self) -> bool {
         self.signers.is_empty()
     }

@@ -154,7 +154,7 @@ fn entries(value: &[u8]) -> impl Iterator<Item = BucketEntry> {
         .take_while(|entry| *entry != BucketEntry([0; ENTRY]))
 }
 
-/// The entries as a value that is no smaller than the one before.
+/// The entries as a value of at least the size before.
 fn written(entries: &[BucketEntry], before: usize) -> Vec<u8> {
     let size = if entries.len() <= FEW && before <= const { FEW * ENTRY } {
         const { FEW * ENTRY }

@@ -117,9 +117,12 @@ impl Capture {
 
     fn from_http(text: &str) -> Result<Self, Problems> {
         let is_curl = text.lines().any(|line| line.starts_with("> "));
-        let sent = |line| match is_curl {
-            true => str::strip_prefix(line, "> ").or(line.strip_prefix('>')),
-            false => Some(line),
+        let sent = |line| {
+            if is_curl {
+                str::strip_prefix(line, "> ").or(line.strip_prefix('>'))
+            } else {
+                Some(line)
+            }
         };
         let mut lines = text.lines().filter_map(sent).map(str::trim_end);
         let first = lines.next().ok_or_else(|| invalid("the request is empty"))?;

@@ -27,9 +27,10 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<(), CommandError> {
     let mut list = Vec::new();
     for path in &arguments.files {
         let name = path.display().to_string();
-        let report = match path.is_dir() {
-            true => PathReport::of_register(path),
-            false => PathReport::of_configuration(path),
+        let report = if path.is_dir() {
+            PathReport::of_register(path)
+        } else {
+            PathReport::of_configuration(path)
         };
         errors = errors.saturating_add(report.errors.len()).saturating_add(report.more);
         if arguments.json {

@@ -16,7 +16,7 @@ pub(super) struct OutputFormat {
     pub(super) csv: bool,
 }
 
-/// Writes to stdout. A reader that went away (`| head`) is no error.
+/// Writes to stdout. If the reader went away (`| head`), the rest is dropped without an error.
 pub(super) fn print(text: &str) {
     if std::io::stdout().write_all(inert(text).as_bytes()).is_err() {}
 }

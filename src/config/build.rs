@@ -18,7 +18,7 @@ use crate::terms::region::{RegionSetId, RegionSettings, Regions};
 pub struct Config {
     /// Who this node is
     pub node: NodeSettings,
-    /// Where a snapshot comes from, where there is no inline register
+    /// Where to fetch the snapshot; `None` with an inline register
     pub snapshot: Option<SnapshotSettings>,
     /// The inline register
     pub register: Option<Register>,

@@ -56,7 +56,7 @@ pub(super) fn check_reroutes(
     }
 }
 
-/// Notes that there is no source, or one twice.
+/// Notes a missing or duplicate source.
 pub(super) fn check_sources(sources: &[IdentitySource], problems: &mut Problems) {
     let at = Path::Member(&Path::Member(&Path::Root, "identity"), "sources");
     if sources.is_empty() {

@@ -196,15 +196,15 @@ impl Shape for IdentitySource {
     fn write(&self, out: &mut JsonWriter) {
         out.raw("{");
         match &self.place {
-            CredentialPlace::Header(name) => out.field(",\"header\":", name),
-            CredentialPlace::Bearer => out.field(",\"bearer\":", &Switch),
-            CredentialPlace::Query(name) => out.field(",\"query\":", name),
+            CredentialPlace::Header(name) => out.field("\"header\":", name),
+            CredentialPlace::Bearer => out.field("\"bearer\":", &Switch),
+            CredentialPlace::Query(name) => out.field("\"query\":", name),
             CredentialPlace::WebsocketProtocol(prefix) => {
-                out.field(",\"websocket_protocol\":", prefix);
+                out.field("\"websocket_protocol\":", prefix);
             }
-            CredentialPlace::Mtls(san) => out.field(",\"mtls\":", san),
-            CredentialPlace::Jwt(claim) => out.field(",\"jwt\":", claim),
-            CredentialPlace::Chain => out.field(",\"chain\":", &Switch),
+            CredentialPlace::Mtls(san) => out.field("\"mtls\":", san),
+            CredentialPlace::Jwt(claim) => out.field("\"jwt\":", claim),
+            CredentialPlace::Chain => out.field("\"chain\":", &Switch),
         }
         out.field(",\"forward\":", &self.forward);
         out.raw("}");
@@ -241,8 +241,8 @@ impl Shape for OriginSource {
     fn write(&self, out: &mut JsonWriter) {
         out.raw("{");
         match &self.header {
-            Some(name) => out.field(",\"header\":", name),
-            None => out.field(",\"snapshot\":", &Switch),
+            Some(name) => out.field("\"header\":", name),
+            None => out.field("\"snapshot\":", &Switch),
         }
         out.field(",\"role\":", &self.role);
         out.raw("}");
@@ -270,8 +270,8 @@ impl Shape for UserSource {
     fn write(&self, out: &mut JsonWriter) {
         out.raw("{");
         match self {
-            Self::Header(name) => out.field(",\"header\":", name),
-            Self::Jwt(claim) => out.field(",\"jwt\":", claim),
+            Self::Header(name) => out.field("\"header\":", name),
+            Self::Jwt(claim) => out.field("\"jwt\":", claim),
         }
         out.raw("}");
     }

@@ -67,9 +67,9 @@ impl JsonWriter {
         self.raw("}");
     }
 
-    /// A member with its beginning, as [`JsonWriter::member`] takes it.
+    /// A member. Its beginning is `"name":`, behind a comma unless it is the object's first.
     pub fn field(&mut self, beginning: &'static str, value: &impl Shape) {
-        self.member(beginning);
+        self.raw(beginning);
         value.write(self);
     }
 }

@@ -1,8 +1,7 @@
 //! Compact JSON, written straight into one buffer.
 //!
 //! An event is written on every request, and serde's serializer took twice as long. Appending a
-//! piece costs the same whether it is long or short, so [`JsonWriter::member`] takes a member's
-//! beginning as one text.
+//! piece costs the same whether it is long or short, so a member's beginning is one text.
 
 /// JSON while it is written.
 #[derive(Debug, Default)]
@@ -58,13 +57,6 @@ impl JsonWriter {
     /// A whole number.
     pub fn number(&mut self, number: u64) {
         self.raw(decimal(number, &mut [0; DIGITS]));
-    }
-
-    /// The beginning of a member, as `,"name":`. The comma falls away behind an opening brace.
-    pub fn member(&mut self, beginning: &'static str) {
-        let is_first = self.bytes.last() == Some(&b'{');
-        let skip = usize::from(is_first);
-        self.bytes.extend_from_slice(beginning.as_bytes().get(skip..).unwrap_or_default());
     }
 
     /// A list.

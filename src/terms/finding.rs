@@ -366,7 +366,7 @@ impl Shape for Action {
             Self::Allow | Self::Report | Self::Block => out.string(self.as_str()),
             Self::Reroute(route) => {
                 out.raw("{");
-                out.field(",\"reroute\":", route);
+                out.field("\"reroute\":", route);
                 out.raw("}");
             }
         }

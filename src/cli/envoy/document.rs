@@ -20,9 +20,12 @@ pub(super) fn as_envoy_reads(json: &Json) -> Json {
         if !is_field {
             return name.to_owned();
         }
-        let part = |c: char| match c.is_ascii_uppercase() {
-            true => format!("_{}", c.to_ascii_lowercase()),
-            false => c.to_string(),
+        let part = |c: char| {
+            if c.is_ascii_uppercase() {
+                format!("_{}", c.to_ascii_lowercase())
+            } else {
+                c.to_string()
+            }
         };
         name.chars().map(part).collect()
     };

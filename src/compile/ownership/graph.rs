@@ -378,9 +378,10 @@ impl GraphDraft {
                 }
                 None => {
                     let supplement = supplements.entry(of).or_default();
-                    let unnamed = match direct {
-                        true => &mut supplement.unnamed_direct,
-                        false => &mut supplement.unnamed_indirect,
+                    let unnamed = if *direct {
+                        &mut supplement.unnamed_direct
+                    } else {
+                        &mut supplement.unnamed_indirect
                     };
                     unnamed.add(*least, *most);
                 }

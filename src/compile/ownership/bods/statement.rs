@@ -190,9 +190,10 @@ impl Statement {
             member(json, at, "bodsVersion", problems, version)
         });
         let old = value(json, "statementType").is_some();
-        let (id, kind, kinds) = match old {
-            true => ("statementID", "statementType", STATEMENTS),
-            false => ("recordId", "recordType", RECORDS),
+        let (id, kind, kinds) = if old {
+            ("statementID", "statementType", STATEMENTS)
+        } else {
+            ("recordId", "recordType", RECORDS)
         };
         let record = required(json, at, id, problems, Text::read);
         let kind = required(json, at, kind, problems, one_of(kinds));
@@ -210,9 +211,10 @@ impl Statement {
             RecordType::Person => person(&record, json, at, problems),
             RecordType::Relationship => relationship(json, at, problems),
         };
-        let body = match old {
-            true => body(json, at, problems),
-            false => required(json, at, "recordDetails", problems, body),
+        let body = if old {
+            body(json, at, problems)
+        } else {
+            required(json, at, "recordDetails", problems, body)
         };
         Some(Self {
             origin: StatementOrigin { file, path: at.to_string(), line },
