@@ -461,7 +461,7 @@ def print_where_next(envoy, refused):
     save_for_explain(refused)
     title("Try it yourself")
     print(f"  python3 envoy/provider.py {PROVIDER} &")
-    print(f"  {min(envoy, os.path.relpath(envoy), key=len)} -c {ENVOY_CONFIG} &")
+    print(f"  {min(envoy, os.path.relpath(envoy), key=len)} -c {ENVOY_CONFIG} --disable-hot-restart &")
     print(f"  curl -i http://127.0.0.1:{GATEWAY}{refused.step.path} -H 'x-api-key: {refused.step.key}' \\")
     print(f"    -H 'x-forwarded-for: {refused.step.address}' \\")
     print(f"    -d '{body_of(refused.step)}'")
