@@ -1,13 +1,17 @@
 """The log lines of the files in envoy/: whatever a client writes, a line is one JSON object with these members and no others."""
 
+import hashlib
 import json
+import re
+import shutil
+import subprocess
 
 import pytest
 import yaml
 
 import wire
 from harness import EVENT_SECONDS, ROOT, until
-from shipped import DOORS, READY, Shipped, file_log
+from shipped import ALONE, DOORS, READY, Shipped, file_log
 
 TYPES = {"event": str, "status": int, "duration_ms": int, "request_id": str, "provider_request_id": str, "method": str, "path": str}
 SECRET = "sk-in-the-query"
@@ -29,7 +33,7 @@ METHODS = ["GET", "DELETE", 'G"T', "G\\T", "{}", b"G\xffT", "get", "TRACE", "CON
 @pytest.fixture(scope="module")
 def lab(upstream, tmp_path_factory):
     at_once = {"delayed_close_timeout": "0.01s"}  # else Envoy takes a second to end a connection with a malformed request
-    with Shipped(tmp_path_factory.mktemp("logs"), DOORS, upstream, at_once) as lab:
+    with Shipped(tmp_path_factory.mktemp("logs"), [*DOORS, *ALONE], upstream, at_once) as lab:
         yield lab
 
 
@@ -154,6 +158,15 @@ def test_the_providers_own_id(lab, door):
     assert (line["provider_request_id"], line["request_id"], line["method"]) == (None, "mine", "TRACE")
 
 
+@pytest.mark.parametrize("door", [door.name for door in [*DOORS, *ALONE]])
+def test_whose_request_id(lab, door):
+    """Without a load balancer Envoy takes none from outside."""
+    line, _ = logged(lab, door, lab.call(door, headers=[["x-request-id", "mine"]]))
+    assert (line["request_id"] == "mine") == (not lab.doors[door].alone)
+    line, _ = logged(lab, door, lab.call(door))
+    assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", line["request_id"])
+
+
 @pytest.mark.parametrize("door", [door.name for door in DOORS])
 def test_what_has_no_event(lab, door):
     """A request that Envoy refuses has a line; one to the readiness path has none."""
@@ -182,6 +195,35 @@ def test_all_files_write_the_same_lines():
     formats = [logger for path in sorted((ROOT / "envoy").glob("*.yaml")) for logger in loggers(yaml.safe_load(path.read_text()))]
     assert len(formats) == len(DOORS) and all(each == formats[0] for each in formats)
     assert sorted(formats[0][1]["json_format"]) == sorted(TYPES)
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="there is no jq")
+def test_the_documents_ways_to_read_lines(lab, tmp_path):
+    """Each command with jq, on lines of today's form and of the one before."""
+    for door in ("edge", "demo"):
+        logged(lab, door, lab.call(door))
+        logged(lab, door, b"nonsense\r\n\r\n")
+    texts = [event.replace('"would_be":null', '"would_be":"block"') for event in lab.events("edge") + lab.events("demo") if event != "-"]
+    now = [json.dumps({"event": text, "status": 200}) for text in texts]
+    before = [f'{{"status": 200, "duration_ms": 0, "event": {text}}}' for text in texts]
+    (tmp_path / "events.jsonl").write_text("".join(f"{line}\n" for line in [*now, *before, '{"event": null, "status": 400}']))
+    found = "".join((ROOT / "docs" / name).read_text() for name in ("operating.md", "upgrading.md")).replace("dist/events", "events")
+    commands = re.findall(r"(?:^|`)(jq [^`\n]*)", found, re.MULTILINE)
+    answers = {command: subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True) for command in commands}
+    assert len(answers) == 3 and all(each.returncode == 0 and not each.stderr for each in answers.values()), answers
+    alone, counted, back = sorted(answers.items(), key=lambda pair: ("|=" in pair[0], "select" in pair[0]))
+    assert alone[1].stdout.split("\n")[:-1] == texts * 2
+    assert sum(int(line.split()[0]) for line in counted[1].stdout.splitlines()) == len(texts) * 2
+    assert [json.loads(line)["event"] for line in back[1].stdout.splitlines()] == [*map(json.loads, texts * 2), None]
+
+
+@pytest.mark.parametrize("door", OF_EACH_FILE)
+def test_the_string_is_what_the_next_event_digests(lab, door):
+    for _ in range(3):
+        logged(lab, door, lab.call(door))
+    events = {event["seq"]: (event, text) for text in (checked(raw)["event"] for raw in lab.lines(door)) if text for event in [json.loads(text)]}
+    followed = [(text, events[number + 1][0]["prev"]) for number, (_, text) in events.items() if number + 1 in events]
+    assert len(followed) >= 2 and all(hashlib.sha256(text.encode()).hexdigest() == prev for text, prev in followed)
 
 
 def loggers(document):
