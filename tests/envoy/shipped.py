@@ -25,6 +25,7 @@ CHINA, SINGAPORE = "114.114.114.114", "165.21.100.88"  # by DB-IP too, which Env
 COUNTRIES = "114.114.114.0/24 CN\n165.21.100.0/24 SG\n"
 KEYS = {"b": {"node": "reseller-b.example", "seed": 2}, "a": {"node": "acme.example", "seed": 1}}
 FAR = "2099-12-31T00:00:00Z"
+LINE = {"event": str, "status": int, "duration_ms": int, "request_id": str, "provider_request_id": str, "method": str, "path": str}
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,15 @@ class Shipped(Lab):
         """A request that this door lets in, from an address, with more headers."""
         door = self.doors[name]
         return raw_request(method, path, host or door.host, asked(door, path, headers, method, address, key), b"" if method == "POST" else None)
+
+
+def log_line(raw):
+    """The members of a line that a file's own logger wrote: each once and of its type, or null where it is text."""
+    pairs = json.loads(raw.decode(), object_pairs_hook=list)
+    assert sorted(name for name, _ in pairs) == sorted(LINE), raw
+    for name, value in pairs:
+        assert type(value) is LINE[name] or (value is None and LINE[name] is str), raw
+    return dict(pairs)
 
 
 def file_log(path, log_format):
