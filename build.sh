@@ -70,7 +70,6 @@ run_tests() {
     lint
     test_modules trap
     step "cargo test" cargo test --locked
-    geography
     prepare
     validate_envoy_files
     WAYBILL=$PWD/dist/waybill step "tests in a real Envoy" "$PYTHON" -m pytest tests
@@ -82,7 +81,6 @@ fuzz() {
     (($# > 0)) || die "missing the number of seconds, for example: ./build.sh fuzz 600"
     prepare_envoy
     python_packages tests/requirements.txt
-    geography
     prepare
     WAYBILL=dist/waybill "$PYTHON" tests/envoy/fuzz.py "$@"
 }
@@ -102,8 +100,6 @@ bench() {
     done
     ((${#snapshot[@]} == 0)) || "$PYTHON" tests/bench/snapshot.py "${snapshot[@]}"
 }
-
-geography() { step "geography for Envoy's geoip filter" "$PYTHON" envoy/geo_data.py; }
 
 # Builds modules of tests/modules/, and exports each one's path under its name in capitals. One build for each:
 # together, the crates they share would get the features of all.
