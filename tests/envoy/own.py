@@ -3,7 +3,9 @@ providers and without TLS, one secret, a snapshot of the test's own, and the acc
 """
 
 import json
+import os
 import subprocess
+from pathlib import Path
 
 import yaml
 
@@ -124,3 +126,29 @@ class Own(Envoy):
 
     def is_open(self, name):
         return exchange(self.listeners[name], raw_request("GET", shipped.READY, "localhost")).status == 200
+
+
+class Discovered(Own):
+    """An Envoy with envoy/ecds.yaml, whose resources stand in a folder of the test's."""
+
+    def __init__(self, folder, document, upstream, **options):
+        self.resources = folder / "ecds"
+        self.resources.mkdir()
+        super().__init__(folder, document, upstream, **options)
+        for each in within(document):
+            if source := each.get("path_config_source"):
+                file = Path(source["path"]).name
+                source |= {"path": str(self.resources / file), "watched_directory": {"path": str(self.resources)}}
+        (folder / "envoy.json").write_text(json.dumps(document, indent=1))
+
+    def publish(self, provider, change=lambda config: None):
+        """Puts a resource of envoy/ecds/ into place as the page says: a new file, renamed."""
+        document = read(f"ecds/{provider}.yaml")
+        configure(document, change)
+        self.adapt(document)
+        new = self.resources / f".{provider}.new"
+        new.write_text(json.dumps(document))
+        os.replace(new, self.resources / f"{provider}.yaml")
+
+    def updates(self, kind):
+        return sum(self.stats(f"extension_config_discovery.*({kind})").values())

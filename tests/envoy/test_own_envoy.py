@@ -1,13 +1,16 @@
 """docs/own-envoy.md and the README's section, played: each step runs, and ends as the page says."""
 
+import contextlib
 import copy
+import http.client
 import re
+import subprocess
 
 import pytest
 import yaml
 
-from harness import ROOT, assert_unharmed, until
-from own import EXAMPLE, Own, check, managers, read
+from harness import ROOT, assert_unharmed, command_line, until
+from own import EXAMPLE, Discovered, Own, check, managers, read, within
 from shipped import CHINA, OWN_KEY, SINGAPORE, compiled
 
 SOON_SECONDS = 20
@@ -20,16 +23,13 @@ ACCOUNT = {"anthropic": "/v1/organizations/me", "openai": "/v1/organization/user
 def run(upstream, tmp_path, monkeypatch):
     """Starts the Envoy of a document; a step names its file."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", OWN_KEY)
-    running = []
+    with contextlib.ExitStack() as stack:
 
-    def run(document, **options):
-        document = read(f"steps/{document}.yaml") if isinstance(document, str) else document
-        running.append(Own(tmp_path, document, upstream, **options).__enter__())
-        return running[0]
+        def run(document, **options):
+            document = read(f"steps/{document}.yaml") if isinstance(document, str) else document
+            return stack.enter_context(Own(tmp_path, document, upstream, **options))
 
-    yield run
-    for envoy in running:
-        envoy.__exit__()
+        yield run
 
 
 def call(envoy, provider, key=None, address=SINGAPORE, path=None, headers=()):
@@ -152,3 +152,126 @@ def test_until_the_first_snapshot_nobody_passes(run, snapshot):
     envoy = run(document, snapshot=away)
     for provider in KEYS:
         assert outcome(call(envoy, provider, "sk-c-1")) == (503, "snapshot.missing", False)
+
+
+@pytest.fixture
+def discovered(upstream, tmp_path, snapshot):
+    """An Envoy with envoy/ecds.yaml, not yet started."""
+    return lambda document=None: Discovered(tmp_path, document or read("ecds.yaml"), upstream, snapshot=snapshot)
+
+
+def enforce(config):
+    config["policy"]["mode"] = "enforce"
+
+
+def test_a_new_configuration_takes_effect_while_streams_go_on(discovered):
+    """The node changes from report to enforce under an open stream, and a wrong configuration changes nothing."""
+    envoy = discovered()
+    for provider in KEYS:
+        envoy.publish(provider)
+    with envoy:
+        for provider in KEYS:
+            until(SOON_SECONDS, "the snapshot", lambda name=provider: envoy.is_open(name), envoy.log)
+            assert outcome(call(envoy, provider, "sk-c-1", CHINA)) == (200, "geo.restricted", True)
+        with stream(envoy, "anthropic") as lines:
+            assert next(lines) == b"data: 0\n"
+
+            envoy.publish("anthropic", lambda config: config["policy"].update(mode="enforced"))
+            until(SOON_SECONDS, "the refusal", lambda: envoy.updates("update_rejected|config_fail"), envoy.log)
+            assert "did you mean `enforce`?" in envoy.log.read_text()
+            assert outcome(call(envoy, "anthropic", "sk-c-1", CHINA)) == (200, "geo.restricted", True)
+            envoy.upstream.gate.release()
+            assert next(lines) == b"data: 1\n"
+
+            before = envoy.updates("update_success")
+            envoy.publish("anthropic", enforce)
+            until(SOON_SECONDS, "the update", lambda: envoy.updates("update_success") > before, envoy.log)
+            assert outcome(call(envoy, "anthropic", "sk-c-1", CHINA)) == (403, "geo.restricted", False)
+            assert outcome(call(envoy, "anthropic", "sk-c-1")) == (200, None, True)
+            assert outcome(call(envoy, "openai", "sk-c-1", CHINA)) == (200, "geo.restricted", True)  # has its own file
+            logged = len(envoy.lines("anthropic"))
+            envoy.upstream.gate.release()
+            assert [*lines] == [b"data: 2\n"]
+            until(SOON_SECONDS, "the stream's event", lambda: len(envoy.lines("anthropic")) > logged, envoy.log)
+
+            (envoy.resources / "anthropic.yaml").unlink()
+            assert outcome(call(envoy, "anthropic", "sk-c-1", CHINA)) == (403, "geo.restricted", False)
+        assert_unharmed(envoy)
+
+
+@contextlib.contextmanager
+def stream(envoy, provider):
+    """The lines of a stream that the upstream's gate holds open."""
+    client = http.client.HTTPConnection("127.0.0.1", envoy.listeners[provider], timeout=SOON_SECONDS)
+    name, value = KEYS[provider]("sk-c-1")
+    client.request("GET", "/sse", headers={name: value, "x-forwarded-for": SINGAPORE})
+    answer = client.getresponse()
+    assert answer.status == 200
+    yield (line for line in answer if line.strip())
+    client.close()
+
+
+def test_without_its_configuration_envoy_does_not_start(discovered):
+    envoy = discovered()
+    envoy.publish("anthropic")
+    assert "openai.yaml' does not exist" in refused_start(envoy)
+
+
+@pytest.mark.parametrize("content", ["resources: []", "resources: [{}]", "invalid"])
+def test_before_a_first_configuration_every_request_is_refused(discovered, content):
+    envoy = discovered()
+    envoy.publish("openai")
+    if content == "invalid":
+        envoy.publish("anthropic", lambda config: config.update(version=2))
+    else:
+        (envoy.resources / "anthropic.yaml").write_text(content)
+    with envoy:
+        for key in (None, "sk-unknown", "sk-c-1"):
+            assert outcome(call(envoy, "anthropic", key)) == (500, None, False)
+        until(SOON_SECONDS, "the other listener", lambda: envoy.is_open("openai"), envoy.log)
+        envoy.publish("anthropic", enforce)
+        until(SOON_SECONDS, "the first configuration", lambda: envoy.is_open("anthropic"), envoy.log)
+        assert outcome(call(envoy, "anthropic", "sk-c-1")) == (200, None, True)
+
+
+def test_without_warming_envoy_asks_for_a_default(discovered):
+    document = read("ecds.yaml")
+    without_warming(document)
+    envoy = discovered(document)
+    for provider in KEYS:
+        envoy.publish(provider)
+    assert "applied without warming but has no default config" in refused_start(envoy)
+
+
+def test_a_default_that_lets_pass_is_why_the_file_has_none(discovered, tmp_path):
+    """A filter that does nothing in the node's place gives the reseller's key to anybody: `check` must refuse it."""
+    document = read("ecds.yaml")
+    kind = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+    for each in without_warming(document):
+        each["default_config"] = {"@type": kind}
+        each["type_urls"].append(kind)
+    altered = tmp_path / "altered.yaml"
+    altered.write_text(yaml.safe_dump(document))
+    assert check(altered, *RESOURCES)[0] == 1
+    envoy = discovered(document)
+    for provider in KEYS:
+        envoy.publish(provider, lambda config: config.update(version=2))
+    with envoy:
+        assert outcome(call(envoy, "anthropic", "sk-unknown"))[::2] == (200, True)
+
+
+RESOURCES = ["envoy/ecds/anthropic.yaml", "envoy/ecds/openai.yaml"]
+
+
+def without_warming(document):
+    found = [each["config_discovery"] for each in within(document) if "config_discovery" in each]
+    for each in found:
+        each["apply_default_config_without_warming"] = True
+    return found
+
+
+def refused_start(envoy):
+    command = [*command_line(envoy.folder / "envoy.json"), "--admin-address-path", envoy.folder / "admin"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SOON_SECONDS, cwd=ROOT)
+    assert done.returncode == 1
+    return done.stderr
