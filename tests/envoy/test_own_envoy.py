@@ -2,7 +2,10 @@
 
 import contextlib
 import copy
+import difflib
+import hashlib
 import http.client
+import json
 import re
 import subprocess
 
@@ -10,13 +13,15 @@ import pytest
 import yaml
 
 from harness import ROOT, assert_unharmed, command_line, until
-from own import EXAMPLE, Discovered, Own, check, managers, read, within
+from own import EXAMPLE, Discovered, Own, check, configure, managers, read, within
 from shipped import CHINA, OWN_KEY, SINGAPORE, compiled
 
 SOON_SECONDS = 20
 KEYS = {"anthropic": lambda key: ["x-api-key", key], "openai": lambda key: ["authorization", f"Bearer {key}"]}
 PATHS = {"anthropic": "/v1/messages", "openai": "/v1/responses"}
 ACCOUNT = {"anthropic": "/v1/organizations/me", "openai": "/v1/organization/users"}
+
+RESOURCES = ["envoy/ecds/anthropic.yaml", "envoy/ecds/openai.yaml"]
 
 
 @pytest.fixture
@@ -90,6 +95,36 @@ def test_check_finds_nothing_in_the_readmes_filters(tmp_path):
         assert "error" not in said, said
 
 
+PAGE = (ROOT / "docs" / "own-envoy.md").read_text()
+DIFFS = re.findall(r"```diff\n--- (\S+)\n(?:\+\+\+ (\S+)\n)?(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.parametrize(("old", "new", "lines"), DIFFS, ids=[new or "enforce" for _, new, _ in DIFFS])
+def test_the_page_shows_lines_of_the_files(old, new, lines):
+    """Each line of a step's diff is one that `diff` has for these files."""
+    before = (ROOT / old).read_text()
+    after = (ROOT / new).read_text() if new else before.replace('"mode": "report"', '"mode": "enforce"')
+    real = [line for line in difflib.ndiff(before.splitlines(), after.splitlines())]
+    real = {line[0] + line[2:] for line in real if line[0] in "+-"}
+    shown = [line for line in lines.splitlines() if line[0] in "+-"]
+    assert shown and [line for line in shown if line not in real] == []
+
+
+@pytest.mark.parametrize(("files", "status"), [
+    (["envoy/steps/0-before.yaml"], 1),
+    (["envoy/steps/1-credential.yaml"], 1),
+    (["envoy/steps/2-report.yaml"], 0),
+    (["envoy/steps/3-snapshot.yaml"], 0),
+    pytest.param(["envoy/ecds.yaml", *RESOURCES], 0, marks=pytest.mark.xfail(reason="check doesn't take files together yet")),
+    (["envoy/ecds.yaml", "envoy/ecds/anthropic.yaml"], 1),
+    (["envoy/ecds.yaml"], 1),
+    (["envoy/ecds/anthropic.yaml"], 0),
+])  # fmt: skip
+def test_check_says_what_the_page_says(files, status):
+    found, said = check(*files)
+    assert found == status, said
+
+
 def test_before_the_node_anybody_uses_the_key(run):
     envoy = run("0-before")
     for provider in KEYS:
@@ -124,6 +159,25 @@ def test_a_request_without_an_event_has_null(run):
     envoy = run("2-report")
     played = envoy.ask("anthropic", "/v1/%2fmessages", [["x-api-key", EXAMPLE]])
     assert (played.response.status, played.event) == (400, None)
+
+
+def test_enforce_begins_with_some_findings_and_customers(run):
+    """The page's two blocks: findings that only report, and an override that makes one customer an exception."""
+    policy, override = (json.loads("{" + re.search(rf'```json\n("{name}": .*?)```', PAGE, re.DOTALL).group(1) + "}") for name in ("policy", "overrides"))
+    strict = json.loads(json.dumps(override).replace("geo.restricted", "customer.unscreened"))
+    document = read("steps/2-report.yaml")
+
+    def change(config):
+        [usual] = config["register"]["customers"]
+        digest = "sha256:" + hashlib.sha256(b"sk-other").hexdigest()
+        config["register"]["customers"] = [usual, {**usual, "id": "c-2", "credentials": [digest], **strict}]
+        config |= policy
+
+    configure(document, change)
+    envoy = run(document)
+    assert outcome(call(envoy, "anthropic", EXAMPLE)) == (200, "customer.unscreened", True)
+    assert outcome(call(envoy, "anthropic", "sk-other")) == (403, "customer.unscreened", False)
+    assert outcome(call(envoy, "anthropic", EXAMPLE, path=ACCOUNT["anthropic"])) == (403, "provider.admin-path", False)
 
 
 @pytest.fixture(scope="module")
@@ -258,9 +312,6 @@ def test_a_default_that_lets_pass_is_why_the_file_has_none(discovered, tmp_path)
         envoy.publish(provider, lambda config: config.update(version=2))
     with envoy:
         assert outcome(call(envoy, "anthropic", "sk-unknown"))[::2] == (200, True)
-
-
-RESOURCES = ["envoy/ecds/anthropic.yaml", "envoy/ecds/openai.yaml"]
 
 
 def without_warming(document):
