@@ -23,7 +23,8 @@ PAGE = (ROOT / "docs" / "own-envoy.md").read_text()
 FORGED, CLIENT = "198.51.100.1", "203.0.113.7"  # as the page calls what a client wrote, and the client
 SOON_SECONDS = 20
 WRITTEN = [  # by a client itself, in front of what the balancer appends
-    SINGAPORE, CHINA, "10.0.0.1", "127.0.0.1", f"10.0.0.1, {SINGAPORE}", f"{SINGAPORE}, 10.0.0.1", "unknown", f"{SINGAPORE}:80", '"', "104.16.0.1", "",
+    SINGAPORE, CHINA, "10.0.0.1", "127.0.0.1", f"10.0.0.1, {SINGAPORE}", f"{SINGAPORE}, 10.0.0.1", "unknown", f"{SINGAPORE}:80", '"', "104.16.0.1",
+    "34.120.5.6", "",
 ]  # fmt: skip
 BESIDE = [["forwarded", f"for={SINGAPORE}"], ["cf-connecting-ip", SINGAPORE], ["true-client-ip", SINGAPORE], ["x-real-ip", SINGAPORE],
     ["x-geo-country", "SG"], ["x-envoy-external-address", SINGAPORE]]  # fmt: skip
@@ -101,8 +102,9 @@ def behind(upstream, snapshot, tmp_path):
 
 
 def ask(envoy, header, beside=(), tell=wire.exchange):
-    """A customer's request with that X-Forwarded-For: the status, and the event."""
-    sent = [["x-api-key", "sk-c-1"], *([["x-forwarded-for", header]] if header is not None else []), *beside]
+    """A customer's request with that X-Forwarded-For, or several, or none: the status, and the event."""
+    lines = [] if header is None else [header] if isinstance(header, str) else header
+    sent = [["x-api-key", "sk-c-1"], *(["x-forwarded-for", line] for line in lines), *beside]
     played = envoy.ask("anthropic", headers=sent, tell=tell)
     assert (played.received is not None) == (played.response.status == 200)
     return played.response.status, played.event
@@ -123,10 +125,21 @@ def test_the_verdict_is_the_clients_own(behind, balancer, document):
             status, event = ask(envoy, balancer.sends(CHINA, written), beside)
             assert event["address"] == "114.114.114.0/24", written
             assert (status, event["reason"]) == (403, "geo.disputed" if lost else "geo.restricted"), written
+    for own in (SINGAPORE, "104.16.0.1", "unknown"):  # a client's own line, in front of the balancer's
+        status, event = ask(envoy, [own, balancer.sends(CHINA)])
+        assert (status, event["address"]) == (403, "114.114.114.0/24")
     for count in (19, 21, 60):  # Envoy reads no more than 20 addresses
         status, event = ask(envoy, balancer.sends(CHINA, ",".join([SINGAPORE] * count)))
         assert status == 403 and event["reason"] in ("geo.restricted", "geo.disputed")
     assert_unharmed(envoy)
+
+
+@pytest.mark.parametrize("balancer", [each for each in BALANCERS if each is not PORTS], ids=str)
+def test_a_client_by_ipv6(behind, balancer):
+    envoy = behind(balancer)
+    for written in (None, SINGAPORE, "::1", "2001:db8:9::1"):
+        status, event = ask(envoy, balancer.sends("2001:db8:7::9", written))
+        assert (status, event["address"]) == (200, "2001:db8:7::/48"), written
 
 
 @pytest.mark.parametrize("balancer", BALANCERS, ids=str)
@@ -261,6 +274,6 @@ def test_a_real_nginx(upstream, snapshot, tmp_path, nginx, real_ip):
                 status, event = ask(envoy, f"{written}, {SINGAPORE}", BESIDE, tell)
                 assert (status, event["origin"]) == (200, "SG"), written
             return
-        for written in (None, *WRITTEN):
+        for written in (None, *WRITTEN, [SINGAPORE, CHINA], [f"{CHINA}, {SINGAPORE}", "10.0.0.1"]):
             status, event = ask(envoy, written, BESIDE, tell)
             assert (status, event["address"], event["reason"]) == (200, "127.0.9.0/24", "geo.unknown"), written

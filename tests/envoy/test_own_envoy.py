@@ -7,12 +7,14 @@ import hashlib
 import http.client
 import json
 import re
+import shlex
+import shutil
 import subprocess
 
 import pytest
 import yaml
 
-from harness import ROOT, assert_unharmed, command_line, until
+from harness import ROOT, WAYBILL, assert_unharmed, command_line, until
 from own import EXAMPLE, Discovered, Own, check, configure, managers, read, within
 from shipped import CHINA, OWN_KEY, SINGAPORE, compiled
 
@@ -123,6 +125,38 @@ def test_the_page_shows_lines_of_the_files(old, new, lines):
 def test_check_says_what_the_page_says(files, status):
     found, said = check(*files)
     assert found == status, said
+
+
+def blocks(start):
+    """The page's blocks of commands that begin so, in order."""
+    return [each for each in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if each.startswith(start)]
+
+
+@pytest.mark.parametrize(("step", "block"), [("0-before", 0), ("2-report", 1)])
+def test_the_pages_requests_end_as_it_says(run, step, block):
+    if not shutil.which("curl"):
+        pytest.skip("curl is missing")
+    envoy = run(step)
+    lines = blocks("curl http://gateway:8080")[block].splitlines()
+    for line in lines:
+        command, status = line.replace("gateway:8080", f"127.0.0.1:{envoy.listeners['anthropic']}").split("# ")
+        done = subprocess.run([*shlex.split(command), "-s", "-w", "\n%{http_code}"], capture_output=True, text=True, timeout=SOON_SECONDS)
+        assert done.stdout.splitlines()[-1] == status.strip(), line
+
+
+def test_the_pages_commands_at_the_desk(tmp_path):
+    for name, target in {"dist": WAYBILL.parent, "envoy": ROOT / "envoy", "my-register": ROOT / "envoy" / "register"}.items():
+        (tmp_path / name).symlink_to(target)
+    said = [shell(each, tmp_path) for start in ("cat > captured", "dist/waybill keygen") for each in blocks(start)]
+    assert len(said) == 2
+    assert "client address   203.0.113.7" in said[0] and "report (would be block in mode enforce)" in said[0]
+    assert (tmp_path / "waybill.snapshot").stat().st_size > 1000
+
+
+def shell(commands, folder):
+    done = subprocess.run(["bash", "-euc", commands], capture_output=True, text=True, cwd=folder, timeout=SOON_SECONDS)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_before_the_node_anybody_uses_the_key(run):
