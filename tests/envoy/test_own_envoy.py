@@ -144,6 +144,18 @@ def test_the_pages_requests_end_as_it_says(run, step, block):
         assert done.stdout.splitlines()[-1] == status.strip(), line
 
 
+def test_the_pages_count_of_what_enforce_would_refuse(run, tmp_path):
+    if not shutil.which("jq"):
+        pytest.skip("jq is missing")
+    envoy = run("2-report")
+    for key in (None, EXAMPLE, "sk-unknown", EXAMPLE):
+        call(envoy, "anthropic", key)
+    envoy.ask("anthropic", "/v1/%2fmessages")  # without an event
+    (tmp_path / "events.jsonl").symlink_to(envoy.events["anthropic"])
+    [command] = blocks("jq")
+    assert shell(command, tmp_path).split() == ["2", "c-1042", "customer.unscreened"]
+
+
 def test_the_pages_commands_at_the_desk(tmp_path):
     for name, target in {"dist": WAYBILL.parent, "envoy": ROOT / "envoy", "my-register": ROOT / "envoy" / "register"}.items():
         (tmp_path / name).symlink_to(target)
