@@ -168,6 +168,17 @@ def test_with_a_snapshot_envoys_own_address_does_not_matter(upstream, snapshot, 
         assert ask(envoy, ALB.sends(CHINA, SINGAPORE))[0] == 403
 
 
+def test_with_geoip_envoys_own_address_does(upstream, snapshot, tmp_path):
+    """Without the list Envoy looks up the balancer."""
+    document = by_geoip(json.loads(json.dumps(ALB.client_address)))
+    for manager in managers(document).values():
+        manager |= {"use_remote_address": True, "original_ip_detection_extensions": []}
+    with Own(tmp_path, document, upstream, snapshot=snapshot) as envoy:
+        for client in (SINGAPORE, CHINA):
+            status, event = ask(envoy, ALB.sends(client))
+            assert (status, event["reason"]) == (403, "geo.disputed")
+
+
 def test_a_missing_address_of_the_balancer_is_every_client(behind):
     """The page's first mistake, with Google's own address: it shows as `address`."""
     networks = [each for each in GOOGLE.client_address["trusted_proxies"] if not each.startswith("34.")]
