@@ -24,7 +24,7 @@ from pathlib import Path
 import wire
 from harness import ENVOY, ROOT, tail
 from shipped import OWN_KEY, PROVIDERS_OWN, SINGAPORE
-from ways import FILES, TYPE, Playground, Quoted, Raw, World, local, node_of, set_settings, settings, yaml_of
+from ways import FILES, TYPE, Playground, Quoted, Raw, World, by_matcher, local, node_of, scoped, set_settings, settings, yaml_of
 
 DEFAULT_SEED = 20261127
 BATCH = 24  # files in one Envoy
@@ -210,6 +210,26 @@ def run_a_script(chance, file):
     )  # fmt: skip
     code = {"inline_string": f"function envoy_on_request(h) {line} end"}
     insert(chance, filters(chance, file), http("lua.v3.Lua", "script", default_source_code=code))
+    return line
+
+
+def believe_a_token(chance, file):
+    """Claims of a JWT go into headers; anybody has one of this issuer."""
+    claim = {"header_name": chance.choice(WRITES), "claim_name": "sub"}
+    provider = {"local_jwks": {"inline_string": wire.jwks()}, "from_headers": [{"name": "x-test-jwt"}], "claim_to_headers": [claim]}
+    either = {"requires_any": {"requirements": [{"provider_name": "idp"}, {"allow_missing": {}}]}}
+    one = http("jwt_authn.v3.JwtAuthentication", "jwt", providers={"idp": provider}, rules=[{"match": {"prefix": "/"}, "requires": either}])
+    insert(chance, filters(chance, file), one)
+    return claim["header_name"]
+
+
+def a_script_for_a_route(chance, file):
+    """The filter itself does nothing."""
+    code = {"inline_string": "function envoy_on_request(h) end"}
+    insert(chance, filters(chance, file), http("lua.v3.Lua", "quiet", default_source_code=code))
+    line = chance.choice(["h:headers():replace('x-geo-country', 'SG')", "h:headers():remove('compliance-tag')"])
+    override = {"@type": TYPE + HTTP + "lua.v3.LuaPerRoute", "source_code": {"inline_string": f"function envoy_on_request(h) {line} end"}}
+    chance.choice(places(file)).setdefault("typed_per_filter_config", {})["quiet"] = override
     return line
 
 
@@ -570,6 +590,19 @@ def a_route_to_a_cluster_of_its_own(chance, file):
         table["virtual_hosts"][0]["routes"].insert(0, {"match": {"prefix": "/status/"}, "route": {"cluster": name}})
 
 
+def routes_by_other_means(chance, file):
+    """A tree of matchers, or scopes that a header chooses."""
+    if chance.random() < 0.3:
+        scoped(chance.choice([manager for manager in file.managers() if "route_config" in manager]))
+        return "scopes"
+    host = chance.choice(hosts(file))
+    route = {**copy.deepcopy(host["routes"][-1])}
+    if chance.random() < 0.5:
+        route["typed_per_filter_config"] = {a_filter(chance, file)["name"]: {"@type": FILTER_CONFIG, "disabled": True}}
+    by_matcher(host, route)
+    return f"a matcher, {route.get('typed_per_filter_config')}"
+
+
 def shuffle_routes(chance, file):
     for host in hosts(file):
         chance.shuffle(host["routes"])
@@ -853,7 +886,7 @@ def wrap_in_a_struct(chance, file):
 EDITS = [
     move_a_filter, move_a_filter, remove_a_filter, remove_a_filter, double_a_filter, disable_a_filter, disable_a_filter, say_that_a_filter_is_enabled,
     override_a_filter, override_a_filter, override_a_filter, disable_and_enable_below, match_a_filter, write_a_header, write_a_header, run_a_script,
-    add_another_filter, add_cors, add_a_rate_limit, set_more_state, set_other_state, set_state_of_the_connection, other_geography, other_clearing,
+    believe_a_token, a_script_for_a_route, routes_by_other_means, add_another_filter, add_cors, add_a_rate_limit, set_more_state, set_other_state, set_state_of_the_connection, other_geography, other_clearing,
     upgrades_of_their_own, upgrades_of_their_own, inject_before_the_cluster, another_listener, another_listener, another_chain, another_chain, a_tunnel,
     other_addresses, other_addresses, both_lists, the_nodes_list, early_mutation, early_mutation, other_manager, other_timeouts, another_host, another_route,
     another_route, a_route_that_answers, a_route_to_a_cluster_of_its_own, shuffle_routes, weigh_clusters, a_cluster_by_other_means, add_headers, remove_headers,

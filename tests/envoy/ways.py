@@ -10,6 +10,7 @@ import copy
 import http.client
 import json
 import subprocess
+import time
 from dataclasses import dataclass, field
 
 import yaml
@@ -25,12 +26,13 @@ COUNTRIES = str(ROOT / "dist" / "dbip-country-lite.mmdb")
 FILES = ["edge", "transit", "ingress", "demo", "snapshot", "chain"]
 FORGED = [  # what an altered file may believe
     ["x-geo-country", "SG"], ["x-my-country", "SG"], ["x-real-ip", SINGAPORE], ["x-client-ip", SINGAPORE],
-    ["x-waybill-route", "fallback"], ["compliance-tag", 'node="acme.example"'], ["x-bypass", "yes"],
+    ["x-waybill-route", "fallback"], ["compliance-tag", 'node="forged.example"'], ["x-bypass", "yes"],
+    ["x-test-jwt", wire.jwt({"sub": "SG"})],
 ]  # fmt: skip
 UPGRADE = [
     ["connection", "upgrade"], ["upgrade", "websocket"], ["sec-websocket-version", "13"], ["sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="],
 ]  # fmt: skip
-SNAPSHOT_SECONDS, ANSWER_SECONDS = 2.5, 2
+SNAPSHOT_SECONDS, ANSWER_SECONDS, MIRROR_SECONDS = 2.5, 2, 0.01
 ADMIN = ("/v1/organization", "/v1/projects", "/v1/user_profiles")
 
 
@@ -231,6 +233,7 @@ def probes(door, hosts=()):
         return {"headers": [at, *headers], "method": method, "path": to, "host": host}
 
     yield Probe("control", "a good request", **mine(address=SINGAPORE))
+    yield Probe("control", "a good request, forged headers", **mine([pair for pair in FORGED if not (door.by and pair[0] == "compliance-tag")], address=SINGAPORE))
     yield Probe("credential", "no credential", **nobody([]))
     yield Probe("credential", "no credential, forged headers", **nobody(FORGED))
     yield Probe("credential", "an unknown key", **nobody([wrong]))
@@ -261,7 +264,7 @@ class Played:
     def breaks(self):
         """The promise that this broke, or None. A request to the account API has to arrive there."""
         if self.probe.promise == "account":
-            return "account" if any(each["path"].startswith(ADMIN) and has_key(each) for each in self.arrived) else None
+            return "account" if self.door.name not in PROVIDERS_OWN and any(each["path"].startswith(ADMIN) and has_key(each) for each in self.arrived) else None
         return self.probe.promise if self.probe.promise != "control" and self.passes() else None
 
     def told(self):
@@ -272,42 +275,10 @@ def has_key(received):
     return OWN_KEY in json.dumps(received["headers"])
 
 
-class Playground(Envoy):
-    """An Envoy with the listeners and clusters of many files, which it takes from files (LDS, CDS): it refuses each by itself."""
+class Ways:
+    """What is asked of a running Envoy; `open` has the port of each of its listeners."""
 
-    def __init__(self, folder, world, files, tag=""):
-        self.world, self.files, self.sent = world, files, 0
-        listeners = [listener for file in files for listener in file.listeners]
-        clusters = [cluster for file in files for cluster in file.clusters]
-        secrets = [{"name": "own", "generic_secret": {"secret": {"inline_string": OWN_KEY}}}]
-        dynamic = {}
-        for kind, message, resources in [("lds", "listener.v3.Listener", listeners), ("cds", "cluster.v3.Cluster", clusters)]:
-            path = folder / f"{kind}{tag}.yaml"
-            path.write_text(yaml_of({"resources": [{"@type": f"{TYPE}envoy.config.{message}", **each} for each in resources]}))
-            dynamic[f"{kind}_config"] = {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
-        config = {
-            "node": {"id": "test", "cluster": "test"},
-            "admin": {"address": local(0)},
-            "dynamic_resources": dynamic,
-            "static_resources": {"secrets": secrets},
-        }
-        Envoy.__init__(self, folder, config)
-
-    def __enter__(self):
-        super().__enter__()
-        self.open = self.ports()
-        known = json.loads(self.admin("/clusters?format=json")).get("cluster_statuses", [])
-        self.known = {each["name"] for each in known}
-        return self
-
-    def refused(self, file):
-        """Why Envoy doesn't take this file, or None: one of its listeners or clusters isn't there."""
-        names = [listener["name"] for listener in file.listeners if listener["name"] not in self.open]
-        names += [cluster["name"] for cluster in file.clusters if cluster["name"] not in self.known]
-        if not names:
-            return None
-        log = self.log.read_text(errors="replace")
-        return next((line for line in log.splitlines() if any(name in line for name in names)), f"{names[0]} isn't there")
+    sent = 0
 
     def wait_for_snapshots(self):
         """Until the nodes that read one have it; a node that an alteration keeps from it isn't waited for long."""
@@ -341,11 +312,111 @@ class Playground(Envoy):
 
     def play_one(self, name, door, probe, file):
         self.sent += 1
-        more = [["x-probe", str(self.sent)], ["x-cluster", file.clusters[0]["name"]]]
+        more = [["x-probe", str(self.sent)], ["x-cluster", file.clusters[0]["name"]], ["x-scope", "yes"]]
         status = self.ask(name, probe.raw(more), probe.method)
+        if probe.promise == "control":
+            time.sleep(MIRROR_SECONDS)
         arrived = [each for each in self.world.upstream.take() if ["x-probe", str(self.sent)] in each["headers"]]
         return Played(door, probe, status, arrived)
+
+
+class Playground(Ways, Envoy):
+    """An Envoy with the listeners and clusters of many files, which it takes from files (LDS, CDS): it refuses each by itself."""
+
+    def __init__(self, folder, world, files, tag=""):
+        self.world, self.files = world, files
+        listeners = [listener for file in files for listener in file.listeners]
+        clusters = [cluster for file in files for cluster in file.clusters]
+        secrets = [{"name": "own", "generic_secret": {"secret": {"inline_string": OWN_KEY}}}]
+        dynamic = {}
+        for kind, message, resources in [("lds", "listener.v3.Listener", listeners), ("cds", "cluster.v3.Cluster", clusters)]:
+            path = folder / f"{kind}{tag}.yaml"
+            path.write_text(yaml_of({"resources": [{"@type": f"{TYPE}envoy.config.{message}", **each} for each in resources]}))
+            dynamic[f"{kind}_config"] = {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
+        config = {
+            "node": {"id": "test", "cluster": "test"},
+            "admin": {"address": local(0)},
+            "dynamic_resources": dynamic,
+            "static_resources": {"secrets": secrets},
+        }
+        Envoy.__init__(self, folder, config)
+
+    def __enter__(self):
+        super().__enter__()
+        self.open = self.ports()
+        known = json.loads(self.admin("/clusters?format=json")).get("cluster_statuses", [])
+        self.known = {each["name"] for each in known}
+        return self
+
+    def refused(self, file):
+        """Why Envoy doesn't take this file, or None: one of its listeners or clusters isn't there."""
+        names = [listener["name"] for listener in file.listeners if listener["name"] not in self.open]
+        names += [cluster["name"] for cluster in file.clusters if cluster["name"] not in self.known]
+        if not names:
+            return None
+        log = self.log.read_text(errors="replace")
+        return next((line for line in log.splitlines() if any(name in line for name in names)), f"{names[0]} isn't there")
 
     def harm(self):
         return [line for line in tail(self.log, 20_000).splitlines() if "Function: proxy" in line or "RuntimeError" in line]
 
+
+class Alone(Ways, Envoy):
+    """An Envoy with one file's own bootstrap."""
+
+    def __init__(self, folder, world, file, bootstrap):
+        self.world, self.files = world, [file]
+        Envoy.__init__(self, folder, bootstrap)
+
+    def __enter__(self):
+        super().__enter__()
+        self.open = self.ports()
+        return self
+
+
+def split(file, folder):
+    """The file as an operator of xDS has it: a bootstrap, and a file for listeners, clusters, each table of routes, each node's
+    configuration. Gives the bootstrap and the other files by kind."""
+    document, parts = copy.deepcopy(file.document), {"lds": [], "cds": [], "rds": [], "ecds": []}
+    static = document["static_resources"]
+
+    def part(kind, message, resources):
+        path = folder / f"{kind}{len(parts[kind]) or ''}.yaml"
+        path.write_text(yaml_of({"resources": [{"@type": TYPE + message, **each} for each in resources]}))
+        parts[kind].append(path)
+        return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
+
+    for number, manager in enumerate(File(file.name, document, {}).managers()):
+        table = manager.pop("route_config")
+        manager["rds"] = {"route_config_name": table["name"], "config_source": part("rds", "envoy.config.route.v3.RouteConfiguration", [table])}
+        for one in manager["http_filters"]:
+            if one["name"] == "waybill":
+                typed, one["name"] = one.pop("typed_config"), f"waybill-{number}"
+                config = {"name": one["name"], "typed_config": typed}
+                source = part("ecds", "envoy.config.core.v3.TypedExtensionConfig", [config])
+                one["config_discovery"] = {"config_source": source, "type_urls": [typed["@type"]]}
+    document.setdefault("node", {"id": "gateway-1", "cluster": "gateway"})  # Envoy wants a name before it reads from files
+    document["dynamic_resources"] = {
+        "lds_config": part("lds", "envoy.config.listener.v3.Listener", static.pop("listeners")),
+        "cds_config": part("cds", "envoy.config.cluster.v3.Cluster", static.pop("clusters")),
+    }
+    return document, parts
+
+
+def scoped(manager):
+    """The manager's table of routes as the only one of those that a header chooses from (SRDS)."""
+    table = manager.pop("route_config")
+    element = {"header_value_extractor": {"name": "x-scope", "element_separator": ",", "index": 0}}
+    scopes = [{"name": each, "route_configuration": table, "key": {"fragments": [{"string_key": each}]}} for each in ("yes", "other")]
+    manager["scoped_routes"] = {
+        "name": "scopes",
+        "scope_key_builder": {"fragments": [element]},
+        "scoped_route_configurations_list": {"scoped_route_configurations": scopes},
+    }
+
+
+def by_matcher(host, route=None):
+    """The virtual host's last route by a tree of matchers, in place of its list."""
+    action = {"name": "route", "typed_config": {"@type": TYPE + "envoy.config.route.v3.Route", **(route or host["routes"][-1])}}
+    host["routes"] = []
+    host["matcher"] = {"on_no_match": {"action": action}}
