@@ -233,7 +233,11 @@ def probes(door, hosts=()):
         return {"headers": [at, *headers], "method": method, "path": to, "host": host}
 
     yield Probe("control", "a good request", **mine(address=SINGAPORE))
-    yield Probe("control", "a good request, forged headers", **mine([pair for pair in FORGED if not (door.by and pair[0] == "compliance-tag")], address=SINGAPORE))
+    yield Probe(
+        "control",
+        "a good request, forged headers",
+        **mine([pair for pair in FORGED if not (door.by and pair[0] == "compliance-tag")], address=SINGAPORE),
+    )
     yield Probe("credential", "no credential", **nobody([]))
     yield Probe("credential", "no credential, forged headers", **nobody(FORGED))
     yield Probe("credential", "an unknown key", **nobody([wrong]))
@@ -264,7 +268,11 @@ class Played:
     def breaks(self):
         """The promise that this broke, or None. A request to the account API has to arrive there."""
         if self.probe.promise == "account":
-            return "account" if self.door.name not in PROVIDERS_OWN and any(each["path"].startswith(ADMIN) and has_key(each) for each in self.arrived) else None
+            return (
+                "account"
+                if self.door.name not in PROVIDERS_OWN and any(each["path"].startswith(ADMIN) and has_key(each) for each in self.arrived)
+                else None
+            )
         return self.probe.promise if self.probe.promise != "control" and self.passes() else None
 
     def told(self):
