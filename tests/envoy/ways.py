@@ -32,7 +32,7 @@ FORGED = [  # what an altered file may believe
 UPGRADE = [
     ["connection", "upgrade"], ["upgrade", "websocket"], ["sec-websocket-version", "13"], ["sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="],
 ]  # fmt: skip
-SNAPSHOT_SECONDS, ANSWER_SECONDS, MIRROR_SECONDS = 2.5, 2, 0.01
+SNAPSHOT_SECONDS, ANSWER_SECONDS, MIRROR_SECONDS = 2.5, 5, 0.01
 ADMIN = ("/v1/organization", "/v1/projects", "/v1/user_profiles")
 
 
@@ -86,6 +86,10 @@ class File:
 
     def manager(self):
         return next(self.managers())
+
+    def has_node(self, name):
+        """Whether a listener has a node at all."""
+        return "wasm.v3.Wasm" in str(next(each for each in self.listeners if each["name"] == name))
 
 
 def find(filters, message):
