@@ -247,7 +247,8 @@ fn same_networks(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut Repo
         }
         [] => wrong(
             spot,
-            "Envoy takes the last element of X-Forwarded-For for the client, and a client may write it",
+            "Envoy takes the last element of X-Forwarded-For for the client, and a client may \
+             write it",
             "set `use_remote_address: true`, or behind proxies \
              `original_ip_detection_extensions` with `xff_trusted_cidrs` equal to \
              `client_address.trusted_proxies`",
