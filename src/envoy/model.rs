@@ -54,6 +54,8 @@ pub struct Filter<'a> {
     pub is_disabled: bool,
     /// A matcher may skip it
     pub is_matched: bool,
+    /// An Envoy that doesn't know its type starts without it
+    pub is_optional: bool,
     /// A configuration that counts until the discovered one is there
     pub until_discovered: Option<(&'a str, &'a Yaml)>,
 }
@@ -182,7 +184,8 @@ impl<'a> Gateway<'a> {
             config = inner.at(&["extension_config", "typed_config"]).and_then(Yaml::typed);
         }
         let is_disabled = yaml.may_be_true("disabled");
-        Filter { spot, name, config, is_disabled, is_matched, until_discovered }
+        let is_optional = yaml.may_be_true("is_optional");
+        Filter { spot, name, config, is_disabled, is_matched, is_optional, until_discovered }
     }
 
     /// The clusters of a name, as a file sees them.

@@ -5,7 +5,7 @@ use super::super::credentials::is_of_injector;
 use super::super::files::Spot;
 use super::super::kinds::{JWT_AUTHN, SET_FILTER_STATE, Writes, is_code, request_writes};
 use super::super::model::Filter;
-use super::super::overrides::{Passing, passing, writes_on_way};
+use super::super::overrides::{Bypass, bypass, writes_on_way};
 use super::super::report::{Promise, Report};
 use super::super::way::{NodeInList, Way};
 use super::super::yaml::Yaml;
@@ -60,12 +60,10 @@ fn direct_peer(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut Report
         report.wrong(Promise::DirectPeer, spot, message, format!("write `{PEER} {CLIENT}`"));
     }
     for destination in way.relevant() {
-        if let Passing::Disabled(spot) | Passing::Overridden(spot) | Passing::Matched(spot) =
-            passing(writer, Some(destination))
-        {
+        if let Some(Bypass { spot, .. }) = bypass(writer, Some(destination)) {
             let message = "requests can pass by the filter that sets `direct`, so the node can't \
                            see the direct peer";
-            let help = "remove what disables, overrides or matches the filter here";
+            let help = "remove what disables, overrides, matches or makes the filter optional here";
             report.wrong(Promise::DirectPeer, &spot, message, help);
         }
     }

@@ -5,7 +5,7 @@ use super::super::credentials::{UPSTREAM_HELP, holders, is_of_injector};
 use super::super::files::Spot;
 use super::super::kinds::{CREDENTIAL_INJECTOR, is_code};
 use super::super::model::{Destination, Filter, Gateway};
-use super::super::overrides::{Passing, passing};
+use super::super::overrides::{Bypass, bypass};
 use super::super::report::{Promise, Report};
 use super::super::way::{NodeInList, Way};
 use super::super::yaml::Yaml;
@@ -64,13 +64,10 @@ fn prove_injector(filter: &Filter<'_>, destination: Option<&Destination<'_>>, re
             "without `overwrite: true`, a caller's own header replaces the reseller's credential";
         report.wrong(Promise::Credential, &filter.spot, message, "set `overwrite: true`");
     }
-    match passing(filter, destination) {
-        Passing::Sure => {}
-        Passing::Disabled(spot) | Passing::Overridden(spot) | Passing::Matched(spot) => {
-            let message = "requests can pass this injector by, and keep what the caller sent";
-            let help = "remove `disabled`, and take it out of `ExtensionWithMatcher`";
-            report.wrong(Promise::Credential, &spot, message, help);
-        }
+    if let Some(Bypass { spot, .. }) = bypass(filter, destination) {
+        let message = "requests can pass this injector by, and keep what the caller sent";
+        let help = "remove what disables, overrides, matches or makes the filter optional here";
+        report.wrong(Promise::Credential, &spot, message, help);
     }
 }
 
