@@ -151,7 +151,7 @@ pub(super) fn configuration(text: &str, number: Option<usize>) -> Result<String,
 }
 
 /// Whether a file is the filter's own JSON, not Envoy's. Invalid JSON is judged by its start.
-fn is_bare(text: &str) -> bool {
+pub(super) fn is_bare(text: &str) -> bool {
     match serde_json::from_str::<Json>(text) {
         Ok(json) => ![
             "static_resources",

@@ -42,6 +42,16 @@ pub(super) fn configurations(document: &Json) -> Vec<Result<String, Problem>> {
     found
 }
 
+/// A document as Envoy reads it.
+pub(super) fn as_read(document: &Json) -> Json {
+    as_envoy_reads(document)
+}
+
+/// Whether these are the settings of a Waybill filter.
+pub(super) fn is_node(settings: &Json) -> bool {
+    waybill(settings).is_some()
+}
+
 fn no_text(wasm_at: &Path<'_>) -> Problem {
     problem(
         configuration_at(wasm_at),
