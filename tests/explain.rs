@@ -358,6 +358,19 @@ fn a_file_of_no_cases_is_told() {
     }
 }
 
+/// The cases that docs/configuration.md shows.
+#[test]
+fn the_documented_cases_hold() {
+    let page = std::fs::read_to_string(format!("{ROOT}/docs/configuration.md")).unwrap();
+    let part = page.split("## Your own cases: `test`").nth(1).unwrap();
+    let block = part.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = folder("documented");
+    let config = write(&folder, "edge.yaml", &edge(&[]));
+    let cases = write(&folder, "cases.json", block);
+    let (code, out, _) = run(&["test", &cases, "--config", &config, "--filter", "1"]);
+    assert!(code == 0 && out.contains("2 cases, 0 failed"), "{out}");
+}
+
 /// A register of files is compiled in memory for the look-ups.
 #[test]
 fn a_register_stands_in_for_a_snapshot() {

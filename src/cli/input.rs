@@ -61,7 +61,7 @@ pub(super) struct NodeCase {
     /// The way to the node, where the configuration is an Envoy file
     gateway: Option<Gateway>,
     /// What is missing here, whatever the request
-    gaps: Vec<String>,
+    pub(super) gaps: Vec<String>,
 }
 
 /// A request and all that it is judged by.

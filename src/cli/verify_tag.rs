@@ -20,8 +20,9 @@ use crate::terms::names;
 use crate::terms::time::UnixSeconds;
 
 pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
-    let RequestCase { node, request, gaps } = arguments.load()?;
-    gaps.iter().for_each(|gap| complain(&format!("note: {gap}")));
+    // a signature covers neither the peer nor what the filters before the node add
+    let RequestCase { node, request, .. } = arguments.load()?;
+    node.gaps.iter().for_each(|gap| complain(&format!("note: {gap}")));
     let request = request.map_err(|answer| {
         CommandError(format!("Envoy answers {} by itself: {}", answer.status, answer.why))
     })?;
