@@ -167,7 +167,8 @@ PATHS = [
     "/v1/messages", "/v1//messages", "//v1/messages", "/v1/./messages", "/v1/../v2", "/../v1", "/v1/%2e%2e/v2", "/v1/%2E/x", "/a%2Fb", "/a%2fb?c=%2f", "/a%5cb", "/a\\b",
     "/%41bc", "/%7euser", "/%zz", "/%", "/a%00b", "/a;b/../c", "/a b", "/a?b=../c", "/a?b//c", "/a#frag", "/a?b#frag", "/a%23b", "/a/..", "/a/.", "/.", "/..", "/a//..//b",
     "/%2f%2fa", "/a%252fb", "/a%c3%a4", "/A/B", "/a/%2e%2e%2fb", "*", "http://other.example/x/../y", "https://other.example", "http://other.example:81?x", "x", "",
-    "/v1/messages?a=%41&key=1", "/a/../../../b", "/%2e%2e/a", "/a%20b", "/a%2db", "/a|b", "/a^b{}", "/a\"b<>`", "/a?\"<>^`{|}\\", "/a?%2e%2f%41", "/v1/messages/", "/a%2", "/a%2e%2e/b", "/%2e", "/a/%2e.", "/a\\..\\b",
+    "/v1/messages?a=%41&key=1", "/a/../../../b", "/%2e%2e/a", "/a%20b", "/a%2db", "/a|b", "/a^b{}", "/a\"b<>`", "/a?\"<>^`{|}\\", "/a?%2e%2f%41", "/v1/messages/", "/a%2", "/a%2e%2e/b", "/%2e", "/a/%2e.", "/a/.;x/b", "/a/..;x/b", "/.;", "/a/..;/b", "/a/.;x", "/.a;b", "/..;a=b/../c", "/%2e;x/y", "/a/.%3bx", "/a/%2e%2e;x", "/a/b/..;x/c",
+    "/;x", "/a/...;x", "/.;a/.;b/c", "/a/.;x?q=1", "/.;;x", "/a/.;%2fx/b", "/.;v1%", "/.&", "/..;x/", "/a/..;%", "/.%2e;x/y", "/a\\..;x\\b", "/a/..;x\\b/c", "/a/..;x\\..\\b", "/a\\..\\b",
 ]  # fmt: skip
 BYTES = [{"hex": (b"/a" + bytes([byte]) + b"b").hex()} for byte in range(256) if byte not in b"\r\n "] + [f"/a%{byte:02x}b" for byte in range(256)]
 METHODS = """

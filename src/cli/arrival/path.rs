@@ -101,28 +101,34 @@ fn canonical(path: &[u8]) -> Option<Vec<u8>> {
     if path.windows(3).any(|three| three == b"%00") {
         return None;
     }
-    let slashes: Vec<u8> = path.iter().map(|b| if *b == b'\\' { b'/' } else { *b }).collect();
-    let plain = unescape(&slashes, is_unreserved);
-    let mut kept: Vec<&[u8]> = Vec::new();
-    let mut segments = plain.split(|b| *b == b'/').skip(1).peekable();
-    while let Some(segment) = segments.next() {
-        let is_last = segments.peek().is_none();
+    // first, dots lose the parameters behind them, if they are neither escaped nor behind `\`
+    let bare = |segment: &'_ [u8]| -> Vec<u8> {
         match segment {
-            b"." => {}
-            b".." => drop(kept.pop()),
-            other => {
-                kept.push(other);
-                continue;
-            }
+            [b'.', b';', ..] => b".".to_vec(),
+            [b'.', b'.', b';', ..] => b"..".to_vec(),
+            other => other.to_vec(),
         }
-        if is_last {
-            kept.push(b"");
+    };
+    let path = path.split(|b| *b == b'/').map(bare).collect::<Vec<_>>().join(&b'/');
+    let slashes: Vec<u8> = path.iter().map(|b| if *b == b'\\' { b'/' } else { *b }).collect();
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    let mut segments = slashes.split(|b| *b == b'/').skip(1).peekable();
+    while let Some(written) = segments.next() {
+        let segment = unescape(written, is_unreserved);
+        if segment == b".." {
+            kept.pop();
+        } else if segment != b"." {
+            kept.push(segment);
+            continue;
+        }
+        if segments.peek().is_none() {
+            kept.push(Vec::new());
         }
     }
     let mut out = Vec::with_capacity(path.len());
     for segment in kept {
         out.push(b'/');
-        for byte in segment {
+        for byte in &segment {
             if br#""<>^`{|}"#.contains(byte) {
                 out.push(b'%');
                 out.extend(hex(&[*byte]).to_ascii_uppercase().bytes());
