@@ -163,6 +163,36 @@ MANAGERS = {
         ],
     }}]},
 }  # fmt: skip
+MMDB = "tests/data/mmdb"
+
+
+def geoip(database, path_key="country_db_path", **settings):
+    keys = {"geo_field_keys": {"country": "X-Geo-Country"}}
+    kind = f"{TYPES}.geoip_providers.maxmind.v3.MaxMindConfig"
+    provider = {"name": "maxmind", "typed_config": {"@type": kind, path_key: f"{MMDB}/{database}", "common_provider_config": keys}}
+    return filtered(http_filter("geoip.v3.Geoip", provider=provider, **settings))
+
+
+def filtered(*filters):
+    """A connection manager with these before its router."""
+    return {"http_filters": [*filters, http_filter("router.v3.Router", suppress_envoy_headers=True)]}
+
+
+EARLY = MANAGERS["mutated"]["early_header_mutation_extensions"][0]["typed_config"]["mutations"]
+FILTERS = {
+    "geoip": geoip("GeoIP2-Country-Test.mmdb"),
+    "geoip of cities": geoip("GeoIP2-City-Test.mmdb", "city_db_path"),
+    "geoip without countries": geoip("MaxMind-DB-test-ipv4-24.mmdb"),
+    "geoip by xff": geoip("GeoIP2-Country-Test.mmdb", xff_config={"xff_num_trusted_hops": 1}),
+    "geoip by xff, no hops": geoip("GeoIP2-Country-Test.mmdb", xff_config={}),
+    "geoip by header": geoip("GeoIP2-Country-Test.mmdb", custom_header_config={"header_name": "X-Client"}),
+    "header mutation": filtered(http_filter("header_mutation.v3.HeaderMutation", mutations={"request_mutations": EARLY})),
+}
+PLACES = [
+    "81.2.69.160", "89.160.20.112", "2001:218::1", "::ffff:81.2.69.160", "::81.2.69.160", "2002:5102:45a0::1", "2001:0:5102:45a0::", "64:ff9b::5102:45a0",
+    "67.43.156.1", "127.0.0.1", "202.196.224.1", "2a02:d280::1", "214.78.120.0", "1.1.1.1", "175.16.199.0", "unknown", "81.2.69.160:4711",
+]  # fmt: skip
+LOCATED = [[["x-geo-country", "ZZ"], ["x-client", place], *line(*elements)] for place in PLACES for elements in ([place], [place, "2001:218::1"])]
 PATHS = [
     "/v1/messages", "/v1//messages", "//v1/messages", "/v1/./messages", "/v1/../v2", "/../v1", "/v1/%2e%2e/v2", "/v1/%2E/x", "/a%2Fb", "/a%2fb?c=%2f", "/a%5cb", "/a\\b",
     "/%41bc", "/%7euser", "/%zz", "/%", "/a%00b", "/a;b/../c", "/a b", "/a?b=../c", "/a?b//c", "/a#frag", "/a?b#frag", "/a%23b", "/a/..", "/a/.", "/.", "/..", "/a//..//b",
@@ -205,6 +235,7 @@ def parts():
         {"managers": ADDRESSES, "peers": PEERS[2:], "requests": few},
         {"managers": MANAGERS, "peers": PEERS[:2], "requests": [form(headers) for headers in HEADERS]},
         {"managers": {name: MANAGERS[name] for name in ("absent", "websocket", "mutated")}, "peers": PEERS[:1], "requests": [form(headers) for headers in CONNECTIONS]},
+        {"managers": FILTERS, "peers": PEERS[:1], "requests": [form(headers) for headers in [*LOCATED, *HEADERS]]},
         {"managers": {name: NORMALIZERS[name] for name in ("absent", "normalized")}, "peers": PEERS[1:2], "requests": [form(path=path) for path in BYTES]},
         {"managers": NORMALIZERS, "peers": PEERS[1:2], "requests": [form(path=path) for path in PATHS] + [form(host=host) for host in HOSTS] + [form(method=method) for method in METHODS]},
     ]
