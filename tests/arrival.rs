@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use waybill::cli::arrival::{EnvoyAnswer, Gateway, SentRequest};
+use waybill::cli::arrival::{Approach, EnvoyAnswer, SentRequest};
 use waybill::cli::capture::text_or_hex;
 use waybill::cli::headers::HeaderList;
-use waybill::shape::Json;
+use waybill::envoy::yaml::parse;
 
 /// Stands for the address of the machine's own, which the desk can't know.
 const OWN: &str = "own-address";
@@ -37,15 +37,15 @@ fn the_desk_receives_as_envoy_does() {
     for part in table["parts"].as_array().unwrap() {
         let requests = part["requests"].as_array().unwrap();
         for row in part["rows"].as_array().unwrap() {
-            let manager: Json = serde_json::from_value(row["manager"].clone()).unwrap();
-            let gateway = Gateway::new(&manager, false, |_| false);
+            let manager = parse(&row["manager"].to_string()).unwrap().roots;
+            let approach = Approach::new(&manager[0], false, |_| false);
             let peer = row["peer"].as_str().unwrap();
             let answers = row["answers"].as_array().unwrap();
             assert_eq!(answers.len(), requests.len());
             for (request, answer) in requests.iter().zip(answers) {
                 count += 1;
                 let (found, wanted) =
-                    (found(&gateway, peer, request), wanted(request, answer, peer));
+                    (found(&approach, peer, request), wanted(request, answer, peer));
                 if found != wanted {
                     let place = format!("{} from {peer}", row["name"]);
                     differences.push(format!("{place}: {request}: Envoy {wanted}, desk {found}"));
@@ -58,7 +58,7 @@ fn the_desk_receives_as_envoy_does() {
     assert!(differences.is_empty(), "{} of {count} differ: {shown:#?}", differences.len());
 }
 
-fn found(gateway: &Gateway, peer: &str, request: &Value) -> Value {
+fn found(approach: &Approach, peer: &str, request: &Value) -> Value {
     let mut headers = HeaderList::default();
     headers.push(b":method", request["method"].as_str().unwrap().as_bytes());
     headers.push(b":authority", request["authority"].as_str().unwrap().as_bytes());
@@ -73,7 +73,7 @@ fn found(gateway: &Gateway, peer: &str, request: &Value) -> Value {
         has_claims: false,
     };
     let mut notes = Vec::new();
-    match gateway.receive(&sent, &mut notes) {
+    match approach.receive(&sent, &mut notes) {
         // the table was asked over HTTP/1
         Ok(_) if notes.iter().any(|note| note.starts_with("over HTTP/1 Envoy answers 400")) => {
             json!({"status": 400})

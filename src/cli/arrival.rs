@@ -17,21 +17,20 @@ use maxminddb::Reader;
 use self::address::EnvoyAddress;
 use self::filters::{Databases, RequestInEnvoy, database_paths, play};
 pub use self::path::EnvoyAnswer;
-use self::settings::{Gaps, items, text, typed};
+use self::settings::{Gaps, typed};
 use super::files::bytes;
 use super::headers::HeaderList;
 use crate::decision::evidence::address::address_with_port;
-use crate::shape::Json;
-
-const HTTP_CONNECTION_MANAGER: &str =
-    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+use crate::envoy::EnvoyFile;
+use crate::envoy::kinds::{HTTP_CONNECTION_MANAGER, WASM, is_waybill};
+use crate::envoy::yaml::Yaml;
 
 /// The way from a client to one node, in one Envoy file.
 #[derive(Debug)]
-pub struct Gateway {
-    manager: Json,
+pub struct Approach {
+    manager: Yaml,
     /// The filters before the node, in order
-    before: Vec<Json>,
+    before: Vec<Yaml>,
     is_tls: bool,
     databases: Databases,
     /// What the file has that can't be played for any request
@@ -64,44 +63,42 @@ pub struct Arrival {
 
 /// Where a node is in an Envoy file.
 #[derive(Clone, Copy, Default)]
-struct NodePlace<'j> {
-    node: Option<&'j Json>,
-    manager: Option<&'j Json>,
+struct NodePlace<'y> {
+    node: Option<&'y Yaml>,
+    manager: Option<&'y Yaml>,
     is_tls: bool,
-    listener: Option<&'j Json>,
+    listener: Option<&'y Yaml>,
 }
 
-impl Gateway {
+impl Approach {
     /// Finds the way to a node: to the one with that number, from 0, in the order of the file.
     /// `None` if the file doesn't have the node's connection manager.
-    pub fn find(document: &Json, is_node: fn(&Json) -> bool, number: usize) -> Option<Self> {
+    pub fn find(file: &EnvoyFile, number: usize) -> Option<Self> {
         let mut found = Vec::new();
-        search(document, is_node, NodePlace::default(), &mut found);
-        let place = found.get(number)?;
-        let mut gateway = Self::new(place.manager?, place.is_tls, |filter| {
-            filter
-                .get("typed_config")
-                .zip(place.node)
-                .is_some_and(|(it, node)| std::ptr::eq(it, node))
-        });
-        if !gateway.ends_at_node(place) {
-            gateway.gaps.insert("the node isn't one of the manager's `http_filters`".to_owned());
+        for root in &file.documents.roots {
+            search(root, NodePlace::default(), &mut found);
         }
-        let listener_filters = place.listener.map(|it| items(it, "listener_filters"));
-        for filter in listener_filters.unwrap_or_default() {
+        let place = found.get(number)?;
+        let (manager, node) = place.manager.zip(place.node)?;
+        let is_node = |filter: &Yaml| typed(filter).is_some_and(|(_, it)| it.is_same(node));
+        let mut approach = Self::new(manager, place.is_tls, is_node);
+        if !manager.list("http_filters").iter().any(is_node) {
+            approach.gaps.insert("the node isn't one of the manager's `http_filters`".to_owned());
+        }
+        for filter in place.listener.map(|it| it.list("listener_filters")).unwrap_or_default() {
             let kind = typed(filter).map_or("", |(kind, _)| kind);
             if !kind.contains("tls_inspector") && !kind.contains("http_inspector") {
-                let name = text(filter, "name").unwrap_or("?");
-                gateway.gaps.insert(format!("listener filter `{name}` isn't played"));
+                let name = filter.str("name").unwrap_or("?");
+                approach.gaps.insert(format!("listener filter `{name}` isn't played"));
             }
         }
-        Some(gateway)
+        Some(approach)
     }
 
     /// The way through a connection manager, up to the first filter that is the node.
-    pub fn new(manager: &Json, is_tls: bool, is_node: impl Fn(&Json) -> bool) -> Self {
-        let filters = items(manager, "http_filters");
-        let before: Vec<Json> = filters.iter().take_while(|it| !is_node(it)).cloned().collect();
+    pub fn new(manager: &Yaml, is_tls: bool, is_node: impl Fn(&Yaml) -> bool) -> Self {
+        let filters = manager.list("http_filters");
+        let before: Vec<Yaml> = filters.iter().take_while(|it| !is_node(it)).cloned().collect();
         let mut databases = Databases::new();
         for path in before.iter().flat_map(database_paths) {
             let bytes = bytes(path.as_ref()).map_err(|error| error.0);
@@ -111,17 +108,12 @@ impl Gateway {
             databases.insert(path.to_owned(), reader);
         }
         let mut gaps = Gaps::new();
-        for name in before.iter().filter_map(|filter| text(filter, "name")) {
+        for name in before.iter().filter_map(|filter| filter.str("name")) {
             if manager.get("route_config").is_some_and(|routes| overrides(routes, name)) {
                 gaps.insert(format!("routes override filter `{name}`, which isn't played"));
             }
         }
         Self { manager: manager.clone(), before, is_tls, databases, gaps }
-    }
-
-    fn ends_at_node(&self, place: &NodePlace<'_>) -> bool {
-        let filters = place.manager.map(|it| items(it, "http_filters")).unwrap_or_default();
-        self.before.len() < filters.len()
     }
 
     /// Plays Envoy up to the node. Adds to `gaps` what can't be played for this request.
@@ -166,32 +158,29 @@ impl Gateway {
 }
 
 /// Collects the places of all nodes in a document.
-fn search<'j>(
-    json: &'j Json,
-    is_node: fn(&Json) -> bool,
-    place: NodePlace<'j>,
-    found: &mut Vec<NodePlace<'j>>,
-) {
+fn search<'y>(yaml: &'y Yaml, place: NodePlace<'y>, found: &mut Vec<NodePlace<'y>>) {
     let mut place = place;
-    if json.get("filter_chains").is_some() {
-        place.listener = Some(json);
+    if yaml.get("filter_chains").is_some() {
+        place.listener = Some(yaml);
     }
-    if json.get("filters").is_some() {
-        place.is_tls = json.get("transport_socket").is_some();
+    if yaml.get("filters").is_some() {
+        place.is_tls = yaml.get("transport_socket").is_some();
     }
-    if text(json, "@type").is_some_and(|url| url.ends_with(HTTP_CONNECTION_MANAGER)) {
-        place.manager = Some(json);
+    match yaml.typed() {
+        Some((HTTP_CONNECTION_MANAGER, manager)) => place.manager = Some(manager),
+        Some((WASM, wasm)) if is_waybill(wasm) => {
+            found.push(NodePlace { node: Some(wasm), ..place });
+        }
+        _ => {}
     }
-    if is_node(json) {
-        found.push(NodePlace { node: Some(json), ..place });
-    }
-    json.items().iter().for_each(|item| search(item, is_node, place, found));
-    json.members().iter().for_each(|(_, value)| search(value, is_node, place, found));
+    yaml.items().iter().for_each(|item| search(item, place, found));
+    yaml.members().iter().for_each(|(_, value)| search(value, place, found));
 }
 
 /// Whether routes have settings of their own for a filter.
-fn overrides(json: &Json, filter: &str) -> bool {
-    json.get("typed_per_filter_config").is_some_and(|own| own.get(filter).is_some())
-        || json.items().iter().any(|item| overrides(item, filter))
-        || json.members().iter().any(|(_, value)| overrides(value, filter))
+fn overrides(yaml: &Yaml, filter: &str) -> bool {
+    let own = yaml.get("typed_per_filter_config").map(Yaml::members).unwrap_or_default();
+    own.iter().any(|(key, _)| &*key.name == filter)
+        || yaml.items().iter().any(|item| overrides(item, filter))
+        || yaml.members().iter().any(|(_, value)| overrides(value, filter))
 }

@@ -7,7 +7,7 @@
 
 use serde_json::json;
 
-use super::arrival::{Arrival, EnvoyAnswer, Gateway, SentRequest};
+use super::arrival::{Approach, Arrival, EnvoyAnswer, SentRequest};
 use super::clock::since_1970;
 use super::headers::HeaderList;
 use crate::config::Config;
@@ -167,7 +167,7 @@ impl Capture {
     /// That Envoy answers by itself.
     pub fn receive(
         self,
-        gateway: &Gateway,
+        approach: &Approach,
         config: &Config,
         gaps: &mut Vec<String>,
     ) -> Result<RequestBuffer, EnvoyAnswer> {
@@ -177,7 +177,7 @@ impl Capture {
             client: self.envoy_client.as_ref().map(bytes),
             has_claims: !self.jwt.is_empty(),
         };
-        let Arrival { headers, direct, client } = gateway.receive(&sent, gaps)?;
+        let Arrival { headers, direct, client } = approach.receive(&sent, gaps)?;
         let pairs: Vec<Pair<'_>> = headers.iter().collect();
         let signals = Signals::read(config, &pairs, |signal| match signal {
             Signal::DirectPeer => direct.clone(),

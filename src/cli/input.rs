@@ -2,18 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::arrival::{EnvoyAnswer, Gateway};
+use super::arrival::{Approach, EnvoyAnswer};
 use super::clock::now;
 use super::error::CommandError;
 use super::files::read;
-use super::{check, envoy, inspect, register};
+use super::{check, inspect, register};
 use crate::chain::Signer;
 use crate::chain::keyring::Keyring;
 use crate::chain::replay::InMemory;
 use crate::cli::capture::{Capture, RequestBuffer};
 use crate::compile::{Order, compile};
 use crate::decision::{Screen, Worker};
-use crate::shape::Json;
+use crate::envoy::EnvoyFile;
 use crate::snapshot::Snapshot;
 use crate::terms::key::{SigningKey, Window};
 
@@ -59,7 +59,7 @@ pub(super) struct NodeCase {
     pub(super) screen: Screen,
     pub(super) snapshot: Option<Snapshot>,
     /// The way to the node, where the configuration is an Envoy file
-    gateway: Option<Gateway>,
+    approach: Option<Approach>,
     /// What is missing here, whatever the request
     pub(super) gaps: Vec<String>,
 }
@@ -80,20 +80,18 @@ impl NodeArguments {
         let screen =
             Screen::parse(&configuration).map_err(|problems| at(CommandError::new(problems)))?;
         let mut gaps = Vec::new();
-        let gateway = if check::is_bare(&text) {
+        let approach = if check::is_bare(&text) {
             None
         } else {
-            let document: Json =
-                serde_yaml_ng::from_str(&text).map_err(|error| at(CommandError::new(error)))?;
-            let number = self.filter.unwrap_or(1).saturating_sub(1);
-            let document = envoy::as_read(&document);
-            let gateway = Gateway::find(&document, envoy::is_node, number);
-            if gateway.is_none() {
+            let file = EnvoyFile::parse("", &text)
+                .map_err(|(line, problem)| at(CommandError(format!("line {line}: {problem}"))))?;
+            let approach = Approach::find(&file, self.filter.unwrap_or(1).saturating_sub(1));
+            if approach.is_none() {
                 let gap = "this file has no connection manager around the node, so Envoy isn't \
                            played";
                 gaps.push(gap.to_owned());
             }
-            gateway
+            approach
         };
         let has_snapshot = screen.config().snapshot.is_some();
         if !has_snapshot && (self.snapshot.is_some() || self.register.is_some()) {
@@ -115,7 +113,7 @@ impl NodeArguments {
                        is unknown";
             gaps.push(gap.to_owned());
         }
-        Ok(NodeCase { screen, snapshot, gateway, gaps })
+        Ok(NodeCase { screen, snapshot, approach, gaps })
     }
 }
 
@@ -137,8 +135,8 @@ impl NodeCase {
         captured: Capture,
     ) -> (Result<RequestBuffer, EnvoyAnswer>, Vec<String>) {
         let mut gaps = self.gaps.clone();
-        let request = match &self.gateway {
-            Some(gateway) => captured.receive(gateway, self.screen.config(), &mut gaps),
+        let request = match &self.approach {
+            Some(approach) => captured.receive(approach, self.screen.config(), &mut gaps),
             None => Ok(captured.complete()),
         };
         (request, gaps)

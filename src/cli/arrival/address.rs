@@ -8,9 +8,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::settings::{boolean, natural};
+use super::settings::is_false;
 use crate::cli::headers::HeaderList;
-use crate::shape::Json;
+use crate::envoy::yaml::Yaml;
 
 /// How many elements of X-Forwarded-For Envoy reads under `xff_trusted_cidrs`. If there are more,
 /// it reads none.
@@ -79,10 +79,10 @@ impl fmt::Display for EnvoyAddress {
 
 /// The networks of a list of CIDR ranges. Envoy compares an address of IPv4 with networks of IPv4
 /// only, and takes IPv4-mapped IPv6 for IPv6.
-pub(super) fn networks(ranges: &Json) -> Vec<IpNet> {
-    let network = |range: &Json| {
-        let prefix: IpAddr = range.get("address_prefix")?.as_str()?.parse().ok()?;
-        let length = u8::try_from(natural(range.get("prefix_len")).unwrap_or(0)).ok()?;
+pub(super) fn networks(ranges: &Yaml) -> Vec<IpNet> {
+    let network = |range: &Yaml| {
+        let prefix: IpAddr = range.str("address_prefix")?.parse().ok()?;
+        let length = u8::try_from(range.number("prefix_len").unwrap_or(0)).ok()?;
         IpNet::new(prefix, length).ok()
     };
     ranges.items().iter().filter_map(network).collect()
@@ -113,15 +113,15 @@ pub(super) fn last_but(headers: &HeaderList, hops: u64) -> Detection {
 
 /// `envoy.http.original_ip_detection.xff`.
 pub(super) fn by_forwarded_for(
-    settings: &Json,
+    settings: &Yaml,
     peer: Option<IpAddr>,
     headers: &HeaderList,
 ) -> Detection {
-    let appends = boolean(settings.get("skip_xff_append")) == Some(false);
+    let appends = is_false(settings, "skip_xff_append");
     let ranges = settings.get("xff_trusted_cidrs").and_then(|trusted| trusted.get("cidrs"));
     let trusted = ranges.map(networks).unwrap_or_default();
     if trusted.is_empty() {
-        let hops = natural(settings.get("xff_num_trusted_hops"));
+        let hops = settings.number("xff_num_trusted_hops");
         let hops = hops.filter(|_| settings.get("xff_trusted_cidrs").is_none());
         return Detection { appends, ..last_but(headers, hops.unwrap_or(0)) };
     }
@@ -146,12 +146,11 @@ pub(super) fn by_forwarded_for(
 }
 
 /// `envoy.http.original_ip_detection.custom_header`. A refusal without a status of an error is 403.
-pub(super) fn by_header(settings: &Json, headers: &HeaderList) -> Detection {
-    let name = settings.get("header_name").and_then(Json::as_str).unwrap_or_default();
+pub(super) fn by_header(settings: &Yaml, headers: &HeaderList) -> Detection {
+    let name = settings.str("header_name").unwrap_or_default();
     let value = headers.first(&name.to_ascii_lowercase());
     let address = value.and_then(EnvoyAddress::parse);
-    let is_trusted =
-        boolean(settings.get("allow_extension_to_set_address_as_trusted")) == Some(true);
+    let is_trusted = settings.is_true("allow_extension_to_set_address_as_trusted");
     let refused = settings.get("reject_with_status").filter(|_| address.is_none()).map(|_| 403);
     Detection { is_alone: address.is_some() && is_trusted, address, appends: false, refused }
 }

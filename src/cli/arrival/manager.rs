@@ -8,13 +8,11 @@ use std::net::IpAddr;
 use super::address::{Detection, EnvoyAddress, by_forwarded_for, by_header, last_but, networks};
 use super::mutation::{FormatContext, mutate};
 use super::path::{EnvoyAnswer, normalize};
-use super::settings::{Gaps, boolean, items, natural, text, typed};
+use super::settings::{Gaps, is_false, typed};
 use crate::cli::headers::HeaderList;
-use crate::shape::Json;
+use crate::envoy::kinds::{EARLY_HEADER_MUTATION, XFF_DETECTION};
+use crate::envoy::yaml::Yaml;
 
-const EARLY_HEADER_MUTATION: &str =
-    "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation";
-const XFF_DETECTION: &str = "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig";
 const CUSTOM_HEADER_DETECTION: &str =
     "envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig";
 
@@ -94,7 +92,7 @@ const MOST_LISTED: usize = 10;
 /// Makes of `headers` what the first filter sees. Returns the address that Envoy takes for the
 /// client's; without the direct peer it may be unknown.
 pub(super) fn receive(
-    manager: &Json,
+    manager: &Yaml,
     is_tls: bool,
     peer: Option<IpAddr>,
     headers: &mut HeaderList,
@@ -108,18 +106,18 @@ pub(super) fn receive(
     normalize(manager, headers)?;
     let own = peer.map(EnvoyAddress::new);
     let context = FormatContext { peer: own.as_ref(), client: own.as_ref() };
-    for extension in items(manager, "early_header_mutation_extensions") {
+    for extension in manager.list("early_header_mutation_extensions") {
         match typed(extension) {
             Some((EARLY_HEADER_MUTATION, settings)) => {
                 let place = "early_header_mutation_extensions";
-                mutate(items(settings, "mutations"), headers, &context, place, gaps);
+                mutate(settings.list("mutations"), headers, &context, place, gaps);
             }
             _ => note(gaps, "an extension of `early_header_mutation_extensions` isn't played"),
         }
     }
     clean_connection(manager, headers, gaps)?;
 
-    let is_edge = boolean(manager.get("use_remote_address")) == Some(true);
+    let is_edge = manager.is_true("use_remote_address");
     let Detection { address, is_alone, appends, refused } = if is_edge {
         at_edge(manager, peer, headers)
     } else {
@@ -148,22 +146,22 @@ pub(super) fn receive(
             if let Some(client) = &client {
                 headers.set("x-envoy-external-address", client.to_string().as_bytes());
             }
-            if boolean(manager.get("preserve_external_request_id")) != Some(true)
-                && boolean(manager.get("generate_request_id")) != Some(false)
+            if !manager.is_true("preserve_external_request_id")
+                && !is_false(manager, "generate_request_id")
             {
                 headers.remove("x-request-id");
             }
         }
     }
-    if let Some(via) = text(manager, "via") {
+    if let Some(via) = manager.str("via") {
         let line = headers.first("via").filter(|line| !line.is_empty());
         let line = line.map(|line| [line, b", ", via.as_bytes()].concat());
         headers.set("via", &line.unwrap_or_else(|| via.into()));
     }
-    if boolean(manager.get("add_user_agent")) == Some(true) {
+    if manager.is_true("add_user_agent") {
         note(gaps, "`add_user_agent` isn't played");
     }
-    match text(manager, "forward_client_cert_details").unwrap_or("SANITIZE") {
+    match manager.str("forward_client_cert_details").unwrap_or("SANITIZE") {
         "ALWAYS_FORWARD_ONLY" => {}
         "SANITIZE" => headers.remove("x-forwarded-client-cert"),
         _ => {
@@ -179,7 +177,7 @@ fn note(gaps: &mut Gaps, gap: &str) {
 }
 
 /// What the reader of HTTP does: blanks around values, invalid bytes, names with underscores.
-fn read(manager: &Json, headers: &mut HeaderList, gaps: &mut Gaps) -> Result<(), EnvoyAnswer> {
+fn read(manager: &Yaml, headers: &mut HeaderList, gaps: &mut Gaps) -> Result<(), EnvoyAnswer> {
     let refused = |status, why| Err(EnvoyAnswer { status, why });
     if headers
         .first(":method")
@@ -188,7 +186,7 @@ fn read(manager: &Json, headers: &mut HeaderList, gaps: &mut Gaps) -> Result<(),
         note(gaps, UNKNOWN_METHOD);
     }
     let options = manager.get("common_http_protocol_options");
-    let action = options.and_then(|it| text(it, "headers_with_underscores_action"));
+    let action = options.and_then(|it| it.str("headers_with_underscores_action"));
     let mut lines = HeaderList::default();
     for (name, value) in headers.iter() {
         let is_pseudo = name.starts_with(b":");
@@ -235,18 +233,19 @@ fn read(manager: &Json, headers: &mut HeaderList, gaps: &mut Gaps) -> Result<(),
 
 /// Headers about this connection alone don't go on, unless the request is an upgrade.
 fn clean_connection(
-    manager: &Json,
+    manager: &Yaml,
     headers: &mut HeaderList,
     gaps: &mut Gaps,
 ) -> Result<(), EnvoyAnswer> {
     match upgrade(headers) {
         Some(protocol) => {
-            let is = |config: &&Json| {
-                text(config, "upgrade_type")
+            let is = |config: &&Yaml| {
+                config
+                    .str("upgrade_type")
                     .is_some_and(|known| known.as_bytes().eq_ignore_ascii_case(protocol))
-                    && boolean(config.get("enabled")) != Some(false)
+                    && !is_false(config, "enabled")
             };
-            let Some(config) = items(manager, "upgrade_configs").iter().find(is) else {
+            let Some(config) = manager.list("upgrade_configs").iter().find(is) else {
                 return Err(EnvoyAnswer { status: 403, why: "this upgrade isn't enabled" });
             };
             if config.get("filters").is_some() {
@@ -313,27 +312,27 @@ fn remove_listed(headers: &mut HeaderList) -> Result<(), EnvoyAnswer> {
 }
 
 /// The client's address under `use_remote_address`.
-fn at_edge(manager: &Json, peer: Option<IpAddr>, headers: &HeaderList) -> Detection {
-    let hops = natural(manager.get("xff_num_trusted_hops")).unwrap_or(0);
+fn at_edge(manager: &Yaml, peer: Option<IpAddr>, headers: &HeaderList) -> Detection {
+    let hops = manager.number("xff_num_trusted_hops").unwrap_or(0);
     let by_hops = hops.checked_sub(1).and_then(|skipped| last_but(headers, skipped).address);
     Detection {
         address: by_hops.or(peer.map(EnvoyAddress::new)),
         is_alone: headers.first("x-forwarded-for").is_none(),
-        appends: boolean(manager.get("skip_xff_append")) != Some(true),
+        appends: !manager.is_true("skip_xff_append"),
         refused: None,
     }
 }
 
 /// The client's address by the extensions, one after the other. Without any, by X-Forwarded-For.
 fn detect(
-    manager: &Json,
+    manager: &Yaml,
     peer: Option<IpAddr>,
     headers: &HeaderList,
     gaps: &mut Gaps,
 ) -> Detection {
-    let extensions = items(manager, "original_ip_detection_extensions");
+    let extensions = manager.list("original_ip_detection_extensions");
     if extensions.is_empty() {
-        let hops = natural(manager.get("xff_num_trusted_hops")).unwrap_or(0);
+        let hops = manager.number("xff_num_trusted_hops").unwrap_or(0);
         return last_but(headers, hops);
     }
     let mut appends = false;
@@ -374,14 +373,14 @@ fn append_peer(peer: Option<IpAddr>, headers: &mut HeaderList, gaps: &mut Gaps) 
 }
 
 /// Sets `x-forwarded-proto`.
-fn set_scheme(manager: &Json, is_tls: bool, is_edge: bool, headers: &mut HeaderList) {
+fn set_scheme(manager: &Yaml, is_tls: bool, is_edge: bool, headers: &mut HeaderList) {
     let scheme: &[u8] = if is_tls { b"https" } else { b"http" };
-    let hops = natural(manager.get("xff_num_trusted_hops")).unwrap_or(0);
+    let hops = manager.number("xff_num_trusted_hops").unwrap_or(0);
     if is_edge && hops == 0 || headers.first("x-forwarded-proto").is_none() {
         headers.set("x-forwarded-proto", scheme);
     }
     let transformed = manager.get("scheme_header_transformation");
-    if let Some(scheme) = transformed.and_then(|it| text(it, "scheme_to_overwrite")) {
+    if let Some(scheme) = transformed.and_then(|it| it.str("scheme_to_overwrite")) {
         headers.set("x-forwarded-proto", scheme.as_bytes());
     }
 }

@@ -1,9 +1,9 @@
 //! Changes of headers that an Envoy file writes out, and the formats of their values.
 
 use super::address::EnvoyAddress;
-use super::settings::{Gaps, boolean, text};
+use super::settings::Gaps;
 use crate::cli::headers::HeaderList;
-use crate::shape::Json;
+use crate::envoy::yaml::Yaml;
 
 /// What formats print beside headers.
 #[derive(Debug, Default)]
@@ -20,14 +20,14 @@ pub(super) struct UnknownFormat;
 
 /// Plays a list of header mutations. `place` names them in a gap.
 pub(super) fn mutate(
-    mutations: &[Json],
+    mutations: &[Yaml],
     headers: &mut HeaderList,
     context: &FormatContext<'_>,
     place: &str,
     gaps: &mut Gaps,
 ) {
     for mutation in mutations {
-        if let Some(name) = text(mutation, "remove") {
+        if let Some(name) = mutation.str("remove") {
             headers.remove(&name.to_ascii_lowercase());
         } else if let Some(append) = mutation.get("append") {
             if add(append, headers, context).is_err() {
@@ -41,18 +41,18 @@ pub(super) fn mutate(
 
 /// Plays one HeaderValueOption.
 fn add(
-    option: &Json,
+    option: &Yaml,
     headers: &mut HeaderList,
     context: &FormatContext<'_>,
 ) -> Result<(), UnknownFormat> {
     let header = option.get("header").ok_or(UnknownFormat)?;
-    let name = text(header, "key").ok_or(UnknownFormat)?.to_ascii_lowercase();
-    let value = print(text(header, "value").ok_or(UnknownFormat)?, "", headers, context)?;
-    if value.is_empty() && boolean(option.get("keep_empty_value")) != Some(true) {
+    let name = header.str("key").ok_or(UnknownFormat)?.to_ascii_lowercase();
+    let value = print(header.str("value").ok_or(UnknownFormat)?, "", headers, context)?;
+    if value.is_empty() && !option.is_true("keep_empty_value") {
         return Ok(());
     }
     let exists = headers.first(&name).is_some();
-    match text(option, "append_action").unwrap_or("APPEND_IF_EXISTS_OR_ADD") {
+    match option.str("append_action").unwrap_or("APPEND_IF_EXISTS_OR_ADD") {
         "APPEND_IF_EXISTS_OR_ADD" => headers.add(name.as_bytes(), &value),
         "ADD_IF_ABSENT" if !exists => headers.add(name.as_bytes(), &value),
         "OVERWRITE_IF_EXISTS_OR_ADD" => headers.set(&name, &value),

@@ -1,8 +1,7 @@
 //! Paths and names of hosts as Envoy's connection manager rewrites them.
 
-use super::settings::{boolean, text};
 use crate::cli::headers::HeaderList;
-use crate::shape::Json;
+use crate::envoy::yaml::Yaml;
 use crate::terms::names::hex;
 
 /// A request that Envoy answers by itself: it never reaches the node.
@@ -15,7 +14,7 @@ pub struct EnvoyAnswer {
 }
 
 /// Rewrites `:authority` and `:path`.
-pub(super) fn normalize(manager: &Json, headers: &mut HeaderList) -> Result<(), EnvoyAnswer> {
+pub(super) fn normalize(manager: &Yaml, headers: &mut HeaderList) -> Result<(), EnvoyAnswer> {
     split_absolute(headers)?;
     let path = headers.first(":path").unwrap_or_default().to_vec();
     let refused = |status, why| Err(EnvoyAnswer { status, why });
@@ -25,7 +24,7 @@ pub(super) fn normalize(manager: &Json, headers: &mut HeaderList) -> Result<(), 
     let at = path.iter().position(|b| *b == b'?').unwrap_or(path.len());
     let (path, query) = path.split_at_checked(at).unwrap_or_default();
     let mut path = path.to_vec();
-    let action = text(manager, "path_with_escaped_slashes_action").unwrap_or_default();
+    let action = manager.str("path_with_escaped_slashes_action").unwrap_or_default();
     if matches!(action, "REJECT_REQUEST" | "UNESCAPE_AND_REDIRECT" | "UNESCAPE_AND_FORWARD") {
         let unescaped = unescape(&path, |byte| matches!(byte, b'/' | b'\\'));
         match action {
@@ -36,11 +35,11 @@ pub(super) fn normalize(manager: &Json, headers: &mut HeaderList) -> Result<(), 
             _ => path = unescaped,
         }
     }
-    if boolean(manager.get("normalize_path")) == Some(true) {
+    if manager.is_true("normalize_path") {
         let Some(normalized) = canonical(&path) else { return refused(400, "invalid path") };
         path = normalized;
     }
-    if boolean(manager.get("merge_slashes")) == Some(true) {
+    if manager.is_true("merge_slashes") {
         path.dedup_by(|one, other| *one == b'/' && *other == b'/');
     }
     headers.set(":path", &[path.as_slice(), query].concat());
@@ -141,13 +140,13 @@ fn canonical(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// A host's name under the settings that strip its port or its final dot.
-fn host_of(manager: &Json, host: &[u8]) -> Vec<u8> {
+fn host_of(manager: &Yaml, host: &[u8]) -> Vec<u8> {
     let colon = host.iter().rposition(|b| *b == b':').filter(|at| {
         let port = host.get(at.saturating_add(1)..).unwrap_or_default();
         !port.is_empty() && port.iter().all(u8::is_ascii_digit)
     });
     let (name, port) = host.split_at_checked(colon.unwrap_or(host.len())).unwrap_or_default();
-    let is = |setting: &str| boolean(manager.get(setting)) == Some(true);
+    let is = |setting: &str| manager.is_true(setting);
     let mut port = port;
     if is("strip_any_host_port") || is("strip_matching_host_port") && port == b":80" {
         port = b"";
