@@ -1,10 +1,12 @@
 //! The command line: the same decisions at the desk. The only code that knows files.
 //!
 //! Exit codes: 0 all is well; 1 something in the input is wrong, with each mistake on stderr; 2 the
-//! command itself is wrong.
+//! command itself is wrong. `explain --fail` and `test` answer by theirs, as their help says.
 
 mod arguments;
+pub mod arrival;
 pub mod capture;
+mod cases;
 mod check;
 mod clock;
 mod compile;
@@ -14,6 +16,7 @@ mod enforcement;
 mod error;
 mod explain;
 mod files;
+pub mod headers;
 mod input;
 mod inspect;
 mod keygen;
@@ -53,7 +56,7 @@ enum Verb {
     /// safety cases
     Enforcement(enforcement::EnforcementArguments),
     /// Decide a captured request as the node would: evidence, findings, verdict, headers
-    Explain(input::RequestArguments),
+    Explain(explain::ExplainArguments),
     /// Show a snapshot's contents, or look up an address, a credential or a customer in it
     Inspect(inspect::InspectArguments),
     /// Generate a key for a node or for signing snapshots, or a credential for a customer
@@ -66,6 +69,8 @@ enum Verb {
     },
     /// Screen a company's owners: whether it is owned from a restricted region, and through whom
     Screen(screen::ScreenArguments),
+    /// Decide an operator's own cases as the node would, and compare
+    Test(cases::CasesArguments),
     /// Verify a captured request's tag, chain and trail
     VerifyTag(input::RequestArguments),
 }
@@ -82,7 +87,7 @@ pub fn main() -> ExitCode {
         Err(help) => help.exit(),
     };
     match run(&line.verb) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(CommandError(message)) => {
             complain(&message);
             ExitCode::from(1)
@@ -90,14 +95,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(verb: &Verb) -> Result<(), CommandError> {
+fn run(verb: &Verb) -> Result<ExitCode, CommandError> {
     match verb {
+        Verb::Explain(arguments) => return explain::run(arguments),
+        Verb::Test(arguments) => return Ok(cases::run(arguments)),
         Verb::Check(arguments) => check::run(arguments),
         Verb::Compile(arguments) => compile::run(arguments),
         Verb::Diff(arguments) => diff::run(arguments),
         Verb::Due(arguments) => due::run(arguments),
         Verb::Enforcement(arguments) => enforcement::run(arguments),
-        Verb::Explain(arguments) => explain::run(arguments),
         Verb::Inspect(arguments) => inspect::run(arguments),
         Verb::Keygen(arguments) => keygen::run(arguments),
         Verb::Schema { document } => {
@@ -106,5 +112,6 @@ fn run(verb: &Verb) -> Result<(), CommandError> {
         }
         Verb::Screen(arguments) => screen::run(arguments),
         Verb::VerifyTag(arguments) => verify_tag::run(arguments),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

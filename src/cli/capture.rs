@@ -7,9 +7,13 @@
 
 use serde_json::json;
 
+use super::arrival::{Approach, Arrival, EnvoyAnswer, SentRequest};
 use super::clock::since_1970;
+use super::headers::HeaderList;
+use crate::config::Config;
 use crate::decision::evidence::address::address_with_port;
-use crate::decision::request::{ClaimValue, Request, Time, TlsNames};
+use crate::decision::request::{ClaimValue, Pair, Request, Time, TlsNames};
+use crate::decision::signals::{Signal, Signals};
 use crate::shape::{
     Dictionary, Integer, Json, JsonWriter, Path, Problems, Shape, object, read_document,
 };
@@ -56,46 +60,14 @@ pub struct Bytes(pub Vec<u8>);
 
 /// A header's name, in lower case as Envoy gives it, and its value.
 #[derive(Debug, Clone)]
-pub struct HeaderPair(Vec<u8>, Vec<u8>);
-
-/// Headers whose lines Envoy joins by a comma before any filter sees them: its inline headers that
-/// a client may send. Seen on Envoy 1.40; `test_hostile.py` holds the list against the real one.
-pub const JOINED_BY_ENVOY: &[&str] = &[
-    "accept",
-    "accept-encoding",
-    "access-control-request-headers",
-    "access-control-request-method",
-    "authorization",
-    "cache-control",
-    "cdn-loop",
-    "content-encoding",
-    "content-type",
-    "expect",
-    "grpc-timeout",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "origin",
-    "pragma",
-    "referer",
-    "user-agent",
-    "via",
-    "x-client-trace-id",
-    "x-envoy-external-address",
-    "x-envoy-original-path",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-request-id",
-];
+pub struct HeaderPair(pub(super) Vec<u8>, pub(super) Vec<u8>);
 
 /// The bytes of a captured request, which [`Request`] borrows.
 #[derive(Debug)]
 pub struct RequestBuffer {
-    headers: Vec<(Vec<u8>, Vec<u8>)>,
-    direct_peer: Option<Text>,
-    envoy_client: Option<Text>,
+    headers: HeaderList,
+    direct_peer: Option<Vec<u8>>,
+    envoy_client: Option<Vec<u8>>,
     tls: TlsCapture,
     jwt: Dictionary<Text, Dictionary<Text, Json>>,
     time: Time,
@@ -178,26 +150,70 @@ impl Capture {
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }
 
-    /// Completes the request: pseudo-headers first, lines joined as Envoy joins them, and a time.
+    /// Completes a request as the node sees it: pseudo-headers first, lines joined as Envoy joins
+    /// them, and a time.
     pub fn complete(self) -> RequestBuffer {
-        let mut headers = vec![(b":method".to_vec(), self.method.as_str().into())];
-        let authority = self.authority.map(|name| (b":authority".to_vec(), name.as_str().into()));
-        headers.extend(authority);
-        headers.push((b":path".to_vec(), self.path.0));
-        for HeaderPair(name, value) in self.headers {
-            let is_joined = JOINED_BY_ENVOY.iter().any(|joined| joined.as_bytes() == name);
-            match headers.iter_mut().find(|(earlier, _)| is_joined && *earlier == name) {
-                Some((_, lines)) => *lines = [lines.as_slice(), &value].join(&b','),
-                None => headers.push((name, value)),
-            }
-        }
+        let mut headers = HeaderList::default();
+        self.lines().iter().for_each(|(name, value)| headers.add(name, value));
+        let text = |text: &Option<Text>| text.as_ref().map(|text| bytes(text).to_vec());
+        let (direct_peer, envoy_client) = (text(&self.direct_peer), text(&self.envoy_client));
+        self.buffer(headers, direct_peer, envoy_client)
+    }
+
+    /// Completes a request as its client sent it: plays Envoy up to the node. Adds to `gaps` what
+    /// can't be played.
+    ///
+    /// # Errors
+    /// That Envoy answers by itself.
+    pub fn receive(
+        self,
+        approach: &Approach,
+        config: &Config,
+        gaps: &mut Vec<String>,
+    ) -> Result<RequestBuffer, EnvoyAnswer> {
+        let sent = SentRequest {
+            headers: &self.lines(),
+            peer: self.direct_peer.as_ref().map(bytes),
+            client: self.envoy_client.as_ref().map(bytes),
+            has_claims: !self.jwt.is_empty(),
+        };
+        let Arrival { headers, direct, client } = approach.receive(&sent, gaps)?;
+        let pairs: Vec<Pair<'_>> = headers.iter().collect();
+        let signals = Signals::read(config, &pairs, |signal| match signal {
+            Signal::DirectPeer => direct.clone(),
+            Signal::EnvoyClient => client.clone().map(String::into_bytes),
+            Signal::Certificate(_) | Signal::Claim(_) => None,
+        });
+        let addresses = signals.request(Vec::new(), Time(0));
+        let direct_peer = addresses.direct_peer.map(<[u8]>::to_vec);
+        let known = self.envoy_client.as_ref().map(bytes);
+        let envoy_client = known.or(addresses.envoy_client).map(<[u8]>::to_vec);
+        Ok(self.buffer(headers, direct_peer, envoy_client))
+    }
+
+    /// The lines as they were written, behind the pseudo-headers.
+    fn lines(&self) -> HeaderList {
+        let mut lines = HeaderList::default();
+        lines.push(b":method", bytes(&self.method));
+        self.authority.iter().for_each(|name| lines.push(b":authority", bytes(name)));
+        lines.push(b":path", &self.path.0);
+        self.headers.iter().for_each(|HeaderPair(name, value)| lines.push(name, value));
+        lines
+    }
+
+    fn buffer(
+        self,
+        headers: HeaderList,
+        direct_peer: Option<Vec<u8>>,
+        envoy_client: Option<Vec<u8>>,
+    ) -> RequestBuffer {
         // a request without a time is one of now
         let now = || u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX);
         let time = self.time.map_or_else(now, |seconds| seconds.0.saturating_mul(1_000_000_000));
         RequestBuffer {
             headers,
-            direct_peer: self.direct_peer,
-            envoy_client: self.envoy_client,
+            direct_peer,
+            envoy_client,
             tls: self.tls,
             jwt: self.jwt,
             time: Time(time),
@@ -218,7 +234,6 @@ impl RequestBuffer {
     /// The request as the pure core takes it. It has the claims that are text: Envoy gives no
     /// others.
     pub fn request(&self) -> Request<'_> {
-        let headers = self.headers.iter();
         let claims = self.jwt.iter().flat_map(|(provider, claims)| {
             claims.iter().filter_map(|(claim, value)| {
                 let value = value.as_str()?.as_bytes();
@@ -226,9 +241,9 @@ impl RequestBuffer {
             })
         });
         Request {
-            headers: headers.map(|(name, value)| (name.as_slice(), value.as_slice())).collect(),
-            direct_peer: self.direct_peer.as_ref().map(bytes),
-            envoy_client: self.envoy_client.as_ref().map(bytes),
+            headers: self.headers.iter().collect(),
+            direct_peer: self.direct_peer.as_deref(),
+            envoy_client: self.envoy_client.as_deref(),
             tls: TlsNames {
                 uri_san: self.tls.uri_san.first().map(bytes),
                 dns_san: self.tls.dns_san.first().map(bytes),

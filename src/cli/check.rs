@@ -247,7 +247,7 @@ const ENVOYS_OWN: &[&str] = &[
 ];
 
 /// Whether a file is the filter's own JSON, not Envoy's. Invalid JSON is judged by its start.
-fn is_bare(text: &str) -> bool {
+pub(super) fn is_bare(text: &str) -> bool {
     match serde_json::from_str::<Json>(text) {
         Ok(Json::List(_)) => false,
         Ok(json) => !ENVOYS_OWN.iter().any(|name| json.get(name).is_some()),

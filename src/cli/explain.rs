@@ -1,49 +1,85 @@
 //! `waybill explain`: one request, decided on the desk as the node would decide it.
 
 use std::fmt::Display;
+use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::arrival::EnvoyAnswer;
 use super::error::CommandError;
 use super::input::{RequestArguments, RequestCase};
-use super::output::{complain, print, print_json};
+use super::output::{print, print_json};
 use super::verify_tag::hops_as_json;
-use crate::chain::Signer;
-use crate::chain::keyring::Keyring;
-use crate::chain::replay::InMemory;
 use crate::cli::capture::text_or_hex;
+use crate::decision::Decision;
 use crate::decision::identity::Identity;
 use crate::decision::outcome::{Outcome, apply};
 use crate::decision::receipt::Receipt;
 use crate::decision::request::Request;
-use crate::decision::{Decision, Worker};
 use crate::terms::finding::Action;
 use crate::terms::names::printable;
 
-pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
-    let RequestCase { screen, request: owned, snapshot } = arguments.load()?;
+#[derive(Debug, clap::Args)]
+pub(super) struct ExplainArguments {
+    #[command(flatten)]
+    request: RequestArguments,
+    /// Say the verdict by the exit status: 1 for block, or where Envoy answers by itself; 0 for
+    /// allow, report and reroute
+    #[arg(long)]
+    fail: bool,
+}
+
+pub(super) fn run(arguments: &ExplainArguments) -> Result<ExitCode, CommandError> {
+    let is_json = arguments.request.json;
+    let RequestCase { node, request: owned, mut gaps } = arguments.request.load()?;
+    let refused = if arguments.fail { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    let owned = match owned {
+        Ok(owned) => owned,
+        Err(answer) => {
+            if is_json {
+                print_json(&answer_as_json(&answer, &gaps));
+            } else {
+                print(&format!("{}{}", first_line(&gaps), answer_as_text(&answer)));
+            }
+            return Ok(refused);
+        }
+    };
+    let mut worker = node.worker(&mut gaps)?;
     let request = owned.request();
-    let draft = Keyring::gather(&screen.config().tag, &|name| std::env::var(name));
-    if let Some(problem) = draft.wrong.iter().next() {
-        return Err(CommandError(problem.to_string()));
-    }
-    if !draft.unset.is_empty() {
-        complain("note: the variables of `tag.keys` aren't set here, so the tag is shown unsigned");
-    }
-    let mut worker = Worker::new(Signer::new(draft.keyring), Box::new(InMemory::default()));
-    let decision = screen
-        .decide(&request, snapshot.as_ref(), &mut worker, "explain".to_owned())
+    let decision = node
+        .screen
+        .decide(&request, node.snapshot.as_ref(), &mut worker, "explain".to_owned())
         .map_err(CommandError::new)?;
-    if arguments.json {
-        print_json(&as_json(&decision, &request));
+    if is_json {
+        print_json(&as_json(&decision, &request, &gaps));
     } else {
-        print(&as_text(&decision, &request));
+        print(&format!("{}{}", first_line(&gaps), as_text(&decision, &request)));
     }
-    Ok(())
+    Ok(match decision.verdict.action {
+        Action::Block => refused,
+        Action::Allow | Action::Report | Action::Reroute(_) => ExitCode::SUCCESS,
+    })
+}
+
+/// What the answer lacks.
+fn first_line(gaps: &[String]) -> String {
+    if gaps.is_empty() { String::new() } else { format!("note: {}\n\n", gaps.join("; ")) }
+}
+
+fn answer_as_text(EnvoyAnswer { status, why }: &EnvoyAnswer) -> String {
+    format!("Envoy answers {status} by itself: {why}. The request doesn't reach the node.\n")
+}
+
+/// The same members as a decision's JSON has.
+pub(super) fn answer_as_json(EnvoyAnswer { status, why }: &EnvoyAnswer, gaps: &[String]) -> Value {
+    json!({
+        "notes": gaps, "envoy": {"status": status, "why": why}, "evidence": null, "findings": [],
+        "verdict": null, "policy": null, "request_headers": [], "response": null,
+    })
 }
 
 /// The JSON that `docs/configuration.md` publishes.
-fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
+pub(super) fn as_json(decision: &Decision<'_>, request: &Request<'_>, gaps: &[String]) -> Value {
     let address = &decision.case.evidence.address;
     let caller = decision.case.identity.caller();
     let findings = decision.weighed.iter().map(|weighed| {
@@ -61,6 +97,8 @@ fn as_json(decision: &Decision<'_>, request: &Request<'_>) -> Value {
     let headers =
         headers.map(|(name, value)| json!([String::from_utf8_lossy(name), text_or_hex(value)]));
     json!({
+        "notes": gaps,
+        "envoy": null,
         "evidence": {
             "client": address.client,
             "claimed": address.claimed.iter().map(|claim| text_or_hex(claim)).collect::<Vec<_>>(),

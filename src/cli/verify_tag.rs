@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::error::CommandError;
-use super::input::{RequestArguments, RequestCase};
-use super::output::{print, print_json};
+use super::input::{NodeCase, RequestArguments, RequestCase};
+use super::output::{complain, print, print_json};
 use crate::chain::hops::Claims;
 use crate::chain::{Inbound, Proof, Rejection};
 use crate::decision::Worker;
@@ -20,7 +20,13 @@ use crate::terms::names;
 use crate::terms::time::UnixSeconds;
 
 pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
-    let RequestCase { screen, request, snapshot } = arguments.load()?;
+    // a signature covers neither the peer nor what the filters before the node add
+    let RequestCase { node, request, .. } = arguments.load()?;
+    node.gaps.iter().for_each(|gap| complain(&format!("note: {gap}")));
+    let request = request.map_err(|answer| {
+        CommandError(format!("Envoy answers {} by itself: {}", answer.status, answer.why))
+    })?;
+    let NodeCase { screen, snapshot, .. } = &node;
     let request = request.request();
     let now = request.time.seconds();
     let config = screen.config();

@@ -15,8 +15,9 @@ from collections import Counter
 import jsonschema
 import pytest
 
+import bootstrap
 import chains
-from harness import ROOT, WAYBILL, node, until
+from harness import ROOT, WAYBILL, direct, node, until
 from snapshots import Register, Server
 
 SCENARIOS = ROOT / "tests" / "scenarios"
@@ -189,10 +190,16 @@ def test_event(case, played):
         assert [[hop["node"], hop["customer"], hop["attest"], hop["proven"]] for hop in event["hops"]] == expect["hops"]
 
 
-def test_desk_agrees(case, sent, played, snapshots, tmp_path):
+@pytest.mark.parametrize("form", ["bare", "in Envoy's file"])
+def test_desk_agrees(case, sent, played, snapshots, lab, nodes, form, tmp_path):
     if case.get("before"):
         pytest.skip("the desk sees one request alone")
-    explained = explain(case, sent, snapshots(case) if "register" in case else None, tmp_path)
+    snapshot = snapshots(case) if "register" in case else None
+    if form == "bare":
+        explained = explain(case, sent, snapshot.asked_for_by(case["config"]) if snapshot else case["config"], snapshot, tmp_path)
+    else:
+        listener = bootstrap.listener(lab.nodes[nodes[node_key(case)].name], lab.certificates)
+        explained = explain(case, as_its_client_sent_it(sent), {"static_resources": {"listeners": [listener]}}, snapshot, tmp_path)
     event = played.event
     verdict = explained["verdict"]
     assert (verdict["action"], verdict["would_be"], verdict["reason"]) == (
@@ -219,10 +226,18 @@ def assert_same_refusal(explained, response, request_id):
     assert {(name.lower(), value) for name, value in explained["headers"]} <= headers
 
 
-def explain(case, sent, snapshot, folder):
+def as_its_client_sent_it(request):
+    """The peer is a header, as `Lab.play` sends it, and the desk reads what Envoy's filters make of it."""
+    told = [["x-test-direct-peer", direct(request)]] if "direct_peer" in request else []
+    sent = {**request, "headers": [*request.get("headers", []), *told], "direct_peer": "127.0.0.1"}
+    sent.pop("envoy_client", None)
+    return sent
+
+
+def explain(case, sent, config_file, snapshot, folder):
     """What `waybill explain` says about the case."""
     config, request = folder / "config.json", folder / "request.json"
-    config.write_text(json.dumps(snapshot.asked_for_by(case["config"]) if snapshot else case["config"]))
+    config.write_text(json.dumps(config_file))
     request.write_text(json.dumps(sent))
     command = [WAYBILL, "explain", "--config", config, "--request", request, "--json"]
     command += ["--snapshot", snapshot.file] if snapshot else []
