@@ -27,6 +27,8 @@ pub mod filter;
 pub mod cli;
 #[cfg(feature = "desk")]
 pub mod compile;
+#[cfg(feature = "desk")]
+pub mod envoy;
 
 pub mod decision;
 

@@ -1,46 +1,57 @@
 //! `waybill check`: every mistake in the files around a node, before Envoy reads them.
 
+mod report;
+mod sarif;
+
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::configuration::{Diagnostics, check_configuration};
+use self::report::{FileReport, ReportEntry};
+use super::clock::now;
 use super::error::CommandError;
 use super::files::read;
-use super::output::{complain, print, print_json};
-use super::{envoy, register};
-use crate::compile::remarks::{Remark, Remarks, grouped};
-use crate::shape::Json;
+use super::output::print_json;
+use super::register;
+use crate::compile::remarks::{Remarks, grouped};
+use crate::envoy::{self, Diagnostic, EnvoyFile, LocalFile, NO_TEXT, Report, Spot, Surroundings};
+use crate::shape::{Json, Problem};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArguments {
-    /// Envoy's YAML or JSON, the filter's bare JSON, or a register's directory
+    /// Envoy's YAML or JSON (several files that belong together, or a /config_dump), the filter's
+    /// bare JSON, or a register's directory
     #[arg(required = true, value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
     /// Print errors and notes as JSON on stdout
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     json: bool,
+    /// What to print
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// The output formats of `check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Text for people
+    Text,
+    /// JSON for machines
+    Json,
+    /// SARIF 2.1.0, for code review
+    Sarif,
 }
 
 pub(super) fn run(arguments: &CheckArguments) -> Result<(), CommandError> {
-    let mut errors: usize = 0;
-    let mut list = Vec::new();
-    for path in &arguments.files {
-        let name = path.display().to_string();
-        let report = if path.is_dir() {
-            PathReport::of_register(path)
-        } else {
-            PathReport::of_configuration(path)
-        };
-        errors = errors.saturating_add(report.errors.len()).saturating_add(report.more);
-        if arguments.json {
-            list.push(report.json(&name));
-        } else {
-            report.tell(&name);
+    let reports = reports(&arguments.files);
+    let errors = reports.iter().map(FileReport::count).fold(0, usize::saturating_add);
+    match arguments.format {
+        Format::Sarif => print_json(&sarif::document(&reports)),
+        Format::Text if !arguments.json => reports.iter().for_each(FileReport::tell),
+        Format::Text | Format::Json => {
+            let files: Vec<Value> = reports.iter().map(FileReport::json).collect();
+            print_json(&json!({"ok": errors == 0, "files": files}));
         }
-    }
-    if arguments.json {
-        print_json(&json!({"ok": errors == 0, "files": list}));
     }
     match errors {
         0 => Ok(()),
@@ -49,84 +60,142 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<(), CommandError> {
     }
 }
 
-/// The errors and notes of one path of the command line.
-struct PathReport {
-    errors: Vec<Remark>,
-    /// How many errors there are beside those
-    more: usize,
-    notices: Vec<Remark>,
-    /// The contents, where nothing is wrong
-    summary: Option<String>,
+/// What a path of the command line turned out to be.
+enum CheckInput {
+    Register,
+    Bare(String),
+    Envoy(EnvoyFile),
+    Unreadable(Spot, Problem),
 }
 
-impl PathReport {
-    fn of_configuration(path: &Path) -> Self {
-        let text = read(path);
-        Self::of(text.map_or_else(|error| Diagnostics::of_file(error.0), |text| check(&text)))
-    }
-
-    fn of_register(path: &Path) -> Self {
-        match register::check(path) {
-            Ok((summary, Remarks { errors, more, notices, .. })) => {
-                Self { errors, more, notices, summary }
+/// Reads all paths, and checks the Envoy files among them together.
+fn reports(paths: &[PathBuf]) -> Vec<FileReport> {
+    let mut reports = Vec::new();
+    let mut files = Vec::new();
+    // by index of the Envoy file: the index of its report
+    let mut places = Vec::new();
+    for path in paths {
+        let name = path.display().to_string();
+        let mut report = FileReport::new(&name);
+        match input(path) {
+            CheckInput::Register => report = of_register(path, name),
+            CheckInput::Bare(text) => check_bare(&mut report, &text),
+            CheckInput::Unreadable(spot, problem) => report.push_error(&spot, problem),
+            CheckInput::Envoy(file) => {
+                places.push(reports.len());
+                files.push(file);
             }
-            Err(error) => Self::of(Diagnostics::of_file(error.0)),
         }
+        reports.push(report);
     }
-
-    fn of(Diagnostics { errors, notices }: Diagnostics) -> Self {
-        let remark = |problem| Remark { file: String::new(), line: None, problem };
-        Self {
-            errors: errors.into_iter().map(remark).collect(),
-            more: 0,
-            notices: notices.into_iter().map(remark).collect(),
-            summary: None,
-        }
-    }
-
-    fn tell(&self, name: &str) {
-        let place = |remark: &Remark| match (remark.file.as_str(), remark.line) {
-            ("", _) => name.to_owned(),
-            (file, None) => format!("{}/{file}", name.trim_end_matches('/')),
-            (file, Some(line)) => format!("{}/{file}:{line}", name.trim_end_matches('/')),
+    follow(&mut files, paths, &mut reports, &mut places);
+    if !files.is_empty() {
+        let Report { errors, notices } = with_surroundings(|it| envoy::check(&files, it));
+        let mut place = |diagnostic: Diagnostic, is_error: bool| {
+            let index = places.get(diagnostic.spot.file).copied().unwrap_or_default();
+            let Some(report) = reports.get_mut(index) else { return };
+            let list = if is_error { &mut report.errors } else { &mut report.notices };
+            list.push(ReportEntry::of(diagnostic));
         };
-        for remark in &self.errors {
-            complain(&format!("{}: {}", place(remark), remark.problem));
-        }
-        if self.more > 0 {
-            complain(&format!("{name}: and {} more", grouped(self.more)));
-        }
-        for remark in &self.notices {
-            complain(&format!("{}: note: {}", place(remark), remark.problem));
-        }
-        if self.errors.is_empty() {
-            print(&match &self.summary {
-                Some(summary) => format!("{name}: ok: {summary}\n"),
-                None => format!("{name}: ok\n"),
-            });
-        }
+        errors.into_iter().for_each(|error| place(error, true));
+        notices.into_iter().for_each(|notice| place(notice, false));
     }
+    // a file that another one names is told of where something is to be told
+    let is_told = |(i, report): &(usize, FileReport)| {
+        *i < paths.len() || !(report.errors.is_empty() && report.notices.is_empty())
+    };
+    reports.into_iter().enumerate().filter(is_told).map(|(_, report)| report).collect()
+}
 
-    fn json(&self, name: &str) -> serde_json::Value {
-        let list = |remarks: &[Remark]| remarks.iter().map(object).collect::<Vec<_>>();
-        let mut report =
-            json!({"file": name, "errors": list(&self.errors), "notices": list(&self.notices)});
-        if let (Some(members), true) = (report.as_object_mut(), self.more > 0) {
-            members.insert("more".into(), self.more.into());
+/// Adds the local files of filters and secrets that the files name, where they can be read.
+fn follow(
+    files: &mut Vec<EnvoyFile>,
+    given: &[PathBuf],
+    reports: &mut Vec<FileReport>,
+    places: &mut Vec<usize>,
+) {
+    let mut known: Vec<PathBuf> =
+        given.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let mut next = 0;
+    while let Some(file) = files.get(next) {
+        next = next.saturating_add(1);
+        for name in file.references() {
+            let Ok(path) = Path::new(&name).canonicalize() else { continue };
+            if known.contains(&path) {
+                continue;
+            }
+            known.push(path.clone());
+            if let CheckInput::Envoy(file) = input(Path::new(&name)) {
+                places.push(reports.len());
+                reports.push(FileReport::new(&name));
+                files.push(file);
+            }
         }
-        report
     }
 }
 
-/// An error or note as JSON; with `file` and `line` only in a register's directory.
-fn object(Remark { file, line, problem }: &Remark) -> serde_json::Value {
-    let mut object =
-        json!({"path": problem.path, "message": problem.message, "help": problem.help});
-    if let (Some(members), false) = (object.as_object_mut(), file.is_empty()) {
-        members.insert("file".into(), file.as_str().into());
-        members.insert("line".into(), (*line).into());
+fn input(path: &Path) -> CheckInput {
+    if path.is_dir() {
+        return CheckInput::Register;
     }
-    object
+    let at_file = |message: String| {
+        let problem = Problem { path: String::new(), message, help: None };
+        CheckInput::Unreadable(Spot { file: 0, line: 0, path: String::new() }, problem)
+    };
+    match read(path) {
+        Err(error) => at_file(error.0),
+        Ok(text) if is_bare(&text) => CheckInput::Bare(text),
+        Ok(text) => match EnvoyFile::parse(&path.display().to_string(), &text) {
+            Ok(file) => CheckInput::Envoy(file),
+            Err((line, problem)) => {
+                CheckInput::Unreadable(Spot { file: 0, line, path: String::new() }, problem)
+            }
+        },
+    }
+}
+
+fn with_surroundings<T>(check: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+    let variable = |name: &str| std::env::var(name);
+    check(&Surroundings { now: now(), variable: &variable, local_file: &local_file })
+}
+
+/// Whether a file that Envoy reads is here. A relative path counts from the working directory.
+fn local_file(name: &str) -> LocalFile {
+    let path = Path::new(name);
+    let folder_is_here = || path.parent().is_some_and(Path::is_dir);
+    if path.is_file() {
+        LocalFile::Present
+    } else if path.is_relative() || folder_is_here() {
+        LocalFile::Missing
+    } else {
+        LocalFile::Elsewhere
+    }
+}
+
+fn of_register(path: &Path, name: String) -> FileReport {
+    let finding = |remark| ReportEntry { promise: None, remark };
+    match register::check(path) {
+        Ok((summary, Remarks { errors, more, notices, .. })) => FileReport {
+            name,
+            errors: errors.into_iter().map(finding).collect(),
+            more,
+            notices: notices.into_iter().map(finding).collect(),
+            summary,
+        },
+        Err(error) => {
+            let problem = Problem { path: String::new(), message: error.0, help: None };
+            let mut report = FileReport::new(&name);
+            report.push_error(&Spot { file: 0, line: 0, path: String::new() }, problem);
+            report
+        }
+    }
+}
+
+fn check_bare(file: &mut FileReport, text: &str) {
+    let mut report = Report::default();
+    with_surroundings(|it| envoy::check_bare(text, 0, it, &mut report));
+    file.errors.extend(report.errors.into_iter().map(ReportEntry::of));
+    file.notices.extend(report.notices.into_iter().map(ReportEntry::of));
 }
 
 /// A node's configuration: a bare JSON file, or that of an Envoy file's Waybill filter. `number`,
@@ -135,14 +204,19 @@ pub(super) fn configuration(text: &str, number: Option<usize>) -> Result<String,
     if is_bare(text) {
         return Ok(text.to_owned());
     }
-    let document: Json = serde_yaml_ng::from_str(text).map_err(CommandError::new)?;
-    let mut all = envoy::configurations(&document);
+    let file = EnvoyFile::parse("", text)
+        .map_err(|(line, problem)| CommandError(format!("line {line}: {problem}")))?;
+    let mut all = envoy::configurations(&file);
+    let no_text = |spot: Spot| {
+        let (message, help) = NO_TEXT;
+        CommandError(format!("line {}: {}: {message}\n  help: {help}", spot.line, spot.path))
+    };
     let count = all.len();
     match (count, number) {
         (0, _) => Err(CommandError("no Waybill filter in this file".into())),
-        (1, None) => all.swap_remove(0).map_err(CommandError::new),
+        (1, None) => all.swap_remove(0).map_err(no_text),
         (_, Some(number)) if (1..=count).contains(&number) => {
-            all.swap_remove(number.saturating_sub(1)).map_err(CommandError::new)
+            all.swap_remove(number.saturating_sub(1)).map_err(no_text)
         }
         _ => Err(CommandError(format!(
             "{count} Waybill filters in this file: choose one by --filter 1 to --filter {count}"
@@ -150,31 +224,25 @@ pub(super) fn configuration(text: &str, number: Option<usize>) -> Result<String,
     }
 }
 
+/// Members of Envoy's documents that no bare configuration has.
+const ENVOYS_OWN: &[&str] = &[
+    "static_resources",
+    "staticResources",
+    "dynamic_resources",
+    "dynamicResources",
+    "resources",
+    "configs",
+    "typed_config",
+    "typedConfig",
+    "apiVersion",
+    "@type",
+];
+
 /// Whether a file is the filter's own JSON, not Envoy's. Invalid JSON is judged by its start.
 fn is_bare(text: &str) -> bool {
     match serde_json::from_str::<Json>(text) {
-        Ok(json) => ![
-            "static_resources",
-            "staticResources",
-            "dynamic_resources",
-            "dynamicResources",
-            "resources",
-            "@type",
-        ]
-        .iter()
-        .any(|name| json.get(name).is_some()),
+        Ok(Json::List(_)) => false,
+        Ok(json) => !ENVOYS_OWN.iter().any(|name| json.get(name).is_some()),
         Err(_) => text.trim().is_empty() || text.trim_start().starts_with('{'),
-    }
-}
-
-fn check(text: &str) -> Diagnostics {
-    if is_bare(text) {
-        return check_configuration(text);
-    }
-    match serde_yaml_ng::from_str::<Json>(text) {
-        Ok(document) => envoy::check(&document),
-        Err(error) => {
-            Diagnostics::of_file(format!("can't be read as one YAML or JSON document: {error}"))
-        }
     }
 }

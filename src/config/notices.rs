@@ -52,8 +52,7 @@ pub(super) fn notices(config: &Config, otlp: bool) -> Vec<Problem> {
     if let Some(regions) = &config.regions {
         let unlisted: Vec<String> = regions.unlisted().map(|code| code.to_string()).collect();
         if !unlisted.is_empty() {
-            let message =
-                "requests from countries neither supported nor restricted are let through";
+            let message = "countries neither supported nor restricted pass";
             let help = "name those in `restricted` that the provider's terms exclude";
             notices.add("$.regions", &format!("{message}: {}", unlisted.join(" ")), help);
         }
