@@ -13,6 +13,7 @@ main() {
         prepare) check_tools python; build; prepare ;;
         test) check_tools python lint openssl h2load node; build; run_tests ;;
         fuzz) check_tools python openssl; build; fuzz "${@:2}" ;;
+        edits) check_tools python openssl; build; edits "${@:2}" ;;
         bench) check_tools python h2load; build; bench "${@:2}" ;;
         clean) rm -rf dist .build target ;;
         help | -h | --help) usage ;;
@@ -29,6 +30,9 @@ usage: ./build.sh [verb]
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
   fuzz SECONDS [SEED]
           build, then send random requests through the files of envoy/ in a real Envoy; \`test\` does 15 seconds
+  edits SECONDS [SEED]
+          build, then edit the files of envoy/ at random, play each in a real Envoy, and ask \`waybill check\` about it;
+          \`test\` does a minute
   bench [PART...]
           build, then measure what a request costs, beside no filter and an empty one, and what a snapshot and
           remembered nonces cost (half an hour). Parts: request, steps, chain, compile, lookups, requests, memory,
@@ -77,12 +81,16 @@ run_tests() {
     say "test: $STEPS steps passed, $SKIPPED skipped, in $(minutes "$SECONDS")"
 }
 
-fuzz() {
-    (($# > 0)) || die "missing the number of seconds, for example: ./build.sh fuzz 600"
+fuzz() { hunt fuzz "$@"; }
+edits() { hunt edits "$@"; }
+
+# hunt NAME SECONDS [SEED]: one of the fuzzers of tests/envoy/, for as long as it is told.
+hunt() {
+    (($# > 1)) || die "missing the number of seconds, for example: ./build.sh $1 600"
     prepare_envoy
     python_packages tests/requirements.txt
     prepare
-    WAYBILL=dist/waybill "$PYTHON" tests/envoy/fuzz.py "$@"
+    WAYBILL=dist/waybill "$PYTHON" "tests/envoy/$1.py" "${@:2}"
 }
 
 bench() {
@@ -134,7 +142,7 @@ lint() {
 # Every file in envoy/ that is a bootstrap. Run from here, because the files name dist/ relatively.
 validate_envoy_files() {
     local file
-    for file in $(grep -l '^static_resources:' envoy/*.yaml); do
+    for file in $(grep -l '^static_resources:' envoy/*.yaml envoy/steps/*.yaml); do
         step "envoy --mode validate -c $file" with_keys "$ENVOY" --mode validate --log-level error -c "$file"
     done
     if have nginx; then

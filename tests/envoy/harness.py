@@ -72,7 +72,7 @@ class Envoy:
 
     def ports(self):
         """The port of each listener by its name; pipes have none."""
-        listeners = json.loads(self.admin("/listeners?format=json"))["listener_statuses"]
+        listeners = json.loads(self.admin("/listeners?format=json")).get("listener_statuses", [])
         addresses = {each["name"]: each["local_address"].get("socket_address") for each in listeners}
         return {name: address["port_value"] for name, address in addresses.items() if address}
 

@@ -169,12 +169,12 @@ fn filter(wasm: &Yaml, place: &Spot, surroundings: &Surroundings<'_>, report: &m
 /// After a failure the filter lets nothing pass, and is started again.
 fn failure(config: &Yaml, spot: &Spot, report: &mut Report) {
     let policy = config.get("failure_policy");
-    // a number would be right too, and tells a reader nothing
     let is = |name: &str| {
         policy.and_then(Yaml::text).is_some_and(|text| text.eq_ignore_ascii_case(name))
     };
     let policy_spot = spot.field(config, "failure_policy");
-    let is_reload = is("FAIL_RELOAD");
+    // of the numbers of wasm.proto only this one lets Waybill run on
+    let is_reload = is("FAIL_RELOAD") || is("1");
     let is_closed = policy.is_none() || is("FAIL_CLOSED");
     if (!is_reload && !is_closed) || config.may_be_true("fail_open") {
         report.wrong(
