@@ -1,6 +1,7 @@
 //! A client can't forge an event: a text log format prints its bytes as they come.
 
 use super::super::files::Spot;
+use super::super::kinds::ROUTER;
 use super::super::report::{Promise, Report};
 use super::super::way::Way;
 use super::super::yaml::Yaml;
@@ -24,38 +25,95 @@ const FOREIGN: &[&str] = &[
     "RESPONSE_HEADER",
 ];
 
+/// A logger: its settings, and where they are.
+struct Logger<'a> {
+    kind: &'a str,
+    config: &'a Yaml,
+    spot: Spot,
+}
+
 pub(super) fn prove(way: &Way<'_, '_>, report: &mut Report) {
-    let of_manager = (&way.manager.spot, way.manager.yaml);
-    let listener =
-        way.manager.listener.map(|yaml| (Spot::new(way.manager.spot.file, yaml, ""), yaml));
-    let of_listener = listener.iter().map(|(spot, yaml)| (spot, *yaml));
-    for (spot, yaml) in [of_manager].into_iter().chain(of_listener) {
-        for (i, logger) in yaml.list("access_log").iter().enumerate() {
-            prove_logger(logger, &spot.element("access_log", i, logger), report);
+    let loggers = loggers(way);
+    let prints_event = |it: &&Logger<'_>| {
+        let mut found = false;
+        it.config.walk(&mut |value| found |= value.text().is_some_and(|it| it.contains(EVENT)));
+        found
+    };
+    let sinks: Vec<_> = loggers.iter().filter(prints_event).map(Logger::sink).collect();
+    for logger in &loggers {
+        for name in ["inline_bytes", "filename", "environment_variable"] {
+            let unread = logger.config.at(&["log_format", "text_format_source", name]);
+            if let Some(unread) = unread {
+                let message = "check can't read this text format, which may let a client write an \
+                               event of its own";
+                let help = "use `json_format`, or `inline_string`: see docs/operating.md";
+                report.wrong(Promise::Log, &logger.spot.member(name, unread), message, help);
+            }
         }
+        let Some((text, spot)) = logger.text() else { continue };
+        let Some(operator) = foreign(text) else { continue };
+        let message = if text.contains(EVENT) {
+            format!(
+                "this text format prints `%{operator}` beside an event as it comes, so a client \
+                 can write an event of its own"
+            )
+        } else if sinks.contains(&logger.sink()) {
+            format!(
+                "this text format prints `%{operator}` as it comes to where events go, so a client \
+                 can write an event of its own"
+            )
+        } else {
+            continue;
+        };
+        let help = "use `json_format`, with the event as a member: see docs/operating.md";
+        report.wrong(Promise::Log, &spot, message, help);
     }
 }
 
-fn prove_logger(logger: &Yaml, spot: &Spot, report: &mut Report) {
-    let Some((_, config)) = logger.get("typed_config").and_then(Yaml::typed) else { return };
-    let formats = [
-        &["log_format", "text_format_source", "inline_string"][..],
-        &["log_format", "text_format"],
-        &["format"],
-    ];
-    for format in formats.iter().filter_map(|fields| config.at(fields)) {
-        let Some(text) = format.text().filter(|text| text.contains(EVENT)) else { continue };
-        // every second part, between two percent signs, is an operator
-        let operators = text.split('%').skip(1).step_by(2);
-        let mut foreign =
-            operators.filter(|operator| FOREIGN.iter().any(|known| operator.starts_with(known)));
-        if let Some(operator) = foreign.next() {
-            let message = format!(
-                "this text format prints `%{operator}%` beside an event as it comes, so a client \
-                 can write an event of its own"
-            );
-            let help = "use `json_format`, with the event as a member: see docs/operating.md";
-            report.wrong(Promise::Log, &spot.member("log_format", format), message, help);
+/// The first operator in a text that prints what a client or an upstream chose.
+fn foreign(text: &str) -> Option<&'static str> {
+    FOREIGN.iter().copied().find(|operator| text.contains(&format!("%{operator}")))
+}
+
+/// All loggers of a way: those of the manager, of its listener, and upstream of its routers.
+fn loggers<'a>(way: &Way<'a, '_>) -> Vec<Logger<'a>> {
+    let manager = way.manager;
+    let mut owners = vec![(manager.spot.clone(), "access_log", manager.yaml)];
+    owners.extend(
+        manager
+            .listener
+            .map(|listener| (Spot::new(manager.spot.file, listener, ""), "access_log", listener)),
+    );
+    for filter in manager.chains.iter().flat_map(|list| &list.filters) {
+        if let Some((ROUTER, config)) = filter.config {
+            owners.push((filter.spot.clone(), "upstream_log", config));
         }
+    }
+    let of = |(spot, field, yaml): (Spot, &'static str, &'a Yaml)| {
+        let list = yaml.list(field).iter().enumerate();
+        let logger = move |(i, logger): (usize, &'a Yaml)| {
+            let (kind, config) = logger.get("typed_config")?.typed()?;
+            Some(Logger { kind, config, spot: spot.element(field, i, logger) })
+        };
+        list.filter_map(logger).collect::<Vec<_>>()
+    };
+    owners.into_iter().flat_map(of).collect()
+}
+
+impl<'a> Logger<'a> {
+    /// Where its lines go.
+    fn sink(&self) -> (&'a str, Option<&'a str>) {
+        (self.kind, self.config.str("path"))
+    }
+
+    /// Its text format, and where that is.
+    fn text(&self) -> Option<(&'a str, Spot)> {
+        let formats = [
+            &["log_format", "text_format_source", "inline_string"][..],
+            &["log_format", "text_format"],
+            &["format"],
+        ];
+        let format = formats.iter().find_map(|fields| self.config.at(fields))?;
+        Some((format.text()?, self.spot.member("log_format", format)))
     }
 }
