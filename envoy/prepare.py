@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Prepares what the demo's nodes need: the register of envoy/register with real network sources, a key, the signed
-snapshot, and envoy/demo.yaml with that key in it; and for three nodes in a row their keys, and envoy/chain.yaml with the
-public halves in it. All of it goes into dist/:
+"""Prepares what the files in envoy/ need: the register of envoy/register with real network sources, a key, the signed
+snapshot, and envoy/demo.yaml with that key in it; for three nodes in a row their keys, and envoy/chain.yaml with the
+public halves in it; and a table of countries for Envoy's geoip filter. All of it goes into dist/:
 
     dist/register/                  the register that is compiled: change it, and run this with --compile
     dist/signing.jwk                the key, made once; whoever has it can let anybody in, so only you can read it
@@ -9,6 +9,7 @@ public halves in it. All of it goes into dist/:
     dist/demo.yaml                  envoy/demo.yaml, which trusts that key
     dist/chain.env                  the three nodes' private keys, made once: environment variables as a shell reads them
     dist/chain.yaml                 envoy/chain.yaml, whose registers have the public ones
+    dist/dbip-country-lite.mmdb     the countries that edge.yaml, transit.yaml and ingress.yaml look up
 
 `./build.sh prepare` runs it. With --compile it only compiles dist/register again.
 """
@@ -21,6 +22,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import geo_data
 import register_data
 from geo_data import ATTRIBUTION, DataError, write_atomically
 
@@ -48,6 +50,7 @@ def main() -> None:
 
 def prepare() -> str:
     """Makes everything anew but the key; gives what the compiler says."""
+    geo_data.prepare()
     write_register()
     make_key()
     said = compile_register()

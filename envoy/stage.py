@@ -110,6 +110,12 @@ def lines_since(log, offset, enough, missing):
     raise Failure(f"{missing} in {log} {EVENT_SECONDS} seconds after a request.")
 
 
+def event_of(line):
+    """The event in a line of the shipped log format, where it is text, or of a format that prints it as an object."""
+    event = line["event"]
+    return json.loads(event) if isinstance(event, str) else event
+
+
 # === what is shown ===
 
 

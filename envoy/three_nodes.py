@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from stage import (
     CALL,
     Failure,
+    event_of,
     exchange,
     last_words,
     lines_since,
@@ -109,7 +110,8 @@ def play(scene, sent):
     except (OSError, http.client.HTTPException) as error:
         raise Failure(f"no answer for `{scene.what}`: {error!r}. {LOG} may say why.") from None
     lines = lines_since(EVENTS, before, lambda lines: len(lines) >= expected, f"too few events of `{scene.what}`")
-    return Played(scene, status, {NODES[line["event"]["node"]]: line["event"] for line in lines})
+    events = [event_of(line) for line in lines]
+    return Played(scene, status, {NODES[event["node"]]: event for event in events})
 
 
 # === honest requests ===

@@ -14,6 +14,7 @@ prepare_envoy() {
     prepare_python
     find_envoy
     export ENVOY
+    ln -sfn "$ENVOY" .build/envoy  # the name by which the comments in envoy/ call it
     version=$(envoy_version "$ENVOY")
     say "Envoy $version: $ENVOY"
     at_least "$version" 1.40 || say "WARNING: this Envoy is older than 1.40; everything here is tested with 1.40"

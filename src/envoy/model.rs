@@ -201,13 +201,15 @@ impl<'a> Gateway<'a> {
         let spot = Spot::new(file, yaml, format!("clusters.{name}"));
         let own = http_options(yaml).map(|options| self.filters(&spot, "http_filters", options));
         let own = own.filter(|filters| !filters.is_empty());
-        own.or_else(|| {
-            let filters = manager?.chains.first()?;
-            let router = filters.filters.last()?;
-            let (_, config) = router.config?;
-            Some(self.filters(&router.spot, "upstream_http_filters", config))
+        own.unwrap_or_else(|| {
+            let lists = manager.map(|it| it.chains.as_slice()).unwrap_or_default();
+            let routers = lists.iter().filter_map(|list| list.filters.last());
+            let of = |router: &Filter<'a>| {
+                let (_, config) = router.config?;
+                Some(self.filters(&router.spot, "upstream_http_filters", config))
+            };
+            routers.filter_map(of).flatten().collect()
         })
-        .unwrap_or_default()
     }
 
     /// The route tables of a manager.

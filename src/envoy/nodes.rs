@@ -47,8 +47,8 @@ pub(super) fn check_text(
 ) {
     let text = value.text().unwrap_or_default();
     let line = |path: &str| match line_in(text, path) {
-        Some(line) if value.is_block() => value.text_line().saturating_add(line).saturating_sub(1),
-        _ => value.text_line(),
+        Some(line) if value.is_block() => value.line.saturating_add(line).saturating_sub(1),
+        _ => value.line,
     };
     check(text, file, &line, surroundings, report);
 }

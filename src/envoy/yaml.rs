@@ -310,17 +310,7 @@ impl Yaml {
         }
     }
 
-    /// The line of the text's first line: a block (`|`) starts below its mark.
-    pub fn text_line(&self) -> usize {
-        match &self.data {
-            Data::Scalar(scalar) if self.is_block() && !scalar.text.is_empty() => {
-                self.line.saturating_add(1)
-            }
-            _ => self.line,
-        }
-    }
-
-    /// Whether each line of the text is a line of the file.
+    /// Whether each line of the text is a line of the file. Its `line` is then that of the first.
     pub fn is_block(&self) -> bool {
         matches!(&self.data, Data::Scalar(scalar) if scalar.style == ScalarStyle::Literal)
     }

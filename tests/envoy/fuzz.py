@@ -25,7 +25,7 @@ import jsonschema
 
 import wire
 from harness import ROOT, tail, until
-from shipped import CHINA, DOORS, OWN_KEY, PROVIDERS_OWN, SINGAPORE, Shipped, asked
+from shipped import CHINA, DOORS, OWN_KEY, PROVIDERS_OWN, SINGAPORE, Shipped, asked, log_line
 
 DEFAULT_SEED = 20261127
 BATCH = 60  # requests, after which their events and what arrived are looked at
@@ -298,7 +298,7 @@ class Fuzz:
         self.sent, self.found, self.costs = 0, {}, {}
         schema = json.loads((ROOT / "docs" / "event.schema.json").read_text())
         self.schema = jsonschema.Draft202012Validator(schema)
-        self.read = dict.fromkeys(lab.nodes, 0)  # bytes of each log
+        self.read = {}  # bytes of each log
         self.memory = lab.resident_kilobytes()
         tasks = Path(f"/proc/{lab.process.pid}/task").iterdir()
         [self.worker] = [task for task in tasks if (task / "comm").read_text().startswith("wrk:")]
@@ -444,13 +444,8 @@ class Fuzz:
         events = {}
 
         def are_there():
-            for name, node in self.lab.nodes.items():
-                with node.events.open("rb") as log:
-                    log.seek(self.read[name])
-                    text = log.read()
-                whole = text[: text.rfind(b"\n") + 1]
-                self.read[name] += len(whole)
-                for line in whole.splitlines():
+            for node in self.lab.nodes.values():
+                for line in self.new_lines(node.events):
                     number, _, event = line.decode("latin-1").partition(" ")
                     events[number] = event
             return answered <= set(events)
@@ -458,6 +453,25 @@ class Fuzz:
         until(PATIENCE, "the events", are_there, self.lab.log)
         for number in answered:
             self.check_event(*requests[number], events[number])
+        for node in self.lab.nodes.values():
+            for line in self.new_lines(node.events.with_suffix(".log")):
+                self.check_line(line)
+
+    def new_lines(self, path):
+        """The whole lines since the last call."""
+        with path.open("rb") as log:
+            log.seek(self.read.get(path, 0))
+            *lines, _ = log.read().split(b"\n")
+        self.read[path] = self.read.get(path, 0) + sum(len(line) + 1 for line in lines)
+        return lines
+
+    def check_line(self, line):
+        try:
+            event, path = (log_line(line)[name] for name in ("event", "path"))
+            assert event is None or json.loads(event)["seq"] >= 0
+            assert path is None or "?" not in path
+        except (AssertionError, ValueError, KeyError) as fault:
+            self.violation("a log line isn't well-formed", None, f"{fault!r}: {line[:600]}")
 
     def check_event(self, request, answer, text):
         if text == "-":

@@ -1,5 +1,5 @@
 """The files in envoy/ as they are shipped, but for what a test must change: free ports instead of TLS on fixed ones, registers and
-keys of the test's own, its upstream in place of the providers, and an access log of its own for each listener.
+keys of the test's own, its upstream in place of the providers, and an access log of its own for each listener, beside the file's own.
 
 A *door* is one listener of one file. `alone` is the variant that the files' comments advise where no load balancer stands in
 front; else the loopback plays the load balancer.
@@ -25,6 +25,7 @@ CHINA, SINGAPORE = "114.114.114.114", "165.21.100.88"  # by DB-IP too, which Env
 COUNTRIES = "114.114.114.0/24 CN\n165.21.100.0/24 SG\n"
 KEYS = {"b": {"node": "reseller-b.example", "seed": 2}, "a": {"node": "acme.example", "seed": 1}}
 FAR = "2099-12-31T00:00:00Z"
+LINE = {"event": str, "status": int, "duration_ms": int, "request_id": str, "provider_request_id": str, "method": str, "path": str}
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,10 @@ class Shipped(Lab):
                 until(20, f"the snapshot of {door.name}", lambda name=door.name: self.is_open(name), self.log)
         return self
 
+    def lines(self, name):
+        """What the file's own logger has written, in whole lines. Only a line feed ends one: a member may hold U+2028."""
+        return self.nodes[name].events.with_suffix(".log").read_bytes().split(b"\n")[:-1]
+
     def is_open(self, name):
         return exchange(self.nodes[name].port, raw_request("GET", READY, "localhost")).status == 200
 
@@ -100,8 +105,9 @@ class Shipped(Lab):
         listener["filter_chains"][0].pop("transport_socket", None)
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
         log = {"text_format_source": {"inline_string": f"{self.line}%FILTER_STATE(wasm.waybill:PLAIN)%\n"}}
-        kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
-        manager["access_log"] = [{"name": "events", "typed_config": {"@type": kind, "path": str(events), "log_format": log}}]
+        [own] = [each for each in manager["access_log"] if "event" in each["typed_config"]["log_format"].get("json_format", {})]
+        own["typed_config"] = file_log(events.with_suffix(".log"), own["typed_config"]["log_format"])
+        manager["access_log"] = [own, {"name": "events", "typed_config": file_log(events, log)}]
         manager |= {"stat_prefix": door.name, **changes}
         wasm = next(each["typed_config"]["config"] for each in manager["http_filters"] if each["name"] == "waybill")
         config = json.loads(wasm["configuration"]["value"])
@@ -150,6 +156,20 @@ class Shipped(Lab):
         """A request that this door lets in, from an address, with more headers."""
         door = self.doors[name]
         return raw_request(method, path, host or door.host, asked(door, path, headers, method, address, key), b"" if method == "POST" else None)
+
+
+def log_line(raw):
+    """The members of a line that a file's own logger wrote: each once and of its type, or null where it is text."""
+    pairs = json.loads(raw.decode(), object_pairs_hook=list)
+    assert sorted(name for name, _ in pairs) == sorted(LINE), raw
+    for name, value in pairs:
+        assert type(value) is LINE[name] or (value is None and LINE[name] is str), raw
+    return dict(pairs)
+
+
+def file_log(path, log_format):
+    kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+    return {"@type": kind, "path": str(path), "log_format": log_format}
 
 
 def asked(door, path, headers, method="POST", address=SINGAPORE, key=None):

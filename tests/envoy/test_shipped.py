@@ -1,6 +1,7 @@
 """The files in envoy/ as they are shipped: what goes on to the provider, and what doesn't get past them."""
 
 import itertools
+import json
 
 import pytest
 import yaml
@@ -192,10 +193,37 @@ def test_account_apis_of_all_vendors_at_the_demo(lab):
         assert played.received is None and played.response.status in (400, 403), path
 
 
+@pytest.mark.parametrize("door", [door for door in [*DOORS, *ALONE] if door.name.removesuffix("-alone") not in PROVIDERS_OWN], ids=lambda door: door.name)
+def test_no_account_api_behind_an_injected_credential(lab, door):
+    api = "organization" if door.name.startswith("openai") else "organizations"
+    for path in (f"/v1/{api}", f"/v1/messages/../{api}/x", f"/v1/%6f{api[1:]}", f"/v1//{api}"):
+        played = lab.send(door.name, lab.call(door.name, path, method="GET"))
+        assert (played.response.status, played.received, played.event["reason"]) == (403, None, "provider.admin-path"), path
+
+
 def test_shared_state_at_the_demo_reports(lab):
     for path in ("/v1/files", "/v1/messages/batches", "/v1/responses/resp_1"):
         played = lab.send("demo", lab.call("demo", path, method="GET"))
         assert (played.response.status, played.event["reason"]) == (200, "provider.shared-state"), path
+
+
+def test_what_each_node_has_around_it():
+    """As `waybill check` wants it at each way to an injected credential; the node at a provider's own door has it too."""
+    count = 0
+    for path in sorted((ROOT / "envoy").glob("*.yaml")):
+        for manager in managers(yaml.safe_load(path.read_text())):
+            count += 1
+            assert (manager["normalize_path"], manager["path_with_escaped_slashes_action"]) == (True, "REJECT_REQUEST")
+            [early] = manager["early_header_mutation_extensions"]
+            assert early["typed_config"]["mutations"] == [{"remove": "x-waybill-route"}]
+            [wasm] = [each["typed_config"]["config"] for each in manager["http_filters"] if each["name"] == "waybill"]
+            assert (wasm["failure_policy"], wasm["reload_config"]) == ("FAIL_RELOAD", {"backoff": {"base_interval": "0.1s"}})
+            config = json.loads(wasm["configuration"]["value"])
+            if "header" in config["geo"]["origin"][0]:
+                [detection] = manager["original_ip_detection_extensions"]
+                networks = [f"{each['address_prefix']}/{each['prefix_len']}" for each in detection["typed_config"]["xff_trusted_cidrs"]["cidrs"]]
+                assert networks == config["client_address"]["trusted_proxies"]
+    assert count == len(DOORS)
 
 
 def test_one_list_of_what_the_provider_may_not_see():

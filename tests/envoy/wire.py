@@ -164,9 +164,9 @@ class Certificates:
 class Upstream(socketserver.ThreadingTCPServer):
     """Stands where the model provider would be, and answers each request with what it received.
 
-    `/sse` streams three events and waits for `gate` before the second and the third; an upgrade to
-    WebSocket echoes frames. Every request is also kept in `received`, which shows, when the answer
-    can't, whether something got through.
+    A request's `x-test-answer` is one more header of the answer, whole. `/sse` streams three events and
+    waits for `gate` before the second and the third; an upgrade to WebSocket echoes frames. Every request
+    is also kept in `received`, which shows, when the answer can't, whether something got through.
     """
 
     daemon_threads = True
@@ -202,7 +202,7 @@ class Connection(socketserver.StreamRequestHandler):
             if received["path"].startswith("/sse"):
                 self.stream_events()
             else:
-                self.answer(received)
+                self.answer(received, headers.get("x-test-answer"))
 
     def read_head(self):
         line = self.rfile.readline()
@@ -229,10 +229,10 @@ class Connection(socketserver.StreamRequestHandler):
             self.rfile.readline()
         return body, self.read_fields()
 
-    def answer(self, received):
+    def answer(self, received, more=None):
         body = b"" if received["method"] == "HEAD" else json.dumps(received).encode()
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
-        self.wfile.write(head + body)
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+        self.wfile.write(head + (more + b"\r\n" if more else b"") + b"\r\n" + body)
 
     def stream_events(self):
         self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")

@@ -197,14 +197,14 @@ fn privacy(node: &NodeInList<'_, '_>, destination: &Destination<'_>, report: &mu
     let kept: Vec<_> = needed.iter().filter(is_kept).collect();
     if !kept.is_empty() {
         let message =
-            format!("the provider may learn a customer's address or route: {} go on", list(kept));
+            format!("the provider may learn a customer's address or route by {}", list(kept));
         let help = "add them to `request_headers_to_remove` of the route table";
         report.wrong(Promise::Privacy, spot, message, help);
     }
     let kept: Vec<_> = VENDOR_ADDRESSES.iter().filter(is_kept).collect();
     if !kept.is_empty() {
         let message = format!(
-            "headers go on in which some balancers and CDNs write a customer's address: {}",
+            "some balancers and CDNs write a customer's address into headers that go on: {}",
             list(kept)
         );
         let help = "add to `request_headers_to_remove` those that yours write";

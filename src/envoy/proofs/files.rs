@@ -74,9 +74,16 @@ fn is_part(yaml: &Yaml) -> bool {
     found
 }
 
-/// What bootstraps take from elsewhere must be among the files.
+/// What bootstraps and listeners take from elsewhere must be among the files.
 fn elsewhere(gateway: &Gateway<'_>, report: &mut Report) {
     let resources = &gateway.resources;
+    for listener in &resources.listeners {
+        if let Some(source) = listener.yaml.get("fcds_config") {
+            let spot = Spot::new(listener.file, source, "fcds_config");
+            let message = "filter chains come by discovery, so nobody can tell what they lead to";
+            report.wrong(Promise::Whole, &spot, message, "write them into `filter_chains`");
+        }
+    }
     for bootstrap in &resources.bootstraps {
         let Some(dynamic) = bootstrap.yaml.get("dynamic_resources") else { continue };
         let spot = Spot::new(bootstrap.file, dynamic, "dynamic_resources");
@@ -169,12 +176,12 @@ fn filter(wasm: &Yaml, place: &Spot, surroundings: &Surroundings<'_>, report: &m
 /// After a failure the filter lets nothing pass, and is started again.
 fn failure(config: &Yaml, spot: &Spot, report: &mut Report) {
     let policy = config.get("failure_policy");
-    // a number would be right too, and tells a reader nothing
     let is = |name: &str| {
         policy.and_then(Yaml::text).is_some_and(|text| text.eq_ignore_ascii_case(name))
     };
     let policy_spot = spot.field(config, "failure_policy");
-    let is_reload = is("FAIL_RELOAD");
+    // of the numbers of wasm.proto only this one lets Waybill run on
+    let is_reload = is("FAIL_RELOAD") || is("1");
     let is_closed = policy.is_none() || is("FAIL_CLOSED");
     if (!is_reload && !is_closed) || config.may_be_true("fail_open") {
         report.wrong(
@@ -216,6 +223,10 @@ fn module(vm: &Yaml, spot: &Spot, surroundings: &Surroundings<'_>, report: &mut 
     let spot = spot.member("code.local.filename", file);
     match (surroundings.local_file)(name) {
         LocalFile::Present => {}
+        LocalFile::Foreign => {
+            let message = format!("`{name}` isn't a module of Waybill");
+            report.note(Promise::Module, &spot, message, "name the file that `./build.sh` makes");
+        }
         LocalFile::Missing => {
             let message =
                 format!("missing file `{name}`: Envoy doesn't start without the filter's code");

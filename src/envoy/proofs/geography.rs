@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::super::files::Spot;
 use super::super::kinds::{
-    EARLY_HEADER_MUTATION, GEOIP, HEADER_MUTATION, Writes, XFF_DETECTION, geo_headers,
+    EARLY_HEADER_MUTATION, GEOIP, HEADER_MUTATION, MAXMIND, Writes, XFF_DETECTION, geo_headers,
 };
 use super::super::model::Filter;
 use super::super::overrides::{Passing, passing, writes_on_way};
@@ -137,6 +137,13 @@ fn prove_writer(
                 let help = "remove it: the address comes from `original_ip_detection_extensions`";
                 report.wrong(Promise::Geography, &spot.member(&key.name, value), message, help);
             }
+            let provider = geoip.at(&["provider", "typed_config"]).and_then(Yaml::typed);
+            if let Some((MAXMIND, config)) = provider
+                && !["country_db_path", "city_db_path"].iter().any(|db| config.get(db).is_some())
+            {
+                let message = "this filter has no database of countries";
+                report.wrong(Promise::Geography, spot, message, "set `country_db_path`");
+            }
             if node.config().client_address.header == ForwardingHeader::Forwarded {
                 let message = "Envoy's geoip filter can't follow `Forwarded`: it looks up an \
                                address that the client chose";
@@ -247,7 +254,8 @@ fn same_networks(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut Repo
         }
         [] => wrong(
             spot,
-            "Envoy takes the last element of X-Forwarded-For for the client, and a client may write it",
+            "Envoy takes the last element of X-Forwarded-For for the client, and a client may \
+             write it",
             "set `use_remote_address: true`, or behind proxies \
              `original_ip_detection_extensions` with `xff_trusted_cidrs` equal to \
              `client_address.trusted_proxies`",
