@@ -7,6 +7,7 @@ changes nothing of what is observed.
 
 import contextlib
 import copy
+import random
 import ssl
 from dataclasses import dataclass, field
 from typing import Callable
@@ -14,10 +15,11 @@ from typing import Callable
 import pytest
 
 import wire
-from alterations import FILTER_CONFIG, HTTP, camel, http
-from edits import BATCH, DEFAULT_SEED, Hunt, Quiet
+from alterations import FILTER_CONFIG, HARMLESS, NONE, HTTP, camel, http
+from edits import BATCH, DEFAULT_SEED, Hunt
+from fuzz import Quiet
 from harness import until
-from shipped import OPTIONS, OWN_KEY, SINGAPORE
+from shipped import DOORS, OPTIONS, OWN_KEY, SINGAPORE
 from ways import (
     FILES, TYPE, Alone, Playground, Quoted, Raw, World, by_matcher, check, find, has_key, injected, node_of, scoped, set_settings, settings, split, yaml_of,
 )  # fmt: skip
@@ -1132,6 +1134,16 @@ def test_a_filter_that_is_not_there_is_named(world, tmp_path):
 # === random edits ===
 
 
+@pytest.mark.parametrize("edit", HARMLESS, ids=lambda edit: edit.__name__)
+@pytest.mark.parametrize("name", FILES)
+def test_a_harmless_edit_passes(world, name, edit):
+    for seed in range(5):
+        file = world.written(name)
+        if edit(random.Random(seed), file) is not NONE:
+            status, text = world.checked(file)
+            assert status == 0, text
+
+
 def test_random_edits_that_let_somebody_through_are_refused(tmp_path):
     """A minute of `./build.sh edits`."""
     with Quiet() as upstream:
@@ -1139,4 +1151,7 @@ def test_random_edits_that_let_somebody_through_are_refused(tmp_path):
         hunt.run(EDITS_SECONDS)
     print(hunt.figures())
     assert (hunt.found, hunt.too_strict) == ([], [])
+    held = {promise: {door for door, each in hunt.promises if each == promise} for promise in ("credential", "restricted")}
+    assert held["credential"] == {door.name for door in DOORS}
+    assert held["restricted"] == held["credential"] - {"chain-b"}  # which says that it only reports
     assert hunt.count["accepted"] >= BATCH and hunt.count["let through, and refused by check"] > 0
