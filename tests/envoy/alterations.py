@@ -14,8 +14,8 @@ from ways import FILES, TYPE, Quoted, Raw, by_matcher, local, node_of, scoped, s
 
 HTTP = "envoy.extensions.filters.http."
 FILTER_CONFIG = TYPE + "envoy.config.route.v3.FilterConfig"
-TRUE = [True, True, Raw("yes"), Raw("on"), Raw("True"), Quoted("true"), Raw("TRUE")]
-FALSE = [False, Raw("no"), Raw("off"), Raw("False"), Quoted("false")]
+TRUE = [True, True, Raw("yes"), Raw("on"), Raw("True"), Quoted("true"), Raw("TRUE"), Raw("y"), Raw("tRUE"), Quoted("yes")]
+FALSE = [False, Raw("no"), Raw("off"), Raw("False"), Quoted("false"), Raw("n"), Quoted("no")]
 VALUES = ["SG", "%REQ(x-my-country)%", "%REQ(x-real-ip)%", SINGAPORE, "harmless"]
 WRITES = [
     "x-geo-country",
@@ -447,8 +447,14 @@ def other_addresses(chance, file):
         each["typed_config"] for each in manager.get("original_ip_detection_extensions", []) if each["typed_config"]["@type"].endswith("XffConfig")
     ]
     everybody = {"address_prefix": "0.0.0.0", "prefix_len": 0}
-    custom = {"name": "custom", "typed_config": {"@type": TYPE + "envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig",
-                                                 "header_name": chance.choice(["x-real-ip", "x-client-ip"]), "allow_extension_to_set_address_as_trusted": True}}  # fmt: skip
+    custom = {
+        "name": "custom",
+        "typed_config": {
+            "@type": TYPE + "envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig",
+            "header_name": chance.choice(["x-real-ip", "x-client-ip"]),
+            "allow_extension_to_set_address_as_trusted": True,
+        },
+    }
     if change == "remote":
         manager["use_remote_address"] = chance.choice(TRUE)
         if chance.random() < 0.7:
@@ -526,15 +532,39 @@ def other_manager(chance, file):
     manager = chance.choice(list(file.managers()))
     name, values = chance.choice(
         [
-            ("normalize_path", [False, True]), ("merge_slashes", [True]), ("server_name", ["acme"]), ("skip_xff_append", [True, False]), ("via", ["acme"]),
-            ("strip_any_host_port", [True]), ("path_with_escaped_slashes_action", ["KEEP_UNCHANGED", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD"]),
-            ("represent_ipv4_remote_address_as_ipv4_mapped_ipv6", [True]), ("preserve_external_request_id", [True]), ("proxy_100_continue", [True]),
-            ("forward_client_cert_details", ["SANITIZE_SET", "ALWAYS_FORWARD_ONLY"]), ("append_x_forwarded_port", [True]), ("add_user_agent", [True]),
-            ("stream_idle_timeout", ["300s"]), ("max_request_headers_kb", [16, 64]), ("codec_type", ["AUTO", "HTTP1"]), ("append_local_overload", [True]),
+            ("normalize_path", [False, True]),
+            ("merge_slashes", [True]),
+            ("server_name", ["acme"]),
+            ("skip_xff_append", [True, False]),
+            ("via", ["acme"]),
+            ("strip_any_host_port", [True]),
+            ("path_with_escaped_slashes_action", ["KEEP_UNCHANGED", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD"]),
+            ("represent_ipv4_remote_address_as_ipv4_mapped_ipv6", [True]),
+            ("preserve_external_request_id", [True]),
+            ("proxy_100_continue", [True]),
+            ("forward_client_cert_details", ["SANITIZE_SET", "ALWAYS_FORWARD_ONLY"]),
+            ("append_x_forwarded_port", [True]),
+            ("add_user_agent", [True]),
+            ("stream_idle_timeout", ["300s"]),
+            ("max_request_headers_kb", [16, 64]),
+            ("codec_type", ["AUTO", "HTTP1"]),
+            ("append_local_overload", [True]),
             ("http_protocol_options", [{"accept_http_10": True, "default_host_for_http_10": "a.example"}, {"enable_trailers": True}]),
-            ("local_reply_config", [{"mappers": [{"filter": {"status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": "x"}}}}, "status_code": 200}]}]),
+            (
+                "local_reply_config",
+                [
+                    {
+                        "mappers": [
+                            {
+                                "filter": {"status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": "x"}}}},
+                                "status_code": 200,
+                            }
+                        ]
+                    }
+                ],
+            ),
         ]
-    )  # fmt: skip
+    )
     manager[name] = chance.choice(values)
     return f"{name} {manager[name]}"
 
@@ -655,8 +685,15 @@ def a_cluster_by_other_means(chance, file):
             return NONE
         typed = {"@type": TYPE + "envoy.extensions.clusters.aggregate.v3.ClusterConfig", "clusters": [target]}
         options = copy.deepcopy(next(each for each in file.clusters if each["name"] == target)["typed_extension_protocol_options"])
-        file.clusters.append({"name": name, "connect_timeout": "2s", "lb_policy": "CLUSTER_PROVIDED", "cluster_type": {"name": "aggregate", "typed_config": typed},
-                              "typed_extension_protocol_options": chance.choice([options, {}])})  # fmt: skip
+        file.clusters.append(
+            {
+                "name": name,
+                "connect_timeout": "2s",
+                "lb_policy": "CLUSTER_PROVIDED",
+                "cluster_type": {"name": "aggregate", "typed_config": typed},
+                "typed_extension_protocol_options": chance.choice([options, {}]),
+            }
+        )
         route["cluster"] = name
     return f"{way} {target}"
 
@@ -861,9 +898,17 @@ def other_failure(chance, file):
         return NONE
     config = node_of(manager)["typed_config"]["config"]
     name, value = chance.choice(
-        [("failure_policy", "FAIL_CLOSED"), ("failure_policy", "FAIL_OPEN"), ("failure_policy", 2), ("fail_open", True), ("name", "other"), ("root_id", "other"),
-         ("allow_on_headers_stop_iteration", True), ("capability_restriction_config", {"allowed_capabilities": {}})]
-    )  # fmt: skip
+        [
+            ("failure_policy", "FAIL_CLOSED"),
+            ("failure_policy", "FAIL_OPEN"),
+            ("failure_policy", 2),
+            ("fail_open", True),
+            ("name", "other"),
+            ("root_id", "other"),
+            ("allow_on_headers_stop_iteration", True),
+            ("capability_restriction_config", {"allowed_capabilities": {}}),
+        ]
+    )
     if name == "fail_open":
         config.pop("failure_policy", None)
         config.pop("reload_config", None)
@@ -920,15 +965,72 @@ def wrap_in_a_struct(chance, file):
 
 
 EDITS = [
-    move_a_filter, move_a_filter, remove_a_filter, remove_a_filter, double_a_filter, disable_a_filter, disable_a_filter, say_that_a_filter_is_enabled,
-    override_a_filter, override_a_filter, override_a_filter, disable_and_enable_below, match_a_filter, write_a_header, write_a_header, run_a_script,
-    believe_a_token, a_script_for_a_route, routes_by_other_means, add_another_filter, add_cors, add_a_rate_limit, set_more_state, set_other_state, set_state_of_the_connection, other_geography, other_clearing,
-    upgrades_of_their_own, upgrades_of_their_own, inject_before_the_cluster, another_listener, another_listener, another_chain, another_chain, a_tunnel,
-    other_addresses, other_addresses, both_lists, the_nodes_list, early_mutation, early_mutation, other_manager, other_timeouts, another_host, another_route,
-    another_route, a_route_that_answers, a_route_to_a_cluster_of_its_own, shuffle_routes, weigh_clusters, a_cluster_by_other_means, add_headers, remove_headers,
-    rewrite, other_route_settings, other_table_settings, other_injector, write_upstream, copy_a_cluster, other_settings, other_settings, other_failure,
-    spell_in_camel_case, disable_in_camel_case, wrap_in_a_struct,
-]  # fmt: skip
+    move_a_filter,
+    move_a_filter,
+    remove_a_filter,
+    remove_a_filter,
+    double_a_filter,
+    disable_a_filter,
+    disable_a_filter,
+    say_that_a_filter_is_enabled,
+    override_a_filter,
+    override_a_filter,
+    override_a_filter,
+    disable_and_enable_below,
+    match_a_filter,
+    write_a_header,
+    write_a_header,
+    run_a_script,
+    believe_a_token,
+    a_script_for_a_route,
+    routes_by_other_means,
+    add_another_filter,
+    add_cors,
+    add_a_rate_limit,
+    set_more_state,
+    set_other_state,
+    set_state_of_the_connection,
+    other_geography,
+    other_clearing,
+    upgrades_of_their_own,
+    upgrades_of_their_own,
+    inject_before_the_cluster,
+    another_listener,
+    another_listener,
+    another_chain,
+    another_chain,
+    a_tunnel,
+    other_addresses,
+    other_addresses,
+    both_lists,
+    the_nodes_list,
+    early_mutation,
+    early_mutation,
+    other_manager,
+    other_timeouts,
+    another_host,
+    another_route,
+    another_route,
+    a_route_that_answers,
+    a_route_to_a_cluster_of_its_own,
+    shuffle_routes,
+    weigh_clusters,
+    a_cluster_by_other_means,
+    add_headers,
+    remove_headers,
+    rewrite,
+    other_route_settings,
+    other_table_settings,
+    other_injector,
+    write_upstream,
+    copy_a_cluster,
+    other_settings,
+    other_settings,
+    other_failure,
+    spell_in_camel_case,
+    disable_in_camel_case,
+    wrap_in_a_struct,
+]
 
 
 def edited(chance, world, number):

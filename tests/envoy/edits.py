@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import wire
 from alterations import HARMLESS, edited
+from fuzz import Quiet
 from harness import ENVOY, ROOT, tail
 from shipped import PROVIDERS_OWN
 from ways import FILES, Playground, World, yaml_of
@@ -167,13 +167,6 @@ class Hunt:
 def errors(text):
     """The mistakes that `check` tells, without its notes and its help."""
     return "\n    ".join(line for line in text.splitlines() if ": note: " not in line and not line.startswith("  "))[:1500]
-
-
-class Quiet(wire.Upstream):
-    """Callers break off in the middle of what they say: that is no news."""
-
-    def handle_error(self, *_):
-        pass
 
 
 def main():

@@ -7,6 +7,7 @@ changes nothing of what is observed.
 
 import contextlib
 import copy
+import random
 import ssl
 from dataclasses import dataclass, field
 from typing import Callable
@@ -14,10 +15,11 @@ from typing import Callable
 import pytest
 
 import wire
-from alterations import FILTER_CONFIG, HTTP, camel, http
-from edits import BATCH, DEFAULT_SEED, Hunt, Quiet
+from alterations import FILTER_CONFIG, HARMLESS, NONE, HTTP, camel, http
+from edits import BATCH, DEFAULT_SEED, Hunt
+from fuzz import Quiet
 from harness import until
-from shipped import OWN_KEY, SINGAPORE
+from shipped import DOORS, OPTIONS, OWN_KEY, SINGAPORE
 from ways import (
     FILES, TYPE, Alone, Playground, Quoted, Raw, World, by_matcher, check, find, has_key, injected, node_of, scoped, set_settings, settings, split, yaml_of,
 )  # fmt: skip
@@ -164,7 +166,14 @@ def spelt(value):
     return alter
 
 
-for value, sound in [(Raw("yes"), Raw("no")), (Raw("on"), Raw("off")), (Raw("True"), Raw("False")), (Quoted("true"), Quoted("false"))]:
+for value, sound in [
+    (Raw("yes"), Raw("no")),
+    (Raw("on"), Raw("off")),
+    (Raw("True"), Raw("False")),
+    (Quoted("true"), Quoted("false")),
+    (Raw("y"), Raw("n")),
+    (Raw("tRUE"), Raw("fALSE")),
+]:
     case(f"the node is disabled: {value!r}", DISABLED, EVERYTHING, spelt(sound))(spelt(value))
 
 
@@ -408,6 +417,52 @@ def listener_injects(file):
     manager["http_filters"].insert(0, copy.deepcopy(injected(file.clusters[0])[0]))
 
 
+# === a key by other means ===
+
+
+def bare_to_plain(file):
+    """A listener without the node, to a cluster without a credential. Gives its manager."""
+    bare, name = listener_beside(file), plain_cluster(file)
+    manager = bare["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["route_config"]["virtual_hosts"][0]["routes"][0]["route"]["cluster"] = name
+    return manager
+
+
+@case("a route without the node writes the key", NO_NODE, EVERYTHING)
+def route_writes_key(file):
+    bare_to_plain(file)["route_config"]["virtual_hosts"][0]["routes"][0]["request_headers_to_add"] = [entry("x-api-key", OWN_KEY)]
+
+
+@case("a filter of a listener without the node writes the key", NO_NODE, EVERYTHING)
+def filter_writes_key(file):
+    bare_to_plain(file)["http_filters"].insert(0, write("authorization", f"Bearer {OWN_KEY}"))
+
+
+@case("an upstream filter writes the key", NO_NODE, EVERYTHING)
+def upstream_writes_key(file):
+    bare_to_plain(file)
+    options = {**copy.deepcopy(file.clusters[0]["typed_extension_protocol_options"][OPTIONS])}
+    options["http_filters"][0] = write("x-api-key", OWN_KEY)
+    file.clusters[-1]["typed_extension_protocol_options"] = {OPTIONS: options}
+
+
+@case("a cluster's options are a TypedStruct", NO_NODE, EVERYTHING)
+def hidden_options(file):
+    listener_beside(file)
+    options = file.clusters[0]["typed_extension_protocol_options"][OPTIONS]
+    url = options.pop("@type")
+    file.clusters[0]["typed_extension_protocol_options"][OPTIONS] = {"@type": TYPE + "xds.type.v3.TypedStruct", "type_url": url, "value": options}
+
+
+@case(
+    "a script sends requests to the provider by itself", "this filter can send requests to cluster", {"credential", "restricted", "twice", "untagged"}
+)
+def script_calls(file):
+    """Its request has the caller's number, so that it is seen."""
+    call = "{[':method']='POST', [':path']='/v1/messages', [':authority']='a.example', ['x-probe']=h:headers():get('x-probe')}"
+    file.manager()["http_filters"].insert(0, script(f"h:httpCall('{file.clusters[0]['name']}', {call}, '', 2000)"))
+
+
 # === `direct` has one writer ===
 
 
@@ -489,6 +544,40 @@ case("the country is written from a client's header", SECOND_COUNTRY, {"restrict
 case(
     "a script writes the country", "the filter `script` may change what the node judges by", {"restricted"}, before_node(http("cors.v3.Cors", "cors"))
 )(before_node(script("h:headers():replace('x-geo-country', 'SG')")))
+
+
+def limit(file):
+    """Never enforced: what it would have refused gets a header."""
+    all_of_them, none = ({"default_value": {"numerator": number}} for number in (100, 0))
+    bucket = {"max_tokens": 1, "tokens_per_fill": 1, "fill_interval": "3600s"}
+    rules = {"token_bucket": bucket, "filter_enabled": all_of_them, "filter_enforced": none}
+    added = [entry("x-geo-country", "SG")]
+    before_node(http("local_ratelimit.v3.LocalRateLimit", "limit", stat_prefix="limit", request_headers_to_add_when_not_enforced=added, **rules))(
+        file
+    )
+
+
+case("a rate limit writes the country", SECOND_COUNTRY, {"restricted"})(limit)
+case("the country is moved into metadata", SECOND_COUNTRY, {"restricted"})(
+    before_node(
+        http(
+            "header_to_metadata.v3.Config",
+            "moved",
+            request_rules=[{"header": "x-geo-country", "on_header_present": {"key": "country", "type": "STRING"}, "remove": True}],
+        )
+    )
+)
+case("another filter writes who its client is into the country", SECOND_COUNTRY, {"restricted"})(
+    before_node(
+        http(
+            "api_key_auth.v3.ApiKeyAuth",
+            "keys",
+            credentials=[{"key": "sk-c-1", "client": "SG"}],
+            key_sources=[{"header": "x-api-key"}],
+            forwarding={"header": "x-geo-country"},
+        )
+    )
+)
 
 
 @case("geography is looked up behind the node", NO_COUNTRY, {"restricted"})
@@ -770,6 +859,15 @@ case("the interval of restarts ends Envoy", "with an interval below 2 ms", set()
 )
 
 
+@case("Envoy keeps the filter from deciding", "Envoy keeps functions from the filter", EVERYTHING)
+def restricted_capabilities(file):
+    """Without `proxy_on_request_headers`, no request comes to it."""
+    allowed = "proxy_on_vm_start proxy_on_configure proxy_on_context_create proxy_log clock_time_get random_get environ_get environ_sizes_get"
+    allowed += " proxy_get_buffer_bytes proxy_define_metric proxy_set_tick_period_milliseconds proxy_get_current_time_nanoseconds"
+    allowed += " fd_write proc_exit proxy_get_shared_data proxy_set_shared_data proxy_increment_metric proxy_record_metric"
+    failure(capability_restriction_config={"allowed_capabilities": {name: {} for name in allowed.split()}})(file)
+
+
 @case("headers have no bound", "a caller may send more than 60 kB of headers", set(), lambda file: file.manager().update(max_request_headers_kb=16))
 def no_bound(file):
     file.manager()["max_request_headers_kb"] = 512
@@ -1036,6 +1134,16 @@ def test_a_filter_that_is_not_there_is_named(world, tmp_path):
 # === random edits ===
 
 
+@pytest.mark.parametrize("edit", HARMLESS, ids=lambda edit: edit.__name__)
+@pytest.mark.parametrize("name", FILES)
+def test_a_harmless_edit_passes(world, name, edit):
+    for seed in range(5):
+        file = world.written(name)
+        if edit(random.Random(seed), file) is not NONE:
+            status, text = world.checked(file)
+            assert status == 0, text
+
+
 def test_random_edits_that_let_somebody_through_are_refused(tmp_path):
     """A minute of `./build.sh edits`."""
     with Quiet() as upstream:
@@ -1043,4 +1151,7 @@ def test_random_edits_that_let_somebody_through_are_refused(tmp_path):
         hunt.run(EDITS_SECONDS)
     print(hunt.figures())
     assert (hunt.found, hunt.too_strict) == ([], [])
+    held = {promise: {door for door, each in hunt.promises if each == promise} for promise in ("credential", "restricted")}
+    assert held["credential"] == {door.name for door in DOORS}
+    assert held["restricted"] == held["credential"] - {"chain-b"}  # which says that it only reports
     assert hunt.count["accepted"] >= BATCH and hunt.count["let through, and refused by check"] > 0

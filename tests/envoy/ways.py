@@ -49,7 +49,12 @@ class Dumper(yaml.CSafeDumper):
         return True
 
 
-Dumper.add_representer(Raw, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:bool", str(text)))
+def written_plainly(dumper, text):
+    tag = dumper.resolve(yaml.ScalarNode, text, (True, False))
+    return dumper.represent_scalar(tag, str(text))
+
+
+Dumper.add_representer(Raw, written_plainly)
 Dumper.add_representer(Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="'"))
 
 
