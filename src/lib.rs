@@ -14,6 +14,7 @@
 //! The rooms, each below those that use it:
 //!
 //! - [`filter`]: Envoy over proxy-wasm; [`cli`]: the desk, one file a verb
+//! - [`envoy`]: Envoy's files around a node, and the proof of each way to a credential
 //! - [`decision`]: one request; [`compile`]: a register becomes a snapshot
 //! - [`chain`]: tags, chains and trails, signed and verified, without any request
 //! - [`lookups`]: what a request asks of the register; [`snapshot`]: its compiled form

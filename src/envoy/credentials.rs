@@ -41,11 +41,29 @@ pub fn is_of_injector((kind, _): (&str, &Yaml)) -> bool {
     is_injector(kind)
 }
 
-/// The header of a credential that a header mutation sets.
+/// The header of a credential that a header mutation or a script sets.
 pub fn sets_credential<'a>(kind: &str, config: &'a Yaml) -> Option<&'a str> {
+    if kind.contains(".lua.") {
+        let mut found = None;
+        config.walk(&mut |value| found = found.or(value.text().and_then(set_by_script)));
+        return found;
+    }
     let mutations = config.at(&["mutations", "request_mutations"])?.items().iter();
     let mut keys = mutations.filter_map(|it| it.at(&["append", "header", "key"])?.text());
     keys.find(|key| kind == HEADER_MUTATION && is_credential_header(key))
+}
+
+/// The header of a credential that a Lua script sets, as in `headers:replace("x-api-key", …)`.
+fn set_by_script(script: &str) -> Option<&'static str> {
+    let calls = [":replace(", ":add("].into_iter().flat_map(|call| script.split(call).skip(1));
+    let names = calls.filter_map(|rest| rest.trim_start().strip_prefix(['"', '\'']));
+    names.into_iter().find_map(|name| {
+        CREDENTIAL_HEADERS.iter().copied().find(|header| {
+            let start = name.get(..header.len()).unwrap_or_default();
+            let end = name.get(header.len()..).unwrap_or_default();
+            start.eq_ignore_ascii_case(header) && end.starts_with(['"', '\''])
+        })
+    })
 }
 
 /// Whether any cluster of the files holds a credential.

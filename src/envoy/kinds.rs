@@ -24,6 +24,7 @@ kinds! {
     WASM = "envoy.extensions.filters.http.wasm.v3.Wasm"
     SET_FILTER_STATE = "envoy.extensions.filters.http.set_filter_state.v3.Config"
     GEOIP = "envoy.extensions.filters.http.geoip.v3.Geoip"
+    MAXMIND = "envoy.extensions.geoip_providers.maxmind.v3.MaxMindConfig"
     HEADER_MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
     HEADER_MUTATION_PER_ROUTE =
         "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
@@ -65,6 +66,14 @@ const HARMLESS: &[&str] = &[
     SET_FILTER_STATE,
     ROUTER,
 ];
+
+/// Parts of the types of filters that run an operator's own code.
+const CODE: &[&str] = &[".wasm.", ".golang.", ".ext_proc.", ".dynamic_modules.", ".lua."];
+
+/// Whether a filter of this type runs an operator's own code.
+pub fn is_code(kind: &str) -> bool {
+    CODE.iter().any(|part| kind.contains(part))
+}
 
 /// What a filter does to the headers of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -54,6 +54,8 @@ pub struct Filter<'a> {
     pub is_disabled: bool,
     /// A matcher may skip it
     pub is_matched: bool,
+    /// An Envoy that doesn't know its type starts without it
+    pub is_optional: bool,
     /// A configuration that counts until the discovered one is there
     pub until_discovered: Option<(&'a str, &'a Yaml)>,
 }
@@ -182,7 +184,8 @@ impl<'a> Gateway<'a> {
             config = inner.at(&["extension_config", "typed_config"]).and_then(Yaml::typed);
         }
         let is_disabled = yaml.may_be_true("disabled");
-        Filter { spot, name, config, is_disabled, is_matched, until_discovered }
+        let is_optional = yaml.may_be_true("is_optional");
+        Filter { spot, name, config, is_disabled, is_matched, is_optional, until_discovered }
     }
 
     /// The clusters of a name, as a file sees them.
@@ -201,13 +204,15 @@ impl<'a> Gateway<'a> {
         let spot = Spot::new(file, yaml, format!("clusters.{name}"));
         let own = http_options(yaml).map(|options| self.filters(&spot, "http_filters", options));
         let own = own.filter(|filters| !filters.is_empty());
-        own.or_else(|| {
-            let filters = manager?.chains.first()?;
-            let router = filters.filters.last()?;
-            let (_, config) = router.config?;
-            Some(self.filters(&router.spot, "upstream_http_filters", config))
+        own.unwrap_or_else(|| {
+            let lists = manager.map(|it| it.chains.as_slice()).unwrap_or_default();
+            let routers = lists.iter().filter_map(|list| list.filters.last());
+            let of = |router: &Filter<'a>| {
+                let (_, config) = router.config?;
+                Some(self.filters(&router.spot, "upstream_http_filters", config))
+            };
+            routers.filter_map(of).flatten().collect()
         })
-        .unwrap_or_default()
     }
 
     /// The route tables of a manager.

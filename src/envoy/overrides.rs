@@ -5,40 +5,54 @@ use super::kinds::{FILTER_CONFIG, Writes, request_writes};
 use super::model::{Destination, Filter};
 use super::yaml::Yaml;
 
-/// Whether a request passes a filter.
+/// How requests can pass a filter by.
 #[derive(Debug)]
-pub enum Passing {
-    /// Always
-    Sure,
-    /// It is disabled there
-    Disabled(Spot),
-    /// Its settings are others there
-    Overridden(Spot),
-    /// A matcher may skip it there
-    Matched(Spot),
+pub struct Bypass {
+    /// Where it says so
+    pub spot: Spot,
+    /// What lets them
+    pub cause: BypassCause,
 }
 
-/// Whether requests to a destination pass a filter. The most specific level decides.
-pub fn passing(filter: &Filter<'_>, destination: Option<&Destination<'_>>) -> Passing {
+/// What lets requests pass a filter by.
+#[derive(Debug, Clone, Copy)]
+pub enum BypassCause {
+    /// It is disabled
+    Disabled,
+    /// Its settings are others
+    Overridden,
+    /// A matcher may skip it
+    Matched,
+    /// An Envoy that doesn't know it starts without it
+    Optional,
+}
+
+/// How requests to a destination can pass a filter by. The most specific level decides.
+pub fn bypass(filter: &Filter<'_>, destination: Option<&Destination<'_>>) -> Option<Bypass> {
+    let here = |cause| Some(Bypass { spot: filter.spot.clone(), cause });
     if filter.is_matched {
-        return Passing::Matched(filter.spot.clone());
+        return here(BypassCause::Matched);
+    }
+    if filter.is_optional {
+        return here(BypassCause::Optional);
     }
     let levels = destination.map(|it| it.levels.as_slice()).unwrap_or_default();
     for (spot, level) in levels.iter().rev() {
         let Some(entry) = entry(level, filter.name) else { continue };
         let spot = spot.member(&format!("typed_per_filter_config.{}", filter.name), entry);
-        return match entry.typed() {
+        let cause = match entry.typed() {
             Some((FILTER_CONFIG, config)) if config.may_be_true("disabled") => {
-                Passing::Disabled(spot)
+                BypassCause::Disabled
             }
             // Envoy Gateway enables a disabled filter so
             Some((FILTER_CONFIG, config)) if config.get("config").is_none_or(is_empty) => {
-                Passing::Sure
+                return None;
             }
-            _ => Passing::Overridden(spot),
+            _ => BypassCause::Overridden,
         };
+        return Some(Bypass { spot, cause });
     }
-    if filter.is_disabled { Passing::Disabled(filter.spot.clone()) } else { Passing::Sure }
+    if filter.is_disabled { here(BypassCause::Disabled) } else { None }
 }
 
 /// What a filter does to request headers on the way to some destinations, overrides included.

@@ -43,6 +43,8 @@ pub struct Surroundings<'a> {
 pub enum LocalFile {
     /// It is there
     Present,
+    /// It is there, and isn't a module of Waybill
+    Foreign,
     /// Its folder is there, or belongs to the working directory, and it isn't
     Missing,
     /// Not even its folder is there: another machine's file

@@ -129,7 +129,7 @@ fn held<'a>(
             return Some("an injector among the filters of the connection manager".to_owned());
         }
         if let Some(header) = sets_credential(kind, config) {
-            return Some(format!("a header mutation (`{header}`)"));
+            return Some(format!("the filter `{}` (`{header}`)", filter.name));
         }
     }
     let clusters = way.gateway.clusters(name, destination.spot.file);

@@ -12,6 +12,7 @@ import yaml
 import wire
 from harness import EVENT_SECONDS, ROOT, until
 from shipped import ALONE, DOORS, LINE, READY, Shipped, file_log, log_line
+from test_shipped import managers
 
 SECRET = "sk-in-the-query"
 EVENT = '{"schema":1,"id":"forged","verdict":"allow"}'
@@ -185,9 +186,11 @@ def test_a_client_that_hangs_up(lab):
 
 
 def test_all_files_write_the_same_lines():
-    """One format and one filter."""
-    formats = [logger for path in sorted((ROOT / "envoy").glob("*.yaml")) for logger in loggers(yaml.safe_load(path.read_text()))]
-    assert len(formats) == len(DOORS) and all(each == formats[0] for each in formats)
+    """One format and one filter, at each listener with a node."""
+    documents = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "envoy").rglob("*.yaml"))]
+    formats = [logger for document in documents for manager in managers(document) for logger in loggers(manager)]
+    assert len(formats) == sum(len([*managers(document)]) for document in documents) > len(DOORS)
+    assert all(each == formats[0] for each in formats)
     assert sorted(formats[0][1]["json_format"]) == sorted(LINE)
 
 
@@ -220,9 +223,8 @@ def test_the_string_is_what_the_next_event_digests(lab, door):
     assert len(followed) >= 2 and all(hashlib.sha256(text.encode()).hexdigest() == prev for text, prev in followed)
 
 
-def loggers(document):
+def loggers(manager):
     """Filter and format of each logger that prints an event."""
-    for listener in document.get("static_resources", {}).get("listeners", []):
-        for logger in listener["filter_chains"][0]["filters"][0]["typed_config"].get("access_log", []):
-            if "wasm.waybill" in json.dumps(logger["typed_config"]["log_format"]):
-                yield logger["filter"], logger["typed_config"]["log_format"]
+    for logger in manager["access_log"]:
+        if "wasm.waybill" in json.dumps(logger["typed_config"]["log_format"]):
+            yield logger["filter"], logger["typed_config"]["log_format"]

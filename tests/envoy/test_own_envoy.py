@@ -122,7 +122,8 @@ def test_the_page_shows_lines_of_the_files(old, new, lines):
     (["envoy/steps/1-credential.yaml"], 1),
     (["envoy/steps/2-report.yaml"], 0),
     (["envoy/steps/3-snapshot.yaml"], 0),
-    pytest.param(["envoy/ecds.yaml", *RESOURCES], 0, marks=pytest.mark.xfail(reason="check doesn't take files together yet")),
+    (["envoy/ecds.yaml"], 0),
+    (["envoy/ecds.yaml", *RESOURCES], 0),
     (["envoy/ecds/anthropic.yaml"], 0),
 ])  # fmt: skip
 def test_check_says_what_the_page_says(files, status):

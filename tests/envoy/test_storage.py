@@ -16,6 +16,7 @@ from werkzeug.serving import make_server
 
 import wire
 from harness import FILTER, ROOT, Envoy, until
+from shipped import log_line
 from snapshots import Register, customer
 
 SOON_SECONDS = 10
@@ -121,8 +122,8 @@ class Gateway(Envoy):
 
     def events(self):
         """The access log goes to standard output, as Envoy's own log does here."""
-        lines = self.log.read_text().splitlines(keepends=True)
-        return [json.loads(line)["event"] for line in lines if line.startswith('{"status"') and line.endswith("\n")]
+        lines = self.log.read_bytes().split(b"\n")[:-1]
+        return [json.loads(log_line(line)["event"]) for line in lines if line.startswith(b"{")]
 
     @property
     def port(self):

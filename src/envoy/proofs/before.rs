@@ -3,9 +3,9 @@
 
 use super::super::credentials::is_of_injector;
 use super::super::files::Spot;
-use super::super::kinds::{JWT_AUTHN, SET_FILTER_STATE, Writes, request_writes};
+use super::super::kinds::{JWT_AUTHN, SET_FILTER_STATE, Writes, is_code, request_writes};
 use super::super::model::Filter;
-use super::super::overrides::{Passing, passing, writes_on_way};
+use super::super::overrides::{Bypass, bypass, writes_on_way};
 use super::super::report::{Promise, Report};
 use super::super::way::{NodeInList, Way};
 use super::super::yaml::Yaml;
@@ -13,8 +13,6 @@ use crate::config::{CredentialPlace, ForwardingHeader, UserSource};
 
 const PEER: &str = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%";
 const CLIENT: &str = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%";
-/// Parts of the types of filters that run an operator's own code.
-const CODE: &[&str] = &[".wasm.", ".golang.", ".ext_proc.", ".dynamic_modules.", ".lua."];
 /// Where jwt_authn leaves verified claims, and other filters could forge them.
 const CLAIMS: &str = "envoy.filters.http.jwt_authn";
 
@@ -62,12 +60,10 @@ fn direct_peer(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut Report
         report.wrong(Promise::DirectPeer, spot, message, format!("write `{PEER} {CLIENT}`"));
     }
     for destination in way.relevant() {
-        if let Passing::Disabled(spot) | Passing::Overridden(spot) | Passing::Matched(spot) =
-            passing(writer, Some(destination))
-        {
+        if let Some(Bypass { spot, .. }) = bypass(writer, Some(destination)) {
             let message = "requests can pass by the filter that sets `direct`, so the node can't \
                            see the direct peer";
-            let help = "remove what disables, overrides or matches the filter here";
+            let help = "remove what disables, overrides, matches or makes the filter optional here";
             report.wrong(Promise::DirectPeer, &spot, message, help);
         }
     }
@@ -98,7 +94,7 @@ fn in_front(way: &Way<'_, '_>, report: &mut Report) {
             let message = "a filter in front of the connection manager writes the filter state \
                            `direct` too";
             report.wrong(Promise::DirectPeer, &spot, message, "remove it there");
-        } else if CODE.iter().any(|part| kind.contains(part)) {
+        } else if is_code(kind) {
             let message = "code in front of the connection manager may write the filter state \
                            `direct`: nobody can tell from its settings";
             report.wrong(Promise::DirectPeer, &spot, message, "remove it there");
@@ -155,6 +151,12 @@ fn inputs(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut Report) {
     for filter in node.before().iter().filter(|filter| !filter.config.is_some_and(is_of_injector)) {
         let on_way = writes_on_way(filter, &relevant);
         all.extend(on_way.into_iter().map(|(spot, writes)| (spot, writes, filter.name)));
+    }
+    for (spot, table) in &way.tables {
+        let names = table.list("internal_only_headers");
+        let spot = spot.field(table, "internal_only_headers");
+        let names = names.iter().filter_map(Yaml::text).collect();
+        all.push((spot, Writes::Headers(names), ""));
     }
     for (spot, writes, name) in all {
         match writes {

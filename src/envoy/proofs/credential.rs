@@ -3,9 +3,9 @@
 
 use super::super::credentials::{UPSTREAM_HELP, holders, is_of_injector};
 use super::super::files::Spot;
-use super::super::kinds::CREDENTIAL_INJECTOR;
+use super::super::kinds::{CREDENTIAL_INJECTOR, is_code};
 use super::super::model::{Destination, Filter, Gateway};
-use super::super::overrides::{Passing, passing};
+use super::super::overrides::{Bypass, bypass};
 use super::super::report::{Promise, Report};
 use super::super::way::{NodeInList, Way};
 use super::super::yaml::Yaml;
@@ -64,13 +64,10 @@ fn prove_injector(filter: &Filter<'_>, destination: Option<&Destination<'_>>, re
             "without `overwrite: true`, a caller's own header replaces the reseller's credential";
         report.wrong(Promise::Credential, &filter.spot, message, "set `overwrite: true`");
     }
-    match passing(filter, destination) {
-        Passing::Sure => {}
-        Passing::Disabled(spot) | Passing::Overridden(spot) | Passing::Matched(spot) => {
-            let message = "requests can pass this injector by, and keep what the caller sent";
-            let help = "remove `disabled`, and take it out of `ExtensionWithMatcher`";
-            report.wrong(Promise::Credential, &spot, message, help);
-        }
+    if let Some(Bypass { spot, .. }) = bypass(filter, destination) {
+        let message = "requests can pass this injector by, and keep what the caller sent";
+        let help = "remove what disables, overrides, matches or makes the filter optional here";
+        report.wrong(Promise::Credential, &spot, message, help);
     }
 }
 
@@ -146,17 +143,30 @@ pub(super) fn prove_connections(gateway: &Gateway<'_>, report: &mut Report) {
     for manager in &gateway.managers {
         let filters = manager.chains.iter().flat_map(|list| &list.filters);
         for filter in filters.filter(|filter| !filter.is_node()) {
-            let Some(name) = filter.config.and_then(|(_, config)| called(config, &holders)) else {
+            let Some((kind, config)) = filter.config else { continue };
+            let message = if let Some(name) = called(config, &holders) {
+                format!(
+                    "this filter can send requests to cluster `{name}`, which holds a credential, \
+                     and the node doesn't see them"
+                )
+            } else if !manager.has_node() && is_unseen_code(kind, config) && !holders.is_empty() {
+                "this filter runs code that can send requests to any cluster, and a cluster here \
+                 holds a credential"
+                    .to_owned()
+            } else {
                 continue;
             };
-            let message = format!(
-                "this filter can send requests to cluster `{name}`, which holds a credential, and \
-                 the node doesn't see them"
-            );
-            let help = "give the filter a cluster of its own, without a credential";
+            let help = "lead its requests through a listener with the node";
             report.wrong(Promise::Node, &filter.spot, message, help);
         }
     }
+}
+
+/// Whether a filter runs code that isn't in its settings, and could call a cluster.
+fn is_unseen_code(kind: &str, config: &Yaml) -> bool {
+    let mut is_elsewhere = !kind.contains(".lua.");
+    config.walk(&mut |value| is_elsewhere |= value.get("filename").is_some());
+    is_code(kind) && !kind.contains(".ext_proc.") && is_elsewhere
 }
 
 /// The cluster with a credential that a filter's settings name, as a cluster or in a script.

@@ -74,9 +74,16 @@ fn is_part(yaml: &Yaml) -> bool {
     found
 }
 
-/// What bootstraps take from elsewhere must be among the files.
+/// What bootstraps and listeners take from elsewhere must be among the files.
 fn elsewhere(gateway: &Gateway<'_>, report: &mut Report) {
     let resources = &gateway.resources;
+    for listener in &resources.listeners {
+        if let Some(source) = listener.yaml.get("fcds_config") {
+            let spot = Spot::new(listener.file, source, "fcds_config");
+            let message = "filter chains come by discovery, so nobody can tell what they lead to";
+            report.wrong(Promise::Whole, &spot, message, "write them into `filter_chains`");
+        }
+    }
     for bootstrap in &resources.bootstraps {
         let Some(dynamic) = bootstrap.yaml.get("dynamic_resources") else { continue };
         let spot = Spot::new(bootstrap.file, dynamic, "dynamic_resources");
@@ -216,6 +223,10 @@ fn module(vm: &Yaml, spot: &Spot, surroundings: &Surroundings<'_>, report: &mut 
     let spot = spot.member("code.local.filename", file);
     match (surroundings.local_file)(name) {
         LocalFile::Present => {}
+        LocalFile::Foreign => {
+            let message = format!("`{name}` isn't a module of Waybill");
+            report.note(Promise::Module, &spot, message, "name the file that `./build.sh` makes");
+        }
         LocalFile::Missing => {
             let message =
                 format!("missing file `{name}`: Envoy doesn't start without the filter's code");

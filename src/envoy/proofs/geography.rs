@@ -7,10 +7,10 @@ use ipnet::IpNet;
 
 use super::super::files::Spot;
 use super::super::kinds::{
-    EARLY_HEADER_MUTATION, GEOIP, HEADER_MUTATION, Writes, XFF_DETECTION, geo_headers,
+    EARLY_HEADER_MUTATION, GEOIP, HEADER_MUTATION, MAXMIND, Writes, XFF_DETECTION, geo_headers,
 };
 use super::super::model::Filter;
-use super::super::overrides::{Passing, passing, writes_on_way};
+use super::super::overrides::{Bypass, bypass, writes_on_way};
 use super::super::report::{Promise, Report};
 use super::super::way::{NodeInList, Way};
 use super::super::yaml::Yaml;
@@ -78,9 +78,8 @@ fn one_writer(
     let is_removal = |step: &&HeaderStep<'_, '_>| {
         let sure = |filter: &Filter<'_>| {
             let relevant = way.relevant();
-            let mut all = relevant.iter().map(|it| passing(filter, Some(it)));
-            matches!(passing(filter, None), Passing::Sure)
-                && all.all(|passing| matches!(passing, Passing::Sure))
+            bypass(filter, None).is_none()
+                && relevant.iter().all(|it| bypass(filter, Some(it)).is_none())
         };
         matches!(step.act, Act::Remove) && step.filter.is_none_or(sure)
     };
@@ -101,13 +100,11 @@ fn one_writer(
     }
     for destination in way.relevant() {
         let Some(filter) = writer.filter else { continue };
-        if let Passing::Disabled(spot) | Passing::Overridden(spot) | Passing::Matched(spot) =
-            passing(filter, Some(destination))
-        {
+        if let Some(Bypass { spot, .. }) = bypass(filter, Some(destination)) {
             let message = format!(
                 "requests can pass by the filter that sets `{header}`, and have no country"
             );
-            let help = "remove what disables, overrides or matches the filter here";
+            let help = "remove what disables, overrides, matches or makes the filter optional here";
             report.wrong(Promise::Geography, &spot, message, help);
         }
     }
@@ -136,6 +133,13 @@ fn prove_writer(
                 let message = "this filter looks up another address than the connection manager's";
                 let help = "remove it: the address comes from `original_ip_detection_extensions`";
                 report.wrong(Promise::Geography, &spot.member(&key.name, value), message, help);
+            }
+            let provider = geoip.at(&["provider", "typed_config"]).and_then(Yaml::typed);
+            if let Some((MAXMIND, config)) = provider
+                && !["country_db_path", "city_db_path"].iter().any(|db| config.get(db).is_some())
+            {
+                let message = "this filter has no database of countries";
+                report.wrong(Promise::Geography, spot, message, "set `country_db_path`");
             }
             if node.config().client_address.header == ForwardingHeader::Forwarded {
                 let message = "Envoy's geoip filter can't follow `Forwarded`: it looks up an \

@@ -2,7 +2,7 @@
 
 use super::super::kinds::{WASM, is_waybill};
 use super::super::model::{Filter, FilterList};
-use super::super::overrides::{Passing, passing};
+use super::super::overrides::{Bypass, BypassCause, bypass};
 use super::super::report::{Promise, Report};
 use super::super::way::Way;
 
@@ -31,37 +31,39 @@ pub(super) fn prove(way: &Way<'_, '_>, list: &FilterList<'_>, report: &mut Repor
     // where no route leads anywhere, the filter alone is judged
     let relevant = way.relevant();
     if relevant.is_empty() {
-        tell(node, passing(node, None), "requests", report);
+        tell(node, bypass(node, None), "requests", report);
     }
     for destination in relevant {
         let to = match destination.cluster {
             Ok(cluster) => format!("requests to cluster `{cluster}`"),
             Err(_) => "requests".to_owned(),
         };
-        tell(node, passing(node, Some(destination)), &to, report);
+        tell(node, bypass(node, Some(destination)), &to, report);
     }
 }
 
-fn tell(node: &Filter<'_>, passing: Passing, requests: &str, report: &mut Report) {
-    match passing {
-        Passing::Sure => {}
-        Passing::Disabled(spot) => {
-            let message = format!("the node is disabled here, so {requests} pass it by");
-            let help = format!("remove `disabled` of the filter `{}` here", node.name);
-            report.wrong(Promise::Node, &spot, message, help);
-        }
-        Passing::Overridden(spot) => {
-            let message = format!("the node's settings are overridden here for {requests}");
-            let help = "remove the override: check can't prove that the node still decides";
-            report.wrong(Promise::Node, &spot, message, help);
-        }
-        Passing::Matched(spot) => {
-            let message = format!("a matcher may skip the node, so {requests} may pass it by");
-            let help =
-                "take the filter out of `ExtensionWithMatcher`: it decides about all requests";
-            report.wrong(Promise::Node, &spot, message, help);
-        }
-    }
+fn tell(node: &Filter<'_>, bypass: Option<Bypass>, requests: &str, report: &mut Report) {
+    let Some(Bypass { spot, cause }) = bypass else { return };
+    let (message, help) = match cause {
+        BypassCause::Disabled => (
+            format!("the node is disabled here, so {requests} pass it by"),
+            format!("remove `disabled` of the filter `{}` here", node.name),
+        ),
+        BypassCause::Overridden => (
+            format!("the node's settings are overridden here for {requests}"),
+            "remove the override: check can't prove that the node still decides".to_owned(),
+        ),
+        BypassCause::Matched => (
+            format!("a matcher may skip the node, so {requests} may pass it by"),
+            "take the filter out of `ExtensionWithMatcher`: it decides about all requests"
+                .to_owned(),
+        ),
+        BypassCause::Optional => (
+            format!("the node is optional here: in an Envoy without wasm, {requests} pass it by"),
+            "remove `is_optional`, so that such an Envoy doesn't start".to_owned(),
+        ),
+    };
+    report.wrong(Promise::Node, &spot, message, help);
 }
 
 fn missing(way: &Way<'_, '_>, list: &FilterList<'_>, report: &mut Report) {
