@@ -129,6 +129,12 @@ fn what_cant_be_played_is_named() {
         ("object_key: direct", "object_key: other", "no filter before the node sets `direct`"),
         ("{country: x-geo-country}", city, "writes `city` into `x-city`"),
         (route, &overriding, "routes override filter `envoy.filters.http.geoip`"),
+        (route, &overriding.replace("envoy.filters.http.geoip", "waybill"), "override the node's"),
+        (
+            "- name: waybill\n",
+            "- disabled: true\n                    name: waybill\n",
+            "the node is disabled",
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -138,6 +144,9 @@ fn what_cant_be_played_is_named() {
         let is_told = notes.iter().any(|told| told.as_str().unwrap().contains(note));
         assert!(is_told, "{note}: {notes:?}");
     }
+    let hostless = request(&json!([]), &json!({"authority": null}));
+    let hostless = explained("hostless", &[], &hostless);
+    assert!(hostless["notes"].to_string().contains("no host"), "{hostless}");
     // as text, it is the first line
     let folder = folder("first-line");
     let config = write(&folder, "edge.yaml", &edge(&[]));

@@ -82,9 +82,18 @@ impl Approach {
         let (manager, node) = place.manager.zip(place.node)?;
         let is_node = |filter: &Yaml| typed(filter).is_some_and(|(_, it)| it.is_same(node));
         let mut approach = Self::new(manager, place.is_tls, is_node);
-        if !manager.list("http_filters").iter().any(is_node) {
-            approach.gaps.insert("the node isn't one of the manager's `http_filters`".to_owned());
-        }
+        let filter = manager.list("http_filters").iter().find(|filter| is_node(filter));
+        let name = filter.and_then(|filter| filter.str("name"));
+        let gap = if filter.is_none() {
+            Some("the node isn't one of the manager's `http_filters`")
+        } else if filter.is_some_and(|filter| filter.may_be_true("disabled")) {
+            Some("the node is disabled where no route enables it")
+        } else if name.is_some_and(|name| overrides(manager, name)) {
+            Some("routes override the node's filter, which isn't played")
+        } else {
+            None
+        };
+        approach.gaps.extend(gap.map(str::to_owned));
         for filter in place.listener.map(|it| it.list("listener_filters")).unwrap_or_default() {
             let kind = typed(filter).map_or("", |(kind, _)| kind);
             if !kind.contains("tls_inspector") && !kind.contains("http_inspector") {
@@ -130,6 +139,9 @@ impl Approach {
         let peer: Option<IpAddr> = sent.peer.and_then(address_with_port);
         if peer.is_none() {
             found.insert("no direct peer: give its address with --direct-peer".to_owned());
+        }
+        if sent.headers.first(":authority").is_none() {
+            found.insert("no host: Envoy answers 400 to a request without it".to_owned());
         }
         let client = manager::receive(&self.manager, self.is_tls, peer, &mut headers, &mut found);
         let known = sent.client.and_then(address_with_port).map(EnvoyAddress::new);
