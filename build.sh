@@ -4,7 +4,7 @@
 set -euo pipefail
 CALLED_FROM=$PWD
 cd "$(dirname "$0")"
-for part in steps system rust wasm envoy; do . "tools/$part.sh"; done
+for part in steps system rust wasm envoy engines; do . "tools/$part.sh"; done
 
 main() {
     case "${1:-build}" in
@@ -12,6 +12,7 @@ main() {
         demo) check_tools python; build; demo ;;
         prepare) check_tools python; build; prepare ;;
         test) check_tools python lint openssl h2load node; build; run_tests ;;
+        test-engines) check_tools python; build; test_engines ;;
         fuzz) check_tools python openssl; build; fuzz "${@:2}" ;;
         edits) check_tools python openssl; build; edits "${@:2}" ;;
         bench) check_tools python h2load; build; bench "${@:2}" ;;
@@ -28,6 +29,8 @@ usage: ./build.sh [verb]
   demo    build, then a told story: requests through a real Envoy, and what became of each
   prepare build, then make what the demo's nodes need in dist/: register, keys, signed snapshot, Envoy's files
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
+  test-engines
+          build, then what needs heavy engines: Prometheus, ClickHouse, DuckDB, OpenTelemetry, over a real run
   fuzz SECONDS [SEED]
           build, then send random requests through the files of envoy/ in a real Envoy; \`test\` does 15 seconds
   edits SECONDS [SEED]
@@ -76,9 +79,23 @@ run_tests() {
     step "cargo test" cargo test --locked
     prepare
     validate_envoy_files
-    WAYBILL=$PWD/dist/waybill step "tests in a real Envoy" "$PYTHON" -m pytest tests
+    WAYBILL=$PWD/dist/waybill step "tests in a real Envoy" "$PYTHON" -m pytest --ignore tests/engines tests
     WAYBILL=dist/waybill step "the demo: each scene ends as it is told" quiet "$PYTHON" envoy/demo.py
     say "test: $STEPS steps passed, $SKIPPED skipped, in $(minutes "$SECONDS")"
+}
+
+# Without Prometheus its tests are skipped, and the others run.
+test_engines() {
+    prepare_envoy
+    python_packages tests/requirements.txt
+    if ! engine_packages; then
+        skip "tests with engines: the packages of tests/engines/requirements.txt can't be installed here (see above)"
+        return
+    fi
+    find_prometheus || skip "alerts and dashboard: there is no Prometheus, and no Debian package of it to fetch"
+    prepare
+    WAYBILL=$PWD/dist/waybill step "tests with engines" "$PYTHON" -m pytest -rs tests/engines
+    say "test-engines: $STEPS steps passed, $SKIPPED skipped, in $(minutes "$SECONDS")"
 }
 
 fuzz() { hunt fuzz "$@"; }

@@ -50,14 +50,14 @@ prepare_python() {
 }
 
 # Installs a file of pinned packages, once for each content of it.
-python_packages() {
-    local stamp sum
-    stamp=.build/venv/$(echo "$1" | tr / -).installed
-    sum=$(sha256sum <"$1")
-    [[ "$(cat "$stamp" 2>/dev/null)" != "$sum" ]] || return 0
-    step "Python packages of $1" \
-        "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$1"
-    echo "$sum" >"$stamp"
+python_packages() { has_packages "$1" || step "Python packages of $1" pip_install "$1"; }
+
+has_packages() { [[ "$(cat "$(package_stamp "$1")" 2>/dev/null)" == "$(sha256sum <"$1")" ]]; }
+package_stamp() { echo ".build/venv/$(echo "$1" | tr / -).installed"; }
+
+pip_install() {
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$1" &&
+        sha256sum <"$1" >"$(package_stamp "$1")"
 }
 
 # Installs the packages of a package-lock.json, once for each content of it. No package runs a script.

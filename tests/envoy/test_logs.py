@@ -226,5 +226,5 @@ def test_the_string_is_what_the_next_event_digests(lab, door):
 def loggers(manager):
     """Filter and format of each logger that prints an event."""
     for logger in manager["access_log"]:
-        if "wasm.waybill" in json.dumps(logger["typed_config"]["log_format"]):
+        if "wasm.waybill" in json.dumps(logger["typed_config"].get("log_format")):
             yield logger["filter"], logger["typed_config"]["log_format"]
