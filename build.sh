@@ -159,7 +159,7 @@ lint() {
 # Every file in envoy/ that is a bootstrap. Run from here, because the files name dist/ relatively.
 validate_envoy_files() {
     local file
-    for file in $(grep -l '^static_resources:' envoy/*.yaml envoy/steps/*.yaml); do
+    for file in $(grep -l '^static_resources:' envoy/*.yaml envoy/steps/*.yaml envoy/observability/*.yaml); do
         step "envoy --mode validate -c $file" with_keys "$ENVOY" --mode validate --log-level error -c "$file"
     done
     if have nginx; then

@@ -382,6 +382,7 @@ fn links_lead_somewhere() {
         "docs/configuration.md",
         "docs/privacy.md",
         "docs/operating.md",
+        "docs/observability.md",
         "docs/own-envoy.md",
         "docs/upgrading.md",
         "docs/ownership.md",

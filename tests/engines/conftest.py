@@ -136,7 +136,7 @@ def play(run, gateways):
             malformed.sendall(b"nonsense\r\n\r\n")
             assert malformed.recv(100).startswith(b"HTTP/1.1 400")
         wanted = before + ROUNDS * len(demo.STORY) + 1
-        until(10, "the log's lines", lambda: log.read_bytes().count(b"\n") >= wanted, envoy.log)
+        until(START_SECONDS, "the log's lines", lambda: log.read_bytes().count(b"\n") >= wanted, envoy.log)
 
 
 def chain(running, run, folder, provider):

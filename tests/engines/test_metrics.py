@@ -19,7 +19,7 @@ import yaml
 import demo
 import stage
 from conftest import OBSERVABILITY, free_port, otlp_gateway
-from harness import until
+from harness import FILTER, START_SECONDS, until
 
 PROMETHEUS = Path(os.environ.get("PROMETHEUS", "/nowhere"))
 pytestmark = pytest.mark.skipif(not (PROMETHEUS / "prometheus").exists(), reason="there is no Prometheus: PROMETHEUS names its folder")
@@ -30,7 +30,7 @@ TESTS = yaml.safe_load((OBSERVABILITY / "alerts.test.yaml").read_text())
 DASHBOARD = json.loads((OBSERVABILITY / "dashboard.json").read_text())
 PANELS = DASHBOARD["panels"]
 EMPTY = "Empty "  # with this a panel's description says when its query has no answer
-COUNTED_LATER = {"waybill_would_be_total"}  # metrics that this build's filter doesn't have yet
+COUNTED_LATER = {name for name in ("waybill_would_be_total",) if name.encode() not in FILTER.read_bytes()}  # by a newer filter
 
 
 def promtool(*arguments, cwd=OBSERVABILITY):
@@ -114,15 +114,15 @@ def server(fleet, tmp_path_factory):
         targets = [*fleet.admins.values(), f"127.0.0.1:{ports['admin']}", f"127.0.0.1:{free_port()}"]
         server = Server(tmp_path_factory.mktemp("prometheus"), targets)
         server.start(running)
-        until(20, "a first scrape of all", lambda: len(server.ask("up")) == len(targets) and server.ask("sum(up)")[0][1] == 4, server.log)
+        until(START_SECONDS, "a first scrape of all", lambda: len(server.ask("up")) == len(targets) and server.ask("sum(up)")[0][1] == 4, server.log)
         time.sleep(2)
         fleet.again()
         headers = {"x-api-key": "sk-example", "content-type": "application/json"}
         for _ in range(10):
             stage.exchange(ports["gateway"], "POST", "/v1/messages", demo.CALL, headers)
         expected = len(fleet.events())
-        until(20, "all that was decided", lambda: decided(server, fleet) >= expected, server.log)
-        until(20, "lost events", lambda: any(value for _, value in server.ask("envoy_access_logs_open_telemetry_access_log_logs_dropped")), server.log)
+        until(START_SECONDS, "all that was decided", lambda: decided(server, fleet) >= expected, server.log)
+        until(START_SECONDS, "lost events", lambda: any(value for _, value in server.ask("envoy_access_logs_open_telemetry_access_log_logs_dropped")), server.log)
         time.sleep(2)
         yield server
 
@@ -152,7 +152,7 @@ def queries():
 
 @pytest.mark.parametrize(("panel", "expression"), [*queries()])
 def test_each_query_of_the_dashboard_has_an_answer(server, panel, expression):
-    for name, value in (("$__rate_interval", "10s"), ("$__range", "5m"), ("$instance", ".*"), ("$job", ".*")):
+    for name, value in (("$__rate_interval", "10m"), ("$__range", "10m"), ("$instance", ".*"), ("$job", ".*")):
         expression = expression.replace(name, value)
     assert "$" not in expression
     samples = [value for _, value in server.ask(expression) if not math.isnan(value)]
@@ -180,7 +180,7 @@ def test_each_metric_of_an_alert_is_scraped(server):
 
 def test_alerts_of_a_real_run(server):
     """The target that nobody answers at is down, in a while; the gateway without a collector loses events, now. Nothing else."""
-    until(20, "alerts", lambda: len(states(server)) >= 2, server.log)
+    until(START_SECONDS, "alerts", lambda: len(states(server)) >= 2, server.log)
     found = states(server)
     assert found.pop("WaybillNodeDown") == "pending" and found.pop("WaybillEventsLost") == "firing"
     assert set(found.values()) <= {"pending"}, found

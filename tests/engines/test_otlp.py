@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as servi
 import demo
 import stage
 from conftest import OTLP, otlp_gateway
-from harness import WAYBILL, until
+from harness import START_SECONDS, WAYBILL, until
 
 ATTRIBUTES = ["status", "duration_ms", "request_id", "provider_request_id", "method", "path"]
 KEY = "sk-example"
@@ -84,8 +84,8 @@ def test_the_collector_gets_what_the_file_has(gateway):
         statuses = [call(ports["gateway"], key) for key in (KEY, 'sk-"unknown\\', KEY) for _ in range(5)]
         assert set(statuses) == {200, 401}
         assert stage.get(ports["gateway"], "/.well-known/waybill/ready")[0] == 200
-        until(10, "the records", lambda: len(collector.records) >= len(statuses), envoy.log)
-        until(10, "the log", lambda: len(lines(log)) >= len(statuses), envoy.log)
+        until(START_SECONDS, "the records", lambda: len(collector.records) >= len(statuses), envoy.log)
+        until(START_SECONDS, "the log", lambda: len(lines(log)) >= len(statuses), envoy.log)
     by_text = {line["event"]: line for line in lines(log)}
     assert sorted(collector.texts()) == sorted(by_text) and len(by_text) == len(statuses)
     for record in collector.records:
@@ -106,10 +106,10 @@ def test_without_a_collector(gateway):
     """Requests go on, the file has the events, and those that didn't arrive are counted. A collector that comes back gets the next ones."""
     envoy, ports, log = gateway
     assert [call(ports["gateway"]) for _ in range(20)] == [200] * 20
-    until(20, "lost events", lambda: dropped(envoy) > 0, envoy.log)
-    until(10, "the log", lambda: len(lines(log)) == 20, envoy.log)
+    until(START_SECONDS, "lost events", lambda: dropped(envoy) > 0, envoy.log)
+    until(START_SECONDS, "the log", lambda: len(lines(log)) == 20, envoy.log)
     with Collector(ports["collector"]) as collector:
-        until(30, "the next events", lambda: call(ports["gateway"]) and collector.records, envoy.log)
+        until(START_SECONDS, "the next events", lambda: call(ports["gateway"]) and collector.records, envoy.log)
         assert len(lines(log)) >= len(collector.records)
 
 
@@ -118,7 +118,7 @@ def test_a_collector_that_refuses(gateway):
     envoy, ports, log = gateway
     with Full(ports["collector"]) as collector:
         assert [call(ports["gateway"]) for _ in range(20)] == [200] * 20
-        until(20, "lost events", lambda: dropped(envoy) == 20, envoy.log)
+        until(START_SECONDS, "lost events", lambda: dropped(envoy) == 20, envoy.log)
         assert collector.asked and not collector.records
 
 

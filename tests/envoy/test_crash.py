@@ -109,3 +109,9 @@ def test_what_passed_before_a_crash_does_not_pass_again(start):
     assert (replayed.response.status, replayed.event["reason"]) == (403, "chain.replayed")
     assert passed.response.status == 200
     assert before.event["vm"] != passed.event["vm"] == replayed.event["vm"]
+
+
+def test_crashes_are_counted(life):
+    """By the counter that an alert of envoy/observability/alerts.yaml looks at."""
+    for workers, lab in life.labs.items():
+        assert lab.stats(r"wasm\.edge\.vm_reload_success")["wasm.edge.vm_reload_success"] >= workers
