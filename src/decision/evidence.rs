@@ -6,6 +6,7 @@
 
 pub mod address;
 mod authorization;
+mod beginnings;
 pub mod credential_headers;
 pub mod relay;
 pub mod shared_state;

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::beginnings::Beginnings;
 use crate::shape::{Json, JsonWriter, Mismatch, Word};
 
 /// What a caller's program says it is.
@@ -29,19 +30,17 @@ pub struct SoftwareVersion {
 }
 
 /// The table that this build carries. A test reads it, so that it is never silently empty.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ClientSoftware {
-    programs: FormList,
-    systems: FormList,
+    // INVARIANT (order): programs, then systems, both in the order of the table
+    forms: Vec<SoftwareForm>,
+    /// How many of them are of programs
+    programs: usize,
+    begins: Beginnings,
 }
 
-/// Forms in the order of the table. Most words of a header begin like none of them.
-#[derive(Debug)]
-struct FormList {
-    forms: Vec<SoftwareForm>,
-    /// For each byte, in any case, which forms begin with it
-    begins: Vec<Vec<usize>>,
-}
+/// What a header names: a form's place, and the version in it.
+type Named = Option<(usize, Option<SoftwareVersion>)>;
 
 /// How a header names a program or a system: `head*middle{version}tail`, in lower case.
 #[derive(Debug)]
@@ -66,41 +65,78 @@ impl ClientSoftware {
         let table: Json =
             serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/client-software.json")))
                 .unwrap_or(Json::Null);
-        let list = |name: &str, what: &str| {
-            FormList::of(table.get(name).map(Json::items).unwrap_or_default(), what)
-        };
-        Self { programs: list("software", "sdk"), systems: list("systems", "os") }
+        let mut known = Self::default();
+        known.add_rows(&table, "software", "sdk");
+        known.programs = known.forms.len();
+        known.add_rows(&table, "systems", "os");
+        known
+    }
+
+    fn add_rows(&mut self, table: &Json, list: &str, what: &str) {
+        for row in table.get(list).map(Json::items).unwrap_or_default() {
+            let Some(word) = row.get(what).and_then(Json::as_str) else { continue };
+            for form in row.get("forms").map(Json::items).unwrap_or_default() {
+                let form = SoftwareForm::new(word, form.as_str().unwrap_or_default());
+                if self.begins.add(&form.head, self.forms.len()) {
+                    self.forms.push(form);
+                }
+            }
+        }
     }
 
     /// The words for programs, in the order of the table.
     pub fn programs(&self) -> impl Iterator<Item = &str> {
-        self.programs.words()
+        self.forms.iter().take(self.programs).map(|form| form.word.as_str())
     }
 
     /// The words for operating systems, in the order of the table.
     pub fn systems(&self) -> impl Iterator<Item = &str> {
-        self.systems.words()
+        self.forms.iter().skip(self.programs).map(|form| form.word.as_str())
     }
 
-    fn system_in(&self, value: &[u8]) -> Option<&str> {
-        self.systems.first_in(value).map(|(form, _)| form.word.as_str())
+    /// The program and the system that a value names: of the forms that fit its words, the first.
+    fn named_in(&self, value: &[u8]) -> (Named, Named) {
+        let (mut program, mut system) = (None, None);
+        let mut starts = true;
+        for (at, byte) in value.iter().take(READ_AT_MOST).enumerate() {
+            if separates(*byte) {
+                starts = true;
+            } else if std::mem::take(&mut starts) {
+                for place in self.begins.of(*byte) {
+                    let best = if *place < self.programs { &mut program } else { &mut system };
+                    if best.is_none_or(|(known, _)| *place < known)
+                        && let Some(form) = self.forms.get(*place)
+                        && let Some(version) = form.version_in(value.get(at..).unwrap_or_default())
+                    {
+                        *best = Some((*place, version));
+                    }
+                }
+            }
+        }
+        (program, system)
+    }
+
+    fn word(&self, (place, _): (usize, Option<SoftwareVersion>)) -> Option<&str> {
+        self.forms.get(place).map(|form| form.word.as_str())
     }
 }
 
 impl<'a> Software<'a> {
     /// Takes in a line of `user-agent`. What an earlier line said stays.
     pub fn read_user_agent(&mut self, table: &'a ClientSoftware, value: &[u8]) {
+        let (program, system) = table.named_in(value);
         if self.sdk.is_none()
-            && let Some((form, version)) = table.programs.first_in(value)
+            && let Some(named) = program
         {
-            (self.sdk, self.version) = (Some(form.word.as_str()), version);
+            (self.sdk, self.version) = (table.word(named), named.1);
         }
-        self.named_os = self.named_os.or_else(|| table.system_in(value));
+        self.named_os = self.named_os.or_else(|| table.word(system?));
     }
 
     /// Takes in a line of `x-stainless-os`. What an earlier line said stays.
     pub fn read_system(&mut self, table: &'a ClientSoftware, value: &[u8]) {
-        self.told_os = self.told_os.or_else(|| table.system_in(value));
+        let (_, system) = table.named_in(value);
+        self.told_os = self.told_os.or_else(|| table.word(system?));
     }
 
     /// The operating system, in the table's word: of `x-stainless-os`, else of the program's name.
@@ -109,19 +145,8 @@ impl<'a> Software<'a> {
     }
 }
 
-impl FormList {
-    fn of(rows: &[Json], what: &str) -> Self {
-        let mut list = Self { forms: Vec::new(), begins: vec![Vec::new(); 256] };
-        for row in rows {
-            let Some(word) = row.get(what).and_then(Json::as_str) else { continue };
-            for form in row.get("forms").map(Json::items).unwrap_or_default() {
-                list.add(word, form.as_str().unwrap_or_default());
-            }
-        }
-        list
-    }
-
-    fn add(&mut self, word: &str, form: &str) {
+impl SoftwareForm {
+    fn new(word: &str, form: &str) -> Self {
         let (name, tail) = match form.split_once("{version}") {
             Some((name, tail)) => (name, Some(tail.to_owned())),
             None => (form, None),
@@ -130,47 +155,9 @@ impl FormList {
             Some((head, middle)) => (head, Some(middle.to_owned())),
             None => (name, None),
         };
-        let Some(first) = head.bytes().next() else { return };
-        for byte in [first.to_ascii_lowercase(), first.to_ascii_uppercase()] {
-            if let Some(begins) = self.begins.get_mut(usize::from(byte)) {
-                begins.push(self.forms.len());
-            }
-        }
-        self.forms.push(SoftwareForm {
-            word: word.to_owned(),
-            head: head.to_owned(),
-            middle,
-            tail,
-        });
+        Self { word: word.to_owned(), head: head.to_owned(), middle, tail }
     }
 
-    fn words(&self) -> impl Iterator<Item = &str> {
-        self.forms.iter().map(|form| form.word.as_str())
-    }
-
-    /// Of the forms that fit words of the value, the first in the table.
-    fn first_in(&self, value: &[u8]) -> Option<(&SoftwareForm, Option<SoftwareVersion>)> {
-        let mut found = None;
-        let mut before = b' ';
-        for (at, byte) in value.iter().take(READ_AT_MOST).enumerate() {
-            if separates(before)
-                && let Some(begins) = self.begins.get(usize::from(*byte))
-                && !begins.is_empty()
-            {
-                let rest = value.get(at..).unwrap_or_default();
-                let end = found.map_or(usize::MAX, |(index, _)| index);
-                let mut earlier = begins.iter().take_while(|index| **index < end);
-                let fitting =
-                    |index: &usize| Some((*index, self.forms.get(*index)?.version_in(rest)?));
-                found = earlier.find_map(fitting).or(found);
-            }
-            before = *byte;
-        }
-        found.and_then(|(index, version)| Some((self.forms.get(index)?, version)))
-    }
-}
-
-impl SoftwareForm {
     /// Whether the text begins with this form, and the version in it.
     fn version_in(&self, text: &[u8]) -> Option<Option<SoftwareVersion>> {
         let mut rest = without(text, &self.head)?;
