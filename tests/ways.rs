@@ -211,6 +211,89 @@ fn what_a_way_names_must_be_among_the_files() {
     assert_eq!(check(&[bootstrap, lds, cds]).0, 1);
 }
 
+/// envoy/edge.yaml with one change behind the node or on its routes, and what is told.
+#[test]
+fn nothing_behind_the_node_undoes_it() {
+    let mutation = |mutations: &str| {
+        format!(
+            "- name: late\n                    typed_config:\n                      \
+             \"@type\": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation\n                      \
+             mutations: {{{mutations}}}\n                  - &router\n"
+        )
+    };
+    let append = |key: &str, value: &str| {
+        format!(
+            "request_mutations: [{{append: {{header: {{key: \"{key}\", value: \"{value}\"}}}}}}]"
+        )
+    };
+    let router = "- &router\n";
+    let route = "{cluster: anthropic, host_rewrite_literal: api.anthropic.com, timeout: 0s}";
+    let to_route = |more: &str| format!("{{cluster: anthropic, {more}}}");
+    let table = "route_config:\n                  name: anthropic\n";
+    let log = |format: &str| {
+        format!(
+            "access_log: &events\n                  - name: other\n                    typed_config:\n                      \
+             \"@type\": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog\n                      \
+             log_format: {{text_format_source: {{{format}}}}}\n"
+        )
+    };
+    let logs = "access_log: &events\n";
+    let event = "%FILTER_STATE(wasm.waybill:PLAIN)%";
+    for (from, to, expected) in [
+        (
+            router,
+            mutation(&append(":path", "/v1/organizations")),
+            "`:path` is changed after the node",
+        ),
+        (
+            router,
+            mutation("query_parameter_mutations: [{remove: x}]"),
+            "`:path` is changed after the node",
+        ),
+        (router, mutation(&append("x-note", "hello")), ""),
+        (
+            router,
+            mutation(&append("x-from", "%DOWNSTREAM_REMOTE_ADDRESS%")),
+            "a customer's address is written",
+        ),
+        (router, mutation("request_mutations: [{remove_on_match: {}}]"), "nobody can tell"),
+        (route, to_route("prefix_rewrite: /v1/"), "may then lead to `/v1/organizations`"),
+        (route, to_route("prefix_rewrite: /v1/organizations/x"), "may then lead to"),
+        (route, to_route("regex_rewrite: {}"), "may then lead to"),
+        (route, to_route("prefix_rewrite: /v2"), ""),
+        (
+            table,
+            format!(
+                "{table}                  request_headers_to_add: [{{header: {{key: x, value: \
+                 \"%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%\"}}}}]\n"
+            ),
+            "a customer's address is written",
+        ),
+        (
+            table,
+            format!("{table}                  vhds: {{config_source: {{ads: {{}}}}}}\n"),
+            "virtual hosts come by VHDS",
+        ),
+        (
+            logs,
+            log(&format!("inline_string: \"{event} %REQ(X-REQUEST-ID)%\\n\"")),
+            "beside an event",
+        ),
+        (
+            logs,
+            log(&format!("inline_string: \"%START_TIME(%s)% %PATH(NQ)% {event}\\n\"")),
+            "prints `%PATH` beside an event",
+        ),
+        (logs, log("inline_string: \"%REQ(X-REQUEST-ID)%\\n\""), "to where events go"),
+        (logs, log("filename: format.txt"), "can't read this text format"),
+        (logs, log(&format!("inline_string: \"%RESPONSE_CODE% {event}\\n\"")), ""),
+    ] {
+        let (code, told) = check_edge(from, &to);
+        assert_eq!(code, i32::from(!expected.is_empty()), "{to}: {told}");
+        assert!(told.contains(expected), "{to}: {told}");
+    }
+}
+
 fn edge() -> String {
     std::fs::read_to_string(Path::new(ROOT).join("envoy/edge.yaml")).unwrap()
 }

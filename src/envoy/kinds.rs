@@ -93,7 +93,11 @@ pub fn request_writes<'a>(kind: &str, yaml: &'a Yaml) -> Writes<'a> {
     match kind {
         HEADER_MUTATION | HEADER_MUTATION_PER_ROUTE => {
             let mutations = yaml.at(&["mutations", "request_mutations"]).map(Yaml::items);
-            return mutation_writes(mutations.unwrap_or_default());
+            let writes = mutation_writes(mutations.unwrap_or_default());
+            let Writes::Headers(headers) = writes else { return writes };
+            names.extend(headers);
+            let queries = yaml.at(&["mutations", "query_parameter_mutations"]);
+            names.extend(queries.filter(|it| !it.items().is_empty()).map(|_| ":path"));
         }
         EARLY_HEADER_MUTATION => return mutation_writes(yaml.list("mutations")),
         GEOIP => names.extend(geo_headers(yaml).map(|(_, header)| header)),

@@ -862,6 +862,8 @@ def other_settings(chance, file):
         config["provider"] = {"name": chance.choice(["gemini", "mine", "openai", "anthropic"])}
         if config["provider"]["name"] != "mine":
             file.waived.add("account")  # of another vendor, whose account API is elsewhere
+        if "regions" not in config:
+            file.waived.add("restricted")  # the provider's set of regions comes with its name: OpenAI's restricts no country by itself
     elif way == "paths":
         config.setdefault("provider", {"name": "mine"})["deny_paths"] = chance.choice([[], ["/v1/other"]])
         file.waived.add("account")

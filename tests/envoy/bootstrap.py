@@ -35,6 +35,7 @@ class Node:
     clusters: dict = field(default_factory=dict)  # more clusters by name: a server's local port, another node's name, or a list
     onward: dict = field(default_factory=dict)  # what the actions of its routes have beside: a cluster, rewrites, retries
     adds: dict = field(default_factory=dict)  # headers that its routes set, as a credential injector does
+    failure: dict = field(default_factory=lambda: {"failure_policy": "FAIL_RELOAD", "reload_config": {"backoff": {"base_interval": "0.1s"}}})
     events: Path = Path("/dev/null")
     port: int = 0  # once it runs
 
@@ -161,8 +162,7 @@ def wasm(node):
                 "code": {"local": {"filename": str(node.wasm)}},
                 "environment_variables": {"key_values": node.environment},
             },
-            "failure_policy": "FAIL_RELOAD",
-            "reload_config": {"backoff": {"base_interval": "0.1s"}},
+            **node.failure,
             "configuration": {
                 "@type": "type.googleapis.com/google.protobuf.StringValue",
                 "value": json.dumps(node.config),

@@ -109,3 +109,38 @@ def test_what_passed_before_a_crash_does_not_pass_again(start):
     assert (replayed.response.status, replayed.event["reason"]) == (403, "chain.replayed")
     assert passed.response.status == 200
     assert before.event["vm"] != passed.event["vm"] == replayed.event["vm"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "after"),
+    [
+        ({"failure_policy": "FAIL_OPEN"}, 200),  # `waybill check` refuses it: a stranger passes for ever
+        ({"failure_policy": "FAIL_CLOSED"}, 503),  # a note: nobody passes until Envoy is restarted
+        ({}, 503),  # Envoy's default is the same
+        ({"failure_policy": "FAIL_RELOAD", "reload_config": {"backoff": {"base_interval": "0.002s"}}}, 401),
+    ],
+    ids=["open", "closed", "default", "reload"],
+)
+def test_each_failure_policy(start, failure, after):
+    """What a stranger gets after one trap: this is why `check` refuses a policy that opens."""
+    lab = start(replace(edge("f", "b", to=None), wasm=TRAP, failure=failure), concurrency=1)
+    assert lab.play("f", ask("nobody")).response.status == 401
+    lab.play("f", ask("nobody", headers=[["x-test-trap", "now"]]))
+
+    def answered():
+        played = lab.play("f", ask("nobody"))
+        assert played.response.status in (401, 503, after)
+        return played.response.status == after and (after != 200) == (played.received is None)
+
+    until(SOON_SECONDS, f"{after} after the trap", answered, lab.log)
+
+
+def test_restarts_without_a_pause_end_envoy(start):
+    """`check` refuses an interval below 2 ms: with this one, Envoy 1.40 ends at the first trap."""
+    failure = {"failure_policy": "FAIL_RELOAD", "reload_config": {"backoff": {"base_interval": "0.001s"}}}
+    lab = start(replace(edge("f", "b", to=None), wasm=TRAP, failure=failure), concurrency=1)
+    assert lab.play("f", ask("nobody")).response.status == 401
+    with pytest.raises((OSError, AssertionError)):
+        for _ in range(200):
+            lab.play("f", ask("nobody", headers=[["x-test-trap", "now"]]))
+    until(SOON_SECONDS, "the end of Envoy", lambda: lab.process.poll() is not None, lab.log)

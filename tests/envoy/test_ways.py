@@ -438,6 +438,17 @@ def filter_writes_key(file):
     bare_to_plain(file)["http_filters"].insert(0, write("authorization", f"Bearer {OWN_KEY}"))
 
 
+@case("a script of a listener without the node writes the key", NO_NODE, EVERYTHING)
+def script_writes_key(file):
+    bare_to_plain(file)["http_filters"].insert(0, script(f"h:headers():replace('x-api-key', '{OWN_KEY}')"))
+
+
+@case("the node is optional", "the node is optional here", set())
+def optional(file):
+    """This Envoy has wasm. One without it would start, and leave the node out."""
+    node_of(file.manager())["is_optional"] = True
+
+
 @case("an upstream filter writes the key", NO_NODE, EVERYTHING)
 def upstream_writes_key(file):
     bare_to_plain(file)

@@ -12,8 +12,10 @@ use super::super::yaml::Yaml;
 use crate::config::Convention;
 use crate::decision::outcome::ROUTE_HEADER;
 
-/// Headers that the node writes on every way.
+/// Headers that the node writes on every way, and what it judges the account's own API by.
 const OWN: &[&str] = &[
+    ":path",
+    ":method",
     "compliance-tag",
     "compliance-chain",
     "compliance-trail",
@@ -24,7 +26,16 @@ const OWN: &[&str] = &[
 ];
 
 /// What a signature covers beside them. `header_mutation` can name pseudo-headers.
-const SIGNED: &[&str] = &[":method", ":authority", ":path", "host"];
+const SIGNED: &[&str] = &[":authority", "host"];
+
+/// Operators that print a customer's address.
+const PRINTED: &[&str] = &[
+    "%DOWNSTREAM_REMOTE_ADDRESS",
+    "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
+    "%REQ(X-FORWARDED-FOR",
+    "%REQ(FORWARDED",
+    "%FILTER_STATE(DIRECT",
+];
 
 /// Headers with a customer's address that Envoy, or any usual proxy, writes.
 const ADDRESSES: &[&str] =
@@ -209,6 +220,25 @@ fn privacy(node: &NodeInList<'_, '_>, destination: &Destination<'_>, report: &mu
         );
         let help = "add to `request_headers_to_remove` those that yours write";
         report.note(Promise::Privacy, spot, message, help);
+    }
+    let by_table = destination.levels.iter().filter_map(|(spot, level)| {
+        let added = level.get("request_headers_to_add")?;
+        Some((spot.member("request_headers_to_add", added), added))
+    });
+    let by_mutation = node.list.filters.iter().filter_map(|filter| {
+        let (_, config) = filter.config.filter(|_| filter.is(HEADER_MUTATION))?;
+        Some((filter.spot.clone(), config))
+    });
+    for (spot, yaml) in by_table.chain(by_mutation) {
+        let mut is_printed = false;
+        yaml.walk(&mut |value| {
+            let text = value.text().unwrap_or_default().to_ascii_uppercase();
+            is_printed |= PRINTED.iter().any(|operator| text.contains(operator));
+        });
+        if is_printed {
+            let message = "a customer's address is written into a header that goes to the provider";
+            report.wrong(Promise::Privacy, &spot, message, "remove it");
+        }
     }
     let router = node.list.filters.iter().find(|filter| filter.is(ROUTER));
     let suppresses = |filter: &Filter<'_>| {
