@@ -165,6 +165,13 @@ fn what_is_read_is_disclosed() {
     let asked: BTreeSet<String> =
         Signal::all(&config).map(Signal::name).chain(["clock".to_owned()]).collect();
     assert_eq!(words(&document["reads"]["beside_headers"]), asked);
+    // in tables of its own; an inline register has none of addresses
+    assert_eq!(document["reads"]["looked_up"], serde_json::json!(["software"]));
+    let by_snapshot = Config::parse(&read("tests/corpus/config/valid/snapshot.json")).unwrap();
+    let by_snapshot: Value =
+        serde_json::from_str(&disclosure(&by_snapshot, &Watch::new(&by_snapshot))).unwrap();
+    let facts = serde_json::json!(["software", "country", "network", "asn"]);
+    assert_eq!(by_snapshot["reads"]["looked_up"], facts);
     // the published schema has these members and no others, each of a type that fits
     let schema: Value = serde_json::from_str(&read("docs/disclosure.schema.json")).unwrap();
     let members: BTreeSet<String> = document.as_object().unwrap().keys().cloned().collect();
