@@ -75,13 +75,15 @@ impl MarkGroup {
             let mark = self.marks.get(*place).and_then(|mark| mark.value.as_deref());
             let wanted = mark.unwrap_or_default().as_bytes();
             let end = at.saturating_add(wanted.len());
-            value.get(at..end).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
+            let same =
+                |part: &[u8]| part.iter().zip(wanted).all(|(b, w)| b.to_ascii_lowercase() == *w);
+            value.get(at..end).is_some_and(same)
         };
         let is_shown = || {
-            value
-                .iter()
-                .enumerate()
-                .any(|(at, byte)| self.begins.of(*byte).iter().any(|place| begins(at, place)))
+            value.iter().enumerate().any(|(at, byte)| {
+                let places = self.begins.of(*byte);
+                !places.is_empty() && places.iter().any(|place| begins(at, place))
+            })
         };
         if self.any || is_shown() { &self.marks } else { &[] }
     }
