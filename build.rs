@@ -21,6 +21,7 @@ const KEPT: &[(&str, &[&str])] = &[
     ),
     ("relay-marks", &["marks", "software", "header", "value", "credential"]),
     ("credential-headers", &["headers", "subprotocols", "header", "prefix", "kind"]),
+    ("client-software", &["software", "systems", "sdk", "os", "forms"]),
     ("shared-state", &["rows", "provider", "methods", "path"]),
 ];
 

@@ -19,13 +19,19 @@ pub use policy::Policy;
 pub use settings::{
     ChainSettings, ClientAddressSettings, ConfigDocument, DisclosureSettings, Endpoint,
     EndpointSettings, ForwardingHeader, GeoSettings, IdentitySettings, IgnoredMark, KeySource,
-    Mode, NodeSettings, OtlpSettings, PolicySettings, ProviderSettings, RelaySettings,
-    ReportSettings, RouteSettings, SnapshotSettings, TagSettings, schema,
+    Mode, NodeSettings, PolicySettings, ProviderSettings, RelaySettings, RouteSettings,
+    SnapshotSettings, TagSettings, schema,
 };
 pub use sources::{Claim, CredentialPlace, IdentitySource, OriginSource, San, UserSource};
 pub use upstream::{Convention, Upstream};
 
 use crate::shape::{Problems, read_document};
+
+/// A field of earlier versions, and what replaces it.
+const REPORTS: &str = "$.reports";
+const REPORTS_REMOVED: &str = "`reports` was removed: Envoy's access loggers send events";
+const REPORTS_INSTEAD: &str = "remove it; docs/operating.md#events says how Envoy's OpenTelemetry \
+                               access logger sends events to a collector";
 
 impl Config {
     /// Parses the text of a configuration.
@@ -35,10 +41,10 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let document = read_document::<ConfigDocument>(text, &mut problems);
+        problems.reword(REPORTS, REPORTS_REMOVED, REPORTS_INSTEAD);
         let config = document.map(|(document, json)| {
-            let otlp = document.reports.otlp.is_some();
             let mut config = Self::build(document, &json, &mut problems);
-            config.notices = notices::notices(&config, otlp);
+            config.notices = notices::notices(&config);
             config
         });
         config.filter(|_| problems.is_empty()).ok_or(problems)

@@ -53,7 +53,6 @@ fn an_absent_object_is_an_empty_one() {
         "relay",
         "tag",
         "chain",
-        "reports",
         "endpoints",
         "disclosure",
     ];

@@ -66,13 +66,14 @@ const PLACES: &[&str] = &[
     "x-user-country",
     "anthropic-beta",
     "user-agent",
+    "x-stainless-os",
     "via",
     ":names",
     ":lines",
 ];
 
 /// Pieces of all these grammars.
-const PIECES: &str = r#"25|%25|%2|%|25|/|\.\./|\.|;|\?|&|=|key=a&|k%65y=|,|, |"|\\|127\.0\.0\.1|unknown|\[::1\]:1|for=|for=1\.2\.3\.4;by=|Bearer |Bearer a,|Basic a, |Digest a="b", |openai-insecure-api-key\.a|compliance-tag|Upgrade|cmp=|cmp=\("a"\)|\("a" "b"\)|:AA==:|;tag="llm-reseller-compliance"|;attest=full|\(|\)|a=1|"a"|%"|_|tensorzer|github\.com/veloera/|x"#;
+const PIECES: &str = r#"25|%25|%2|%|25|/|\.\./|\.|;|\?|&|=|key=a&|k%65y=|,|, |"|\\|127\.0\.0\.1|unknown|\[::1\]:1|for=|for=1\.2\.3\.4;by=|Bearer |Bearer a,|Basic a, |Digest a="b", |openai-insecure-api-key\.a|compliance-tag|Upgrade|cmp=|cmp=\("a"\)|\("a" "b"\)|:AA==:|;tag="llm-reseller-compliance"|;attest=full|\(|\)|a=1|"a"|%"|_|tensorzer|curl/8\.5 |langchain|google-genai-sdk/1|mac |github\.com/veloera/|x"#;
 
 /// A request with this much of a piece in a place, behind another one: `%` and then `25` again and
 /// again is one escape in another in another.

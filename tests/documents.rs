@@ -11,6 +11,7 @@ use waybill::config::{Config, schema};
 use waybill::decision::disclosure::disclosure;
 use waybill::decision::evidence::credential_headers::CredentialHeaders;
 use waybill::decision::evidence::shared_state::SharedState;
+use waybill::decision::evidence::software::ClientSoftware;
 use waybill::decision::evidence::{Watch, relay};
 use waybill::decision::request::{Request, Time};
 use waybill::decision::signals::{PSEUDO_HEADERS, Signal, Signals};
@@ -109,7 +110,7 @@ fn what_is_read_is_published() {
     let tables: BTreeSet<String> = tables
         .chain(CredentialHeaders::known().headers.into_iter().map(|(header, _)| header))
         .collect();
-    for file in ["relay-marks", "credential-headers"] {
+    for file in ["relay-marks", "credential-headers", "client-software"] {
         assert!(
             document.contains(&format!("(../data/{file}.json)")),
             "docs/privacy.md doesn't name data/{file}.json"
@@ -164,6 +165,13 @@ fn what_is_read_is_disclosed() {
     let asked: BTreeSet<String> =
         Signal::all(&config).map(Signal::name).chain(["clock".to_owned()]).collect();
     assert_eq!(words(&document["reads"]["beside_headers"]), asked);
+    // in tables of its own; an inline register has none of addresses
+    assert_eq!(document["reads"]["looked_up"], serde_json::json!(["software"]));
+    let by_snapshot = Config::parse(&read("tests/corpus/config/valid/snapshot.json")).unwrap();
+    let by_snapshot: Value =
+        serde_json::from_str(&disclosure(&by_snapshot, &Watch::new(&by_snapshot))).unwrap();
+    let facts = serde_json::json!(["software", "country", "network", "asn"]);
+    assert_eq!(by_snapshot["reads"]["looked_up"], facts);
     // the published schema has these members and no others, each of a type that fits
     let schema: Value = serde_json::from_str(&read("docs/disclosure.schema.json")).unwrap();
     let members: BTreeSet<String> = document.as_object().unwrap().keys().cloned().collect();
@@ -350,6 +358,70 @@ fn every_known_place_has_a_source() {
     ] {
         assert!(known.headers.iter().any(|(header, _)| header == name), "{name}");
     }
+}
+
+/// The contract names these words; the table may have more.
+#[test]
+fn every_program_has_a_source() {
+    let table: Value = serde_json::from_str(&read("data/client-software.json")).unwrap();
+    let rows = |list: &str| table[list].as_array().unwrap().clone();
+    let mut forms = 0;
+    for row in rows("software").iter().chain(&rows("systems")) {
+        assert!(row["source"].as_str().unwrap().starts_with("https://"), "{row}");
+        for form in row["forms"].as_array().unwrap() {
+            let form = form.as_str().unwrap();
+            assert_eq!(form, form.to_ascii_lowercase());
+            assert!(form.starts_with(|first: char| first.is_ascii_lowercase()), "{form}");
+            forms += 1;
+        }
+    }
+    let known = ClientSoftware::known();
+    assert_eq!(known.programs().count() + known.systems().count(), forms, "a row can't be read");
+    let marked = |is_marked: bool| -> BTreeSet<String> {
+        let rows = rows("software").into_iter();
+        let rows = rows.filter(|row| (row["people"] == Value::Bool(true)) == is_marked);
+        rows.map(|row| row["sdk"].as_str().unwrap().to_owned()).collect()
+    };
+    let (people, programs) = (marked(true), marked(false));
+    for word in [
+        "claude-code",
+        "codex-cli",
+        "gemini-cli",
+        "cursor",
+        "cline",
+        "roo-code",
+        "continue",
+        "aider",
+        "zed",
+        "librechat",
+        "open-webui",
+        "cherry-studio",
+    ] {
+        assert!(people.contains(word), "{word}");
+    }
+    for word in [
+        "anthropic-python",
+        "anthropic-typescript",
+        "anthropic-go",
+        "anthropic-java",
+        "openai-python",
+        "openai-node",
+        "openai-go",
+        "openai-java",
+        "google-genai-python",
+        "google-genai-js",
+        "litellm",
+        "langchain",
+        "vercel-ai",
+        "curl",
+        "python-requests",
+    ] {
+        assert!(programs.contains(word), "{word}");
+    }
+    assert_eq!(
+        known.systems().collect::<BTreeSet<_>>(),
+        ["android", "ios", "linux", "macos", "windows"].into()
+    );
 }
 
 #[test]

@@ -43,6 +43,7 @@ const NAMES: &[&str] = &[
     "cdn-loop",
     "x-litellm-x",
     "user-agent",
+    "x-stainless-os",
     "cookie",
 ];
 

@@ -170,8 +170,9 @@ fn nodes(register: &Value) -> Vec<Node> {
 
 /// A register of files as a snapshot, and the configuration that trusts its key.
 fn from_files(config: &Value, files: &Value, made: i64) -> Result<(Value, Snapshot), String> {
-    let bytes = |content: &Value| {
-        content.as_str().map_or_else(|| content.to_string(), ToOwned::to_owned).into_bytes()
+    let bytes = |content: &Value| match (content.as_str(), content["file"].as_str()) {
+        (None, Some(path)) => std::fs::read(format!("{ROOT}/{path}")).unwrap(),
+        (text, _) => text.map_or_else(|| content.to_string(), ToOwned::to_owned).into_bytes(),
     };
     let documents = files
         .as_object()
@@ -243,6 +244,12 @@ fn play(case: &Value, config: &Value, snapshot: Option<&Snapshot>) -> Result<(),
         let line = std::str::from_utf8(ledger.write(&decision)).unwrap();
         let event = Event::parse(line).map_err(|problems| format!("{line}: {problems}"))?;
         assert_eq!(to_text(&event), line, "an event is written as it is read");
+        let event: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        for name in ["software", "asn"] {
+            if let Some(wanted) = case["expect"].get(name) {
+                same(name, wanted, event.get(name).unwrap_or(&Value::Null))?;
+            }
+        }
     }
     let expect = &case["expect"];
     let verdict = &decision.verdict;

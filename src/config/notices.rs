@@ -23,17 +23,10 @@ impl Notices {
 }
 
 /// Settings without effect, or with more effect than it seems.
-pub(super) fn notices(config: &Config, otlp: bool) -> Vec<Problem> {
+pub(super) fn notices(config: &Config) -> Vec<Problem> {
     let mut notices = Notices::default();
     if !config.tag.keys.is_empty() {
         note_signing(config, &mut notices);
-    }
-    if otlp {
-        notices.add(
-            "$.reports.otlp",
-            "this version doesn't send events to a collector yet",
-            "Envoy's access loggers can: see docs/configuration.md",
-        );
     }
     if config.register.is_some() && config.geo.origin.iter().any(|source| source.header.is_none()) {
         notices.add(

@@ -183,24 +183,6 @@ object! {
     }
 }
 
-object! {
-    /// Where events go beside the access log.
-    pub struct ReportSettings {
-        /// An OpenTelemetry collector
-        otlp: Option<OtlpSettings> = None,
-    }
-}
-
-object! {
-    /// An OpenTelemetry collector (OTLP/HTTP).
-    pub struct OtlpSettings {
-        /// Its Envoy cluster
-        cluster: Text,
-        /// The path that takes logs; /v1/logs where left out
-        path: Option<UrlPath> = None,
-    }
-}
-
 const READY_PATH: &str = "/.well-known/waybill/ready";
 const DIRECTORY_PATH: &str = "/.well-known/http-message-signatures-directory";
 const DISCLOSURE_PATH: &str = "/.well-known/waybill/disclosure";
@@ -270,8 +252,6 @@ object! {
         chain: ChainSettings = ChainSettings::default(),
         /// The model provider behind this node
         provider: Option<ProviderSettings> = None,
-        /// Where events go beside the access log
-        reports: ReportSettings = ReportSettings::default(),
         /// Paths that the node answers itself
         endpoints: EndpointSettings = EndpointSettings::default(),
         /// Who runs this node, and whom a refused caller can turn to

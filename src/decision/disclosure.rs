@@ -2,7 +2,7 @@
 //! policy, and where to appeal. The shape is published (`docs/disclosure.schema.json`).
 //!
 //! The signals are those that the code reads by: header names from [`Watch`], the rest from
-//! [`Signal`].
+//! [`Signal`]. What is looked up for them in the node's own tables is named too.
 
 use crate::config::Config;
 use crate::decision::evidence::Watch;
@@ -12,6 +12,9 @@ use crate::shape::ordered;
 
 /// The media type of the document.
 pub const MEDIA_TYPE: &str = "application/json";
+
+/// What a snapshot's tables say of the client's address.
+const ADDRESS_FACTS: &[&str] = &["country", "network", "asn"];
 
 /// The document, as JSON.
 #[cold]
@@ -41,6 +44,10 @@ pub fn disclosure(config: &Config, watch: &Watch) -> String {
     document.push_str(r#"],"beside_headers":["#);
     let signals = Signal::all(config).map(Signal::name);
     append(&mut document, std::iter::once("clock".to_owned()).chain(signals));
+    document.push_str(r#"],"looked_up":["#);
+    let of_address = if config.register.is_none() { ADDRESS_FACTS } else { &[] };
+    let looked_up = std::iter::once(&"software").chain(of_address);
+    append(&mut document, looked_up.map(|fact| (*fact).to_owned()));
     // no configuration changes this: there is no code for any of these
     document
         .push_str(r#"]},"never_reads":["request bodies","response bodies","response headers","#);

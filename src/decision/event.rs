@@ -10,6 +10,6 @@ mod record;
 
 pub use ledger::Ledger;
 pub use record::{
-    CutAddress, Event, EventCredential, EventDigest, EventFinding, EventHop, EventId, EventText,
-    EventTime, PolicyRevision, VmId, schema,
+    CutAddress, Event, EventCredential, EventDigest, EventFinding, EventHop, EventId,
+    EventSoftware, EventText, EventTime, PolicyRevision, SoftwareName, VmId, schema,
 };

@@ -6,9 +6,11 @@
 
 pub mod address;
 mod authorization;
+mod beginnings;
 pub mod credential_headers;
 pub mod relay;
 pub mod shared_state;
+pub mod software;
 pub mod watch;
 
 use std::borrow::Cow;
@@ -16,6 +18,7 @@ use std::net::IpAddr;
 
 use address::ClientAddress;
 use relay::RelayMark;
+use software::Software;
 use watch::{HeaderRole, MarkGroupIndex, Spelling};
 pub use watch::{Watch, admits_trailer};
 
@@ -49,6 +52,8 @@ pub struct Evidence<'a> {
     pub user: Vec<Place>,
     /// Marks of relay software, save those that the operator's own proxies leave
     pub relay_marks: Vec<&'a RelayMark>,
+    /// What the caller's program says it is
+    pub software: Software<'a>,
     /// Reserved headers that the client sent or listed
     pub reserved: Vec<ReservedHeader<'a>>,
     /// Whether the connection is to become another, such as a WebSocket
@@ -170,9 +175,15 @@ impl<'a> Evidence<'a> {
                 is_place |= role.is_place();
                 match (spelling, role) {
                     (Spelling::Underscores, _) => self.note_misspelled(role, name, shown),
-                    (Spelling::Exact, HeaderRole::Marks(_)) if is_place => {}
+                    (Spelling::Exact, _) if is_place && role.is_of_programs() => {}
                     (Spelling::Exact, HeaderRole::Marks(group)) => {
                         self.note_marks(config, watch, group, (name, value));
+                    }
+                    (Spelling::Exact, HeaderRole::UserAgent) => {
+                        self.software.read_user_agent(watch.software(), value);
+                    }
+                    (Spelling::Exact, HeaderRole::StainlessOs) => {
+                        self.software.read_system(watch.software(), value);
                     }
                     (Spelling::Exact, _) => self.note(&mut lines, role, (name, value), shown),
                 }
@@ -224,7 +235,7 @@ impl<'a> Evidence<'a> {
             HeaderRole::SignatureInput => self.lines.signature_input.push(value),
             HeaderRole::AnthropicVersion => self.speaks_anthropic = true,
             HeaderRole::AnthropicBeta => self.anthropic_betas.push(value),
-            HeaderRole::Marks(_) => {}
+            HeaderRole::UserAgent | HeaderRole::StainlessOs | HeaderRole::Marks(_) => {}
         }
     }
 
@@ -305,6 +316,8 @@ impl<'a> Evidence<'a> {
             | HeaderRole::Upgrade
             | HeaderRole::AnthropicVersion
             | HeaderRole::AnthropicBeta
+            | HeaderRole::UserAgent
+            | HeaderRole::StainlessOs
             | HeaderRole::Marks(_) => {}
         }
     }

@@ -16,7 +16,7 @@ use crate::decision::event::Ledger;
 use crate::decision::request::Request;
 use crate::decision::{Decision, Screen, Worker};
 use crate::register::PageGone;
-use crate::terms::finding::{Action, FindingCode};
+use crate::terms::finding::{Action, FindingCode, Intervention};
 
 /// What a request needs of its configuration. Shared by all requests under it.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Instance {
 struct Metrics {
     // INVARIANT (order): by `Action::strength`
     requests: Vec<u32>,
+    // INVARIANT (order): by `Intervention::ALL`
+    would_be: Vec<u32>,
     // INVARIANT (order): by `FindingCode::ALL`
     findings: Vec<u32>,
 }
@@ -56,6 +58,10 @@ impl Metrics {
             requests: verdicts
                 .iter()
                 .map(|verdict| counter(format!("waybill_requests_total.verdict.{verdict}")))
+                .collect(),
+            would_be: Intervention::ALL
+                .iter()
+                .map(|action| counter(format!("waybill_would_be_total.action.{action}")))
                 .collect(),
             findings: FindingCode::ALL
                 .iter()
@@ -105,10 +111,13 @@ impl Instance {
 
     /// Counts a decision.
     pub fn count(&self, decision: &Decision<'_>) {
-        let Metrics { requests, findings } = &self.metrics;
+        let Metrics { requests, would_be, findings } = &self.metrics;
         let verdict = requests.get(usize::from(Action::strength(&decision.verdict.action)));
+        let softened = decision.verdict.would_be.as_ref().and_then(Action::intervention);
+        let softened = softened.and_then(|action| would_be.get(action as usize));
         let codes =
             decision.weighed.iter().map(|weighed| findings.get(weighed.finding.code as usize));
-        std::iter::once(verdict).chain(codes).flatten().for_each(|id| host::increment(*id));
+        let counters = [verdict, softened].into_iter().chain(codes);
+        counters.flatten().for_each(|id| host::increment(*id));
     }
 }

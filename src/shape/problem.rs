@@ -110,6 +110,15 @@ impl Problems {
         self.note(at, message, Some(help.to_owned()));
     }
 
+    /// Says in better words what is wrong at a place, if anything is.
+    #[cold]
+    pub fn reword(&mut self, path: &str, message: &str, help: &str) {
+        for problem in self.0.iter_mut().filter(|problem| problem.path == path) {
+            problem.message = message.to_owned();
+            problem.help = Some(help.to_owned());
+        }
+    }
+
     /// Notes that a member isn't there.
     pub fn missing(&mut self, at: &Path<'_>, name: &str) {
         self.note(at, format!("{MISSING}`{name}`"), None);

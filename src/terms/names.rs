@@ -323,9 +323,16 @@ impl fmt::Display for CredentialDigest {
 /// Bytes in lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| nibble.wrapping_add(if nibble < 10 { b'0' } else { b'a' - 10 });
-    let mut digits = Vec::with_capacity(bytes.len().saturating_mul(2));
-    bytes.iter().for_each(|byte| digits.extend_from_slice(&[digit(byte >> 4), digit(byte & 0x0f)]));
-    String::from_utf8(digits).unwrap_or_default()
+    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
+    for part in bytes.chunks(32) {
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(part) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0x0f)]);
+        }
+        let digits = digits.get(..part.len().saturating_mul(2)).unwrap_or_default();
+        text.push_str(std::str::from_utf8(digits).unwrap_or_default());
+    }
+    text
 }
 
 /// The SHA-256 of bytes, in lower-case hexadecimal digits.

@@ -15,6 +15,7 @@ TYPES = "type.googleapis.com/envoy.extensions"
 HTTP = f"{TYPES}.filters.http"
 STATS_TAGS = [  # as the files in envoy/ have them
     {"tag_name": "verdict", "regex": r"^(?:wasmcustom\.)?waybill_requests_total(\.verdict\.([a-z]+))$"},
+    {"tag_name": "action", "regex": r"^(?:wasmcustom\.)?waybill_would_be_total(\.action\.([a-z]+))$"},
     {"tag_name": "code", "regex": r"^(?:wasmcustom\.)?waybill_findings_total(\.code\.([a-z.-]+))$"},
 ]
 

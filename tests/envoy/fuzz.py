@@ -52,9 +52,10 @@ ADDRESSES = ["x-envoy-external-address", "x-envoy-original-host", "x-real-ip", "
 DIGESTS = ["content-digest", "repr-digest", "digest"]
 TRAILERS = ["sec-websocket-protocol", "host", "cookie", "te", "connection", "content-length", "x-trailer", "authorization", *OWNED, *DIGESTS]
 READ = [*CREDENTIALS, *OWNED, "signature", "signature-input", "x-forwarded-for", "forwarded", "x-user-country", "anthropic-beta",
-        "anthropic-version", "via", "cdn-loop", "user-agent", "sec-websocket-protocol", "http-referer", "x-geo-country"]  # fmt: skip
+        "anthropic-version", "via", "cdn-loop", "user-agent", "x-stainless-os", "sec-websocket-protocol", "http-referer", "x-geo-country"]  # fmt: skip
 GRAMMARS = [b"a", b"%25", b"%", b"/", b"../", b";", b",", b", ", b'"', b"a=1,", b"(", b"127.0.0.5, ", b"for=127.0.0.5, ", b"Bearer a,",
-            b'("a" "b");c=1, ', b"\\", b"key=a&", b":AAAA:, ", b"?", b"\xff", b"_", b"cmp=:AA==:, ", b"Digest a=\"b\", ", b"x, "]  # fmt: skip
+            b'("a" "b");c=1, ', b"\\", b"key=a&", b":AAAA:, ", b"?", b"\xff", b"_", b"cmp=:AA==:, ", b"Digest a=\"b\", ", b"x, ",
+            b"curl/8.5 ", b"langchain", b"mac os "]  # fmt: skip
 ADMIN = ["/v1/organizations", "/v1/user_profiles/p-1", "/v1/organizations/users"]
 OPENAI_ADMIN = ["/v1/organization/projects", "/v1/projects", "/v1/organization"]
 UPGRADE = [["upgrade", "websocket"], ["sec-websocket-version", "13"], ["sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="]]

@@ -86,13 +86,20 @@ class Snapshot:
         register = Register(folder / "register")
         for name, content in case["register"].items():
             (register.folder / name).parent.mkdir(exist_ok=True)
-            (register.folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+            (register.folder / name).write_bytes(content_of(content))
         self.file = folder / "snapshot"
         self.file.write_bytes(register.compiled(1, age=int(time.time()) - case["made"]))
         self.trusted, self.cluster, self.server = register.trusted, cluster, Server(self.file.read_bytes())
 
     def asked_for_by(self, config):
         return merged(config, {"snapshot": {"cluster": self.cluster, "trusted_keys": [self.trusted]}})
+
+
+def content_of(content):
+    """A register's file: text as it is, a file of this repository by its name, else JSON."""
+    if isinstance(content, dict) and "file" in content:
+        return (ROOT / content["file"]).read_bytes()
+    return (content if isinstance(content, str) else json.dumps(content)).encode()
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +191,9 @@ def test_event(case, played):
     for name in ("verdict", "would_be", "reason", "customer", "user", "origin", "chain", "address"):
         if name in expect:
             assert event[name] == expect[name], name
+    for name in ("software", "asn"):  # left out where there is none
+        if name in expect:
+            assert event.get(name) == expect[name], name
     for code, why in expect.get("because", {}).items():
         assert [why in finding["evidence"] for finding in event["findings"] if finding["code"] == code] == [True], event
     if "hops" in expect:

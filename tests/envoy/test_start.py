@@ -77,8 +77,11 @@ def updates(lab, kind):
 def test_two_nodes_and_their_metrics(start):
     """Two nodes in one process don't mix; Prometheus sees labels, and only codes of the catalogue."""
     strict = configuration(policy={"mode": "enforce", "actions": {"geo.undeclared": "block"}})
-    lab = start(node("plain", configuration()), node("strict", strict))
+    soft = configuration(policy={"mode": "report", "actions": {"geo.undeclared": "block"}})
+    lab = start(node("plain", configuration()), node("strict", strict), node("soft", soft))
     japan = request(country="JP")
+    softened = lab.play("soft", japan).event
+    assert (softened["verdict"], softened["would_be"]) == ("report", "block")
     assert lab.play("plain", japan).event["verdict"] == "report"
     assert lab.play("strict", japan).event["verdict"] == "block"
     assert lab.play("strict", request()).event["verdict"] == "allow"
@@ -86,9 +89,11 @@ def test_two_nodes_and_their_metrics(start):
     metrics = lab.admin("/stats/prometheus?filter=waybill")
     for line in (
         'waybill_requests_total{verdict="allow"} 1',
-        'waybill_requests_total{verdict="report"} 1',
+        'waybill_requests_total{verdict="report"} 2',
         'waybill_requests_total{verdict="block"} 1',
-        'waybill_findings_total{code="geo.undeclared"} 2',
+        'waybill_would_be_total{action="block"} 1',
+        'waybill_would_be_total{action="reroute"} 0',
+        'waybill_findings_total{code="geo.undeclared"} 3',
     ):
         assert line in metrics.splitlines()
     codes = re.findall(r'waybill_findings_total\{code="([^"]+)"\}', metrics)

@@ -1,10 +1,12 @@
 //! The events of one VM, each with the digest of the one before.
 
 use super::record::{
-    CutAddress, Event, EventCredential, EventDigest, EventFinding, EventHop, EventText,
+    CutAddress, Event, EventCredential, EventDigest, EventFinding, EventHop, EventSoftware,
+    EventText,
 };
 use crate::decision::Decision;
 use crate::decision::evidence::address;
+use crate::decision::evidence::software::{OTHER, Software};
 use crate::decision::receipt::Receipt;
 use crate::decision::request::Time;
 use crate::shape::{DIGITS, Integer, JsonWriter, Nullable, Shape as _, decimal};
@@ -86,6 +88,8 @@ impl Ledger {
             origin: Nullable(case.geography.origin.map(|place| place.country)),
             address: Nullable(address.as_deref().map(CutAddress::from)),
             network: Nullable(case.geography.network),
+            asn: case.origin.asn.map(|asn| Integer(asn.into())),
+            software: Some(software(&case.evidence.software)),
             chain: Nullable(case.receipt.proof().map(|proof| proof.worth())),
             hops,
             policy: case.config.policy.revision.as_str().into(),
@@ -100,6 +104,14 @@ impl Ledger {
         *prev = Some(digest(line.as_bytes()));
         *seq = seq.saturating_add(1);
         line.as_bytes()
+    }
+}
+
+fn software<'a>(software: &Software<'a>) -> EventSoftware<'a> {
+    EventSoftware {
+        sdk: software.sdk.unwrap_or(OTHER).into(),
+        version: software.version,
+        os: software.os().unwrap_or(OTHER).into(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::chain::Attest;
 use crate::config::Mode;
+use crate::decision::evidence::software::{ClientSoftware, OTHER, SoftwareVersion};
 use crate::shape::{
     Integer, JsonWriter, Mismatch, Nullable, Path, Problems, Shape, Word, object, read_document,
 };
@@ -75,6 +76,11 @@ event_texts! {
     CutAddress = r"^([0-9.]+\.0/24|[0-9a-f:]+/48)$", |text| {
         (text.ends_with(".0/24") || text.ends_with(":/48")) && Network::parse(text).is_ok()
     };
+    /// A word of data/client-software.json, or other.
+    SoftwareName = "^[a-z0-9-]+$", |text| {
+        let is_part = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        !text.is_empty() && text.bytes().all(is_part)
+    };
     /// The first 16 hexadecimal digits of a policy's digest.
     PolicyRevision = "^[0-9a-f]{16}$", |text| is_hex(text, 16);
     /// A VM's random number.
@@ -126,6 +132,11 @@ object! {
         /// The kind of network that the client's address is in.
         /// Where several lists name it: the kind that hides most
         network: Nullable<NetworkClass>,
+        /// The autonomous system that announces the client's address, by the snapshot; not there
+        /// where the snapshot has none
+        asn: Option<Integer<1, { u32::MAX as u64 }>> = None,
+        /// What the caller's program says it is; not in events of earlier versions
+        software: Option<EventSoftware<'a>> = None,
         /// What a verified chain is worth: its first hop's word, or gateway as soon as one hop says
         /// so or one signature in its trail failed; null without a chain that verified
         chain: Nullable<Attest>,
@@ -143,6 +154,19 @@ object! {
         seq: Integer<0, { u64::MAX }>,
         /// SHA-256 of the text of the VM's event before; null for its first
         prev: Nullable<EventDigest<'a>>,
+    }
+}
+
+object! {
+    /// What the caller's program says it is, by user-agent and x-stainless-os.
+    /// Anybody can send any name
+    pub struct EventSoftware<'a> {
+        /// The program or library
+        sdk: SoftwareName<'a>,
+        /// Its version: the first two numbers, of at most three digits each
+        version: Option<SoftwareVersion> = None,
+        /// The operating system
+        os: SoftwareName<'a>,
     }
 }
 
@@ -212,6 +236,9 @@ pub fn schema() -> serde_json::Value {
     {
         hops.insert("minItems".into(), 1.into());
     }
+    let table = ClientSoftware::known();
+    close_words(&mut schema, "/properties/software/properties/sdk", table.programs());
+    close_words(&mut schema, "/properties/software/properties/os", table.systems());
     if let Some(members) = schema.as_object_mut() {
         members.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
         members.insert("title".into(), "Waybill event, schema 1".into());
@@ -220,6 +247,16 @@ pub fn schema() -> serde_json::Value {
         members.insert("else".into(), chain_of_type("null"));
     }
     schema
+}
+
+/// Lists the words that this version writes. [`Event::parse`] takes those of later versions too.
+fn close_words<'w>(schema: &mut serde_json::Value, at: &str, words: impl Iterator<Item = &'w str>) {
+    let mut words: Vec<&str> = words.chain([OTHER]).collect();
+    words.dedup();
+    if let Some(members) = schema.pointer_mut(at).and_then(|schema| schema.as_object_mut()) {
+        members.remove("pattern");
+        members.insert("enum".into(), words.into());
+    }
 }
 
 fn chain_of_type(kind: &str) -> serde_json::Value {

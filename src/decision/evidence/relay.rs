@@ -4,6 +4,7 @@
 //! accuses nobody: it is a reason to ask a customer that isn't registered as a reseller. A relay
 //! that wants to hide strips its marks.
 
+use super::beginnings::Beginnings;
 use crate::shape::Json;
 
 /// One overt mark.
@@ -37,8 +38,7 @@ pub(super) struct MarkGroup {
     marks: Vec<RelayMark>,
     /// Whether any value fits one of them
     any: bool,
-    /// For each byte, in any case, whether the part of a mark begins with it
-    begins: [bool; 256],
+    begins: Beginnings,
 }
 
 impl MarkGroup {
@@ -53,7 +53,7 @@ impl MarkGroup {
                     header: mark.header.clone(),
                     marks: Vec::new(),
                     any: false,
-                    begins: [false; 256],
+                    begins: Beginnings::default(),
                 });
             }
             if let Some(group) = groups.get_mut(at) {
@@ -64,34 +64,26 @@ impl MarkGroup {
     }
 
     fn add(&mut self, mark: RelayMark) {
-        match mark.value.as_deref().and_then(|value| value.bytes().next()) {
-            None => self.any = true,
-            Some(first) => {
-                for byte in [first.to_ascii_lowercase(), first.to_ascii_uppercase()] {
-                    if let Some(begins) = self.begins.get_mut(usize::from(byte)) {
-                        *begins = true;
-                    }
-                }
-            }
-        }
+        let part = mark.value.as_deref().unwrap_or_default();
+        self.any |= !self.begins.add(part, self.marks.len());
         self.marks.push(mark);
     }
 
     /// The marks that a value may hold.
     pub(super) fn candidates(&self, value: &[u8]) -> &[RelayMark] {
-        let may = |at: usize| {
-            let rest = value.get(at..).unwrap_or_default();
-            let begins = |mark: &RelayMark| {
-                let wanted = mark.value.as_deref().unwrap_or_default().as_bytes();
-                rest.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
-            };
-            self.marks.iter().any(begins)
+        let begins = |at: usize, place: &usize| {
+            let mark = self.marks.get(*place).and_then(|mark| mark.value.as_deref());
+            let wanted = mark.unwrap_or_default().as_bytes();
+            let end = at.saturating_add(wanted.len());
+            let same =
+                |part: &[u8]| part.iter().zip(wanted).all(|(b, w)| b.to_ascii_lowercase() == *w);
+            value.get(at..end).is_some_and(same)
         };
         let is_shown = || {
-            value
-                .iter()
-                .enumerate()
-                .any(|(at, byte)| self.begins.get(usize::from(*byte)) == Some(&true) && may(at))
+            value.iter().enumerate().any(|(at, byte)| {
+                let places = self.begins.of(*byte);
+                !places.is_empty() && places.iter().any(|place| begins(at, place))
+            })
         };
         if self.any || is_shown() { &self.marks } else { &[] }
     }

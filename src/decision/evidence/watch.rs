@@ -8,6 +8,7 @@
 use super::credential_headers::{CredentialHeaders, HeaderContent};
 use super::relay::{self, MarkGroup};
 use super::shared_state::SharedState;
+use super::software::ClientSoftware;
 use crate::config::{Config, CredentialPlace, UserSource};
 
 /// What a header is looked at for. The closed list of what a node reads in headers.
@@ -47,6 +48,10 @@ pub(super) enum HeaderRole {
     AnthropicVersion,
     /// The betas that the caller asks for
     AnthropicBeta,
+    /// The caller's program
+    UserAgent,
+    /// The operating system of the caller's program, by SDKs that Stainless makes
+    StainlessOs,
     /// It may mark a relay
     Marks(MarkGroupIndex),
 }
@@ -64,6 +69,7 @@ pub struct Watch {
     /// Beginnings of subprotocols that don't go on
     withheld_subprotocols: Vec<String>,
     shared_state: SharedState,
+    software: ClientSoftware,
 }
 
 /// A name, or the beginning of one, in lower case and with `-` for `_`.
@@ -97,6 +103,11 @@ impl HeaderRole {
         )
     }
 
+    /// Whether such a header says what the caller's program is. A place of credentials doesn't.
+    pub(super) fn is_of_programs(self) -> bool {
+        matches!(self, Self::UserAgent | Self::StainlessOs | Self::Marks(_))
+    }
+
     /// Whether such a header holds a credential or chooses an account. If so, it marks no relay.
     pub(super) fn is_place(self) -> bool {
         matches!(self, Self::Credential { .. } | Self::KnownPlace)
@@ -121,6 +132,7 @@ impl Watch {
             marks: MarkGroup::of(relay::marks()),
             withheld_subprotocols: Vec::new(),
             shared_state: SharedState::known(),
+            software: ClientSoftware::known(),
         };
         for (name, role) in [
             ("compliance-tag", HeaderRole::Tag),
@@ -142,6 +154,8 @@ impl Watch {
         }
         watch.add_sources(config);
         watch.add_known_places(config);
+        watch.add("user-agent", HeaderRole::UserAgent);
+        watch.add("x-stainless-os", HeaderRole::StainlessOs);
         let marks: Vec<String> = watch.marks.iter().map(|group| group.header.clone()).collect();
         for (i, header) in marks.iter().enumerate() {
             watch.add(header, HeaderRole::Marks(MarkGroupIndex(i)));
@@ -212,6 +226,11 @@ impl Watch {
         &self.shared_state
     }
 
+    /// The names of programs.
+    pub(super) fn software(&self) -> &ClientSoftware {
+        &self.software
+    }
+
     /// Whether only a node may set a header of that name, in any case and with `_` for `-`.
     pub fn reserves(&self, name: &[u8]) -> bool {
         self.reserved(name).is_some()
@@ -228,8 +247,8 @@ impl Watch {
         self.marks.get(group)
     }
 
-    /// The roles of a header's name, in lower case, each with the name in this list. Marks of
-    /// relays come last.
+    /// The roles of a header's name, in lower case, each with the name in this list. What
+    /// says what the caller's program is comes last.
     pub(super) fn roles(&self, name: &[u8]) -> impl Iterator<Item = (HeaderRole, Spelling, &str)> {
         let exact = self.exact.get(bucket(name)).map(Vec::as_slice).unwrap_or_default().iter();
         let exact = exact.filter_map(|watched| Some((watched, spelling(name, &watched.name)?)));
