@@ -20,6 +20,8 @@ pub mod headers;
 mod input;
 mod inspect;
 mod keygen;
+#[expect(dead_code, reason = "its verbs come next")]
+mod logs;
 mod output;
 mod register;
 mod screen;

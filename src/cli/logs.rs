@@ -1,0 +1,153 @@
+//! Files of log lines: plain, gzip or zstd, several in a row, or stdin as `-`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal as _, Read, Write as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::error::CommandError;
+use crate::compile::remarks::grouped;
+
+/// The longest line that is read. Envoy's own bound of headers is 60 kB.
+const MOST_BYTES: usize = 4_000_000;
+/// How often progress is shown, on a terminal.
+const PROGRESS: Duration = Duration::from_millis(500);
+const LINES_BETWEEN_LOOKS: u64 = 4_096;
+
+/// A line's place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LinePlace<'a> {
+    /// The file
+    pub(super) file: &'a Path,
+    /// The line, counted from 1
+    pub(super) line: u64,
+}
+
+/// Calls `see` for each line of some files, without its line feed, until it breaks. Returns the
+/// number of lines. Memory doesn't grow with the files.
+pub(super) fn each_line(
+    paths: &[PathBuf],
+    see: &mut dyn FnMut(LinePlace<'_>, &[u8]) -> ControlFlow<()>,
+) -> Result<u64, CommandError> {
+    let mut all: u64 = 0;
+    let mut progress = Progress::new();
+    for path in paths {
+        let unreadable =
+            |error: std::io::Error| CommandError::about(path, format!("can't be read: {error}"));
+        let mut reader = open(path).map_err(unreadable)?;
+        let mut bytes = Vec::new();
+        let mut line: u64 = 0;
+        while next_line(&mut reader, &mut bytes).map_err(unreadable)? {
+            line = line.saturating_add(1);
+            all = all.saturating_add(1);
+            progress.look(all);
+            if see(LinePlace { file: path, line }, &bytes).is_break() {
+                return Ok(all);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Reads the next line. Of one that is too long, the rest is dropped.
+fn next_line(reader: &mut dyn BufRead, bytes: &mut Vec<u8>) -> std::io::Result<bool> {
+    bytes.clear();
+    let most = u64::try_from(MOST_BYTES).unwrap_or(u64::MAX);
+    if (&mut *reader).take(most).read_until(b'\n', bytes)? == 0 {
+        return Ok(false);
+    }
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        return Ok(true);
+    }
+    if bytes.len() >= MOST_BYTES {
+        reader.skip_until(b'\n')?;
+    }
+    Ok(true)
+}
+
+fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
+    let file: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(File::open(path)?)
+    };
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let start = reader.fill_buf()?;
+    Ok(match start {
+        [0x1f, 0x8b, ..] => Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(reader))),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(BufReader::new(Zstd::new(reader)?)),
+        _ => Box::new(reader),
+    })
+}
+
+/// All frames of a zstd file, one behind the other.
+struct Zstd {
+    frame: Option<ruzstd::decoding::StreamingDecoder<Source, ruzstd::decoding::FrameDecoder>>,
+}
+
+type Source = BufReader<Box<dyn Read>>;
+
+impl Zstd {
+    fn new(source: Source) -> std::io::Result<Self> {
+        let frame = ruzstd::decoding::StreamingDecoder::new(source);
+        Ok(Self { frame: Some(frame.map_err(std::io::Error::other)?) })
+    }
+}
+
+impl Read for Zstd {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let Some(frame) = self.frame.as_mut() else { return Ok(0) };
+            let read = frame.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let mut source = match self.frame.take() {
+                Some(frame) => frame.into_inner(),
+                None => return Ok(0),
+            };
+            if source.fill_buf()?.is_empty() {
+                return Ok(0);
+            }
+            *self = Self::new(source)?;
+        }
+    }
+}
+
+/// Shows how far long work is, on a terminal.
+struct Progress {
+    is_shown: bool,
+    last: Instant,
+    has_written: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { is_shown: std::io::stderr().is_terminal(), last: started(), has_written: false }
+    }
+
+    fn look(&mut self, lines: u64) {
+        if !self.is_shown || !lines.is_multiple_of(LINES_BETWEEN_LOOKS) {
+            return;
+        }
+        if self.last.elapsed() > PROGRESS {
+            self.last = started();
+            self.has_written = true;
+            let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+            if write!(std::io::stderr(), "\r{} lines read", grouped(lines)).is_err() {}
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.has_written && write!(std::io::stderr(), "\r\x1b[K").is_err() {}
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "progress is shown by the desk's own clock")]
+fn started() -> Instant {
+    Instant::now()
+}

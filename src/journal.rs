@@ -1,0 +1,3 @@
+//! The journal: events read back from the lines of Envoy's access logs.
+
+pub mod line;
