@@ -125,7 +125,7 @@ struct Progress {
 
 impl Progress {
     fn new() -> Self {
-        Self { is_shown: std::io::stderr().is_terminal(), last: started(), has_written: false }
+        Self { is_shown: std::io::stderr().is_terminal(), last: Instant::now(), has_written: false }
     }
 
     fn look(&mut self, lines: u64) {
@@ -133,7 +133,7 @@ impl Progress {
             return;
         }
         if self.last.elapsed() > PROGRESS {
-            self.last = started();
+            self.last = Instant::now();
             self.has_written = true;
             let lines = usize::try_from(lines).unwrap_or(usize::MAX);
             if write!(std::io::stderr(), "\r{} lines read", grouped(lines)).is_err() {}
@@ -145,9 +145,4 @@ impl Drop for Progress {
     fn drop(&mut self) {
         if self.has_written && write!(std::io::stderr(), "\r\x1b[K").is_err() {}
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "progress is shown by the desk's own clock")]
-fn started() -> Instant {
-    Instant::now()
 }
