@@ -5,6 +5,7 @@
 
 mod arguments;
 pub mod arrival;
+mod audit;
 pub mod capture;
 mod cases;
 mod check;
@@ -20,7 +21,6 @@ pub mod headers;
 mod input;
 mod inspect;
 mod keygen;
-#[expect(dead_code, reason = "its verbs come next")]
 mod logs;
 mod output;
 mod register;
@@ -46,6 +46,8 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Verify a log of events: what is missing, altered or duplicate
+    Audit(audit::AuditArguments),
     /// Check configurations (Envoy files, or the filter's bare JSON) and registers of files
     Check(check::CheckArguments),
     /// Compile a register of files into a signed snapshot
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
 
 fn run(verb: &Verb) -> Result<ExitCode, CommandError> {
     match verb {
+        Verb::Audit(arguments) => return audit::run(arguments),
         Verb::Explain(arguments) => return explain::run(arguments),
         Verb::Test(arguments) => return Ok(cases::run(arguments)),
         Verb::Check(arguments) => check::run(arguments),

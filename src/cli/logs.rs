@@ -24,6 +24,30 @@ pub(super) struct LinePlace<'a> {
     pub(super) line: u64,
 }
 
+/// The files that lines came from, by number.
+#[derive(Debug, Default)]
+pub(super) struct FileNames(Vec<PathBuf>);
+
+impl FileNames {
+    /// The number of a line's file.
+    pub(super) fn note(&mut self, place: LinePlace<'_>) -> usize {
+        if place.line == 1 || self.0.is_empty() {
+            self.0.push(place.file.to_owned());
+        }
+        self.0.len().saturating_sub(1)
+    }
+
+    /// The name of a file.
+    pub(super) fn of(&self, file: usize) -> String {
+        self.0.get(file).map(|path| path.display().to_string()).unwrap_or_default()
+    }
+
+    /// A line by its number, with its file where there are several.
+    pub(super) fn line(&self, file: usize, line: u64) -> String {
+        if self.0.len() < 2 { format!("line {line}") } else { format!("{}:{line}", self.of(file)) }
+    }
+}
+
 /// Calls `see` for each line of some files, without its line feed, until it breaks. Returns the
 /// number of lines. Memory doesn't grow with the files.
 pub(super) fn each_line(
