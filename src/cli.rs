@@ -72,9 +72,10 @@ enum Verb {
     Keygen(keygen::KeygenArguments),
     /// Write the letter to a refused customer: what was decided, on which signals, how to appeal
     Letter(letter::LetterArguments),
-    /// Print the JSON Schema of the configuration, or of a register's file
+    /// Print the JSON Schema of the configuration, of a register's file, or of an answer
     Schema {
-        /// configuration, register, customers, owners, entities, nodes or enforcement
+        /// configuration, register, customers, owners, entities, nodes, enforcement,
+        /// explained-event or audit
         #[arg(default_value = "configuration", value_parser = word::<SchemaDocument>)]
         document: SchemaDocument,
     },

@@ -140,21 +140,21 @@ fn a_log_whose_streams_have_ended_is_clean() {
     }
 }
 
-/// Every line is altered once: ten logs with each tenth line altered.
+/// Every line is altered once: two logs with each second line altered.
 #[test]
 fn every_altered_line_is_named() {
     let flip = |event: &str| event.replacen("203.0.113.0/24", "203.0.114.0/24", 1);
-    for residue in 0..10 {
+    for residue in 0..2 {
         let altered: Vec<Line> = LOG
             .iter()
             .enumerate()
             .map(
                 |(i, line)| {
-                    if i % 10 == residue { line.with(&flip(&line.event())) } else { line.clone() }
+                    if i % 2 == residue { line.with(&flip(&line.event())) } else { line.clone() }
                 },
             )
             .collect();
-        let expected = (1..).zip(LOG.iter()).skip(residue).step_by(10);
+        let expected = (1..).zip(LOG.iter()).skip(residue).step_by(2);
         let expected: BTreeSet<u64> =
             expected.filter(|(_, line)| !is_last(line)).map(|(number, _)| number).collect();
         assert_eq!(names(&audit(&altered, WHOLE).faults), expected, "residue {residue}");
@@ -164,13 +164,15 @@ fn every_altered_line_is_named() {
 /// Every line is removed once.
 #[test]
 fn every_removed_line_is_named() {
-    for residue in 0..10 {
-        let kept = |i: usize| i % 10 != residue;
+    for residue in 0..2 {
+        let kept = |i: usize| i % 2 != residue;
         let left = LOG.iter().enumerate().filter(|(i, _)| kept(*i)).map(|(_, line)| line);
         let report = audit(left, AuditSettings { open: 0, is_part: false });
         let gone = LOG.iter().enumerate().filter(|(i, _)| !kept(*i)).map(|(_, line)| line);
         let named = missing(&report.faults);
-        let expected = gone.filter(|line| !is_last(line));
+        // what is behind a VM's last line that is left doesn't show
+        let last = |vm: &str| report.vms.iter().find(|it| it.vm == vm).unwrap().last;
+        let expected = gone.filter(|line| line.seq < last(&line.vm));
         let expected = expected.map(|line| (line.vm.clone(), line.seq)).collect();
         assert_eq!(named, expected, "residue {residue}");
     }
@@ -179,12 +181,12 @@ fn every_removed_line_is_named() {
 /// Every line is doubled once: behind itself, or at the end.
 #[test]
 fn every_duplicate_line_is_named() {
-    for residue in 0..10 {
+    for residue in 0..2 {
         let mut doubled = Vec::new();
         let mut expected = BTreeSet::new();
         for (i, line) in LOG.iter().enumerate() {
             doubled.push(line);
-            if i % 10 == residue {
+            if i % 2 == residue {
                 doubled.push(line);
                 expected.insert(u64::try_from(doubled.len()).unwrap());
             }
@@ -193,7 +195,7 @@ fn every_duplicate_line_is_named() {
         assert_eq!(names(&report.faults), expected);
         assert!(report.faults.iter().all(|it| matches!(it.kind, Kind::Duplicate { .. })));
     }
-    for place in (0..LOG.len()).step_by(1_009) {
+    for place in (0..LOG.len()).step_by(4_001) {
         let report = audit(LOG.iter().chain([&LOG[place]]), WHOLE);
         assert_eq!(names(&report.faults), BTreeSet::from([EVENTS + 1]), "line {place}");
     }
@@ -246,10 +248,10 @@ fn each_way_of_altering_is_named() {
         ("another line", |line| Some(Line { text: LOG[7].text.clone(), ..line.clone() })),
     ];
     // the streams that are open at the end are notes
-    let lines = &LOG[..3_000];
+    let lines = &LOG[..1_000];
     for (way, alter) in ways {
         let mut tried = 0;
-        for place in (20..lines.len() - 300).step_by(201) {
+        for place in (20..lines.len() - 300).step_by(101) {
             let Some(line) = alter(&LOG[place]) else { continue };
             tried += 1;
             let mut altered: Vec<&Line> = lines.iter().collect();
@@ -261,7 +263,7 @@ fn each_way_of_altering_is_named() {
             assert!(is_named || numbers.contains(&number), "{way}: line {}", place + 1);
             assert!(report.fault_count < 5, "{way}: {:?}", report.faults);
         }
-        assert!(tried > 10, "{way}: {tried}");
+        assert!(tried > 5, "{way}: {tried}");
     }
 }
 
@@ -271,7 +273,7 @@ fn swapped_neighbours_are_mentioned() {
     let mut sorted = sorted;
     sorted.sort_by_key(|line| line.seq);
     assert_eq!(audit(sorted.iter().copied(), WHOLE).note_count, 0, "nothing is swapped yet");
-    for place in (0..sorted.len() - 1).step_by(997) {
+    for place in (0..sorted.len() - 1).step_by(1_801) {
         let mut swapped = sorted.clone();
         swapped.swap(place, place + 1);
         let report = audit(swapped, WHOLE);

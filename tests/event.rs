@@ -301,3 +301,55 @@ fn there_is_a_letter_only_for_a_refusal_of_this_node() {
     // the same line twice is one event
     desk.printed(&["letter", &desk.id(0), "log", "log", "--config", "config.json"]);
 }
+
+/// Both answers fit their published schemas, and the schemas are what `waybill schema` prints.
+#[test]
+fn answers_fit_their_schemas() {
+    let desk = Desk::new("event-schema");
+    let audit = ["audit", "verify", "log", "log", "--json"];
+    for (name, answer) in [
+        ("explained-event", desk.answer("same", &["log"])),
+        ("audit", serde_json::from_slice(&desk.run(&audit).stdout).unwrap()),
+    ] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/{name}.schema.json"));
+        let file: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        let printed: Value = serde_json::from_str(&desk.printed(&["schema", name])).unwrap();
+        assert_eq!(printed, file);
+        fits(&answer, &file, &file, name);
+    }
+}
+
+/// Whether a value fits a schema, by the words that these schemas use.
+fn fits(value: &Value, schema: &Value, root: &Value, at: &str) {
+    if let Some(name) = schema["$ref"].as_str() {
+        return fits(value, root.pointer(name.trim_start_matches('#')).unwrap(), root, at);
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        assert!(words.contains(value), "{at}: {value}");
+        return;
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::String(_) => "string",
+        Value::Number(_) => "integer",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+        Value::Bool(_) => "boolean",
+    };
+    let kinds = &schema["type"];
+    let is_kind = kinds == kind || kinds.as_array().is_some_and(|all| all.contains(&kind.into()));
+    assert!(is_kind, "{at}: {value} isn't {kinds}");
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        fits(item, &schema["items"], root, &format!("{at}/{index}"));
+    }
+    let (Some(members), Some(known)) = (value.as_object(), schema["properties"].as_object()) else {
+        return;
+    };
+    for name in schema["required"].as_array().unwrap() {
+        assert!(members.contains_key(name.as_str().unwrap()), "{at}: missing {name}");
+    }
+    for (name, member) in members {
+        let schema = known.get(name).unwrap_or_else(|| panic!("{at}: unknown {name}"));
+        fits(member, schema, root, &format!("{at}/{name}"));
+    }
+}
