@@ -10,7 +10,7 @@ use super::logs::{FileNames, each_line};
 use super::output::complain;
 use crate::compile::remarks::grouped;
 use crate::decision::event::Event;
-use crate::journal::line::{Envelope, LogLine};
+use crate::journal::line::{LineEnvelope, LogLine};
 
 /// The arguments that name an event.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub(super) struct EventHit {
     /// The event's text, and what it says
     pub(super) text: String,
     pub(super) event: Event<'static>,
-    pub(super) envelope: Envelope,
+    pub(super) envelope: LineEnvelope,
 }
 
 /// Which id matched: first what no client can choose.
@@ -122,7 +122,7 @@ impl EventArguments {
         Ok(hits)
     }
 
-    fn matches(&self, envelope: &Envelope, event: Option<&str>) -> Option<IdKind> {
+    fn matches(&self, envelope: &LineEnvelope, event: Option<&str>) -> Option<IdKind> {
         let is = |id: &Option<String>| id.as_ref() == Some(&self.id);
         let own =
             |text: &str| serde_json::from_str::<EventName>(text).is_ok_and(|it| it.id == self.id);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::advice::Advice;
-use super::line::Envelope;
+use super::line::LineEnvelope;
 use crate::config::DisclosureSettings;
 use crate::decision::event::{Event, EventFinding};
 use crate::register::{Customer, CustomerKind, Status};
@@ -13,7 +13,7 @@ use crate::terms::finding::{ActionName, FindingCode};
 #[derive(Debug, Clone, Copy)]
 pub struct EventContext<'a> {
     /// What Envoy printed beside it
-    pub envelope: &'a Envelope,
+    pub envelope: &'a LineEnvelope,
     /// The customers of the register that was given
     pub register: Option<&'a [Customer]>,
     /// Of the configuration that was given: whom to turn to
@@ -175,8 +175,8 @@ fn who(event: &Event<'_>, register: Option<&[Customer]>) -> String {
     }
 }
 
-fn answer(envelope: &Envelope) -> Option<String> {
-    let Envelope { status, duration_ms, method, path, .. } = envelope;
+fn answer(envelope: &LineEnvelope) -> Option<String> {
+    let LineEnvelope { status, duration_ms, method, path, .. } = envelope;
     let target = [method, path].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
     let status = status.map(|status| match status {
         0 => "the client hung up before an answer".to_owned(),

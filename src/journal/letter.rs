@@ -7,7 +7,7 @@ use super::advice::Advice;
 use super::explanation::moment;
 use crate::config::Config;
 use crate::decision::event::{Event, EventFinding};
-use crate::journal::line::Envelope;
+use crate::journal::line::LineEnvelope;
 use crate::register::Customer;
 use crate::terms::finding::{ActionName, FindingCode};
 
@@ -56,7 +56,7 @@ impl Letter {
     /// The request passed, or the configuration is another node's.
     pub fn write(
         event: &Event<'_>,
-        envelope: &Envelope,
+        envelope: &LineEnvelope,
         config: &Config,
         customer: Option<&Customer>,
     ) -> Result<Self, NoLetter> {
