@@ -5,6 +5,7 @@
 
 mod arguments;
 pub mod arrival;
+mod audit;
 pub mod capture;
 mod cases;
 mod check;
@@ -14,12 +15,16 @@ mod diff;
 mod due;
 mod enforcement;
 mod error;
+mod event;
 mod explain;
 mod files;
 pub mod headers;
 mod input;
 mod inspect;
 mod keygen;
+mod letter;
+mod logs;
+mod lookup;
 mod output;
 mod register;
 mod screen;
@@ -44,6 +49,8 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Verify a log of events: what is missing, altered or duplicate
+    Audit(audit::AuditArguments),
     /// Check configurations (Envoy files, or the filter's bare JSON) and registers of files
     Check(check::CheckArguments),
     /// Compile a register of files into a signed snapshot
@@ -55,15 +62,20 @@ enum Verb {
     /// Import a provider's enforcement into the register: Anthropic's user profiles, OpenAI's
     /// safety cases
     Enforcement(enforcement::EnforcementArguments),
+    /// Explain a logged decision in words, by the id that the customer has
+    Event(event::EventVerbArguments),
     /// Decide a captured request as the node would: evidence, findings, verdict, headers
     Explain(explain::ExplainArguments),
     /// Show a snapshot's contents, or look up an address, a credential or a customer in it
     Inspect(inspect::InspectArguments),
     /// Generate a key for a node or for signing snapshots, or a credential for a customer
     Keygen(keygen::KeygenArguments),
-    /// Print the JSON Schema of the configuration, or of a register's file
+    /// Write the letter to a refused customer: what was decided, on which signals, how to appeal
+    Letter(letter::LetterArguments),
+    /// Print the JSON Schema of the configuration, of a register's file, or of an answer
     Schema {
-        /// configuration, register, customers, owners, entities, nodes or enforcement
+        /// configuration, register, customers, owners, entities, nodes, enforcement,
+        /// explained-event or audit
         #[arg(default_value = "configuration", value_parser = word::<SchemaDocument>)]
         document: SchemaDocument,
     },
@@ -97,6 +109,7 @@ pub fn main() -> ExitCode {
 
 fn run(verb: &Verb) -> Result<ExitCode, CommandError> {
     match verb {
+        Verb::Audit(arguments) => return audit::run(arguments),
         Verb::Explain(arguments) => return explain::run(arguments),
         Verb::Test(arguments) => return Ok(cases::run(arguments)),
         Verb::Check(arguments) => check::run(arguments),
@@ -104,8 +117,10 @@ fn run(verb: &Verb) -> Result<ExitCode, CommandError> {
         Verb::Diff(arguments) => diff::run(arguments),
         Verb::Due(arguments) => due::run(arguments),
         Verb::Enforcement(arguments) => enforcement::run(arguments),
+        Verb::Event(arguments) => event::run(arguments),
         Verb::Inspect(arguments) => inspect::run(arguments),
         Verb::Keygen(arguments) => keygen::run(arguments),
+        Verb::Letter(arguments) => letter::run(arguments),
         Verb::Schema { document } => {
             print_json(&document.schema());
             Ok(())

@@ -15,6 +15,7 @@
 //!
 //! - [`filter`]: Envoy over proxy-wasm; [`cli`]: the desk, one file a verb
 //! - [`envoy`]: Envoy's files around a node, and the proof of each way to a credential
+//! - [`journal`]: events read back from logs
 //! - [`decision`]: one request; [`compile`]: a register becomes a snapshot
 //! - [`chain`]: tags, chains and trails, signed and verified, without any request
 //! - [`lookups`]: what a request asks of the register; [`snapshot`]: its compiled form
@@ -30,6 +31,8 @@ pub mod cli;
 pub mod compile;
 #[cfg(feature = "desk")]
 pub mod envoy;
+#[cfg(feature = "desk")]
+pub mod journal;
 
 pub mod decision;
 

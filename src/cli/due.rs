@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::arguments::word;
+use super::arguments::{span, word};
 use super::clock::now;
 use super::error::CommandError;
 use super::output::{OutputFormat, print, print_json, table};
@@ -125,18 +125,4 @@ fn of_customer(customer: &Customer) -> impl Iterator<Item = Deadline<'_>> {
     let overrides = customer.overrides.iter();
     let overrides = overrides.map(move |it| end("override", it.finding.to_string(), it.until));
     screening.into_iter().chain(agreement).chain(credentials).chain(overrides)
-}
-
-/// A span of time in seconds: a number and h, d or w.
-fn span(text: &str) -> Result<i64, String> {
-    let (number, unit) = match text.trim_end_matches(|c: char| c.is_ascii_alphabetic()) {
-        number if text.ends_with('h') => (number, 3_600),
-        number if text.ends_with('d') => (number, 86_400),
-        number if text.ends_with('w') => (number, 604_800),
-        number => (number, 0),
-    };
-    let is_span = unit != 0 && text.len() == number.len().saturating_add(1);
-    let count = number.parse::<u32>().ok().filter(|_| is_span);
-    let wrong = "expected a whole number of days, weeks or hours, such as 30d, 4w or 36h";
-    Ok(i64::from(count.ok_or(wrong)?).saturating_mul(unit))
 }

@@ -64,6 +64,19 @@ pub(super) fn wrap(text: &str, first: &str, further: &str) -> String {
     format!("{}\n", textwrap::fill(text, options))
 }
 
+/// Text wrapped for a page of at most 80 columns, or of a narrower terminal.
+pub(super) fn wrap_page(text: &str, first: &str, further: &str) -> String {
+    let is_terminal = std::io::stdout().is_terminal();
+    let terminal = terminal_size::terminal_size().filter(|_| is_terminal);
+    let width = terminal.map_or(PAGE, |(width, _)| usize::from(width.0).min(PAGE));
+    let options =
+        textwrap::Options::new(width.max(20)).initial_indent(first).subsequent_indent(further);
+    format!("{}\n", textwrap::fill(text, options))
+}
+
+/// The columns of a page.
+const PAGE: usize = 80;
+
 /// Text in XML.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
