@@ -20,10 +20,10 @@ pub mod headers;
 mod input;
 mod inspect;
 mod keygen;
-#[expect(dead_code, reason = "its verbs come next")]
 mod logs;
 mod output;
 mod register;
+mod replay;
 mod screen;
 mod verify_tag;
 
@@ -63,6 +63,8 @@ enum Verb {
     Inspect(inspect::InspectArguments),
     /// Generate a key for a node or for signing snapshots, or a credential for a customer
     Keygen(keygen::KeygenArguments),
+    /// Decide the events of a log again by another configuration or register, and list what changes
+    Replay(replay::ReplayArguments),
     /// Print the JSON Schema of the configuration, or of a register's file
     Schema {
         /// configuration, register, customers, owners, entities, nodes or enforcement
@@ -108,6 +110,7 @@ fn run(verb: &Verb) -> Result<ExitCode, CommandError> {
         Verb::Enforcement(arguments) => enforcement::run(arguments),
         Verb::Inspect(arguments) => inspect::run(arguments),
         Verb::Keygen(arguments) => keygen::run(arguments),
+        Verb::Replay(arguments) => replay::run(arguments),
         Verb::Schema { document } => {
             print_json(&document.schema());
             Ok(())
