@@ -222,8 +222,8 @@ def test_replay_changes_nothing(lab, nodes, snapshots, tmp_path):
     """The events of this run, decided again by the policy and the register that made them; then by one that suspends all."""
     seen = suspended = 0
     for case in {node_key(param.values[0]): param.values[0] for param in cases()}.values():
-        if node_key(case) not in nodes:
-            continue
+        if node_key(case) not in nodes or ("register" not in case and "register" not in case["config"]):
+            continue  # the desk has no customers to judge by
         log = lab.nodes[nodes[node_key(case)].name].events
         snapshot = snapshots(case) if "register" in case else None
         config = snapshot.asked_for_by(case["config"]) if snapshot else case["config"]
