@@ -116,17 +116,23 @@ fn countries_that_are_added_refuse_those_who_call_from_there() {
     let found = desk.json(&inline(&["HK", "MO"]), &[]);
     let before = json!({"verdict": "report", "reason": "geo.unlisted"});
     let after = json!({"verdict": "block", "reason": "geo.restricted"});
-    let changed = |number: usize, customer: &str| json!({"id": desk.ids[number], "customer": customer, "before": before, "after": after});
+    let changed = |n: usize, customer: &str| {
+        let id = &desk.ids[n];
+        json!({"id": id, "customer": customer, "before": before, "after": after})
+    };
     // the stranger was refused before, for the same reason as now
     assert_eq!(found["changed"], json!([changed(1, "good"), changed(2, "narrow")]));
-    let row = |customer: &str| json!({"customer": customer, "before": "report", "after": "block", "count": 1});
+    let row = |customer: &str| {
+        let (before, after) = ("report", "block");
+        json!({"customer": customer, "before": before, "after": after, "count": 1})
+    };
     assert_eq!(found["summary"], json!([row("good"), row("narrow")]));
 
     // the same by tomorrow's register
     let key = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
     let snapshot = config(&json!({"snapshot":
         {"cluster": "c", "authority": "a", "path": "/s", "trusted_keys": [key]}}));
-    let register = json!({"version": 1, "regions": regions(&["HK", "MO"])});
+    let register = json!({"schema": 1, "regions": regions(&["HK", "MO"])});
     desk.write("register/register.json", &register.to_string());
     desk.write("register/customers.json", &json!({"customers": customers()}).to_string());
     let by_register = desk.json(&snapshot, &["--register", "register"]);

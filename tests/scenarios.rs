@@ -426,7 +426,7 @@ fn alterations(number: usize, event: &Event<'_>, customers: &[Value]) -> Vec<(St
     .into_iter()
     .enumerate()
     {
-        if (turn + number) % 3 != 0 {
+        if !(turn + number).is_multiple_of(3) {
             continue;
         }
         let customers: Vec<Value> = customers
