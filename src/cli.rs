@@ -27,6 +27,7 @@ mod logs;
 mod lookup;
 mod output;
 mod register;
+mod replay;
 mod screen;
 mod verify_tag;
 
@@ -72,6 +73,8 @@ enum Verb {
     Keygen(keygen::KeygenArguments),
     /// Write the letter to a refused customer: what was decided, on which signals, how to appeal
     Letter(letter::LetterArguments),
+    /// Decide the events of a log again by another configuration or register, and list what changes
+    Replay(replay::ReplayArguments),
     /// Print the JSON Schema of the configuration, of a register's file, or of an answer
     Schema {
         /// configuration, register, customers, owners, entities, nodes, enforcement,
@@ -121,6 +124,7 @@ fn run(verb: &Verb) -> Result<ExitCode, CommandError> {
         Verb::Inspect(arguments) => inspect::run(arguments),
         Verb::Keygen(arguments) => keygen::run(arguments),
         Verb::Letter(arguments) => letter::run(arguments),
+        Verb::Replay(arguments) => replay::run(arguments),
         Verb::Schema { document } => {
             print_json(&document.schema());
             Ok(())

@@ -28,7 +28,7 @@ use std::fmt;
 use crate::chain::replay::InMemory;
 use crate::chain::replay::ReplayMemory;
 use crate::chain::{EnvelopeCache, Inbound, Signer};
-use crate::config::Config;
+use crate::config::{Config, Upstream};
 use crate::decision::case::Case;
 use crate::decision::evidence::{Evidence, Watch};
 use crate::decision::geography::{AddressProfile, Geography};
@@ -42,7 +42,7 @@ use crate::register::PageGone;
 use crate::shape::Problems;
 use crate::shape::ordered;
 use crate::snapshot::Snapshot;
-use crate::terms::finding::Action;
+use crate::terms::finding::{Action, Finding};
 use crate::terms::names;
 
 /// A configuration and what follows from it for every request.
@@ -146,15 +146,40 @@ impl Screen {
         let geography = Geography::of(&evidence, &origin, &receipt, identity.customer());
         let case = Case { now, config, evidence, origin, inbound, receipt, identity, geography };
 
+        let findings = rules::findings(&case, lookups);
+        let Ruling { weighed, verdict, upstream } = Ruling::of(&case, chain_is_identity, findings);
+        let outcome = outcome(&case, request, upstream, (&verdict, &weighed), signer, &id);
+        let (time, snapshot) = (request.time, lookups.sequence());
+        Ok(Decision { id, time, case, snapshot, weighed, verdict, outcome })
+    }
+}
+
+/// What the policy makes of findings.
+#[derive(Debug)]
+pub struct Ruling<'a> {
+    /// The findings, and what is done about each
+    pub weighed: Vec<Weighed>,
+    /// What is done about the request
+    pub verdict: Verdict,
+    /// Where it would go
+    pub upstream: &'a Upstream,
+}
+
+impl<'a> Ruling<'a> {
+    /// Weighs the findings of a case at the node's own upstream. Where a reroute wins, the case is
+    /// looked at again for the upstream there. `chain_is_identity`: see [`verdict()`].
+    #[inline] // its one caller in the module is `decide`
+    pub fn of(case: &Case<'a>, chain_is_identity: bool, findings: Vec<Finding>) -> Self {
+        let config = case.config;
         let customer = case.identity.customer();
-        let weigh = |findings| weigh(&config.policy, customer, findings, now);
-        let mut weighed = weigh(rules::findings(&case, lookups));
+        let weigh = |findings| weigh(&config.policy, customer, findings, case.now);
+        let mut weighed = weigh(findings);
         let mut verdict = verdict(config.policy.mode, chain_is_identity, &weighed);
         let mut upstream = &config.upstream;
         if let Action::Reroute(name) = &verdict.action {
             match config.routes.get(name) {
                 Some(other) => {
-                    let there = weigh(rules::findings_at(&case, other));
+                    let there = weigh(rules::findings_at(case, other));
                     verdict = look_again(verdict, &there);
                     merge(&mut weighed, there);
                     upstream = other;
@@ -163,9 +188,7 @@ impl Screen {
                 None => verdict.action = Action::Block,
             }
         }
-        let outcome = outcome(&case, request, upstream, (&verdict, &weighed), signer, &id);
-        let (time, snapshot) = (request.time, lookups.sequence());
-        Ok(Decision { id, time, case, snapshot, weighed, verdict, outcome })
+        Self { weighed, verdict, upstream }
     }
 }
 

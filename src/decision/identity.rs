@@ -94,6 +94,12 @@ impl Identity {
         if matches!(self, Self::Missing | Self::Unknown) { Self::Unproven } else { self }
     }
 
+    /// A customer that an event names by a credential of that source.
+    #[cfg(feature = "desk")]
+    pub fn named(customer: Rc<Customer>, source: SourceIndex) -> Self {
+        Self::Known(Caller { customer, source, entry: None, expired: false, outside: false })
+    }
+
     /// The caller, where it is known.
     pub fn caller(&self) -> Option<&Caller> {
         match self {

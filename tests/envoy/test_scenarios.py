@@ -228,6 +228,35 @@ def test_desk_agrees(case, sent, played, snapshots, lab, nodes, form, tmp_path):
         assert_same_refusal(explained["response"], played.response, event["id"])
 
 
+def test_replay_changes_nothing(lab, nodes, snapshots, tmp_path):
+    """The events of this run, decided again by the policy and the register that made them; then by one that suspends all."""
+    seen = suspended = 0
+    for case in {node_key(param.values[0]): param.values[0] for param in cases()}.values():
+        if node_key(case) not in nodes or ("register" not in case and "register" not in case["config"]):
+            continue  # the desk has no customers to judge by
+        log = lab.nodes[nodes[node_key(case)].name].events
+        snapshot = snapshots(case) if "register" in case else None
+        config = snapshot.asked_for_by(case["config"]) if snapshot else case["config"]
+        found = replay(config, snapshot, log, tmp_path)
+        assert found["changed"] == [] == found["summary"], case["name"]
+        seen += found["events"]
+        if not snapshot:
+            customers = [{**customer, "status": "suspended"} for customer in config["register"]["customers"]]
+            policy = {**config.get("policy", {}), "mode": "enforce"}
+            config = {**config, "policy": policy, "register": {**config["register"], "customers": customers}}
+            suspended += len(replay(config, None, log, tmp_path)["changed"])
+    assert seen > 400 and suspended > 50, "the scenarios are to be played before"
+
+
+def replay(config, snapshot, log, folder):
+    (folder / "config.json").write_text(json.dumps(config))
+    command = [WAYBILL, "replay", log, "--config", folder / "config.json", "--json"]
+    command += ["--snapshot", snapshot.file] if snapshot else []
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return json.loads(done.stdout)
+
+
 def assert_same_refusal(explained, response, request_id):
     """The same answer but for the request's id, which is the desk's own there."""
     assert explained["status"] == response.status
