@@ -67,7 +67,7 @@ enum Verb {
     Replay(replay::ReplayArguments),
     /// Print the JSON Schema of the configuration, or of a register's file
     Schema {
-        /// configuration, register, customers, owners, entities, nodes or enforcement
+        /// configuration, register, customers, owners, entities, nodes, enforcement or replay
         #[arg(default_value = "configuration", value_parser = word::<SchemaDocument>)]
         document: SchemaDocument,
     },

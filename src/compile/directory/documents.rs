@@ -198,7 +198,14 @@ words! {
         Nodes = "nodes",
         /// enforcement.json
         Enforcement = "enforcement",
+        /// What `waybill replay --json` answers
+        Replay = "replay",
     }
+}
+
+/// The schema of an answer, as it is published.
+fn published(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 impl SchemaDocument {
@@ -206,6 +213,7 @@ impl SchemaDocument {
     pub fn schema(self) -> Value {
         let (mut schema, title) = match self {
             Self::Configuration => return crate::config::schema(),
+            Self::Replay => return published(include_str!("../../../docs/replay.schema.json")),
             Self::Register => (Settings::schema(), "Waybill register: register.json, version 1"),
             Self::Customers => (customers_schema(), "Waybill register: customers.json"),
             Self::Entities => (EntitiesFile::schema(), "Waybill register: entities.json"),
