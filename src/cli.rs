@@ -78,7 +78,7 @@ enum Verb {
     /// Print the JSON Schema of the configuration, of a register's file, or of an answer
     Schema {
         /// configuration, register, customers, owners, entities, nodes, enforcement,
-        /// explained-event or audit
+        /// explained-event, audit, replay or report
         #[arg(default_value = "configuration", value_parser = word::<SchemaDocument>)]
         document: SchemaDocument,
     },

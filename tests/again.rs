@@ -188,3 +188,14 @@ fn an_invalid_event_is_named() {
     let found: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!((&found["events"], &found["passed_over"]), (&json!(4), &json!(3)));
 }
+
+/// Its schema is published, and `waybill schema replay` prints it.
+#[test]
+fn its_schema_is_printed() {
+    let arguments = ["schema", "replay"];
+    let done = Command::new(env!("CARGO_BIN_EXE_waybill")).args(arguments).output().unwrap();
+    let printed: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let published: Value =
+        serde_json::from_str(include_str!("../docs/replay.schema.json")).unwrap();
+    assert_eq!(printed, published);
+}

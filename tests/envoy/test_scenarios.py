@@ -254,7 +254,9 @@ def replay(config, snapshot, log, folder):
     command += ["--snapshot", snapshot.file] if snapshot else []
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and not done.stderr, done.stderr
-    return json.loads(done.stdout)
+    found = json.loads(done.stdout)
+    jsonschema.validate(found, json.loads((ROOT / "docs" / "replay.schema.json").read_text()))
+    return found
 
 
 def assert_same_refusal(explained, response, request_id):

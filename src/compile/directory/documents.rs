@@ -202,6 +202,8 @@ words! {
         ExplainedEvent = "explained-event",
         /// What `waybill audit verify --json` answers
         Audit = "audit",
+        /// What `waybill replay --json` answers
+        Replay = "replay",
     }
 }
 
@@ -219,6 +221,7 @@ impl SchemaDocument {
                 return published(include_str!("../../../docs/explained-event.schema.json"));
             }
             Self::Audit => return published(include_str!("../../../docs/audit.schema.json")),
+            Self::Replay => return published(include_str!("../../../docs/replay.schema.json")),
             Self::Register => (Settings::schema(), "Waybill register: register.json, version 1"),
             Self::Customers => (customers_schema(), "Waybill register: customers.json"),
             Self::Entities => (EntitiesFile::schema(), "Waybill register: entities.json"),
