@@ -24,6 +24,7 @@ mod keygen;
 mod logs;
 mod output;
 mod register;
+mod report;
 mod screen;
 mod verify_tag;
 
@@ -65,9 +66,11 @@ enum Verb {
     Inspect(inspect::InspectArguments),
     /// Generate a key for a node or for signing snapshots, or a credential for a customer
     Keygen(keygen::KeygenArguments),
-    /// Print the JSON Schema of the configuration, or of a register's file
+    /// Count the events of logs: a page for an officer and an auditor, figures, tables
+    Report(report::ReportArguments),
+    /// Print the JSON Schema of the configuration, of a register's file, or of a report's figures
     Schema {
-        /// configuration, register, customers, owners, entities, nodes or enforcement
+        /// configuration, register, customers, owners, entities, nodes, enforcement or report
         #[arg(default_value = "configuration", value_parser = word::<SchemaDocument>)]
         document: SchemaDocument,
     },
@@ -111,6 +114,7 @@ fn run(verb: &Verb) -> Result<ExitCode, CommandError> {
         Verb::Enforcement(arguments) => enforcement::run(arguments),
         Verb::Inspect(arguments) => inspect::run(arguments),
         Verb::Keygen(arguments) => keygen::run(arguments),
+        Verb::Report(arguments) => report::run(arguments),
         Verb::Schema { document } => {
             print_json(&document.schema());
             Ok(())

@@ -1,4 +1,11 @@
 //! The journal: events read back from the lines of Envoy's access logs.
+//!
+//! [`line`](mod@line) reads a line, and [`audit`] says whether lines are missing. [`figures`]
+//! counts events for a report; [`selection`] says which.
 
 pub mod audit;
+pub mod figures;
 pub mod line;
+pub mod recent;
+pub mod selection;
+pub mod timeline;

@@ -198,14 +198,20 @@ words! {
         Nodes = "nodes",
         /// enforcement.json
         Enforcement = "enforcement",
+        /// The figures that `waybill report --json` prints
+        Report = "report",
     }
 }
+
+/// What only the desk prints has its schema as a file.
+const REPORT_SCHEMA: &str = include_str!("../../../docs/report.schema.json");
 
 impl SchemaDocument {
     /// Its JSON Schema (draft 2020-12), generated from the types that read it.
     pub fn schema(self) -> Value {
         let (mut schema, title) = match self {
             Self::Configuration => return crate::config::schema(),
+            Self::Report => return serde_json::from_str(REPORT_SCHEMA).unwrap_or_default(),
             Self::Register => (Settings::schema(), "Waybill register: register.json, version 1"),
             Self::Customers => (customers_schema(), "Waybill register: customers.json"),
             Self::Entities => (EntitiesFile::schema(), "Waybill register: entities.json"),
