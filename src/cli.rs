@@ -15,13 +15,16 @@ mod diff;
 mod due;
 mod enforcement;
 mod error;
+mod event;
 mod explain;
 mod files;
 pub mod headers;
 mod input;
 mod inspect;
 mod keygen;
+mod letter;
 mod logs;
+mod lookup;
 mod output;
 mod register;
 mod report;
@@ -60,17 +63,22 @@ enum Verb {
     /// Import a provider's enforcement into the register: Anthropic's user profiles, OpenAI's
     /// safety cases
     Enforcement(enforcement::EnforcementArguments),
+    /// Explain a logged decision in words, by the id that the customer has
+    Event(event::EventVerbArguments),
     /// Decide a captured request as the node would: evidence, findings, verdict, headers
     Explain(explain::ExplainArguments),
     /// Show a snapshot's contents, or look up an address, a credential or a customer in it
     Inspect(inspect::InspectArguments),
     /// Generate a key for a node or for signing snapshots, or a credential for a customer
     Keygen(keygen::KeygenArguments),
+    /// Write the letter to a refused customer: what was decided, on which signals, how to appeal
+    Letter(letter::LetterArguments),
     /// Count the events of logs: a page for an officer and an auditor, figures, tables
     Report(report::ReportArguments),
-    /// Print the JSON Schema of the configuration, of a register's file, or of a report's figures
+    /// Print the JSON Schema of the configuration, of a register's file, or of an answer
     Schema {
-        /// configuration, register, customers, owners, entities, nodes, enforcement or report
+        /// configuration, register, customers, owners, entities, nodes, enforcement,
+        /// explained-event, audit or report
         #[arg(default_value = "configuration", value_parser = word::<SchemaDocument>)]
         document: SchemaDocument,
     },
@@ -112,8 +120,10 @@ fn run(verb: &Verb) -> Result<ExitCode, CommandError> {
         Verb::Diff(arguments) => diff::run(arguments),
         Verb::Due(arguments) => due::run(arguments),
         Verb::Enforcement(arguments) => enforcement::run(arguments),
+        Verb::Event(arguments) => event::run(arguments),
         Verb::Inspect(arguments) => inspect::run(arguments),
         Verb::Keygen(arguments) => keygen::run(arguments),
+        Verb::Letter(arguments) => letter::run(arguments),
         Verb::Report(arguments) => report::run(arguments),
         Verb::Schema { document } => {
             print_json(&document.schema());

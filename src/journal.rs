@@ -3,8 +3,11 @@
 //! [`line`](mod@line) reads a line, and [`audit`] says whether lines are missing. [`figures`]
 //! counts events for a report; [`selection`] says which.
 
+pub mod advice;
 pub mod audit;
+pub mod explanation;
 pub mod figures;
+pub mod letter;
 pub mod line;
 pub mod recent;
 pub mod selection;

@@ -55,7 +55,7 @@ pub(super) fn each_line(
     see: &mut dyn FnMut(LinePlace<'_>, &[u8]) -> ControlFlow<()>,
 ) -> Result<u64, CommandError> {
     let mut all: u64 = 0;
-    let mut progress = Progress::new();
+    let mut progress = ReadingProgress::new();
     for path in paths {
         let unreadable =
             |error: std::io::Error| CommandError::about(path, format!("can't be read: {error}"));
@@ -141,13 +141,13 @@ impl Read for Zstd {
 }
 
 /// Shows how far long work is, on a terminal.
-struct Progress {
+struct ReadingProgress {
     is_shown: bool,
     last: Instant,
     has_written: bool,
 }
 
-impl Progress {
+impl ReadingProgress {
     fn new() -> Self {
         Self { is_shown: std::io::stderr().is_terminal(), last: Instant::now(), has_written: false }
     }
@@ -165,7 +165,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ReadingProgress {
     fn drop(&mut self) {
         if self.has_written && write!(std::io::stderr(), "\r\x1b[K").is_err() {}
     }

@@ -16,7 +16,7 @@ pub enum LogLine<'a> {
     /// A line with an event
     Event(LoggedEvent<'a>),
     /// A line of Envoy's about a request that has no event: answered before the node
-    WithoutEvent(Envelope),
+    WithoutEvent(LineEnvelope),
     /// Anything else
     Other,
 }
@@ -27,12 +27,12 @@ pub struct LoggedEvent<'a> {
     /// The event's JSON text, whose SHA-256 the next event has
     pub text: Cow<'a, str>,
     /// What Envoy printed beside it
-    pub envelope: Envelope,
+    pub envelope: LineEnvelope,
 }
 
 /// What Envoy alone knows of a request. Each is absent where the format doesn't have it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Envelope {
+pub struct LineEnvelope {
     /// The status of the answer; 0 where the client hung up
     pub status: Option<u16>,
     /// Milliseconds from the request's first byte to the answer's last
@@ -48,9 +48,9 @@ pub struct Envelope {
 }
 
 /// The members of a line, each once.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct LineMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-/// Members that an event has and an envelope hasn't.
+/// LineMembers that an event has and an envelope hasn't.
 const BARE: [&str; 3] = ["schema", "vm", "seq"];
 
 impl<'a> LogLine<'a> {
@@ -58,19 +58,19 @@ impl<'a> LogLine<'a> {
     pub fn parse(line: &'a [u8]) -> Self {
         let Ok(text) = std::str::from_utf8(line) else { return Self::Other };
         let text = text.trim();
-        let Ok(Members(members)) = serde_json::from_str::<Members<'a>>(text) else {
+        let Ok(LineMembers(members)) = serde_json::from_str::<LineMembers<'a>>(text) else {
             return Self::Other;
         };
         let get = |name: &str| members.iter().find(|(known, _)| known == name).map(|(_, raw)| *raw);
         let Some(event) = get("event") else {
             if BARE.iter().all(|name| get(name).is_some()) {
-                let envelope = Envelope::default();
+                let envelope = LineEnvelope::default();
                 return Self::Event(LoggedEvent { text: Cow::Borrowed(text), envelope });
             }
             return Self::Other;
         };
         let text_of = |name: &str| get(name).and_then(string).filter(|text| text != "-");
-        let envelope = Envelope {
+        let envelope = LineEnvelope {
             status: get("status").and_then(|raw| raw.get().parse().ok()),
             duration_ms: get("duration_ms").and_then(|raw| raw.get().parse().ok()),
             request_id: text_of("request_id"),
@@ -95,12 +95,12 @@ fn string(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for LineMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
+        struct LineMembersVisitor;
 
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members<'de>;
+        impl<'de> Visitor<'de> for LineMembersVisitor {
+            type Value = LineMembers<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
@@ -116,11 +116,11 @@ impl<'de> Deserialize<'de> for Members<'de> {
                     }
                     members.push((name, value));
                 }
-                Ok(Members(members))
+                Ok(LineMembers(members))
             }
         }
 
-        deserializer.deserialize_map(MembersVisitor)
+        deserializer.deserialize_map(LineMembersVisitor)
     }
 }
 
@@ -133,7 +133,7 @@ mod tests {
 
     const EVENT: &str = r#"{"schema":1,"vm":"a","seq":0}"#;
 
-    fn event(line: &str) -> Option<(String, Envelope)> {
+    fn event(line: &str) -> Option<(String, LineEnvelope)> {
         match LogLine::parse(line.as_bytes()) {
             LogLine::Event(LoggedEvent { text, envelope }) => Some((text.into_owned(), envelope)),
             LogLine::WithoutEvent(_) | LogLine::Other => None,
@@ -157,12 +157,12 @@ mod tests {
         let line = format!(
             r#"{{"event":{EVENT},"status":403,"duration_ms":7,"request_id":"a","provider_request_id":null,"method":"POST","path":"-"}}"#
         );
-        let expected = Envelope {
+        let expected = LineEnvelope {
             status: Some(403),
             duration_ms: Some(7),
             request_id: Some("a".into()),
             method: Some("POST".into()),
-            ..Envelope::default()
+            ..LineEnvelope::default()
         };
         assert_eq!(event(&line).map(|(_, envelope)| envelope), Some(expected));
     }

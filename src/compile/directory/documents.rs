@@ -198,20 +198,30 @@ words! {
         Nodes = "nodes",
         /// enforcement.json
         Enforcement = "enforcement",
-        /// The figures that `waybill report --json` prints
+        /// What `waybill event --json` answers
+        ExplainedEvent = "explained-event",
+        /// What `waybill audit verify --json` answers
+        Audit = "audit",
+        /// What `waybill report --json` answers
         Report = "report",
     }
 }
 
-/// What only the desk prints has its schema as a file.
-const REPORT_SCHEMA: &str = include_str!("../../../docs/report.schema.json");
+/// The schema of an answer, as it is published.
+fn published(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}
 
 impl SchemaDocument {
     /// Its JSON Schema (draft 2020-12), generated from the types that read it.
     pub fn schema(self) -> Value {
         let (mut schema, title) = match self {
             Self::Configuration => return crate::config::schema(),
-            Self::Report => return serde_json::from_str(REPORT_SCHEMA).unwrap_or_default(),
+            Self::ExplainedEvent => {
+                return published(include_str!("../../../docs/explained-event.schema.json"));
+            }
+            Self::Audit => return published(include_str!("../../../docs/audit.schema.json")),
+            Self::Report => return published(include_str!("../../../docs/report.schema.json")),
             Self::Register => (Settings::schema(), "Waybill register: register.json, version 1"),
             Self::Customers => (customers_schema(), "Waybill register: customers.json"),
             Self::Entities => (EntitiesFile::schema(), "Waybill register: entities.json"),
