@@ -39,7 +39,7 @@ usage: ./build.sh [verb]
   bench [PART...]
           build, then measure what a request costs, beside no filter and an empty one, and what a snapshot and
           remembered nonces cost (half an hour). Parts: request, steps, chain, compile, lookups, requests, memory,
-          swap, replays
+          swap, replays, desk (the command line over a million events)
   clean   remove dist/, .build/ and target/
   help    this text
 Environment: ENVOY=<path of an Envoy to use>  WAYBILL_WASM_RUSTC=debian (make the filter with Debian's rustc-web)
@@ -115,11 +115,11 @@ bench() {
     prepare_envoy
     test_modules noop speed replays
     export WAYBILL=dist/waybill
-    (($# > 0)) || set -- request steps chain compile lookups requests memory swap replays
+    (($# > 0)) || set -- request steps chain compile lookups requests memory swap replays desk
     for part in "$@"; do
         case "$part" in
             chain) python_packages tests/requirements.txt; "$PYTHON" tests/bench/chain.py ;;
-            request | steps | replays) "$PYTHON" "tests/bench/$part.py" ;;
+            request | steps | replays | desk) "$PYTHON" "tests/bench/$part.py" ;;
             *) snapshot+=("$part") ;;
         esac
     done

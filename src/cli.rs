@@ -28,6 +28,7 @@ mod lookup;
 mod output;
 mod register;
 mod replay;
+mod report;
 mod screen;
 mod verify_tag;
 
@@ -75,6 +76,8 @@ enum Verb {
     Letter(letter::LetterArguments),
     /// Decide the events of a log again by another configuration or register, and list what changes
     Replay(replay::ReplayArguments),
+    /// Count the events of logs: a page for an officer and an auditor, figures, tables
+    Report(report::ReportArguments),
     /// Print the JSON Schema of the configuration, of a register's file, or of an answer
     Schema {
         /// configuration, register, customers, owners, entities, nodes, enforcement,
@@ -125,6 +128,7 @@ fn run(verb: &Verb) -> Result<ExitCode, CommandError> {
         Verb::Keygen(arguments) => keygen::run(arguments),
         Verb::Letter(arguments) => letter::run(arguments),
         Verb::Replay(arguments) => replay::run(arguments),
+        Verb::Report(arguments) => report::run(arguments),
         Verb::Schema { document } => {
             print_json(&document.schema());
             Ok(())

@@ -61,6 +61,7 @@ fn the_published_schemas_are_the_types() {
         (SchemaDocument::Owners, "register.owners"),
         (SchemaDocument::Nodes, "register.nodes"),
         (SchemaDocument::Enforcement, "register.enforcement"),
+        (SchemaDocument::Report, "report"),
     ] {
         let printed = Command::new(env!("CARGO_BIN_EXE_waybill"))
             .args(["schema", document.as_str()])

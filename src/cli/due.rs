@@ -31,13 +31,13 @@ pub(super) struct DueArguments {
 
 /// The end of an entry, in the order of the output.
 #[derive(PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-struct Deadline<'a> {
-    until: UnixSeconds,
-    customer: &'a str,
-    what: &'static str,
-    label: String,
+pub(super) struct Deadline<'a> {
+    pub(super) until: UnixSeconds,
+    pub(super) customer: &'a str,
+    pub(super) what: &'static str,
+    pub(super) label: String,
     /// The days that are left, rounded towards zero; negative once it has ended
-    days: i64,
+    pub(super) days: i64,
 }
 
 pub(super) fn run(arguments: &DueArguments) -> Result<(), CommandError> {
@@ -45,16 +45,7 @@ pub(super) fn run(arguments: &DueArguments) -> Result<(), CommandError> {
     let now = time.unwrap_or_else(now);
     let register = register::open(folder, now, "nothing is listed")?;
     let horizon = UnixSeconds(now.0.saturating_add(*within));
-    let mut deadlines: Vec<Deadline<'_>> =
-        deadlines(&register).filter(|deadline| deadline.until <= horizon).collect();
-    for deadline in &mut deadlines {
-        let seconds = deadline.until.0.saturating_sub(now.0);
-        deadline.days = seconds.checked_div(86_400).unwrap_or_default();
-    }
-    deadlines.sort();
-    // an entry that ends now has ended
-    let (ended, due): (Vec<_>, Vec<_>) =
-        deadlines.into_iter().partition(|deadline| deadline.until <= now);
+    let (due, ended) = ending(&register, now, horizon);
     if format.json {
         print_json(&json!({"due": due, "ended": ended}));
         return Ok(());
@@ -90,6 +81,23 @@ pub(super) fn run(arguments: &DueArguments) -> Result<(), CommandError> {
         }
     }
     Ok(())
+}
+
+/// What ends after `now` and until `horizon`, and what has ended; the earliest first.
+pub(super) fn ending(
+    register: &Directory,
+    now: UnixSeconds,
+    horizon: UnixSeconds,
+) -> (Vec<Deadline<'_>>, Vec<Deadline<'_>>) {
+    let mut deadlines: Vec<Deadline<'_>> =
+        deadlines(register).filter(|deadline| deadline.until <= horizon).collect();
+    for deadline in &mut deadlines {
+        let seconds = deadline.until.0.saturating_sub(now.0);
+        deadline.days = seconds.checked_div(86_400).unwrap_or_default();
+    }
+    deadlines.sort();
+    // an entry that ends now has ended
+    deadlines.into_iter().partition(|deadline| deadline.until > now)
 }
 
 /// All entries with an end: first the customers', then the nodes'.

@@ -204,6 +204,8 @@ words! {
         Audit = "audit",
         /// What `waybill replay --json` answers
         Replay = "replay",
+        /// What `waybill report --json` answers
+        Report = "report",
     }
 }
 
@@ -222,6 +224,7 @@ impl SchemaDocument {
             }
             Self::Audit => return published(include_str!("../../../docs/audit.schema.json")),
             Self::Replay => return published(include_str!("../../../docs/replay.schema.json")),
+            Self::Report => return published(include_str!("../../../docs/report.schema.json")),
             Self::Register => (Settings::schema(), "Waybill register: register.json, version 1"),
             Self::Customers => (customers_schema(), "Waybill register: customers.json"),
             Self::Entities => (EntitiesFile::schema(), "Waybill register: entities.json"),

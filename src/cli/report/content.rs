@@ -1,0 +1,25 @@
+//! All that a report tells.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::super::due::Deadline;
+use crate::journal::audit::AuditReport;
+use crate::journal::figures::Figures;
+use crate::journal::selection::Selection;
+use crate::terms::time::UnixSeconds;
+
+/// All that a report tells.
+pub(super) struct ReportContent<'a> {
+    pub(super) files: &'a [PathBuf],
+    pub(super) selection: &'a Selection,
+    /// Whether it is also by the nodes that carried requests
+    pub(super) is_by_reseller: bool,
+    pub(super) figures: Figures,
+    pub(super) audit: AuditReport,
+    pub(super) made: UnixSeconds,
+    /// Without a register: none
+    pub(super) dates: Option<(Vec<Deadline<'a>>, Vec<Deadline<'a>>)>,
+    /// The customers' names by id
+    pub(super) names: BTreeMap<&'a str, &'a str>,
+}

@@ -1,0 +1,88 @@
+//! The figures as tables for spreadsheets.
+
+use super::super::error::CommandError;
+use super::super::output::table;
+use super::content::ReportContent;
+use super::figures_json::{customers, resellers};
+use crate::journal::figures::EventTally;
+use crate::journal::selection::EventField;
+use crate::terms::finding::ActionName;
+
+/// The tables by file name.
+pub(super) fn all(
+    content: &ReportContent<'_>,
+) -> Result<Vec<(&'static str, String)>, CommandError> {
+    let ReportContent { figures, names, .. } = content;
+    let by_field = |field: EventField| {
+        let rows = figures.of(field).into_iter();
+        let rows = rows.map(|(value, tally)| row(&[value], tally));
+        table(&header(&[field.as_str()]), rows)
+    };
+    let customer_rows = customers(content).into_iter().map(|(id, customer)| {
+        row(&[id, names.get(id).copied().unwrap_or_default()], &customer.tally)
+    });
+    let reason_rows = customers(content).into_iter().flat_map(|(id, customer)| {
+        let name = names.get(id).copied().unwrap_or_default();
+        customer.reasons.iter().map(move |(code, count)| {
+            [id, name, code.as_str(), &count.to_string()].map(str::to_owned).into()
+        })
+    });
+    let (_, spans) = figures.timeline.spans();
+    let time_rows = spans.into_iter().map(|(time, counts)| {
+        let counts = counts.iter().map(u64::to_string);
+        std::iter::once(time.to_string()).chain(counts).collect()
+    });
+    let mut time_header = vec!["since"];
+    time_header.extend(ActionName::ALL.iter().map(|verdict| verdict.as_str()));
+    let node_rows = resellers(content).into_iter().map(|(node, hop)| {
+        let mut row = row(&[node], &hop.tally);
+        let weakest = hop.weakest.map_or("", |attest| attest.as_str());
+        row.extend([hop.signed.to_string(), hop.unproven.to_string(), weakest.to_owned()]);
+        row
+    });
+    let mut node_header = header(&["node"]);
+    node_header.extend(["signed", "unproven", "weakest"]);
+    let mut tables = vec![
+        ("customers.csv", table(&header(&["customer", "name"]), customer_rows)?),
+        ("reasons.csv", table(&["customer", "name", "reason", "events"], reason_rows)?),
+        ("over-time.csv", table(&time_header, time_rows)?),
+        ("countries.csv", by_field(EventField::Origin)?),
+        ("findings.csv", by_field(EventField::Finding)?),
+        ("policies.csv", by_field(EventField::Policy)?),
+        ("snapshots.csv", by_field(EventField::Snapshot)?),
+        ("resellers.csv", table(&node_header, node_rows)?),
+    ];
+    if let Some((due, ended)) = &content.dates {
+        let states = [("due", due), ("ended", ended)].into_iter();
+        let rows = states.flat_map(|(state, dates)| {
+            dates.iter().map(move |date| {
+                let name = names.get(date.customer).copied().unwrap_or_default();
+                let (until, days) = (date.until.to_string(), date.days.to_string());
+                [state, date.customer, name, date.what, &date.label, &until, &days]
+                    .map(str::to_owned)
+                    .into()
+            })
+        });
+        let header = ["state", "customer", "name", "what", "label", "until", "days"];
+        tables.push(("due.csv", table(&header, rows)?));
+    }
+    Ok(tables)
+}
+
+fn header<'a>(first: &[&'a str]) -> Vec<&'a str> {
+    let mut header = first.to_vec();
+    header.push("events");
+    header.extend(ActionName::ALL.iter().map(|verdict| verdict.as_str()));
+    header.extend(["would_be", "first", "last"]);
+    header
+}
+
+fn row(first: &[&str], tally: &EventTally) -> Vec<String> {
+    let mut row: Vec<String> = first.iter().map(|cell| (*cell).to_owned()).collect();
+    row.push(tally.events.to_string());
+    row.extend(tally.verdicts.iter().map(u64::to_string));
+    row.push(tally.softened.to_string());
+    let (first, last) = tally.between.unzip();
+    row.extend([first, last].map(|time| time.map(|time| time.to_string()).unwrap_or_default()));
+    row
+}
