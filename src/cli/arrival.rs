@@ -17,7 +17,7 @@ use maxminddb::Reader;
 use self::address::EnvoyAddress;
 use self::filters::{Databases, RequestInEnvoy, database_paths, play};
 pub use self::path::EnvoyAnswer;
-use self::settings::{Gaps, typed};
+use self::settings::Gaps;
 use super::files::bytes;
 use super::headers::HeaderList;
 use crate::decision::evidence::address::address_with_port;
@@ -80,7 +80,7 @@ impl Approach {
         }
         let place = found.get(number)?;
         let (manager, node) = place.manager.zip(place.node)?;
-        let is_node = |filter: &Yaml| typed(filter).is_some_and(|(_, it)| it.is_same(node));
+        let is_node = |filter: &Yaml| filter.extension().is_some_and(|(_, it)| it.is_same(node));
         let mut approach = Self::new(manager, place.is_tls, is_node);
         let filter = manager.list("http_filters").iter().find(|filter| is_node(filter));
         let name = filter.and_then(|filter| filter.str("name"));
@@ -95,7 +95,7 @@ impl Approach {
         };
         approach.gaps.extend(gap.map(str::to_owned));
         for filter in place.listener.map(|it| it.list("listener_filters")).unwrap_or_default() {
-            let kind = typed(filter).map_or("", |(kind, _)| kind);
+            let kind = filter.extension().map_or("", |(kind, _)| kind);
             if !kind.contains("tls_inspector") && !kind.contains("http_inspector") {
                 let name = filter.str("name").unwrap_or("?");
                 approach.gaps.insert(format!("listener filter `{name}` isn't played"));

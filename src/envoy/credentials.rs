@@ -1,10 +1,8 @@
 //! What puts a credential of the reseller's into requests.
 
 use super::files::{Resource, Spot};
-use super::kinds::{
-    AWS_REQUEST_SIGNING, CREDENTIAL_INJECTOR, GCP_AUTHN, HEADER_MUTATION, Writes, request_writes,
-};
-use super::model::{Destination, Gateway, Manager};
+use super::kinds::{HEADER_MUTATION, Writes, is_injector, request_mutations, request_writes};
+use super::model::{Destination, Gateway, Manager, added_headers};
 use super::yaml::Yaml;
 
 /// Headers that carry a provider's credential (data/credential-headers.json has the sources).
@@ -18,27 +16,12 @@ pub const UPSTREAM_HELP: &str = "make it an upstream filter of each cluster \
 /// The first header of a credential that the route table adds.
 pub fn by_route<'a>(destination: &Destination<'a>) -> Option<(Spot, &'a str)> {
     destination.levels.iter().find_map(|(spot, level)| {
-        let added = level.list("request_headers_to_add").iter().enumerate();
-        let mut keys = added.filter_map(|(i, added)| {
-            let key = added.at(&["header", "key"])?;
-            Some((spot.element("request_headers_to_add", i, key), key.text()?))
-        });
-        keys.find(|(_, key)| is_credential_header(key))
+        added_headers(spot, level).into_iter().find(|(_, key)| is_credential_header(key))
     })
 }
 
 fn is_credential_header(name: &str) -> bool {
     CREDENTIAL_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known))
-}
-
-/// Whether filters of this type put a credential in.
-pub fn is_injector(kind: &str) -> bool {
-    [CREDENTIAL_INJECTOR, AWS_REQUEST_SIGNING, GCP_AUTHN].contains(&kind)
-}
-
-/// Whether a filter's settings are those of an injector.
-pub fn is_of_injector((kind, _): (&str, &Yaml)) -> bool {
-    is_injector(kind)
 }
 
 /// The header of a credential that a header mutation or a script sets.
@@ -48,8 +31,9 @@ pub fn sets_credential<'a>(kind: &str, config: &'a Yaml) -> Option<&'a str> {
         config.walk(&mut |value| found = found.or(value.text().and_then(set_by_script)));
         return found;
     }
-    let mutations = config.at(&["mutations", "request_mutations"])?.items().iter();
-    let mut keys = mutations.filter_map(|it| it.at(&["append", "header", "key"])?.text());
+    let mut keys = request_mutations(config)
+        .iter()
+        .filter_map(|it| it.at(&["append", "header", "key"])?.text());
     keys.find(|key| kind == HEADER_MUTATION && is_credential_header(key))
 }
 

@@ -3,8 +3,11 @@
 //! The types are those of Envoy 1.40 (<https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/api>). A
 //! type that isn't in the lists below may do anything.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ipnet::IpNet;
 
 use super::yaml::Yaml;
 
@@ -92,8 +95,7 @@ pub fn request_writes<'a>(kind: &str, yaml: &'a Yaml) -> Writes<'a> {
     let mut names = Vec::new();
     match kind {
         HEADER_MUTATION | HEADER_MUTATION_PER_ROUTE => {
-            let mutations = yaml.at(&["mutations", "request_mutations"]).map(Yaml::items);
-            let writes = mutation_writes(mutations.unwrap_or_default());
+            let writes = mutation_writes(request_mutations(yaml));
             let Writes::Headers(headers) = writes else { return writes };
             names.extend(headers);
             let queries = yaml.at(&["mutations", "query_parameter_mutations"]);
@@ -131,6 +133,11 @@ pub fn request_writes<'a>(kind: &str, yaml: &'a Yaml) -> Writes<'a> {
     Writes::Headers(names)
 }
 
+/// What a header mutation does to requests, in order.
+pub fn request_mutations(settings: &Yaml) -> &[Yaml] {
+    settings.get("mutations").map(|it| it.list("request_mutations")).unwrap_or_default()
+}
+
 /// The headers that a list of header mutations sets or removes.
 fn mutation_writes(mutations: &[Yaml]) -> Writes<'_> {
     let mut names = Vec::new();
@@ -152,6 +159,18 @@ pub fn geo_headers(geoip: &Yaml) -> impl Iterator<Item = (&str, &str)> {
         let named = list.members().iter();
         named.filter_map(|(key, header)| Some((&*key.name, header.text()?)))
     })
+}
+
+/// A network of Envoy's. One without `prefix_len` is all of the Internet.
+pub fn network(range: &Yaml) -> Option<IpNet> {
+    let address: IpAddr = range.str("address_prefix")?.parse().ok()?;
+    let prefix = u8::try_from(range.number("prefix_len").unwrap_or(0)).ok()?;
+    IpNet::new(address, prefix).ok().map(|network| network.trunc())
+}
+
+/// Whether filters of this type put a credential in.
+pub fn is_injector(kind: &str) -> bool {
+    [CREDENTIAL_INJECTOR, AWS_REQUEST_SIGNING, GCP_AUTHN].contains(&kind)
 }
 
 /// Whether the settings of a wasm filter are those of Waybill.

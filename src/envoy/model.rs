@@ -1,7 +1,9 @@
 //! The model of the ways: connection managers with their filters, routes and clusters.
 
 use super::files::{EnvoyFile, Resource, Resources, Spot};
-use super::kinds::{COMPOSITE_MATCHER, HTTP_CONNECTION_MANAGER, TCP_PROXY, WASM, is_waybill};
+use super::kinds::{
+    COMPOSITE_MATCHER, HTTP_CONNECTION_MANAGER, TCP_PROXY, WASM, is_injector, is_waybill,
+};
 use super::yaml::Yaml;
 
 /// All that some files say of the ways of requests.
@@ -107,7 +109,7 @@ impl<'a> Gateway<'a> {
             let chain_spot = Spot::new(file, chain, name.as_str());
             for (i, filter) in chain.list("filters").iter().enumerate() {
                 let spot = chain_spot.element("filters", i, filter);
-                let config = filter.get("typed_config").and_then(Yaml::typed);
+                let config = filter.extension();
                 match config {
                     Some((kind, yaml)) if kind == HTTP_CONNECTION_MANAGER => {
                         let socket = chain.get("transport_socket");
@@ -169,19 +171,19 @@ impl<'a> Gateway<'a> {
 
     fn filter(&self, spot: Spot, yaml: &'a Yaml) -> Filter<'a> {
         let name = yaml.str("name").unwrap_or_default();
-        let mut config = yaml.get("typed_config").and_then(Yaml::typed);
+        let mut config = yaml.extension();
         let mut until_discovered = None;
         if let Some(discovery) = yaml.get("config_discovery") {
             let named = Resources::named(&self.resources.extensions, name, spot.file);
             // of several, none can be told to be the one
             let found = if let [one] = named[..] { Some(one) } else { None };
-            config = found.and_then(|it| it.yaml.get("typed_config")?.typed());
+            config = found.and_then(|it| it.yaml.extension());
             until_discovered = discovery.get("default_config").and_then(Yaml::typed);
         }
         let mut is_matched = false;
         while let Some((COMPOSITE_MATCHER, inner)) = config {
             is_matched = true;
-            config = inner.at(&["extension_config", "typed_config"]).and_then(Yaml::typed);
+            config = inner.get("extension_config").and_then(Yaml::extension);
         }
         let is_disabled = yaml.may_be_true("disabled");
         let is_optional = yaml.may_be_true("is_optional");
@@ -340,7 +342,26 @@ fn of_route<'a>(levels: &[&Level<'a>], found: &mut Vec<Destination<'a>>) {
     }
 }
 
+/// The request headers that a level of a route table adds.
+pub fn added_headers<'a>(spot: &Spot, level: &'a Yaml) -> Vec<(Spot, &'a str)> {
+    let added = level.list("request_headers_to_add").iter().enumerate();
+    let key = |(i, added): (usize, &'a Yaml)| {
+        let key = added.at(&["header", "key"])?;
+        Some((spot.element("request_headers_to_add", i, key), key.text()?))
+    };
+    added.filter_map(key).collect()
+}
+
+/// The field of a manager with what is done to headers before the route is chosen.
+pub const EARLY_MUTATIONS: &str = "early_header_mutation_extensions";
+
 impl<'a> Manager<'a> {
+    /// The extensions that change headers before the route is chosen, in order.
+    pub fn early_mutations(&self) -> impl Iterator<Item = (Spot, &'a Yaml)> {
+        let list = self.yaml.list(EARLY_MUTATIONS).iter().enumerate();
+        list.map(|(i, extension)| (self.spot.element(EARLY_MUTATIONS, i, extension), extension))
+    }
+
     /// Whether a Waybill filter is in one of its lists.
     pub fn has_node(&self) -> bool {
         self.chains.iter().any(|chain| chain.filters.iter().any(Filter::is_node))
@@ -348,6 +369,11 @@ impl<'a> Manager<'a> {
 }
 
 impl<'a> Filter<'a> {
+    /// Whether it puts a credential in.
+    pub fn is_injector(&self) -> bool {
+        self.config.is_some_and(|(kind, _)| is_injector(kind))
+    }
+
     /// Whether its type is this one.
     pub fn is(&self, kind: &str) -> bool {
         self.config.is_some_and(|(name, _)| name == kind)

@@ -1,10 +1,8 @@
 //! One way of requests: a connection manager, its node, and all that its routes lead to.
 
-use super::credentials::{
-    UPSTREAM_HELP, any_holder, by_route, holding, is_injector, sets_credential,
-};
+use super::credentials::{UPSTREAM_HELP, any_holder, by_route, holding, sets_credential};
 use super::files::Spot;
-use super::kinds::configuration;
+use super::kinds::{configuration, is_injector};
 use super::model::{Destination, Filter, FilterList, Gateway, Manager, destinations};
 use super::report::{Promise, Report};
 use super::yaml::Yaml;

@@ -355,6 +355,11 @@ impl Yaml {
         Some((url.rsplit('/').next().unwrap_or(url), self.get("value").unwrap_or(&NULL)))
     }
 
+    /// The type and the settings of an extension.
+    pub fn extension(&self) -> Option<(&str, &Self)> {
+        self.get("typed_config")?.typed()
+    }
+
     /// Calls `see` for this value and all values in it.
     pub fn walk<'a>(&'a self, see: &mut dyn FnMut(&'a Self)) {
         see(self);

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::settings::is_false;
 use crate::cli::headers::HeaderList;
+use crate::envoy::kinds::network;
 use crate::envoy::yaml::Yaml;
 
 /// How many elements of X-Forwarded-For Envoy reads under `xff_trusted_cidrs`. If there are more,
@@ -80,11 +81,6 @@ impl fmt::Display for EnvoyAddress {
 /// The networks of a list of CIDR ranges. Envoy compares an address of IPv4 with networks of IPv4
 /// only, and takes IPv4-mapped IPv6 for IPv6.
 pub(super) fn networks(ranges: &Yaml) -> Vec<IpNet> {
-    let network = |range: &Yaml| {
-        let prefix: IpAddr = range.str("address_prefix")?.parse().ok()?;
-        let length = u8::try_from(range.number("prefix_len").unwrap_or(0)).ok()?;
-        IpNet::new(prefix, length).ok()
-    };
     ranges.items().iter().filter_map(network).collect()
 }
 

@@ -6,9 +6,9 @@ use maxminddb::{PathElement, Reader};
 
 use super::address::{EnvoyAddress, last_but};
 use super::mutation::{FormatContext, mutate, print};
-use super::settings::{Gaps, typed};
+use super::settings::Gaps;
 use crate::cli::headers::HeaderList;
-use crate::envoy::kinds::{GEOIP, HEADER_MUTATION, JWT_AUTHN, SET_FILTER_STATE};
+use crate::envoy::kinds::{GEOIP, HEADER_MUTATION, JWT_AUTHN, SET_FILTER_STATE, request_mutations};
 use crate::envoy::yaml::Yaml;
 
 /// The MMDB files that geoip filters name, by their paths.
@@ -30,7 +30,7 @@ pub(super) struct RequestInEnvoy<'a> {
 
 /// The paths of the MMDB files that a filter looks up.
 pub(super) fn database_paths(filter: &Yaml) -> impl Iterator<Item = &str> {
-    let settings = typed(filter).filter(|(kind, _)| *kind == GEOIP);
+    let settings = filter.extension().filter(|(kind, _)| *kind == GEOIP);
     settings.and_then(|(_, settings)| country_database(settings)).into_iter()
 }
 
@@ -51,10 +51,10 @@ pub(super) fn play(
     }
     let name = filter.str("name").unwrap_or("?");
     let context = FormatContext { peer: request.peer, client: request.client };
-    match typed(filter) {
+    match filter.extension() {
         Some((HEADER_MUTATION, settings)) => {
             let mutations = settings.get("mutations");
-            let changes = mutations.map(|it| it.list("request_mutations")).unwrap_or_default();
+            let changes = request_mutations(settings);
             mutate(changes, &mut request.headers, &context, &format!("filter `{name}`"), gaps);
             if mutations.is_some_and(|it| it.get("query_parameter_mutations").is_some()) {
                 gaps.insert(format!("`query_parameter_mutations` of `{name}` isn't played"));

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::address::{Detection, EnvoyAddress, by_forwarded_for, by_header, last_but, networks};
 use super::mutation::{FormatContext, mutate};
 use super::path::{EnvoyAnswer, normalize};
-use super::settings::{Gaps, is_false, typed};
+use super::settings::{Gaps, is_false};
 use crate::cli::headers::HeaderList;
 use crate::envoy::kinds::{EARLY_HEADER_MUTATION, XFF_DETECTION};
 use crate::envoy::yaml::Yaml;
@@ -107,7 +107,7 @@ pub(super) fn receive(
     let own = peer.map(EnvoyAddress::new);
     let context = FormatContext { peer: own.as_ref(), client: own.as_ref() };
     for extension in manager.list("early_header_mutation_extensions") {
-        match typed(extension) {
+        match extension.extension() {
             Some((EARLY_HEADER_MUTATION, settings)) => {
                 let place = "early_header_mutation_extensions";
                 mutate(settings.list("mutations"), headers, &context, place, gaps);
@@ -337,7 +337,7 @@ fn detect(
     }
     let mut appends = false;
     for extension in extensions {
-        let found = match typed(extension) {
+        let found = match extension.extension() {
             Some((XFF_DETECTION, settings)) => by_forwarded_for(settings, peer, headers),
             Some((CUSTOM_HEADER_DETECTION, settings)) => by_header(settings, headers),
             _ => {

@@ -11,8 +11,3 @@ pub(super) type Gaps = BTreeSet<String>;
 pub(super) fn is_false(yaml: &Yaml, field: &str) -> bool {
     yaml.get(field).is_some() && !yaml.may_be_true(field)
 }
-
-/// The type of an extension, and its settings.
-pub(super) fn typed(extension: &Yaml) -> Option<(&str, &Yaml)> {
-    extension.get("typed_config").and_then(Yaml::typed)
-}

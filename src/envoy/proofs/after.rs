@@ -1,10 +1,11 @@
 //! What is after the node: nothing changes what it wrote, a client can't choose its route, and the
 //! provider doesn't learn a customer's address.
 
-use super::super::credentials::is_of_injector;
 use super::super::files::Spot;
-use super::super::kinds::{EARLY_HEADER_MUTATION, HEADER_MUTATION, ROUTER, Writes};
-use super::super::model::{Destination, Filter};
+use super::super::kinds::{
+    EARLY_HEADER_MUTATION, HEADER_MUTATION, ROUTER, Writes, request_mutations,
+};
+use super::super::model::{Destination, EARLY_MUTATIONS, Filter, Manager, added_headers};
 use super::super::overrides::writes_on_way;
 use super::super::report::{Promise, Report};
 use super::super::way::{NodeInList, Way};
@@ -63,8 +64,8 @@ const VENDOR_ADDRESSES: &[&str] = &[
 
 pub(super) fn prove(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut Report) {
     outputs(way, node, report);
-    if !node.config().routes.is_empty() && !removes_early(way.manager.yaml, ROUTE_HEADER) {
-        let spot = way.manager.spot.field(way.manager.yaml, "early_header_mutation_extensions");
+    if !node.config().routes.is_empty() && !removes_early(way.manager, ROUTE_HEADER) {
+        let spot = way.manager.spot.field(way.manager.yaml, EARLY_MUTATIONS);
         let message =
             format!("a client's own `{ROUTE_HEADER}` isn't removed before the route is chosen");
         let help = format!("remove `{ROUTE_HEADER}` there, by the early header mutation extension");
@@ -90,9 +91,7 @@ fn outputs(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut Report) {
     }
     let relevant = way.relevant();
     let mut all: Vec<(Spot, Writes<'_>, String)> = Vec::new();
-    for filter in
-        node.after().iter().filter(|it| !it.config.is_some_and(is_of_injector) && !it.is_node())
-    {
+    for filter in node.after().iter().filter(|it| !it.is_injector() && !it.is_node()) {
         let name = format!("the filter `{}`", filter.name);
         let on_way = writes_on_way(filter, &relevant).into_iter();
         all.extend(on_way.map(|(spot, writes)| (spot, writes, name.clone())));
@@ -102,7 +101,7 @@ fn outputs(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut Report) {
         for resource in way.gateway.clusters(cluster, destination.spot.file) {
             for filter in way.gateway.upstream_filters(resource, Some(way.manager)) {
                 // injectors of all kinds are proved apart
-                if !filter.config.is_some_and(is_of_injector) {
+                if !filter.is_injector() {
                     let name = format!("the upstream filter `{}`", filter.name);
                     let on_way = writes_on_way(&filter, &relevant).into_iter();
                     all.extend(on_way.map(|(spot, writes)| (spot, writes, name.clone())));
@@ -149,22 +148,14 @@ fn route_changes<'a>(spot: &Spot, level: &'a Yaml) -> Vec<(Spot, &'a str, bool)>
     let removed = removed.filter_map(|(i, name)| {
         Some((spot.element("request_headers_to_remove", i, name), name.text()?, true))
     });
-    let added = level.list("request_headers_to_add").iter().enumerate();
-    let added = added.filter_map(|(i, added)| {
-        let key = added.at(&["header", "key"])?;
-        Some((spot.element("request_headers_to_add", i, key), key.text()?, false))
-    });
+    let added = added_headers(spot, level).into_iter().map(|(spot, key)| (spot, key, false));
     removed.chain(added).collect()
 }
 
-fn removes_early(manager: &Yaml, header: &str) -> bool {
-    manager.list("early_header_mutation_extensions").iter().any(|extension| {
-        let Some((EARLY_HEADER_MUTATION, config)) =
-            extension.get("typed_config").and_then(Yaml::typed)
-        else {
-            return false;
-        };
-        removes(config.list("mutations"), header)
+fn removes_early(manager: &Manager<'_>, header: &str) -> bool {
+    manager.early_mutations().any(|(_, extension)| match extension.extension() {
+        Some((EARLY_HEADER_MUTATION, config)) => removes(config.list("mutations"), header),
+        _ => false,
     })
 }
 
@@ -191,8 +182,7 @@ fn privacy(node: &NodeInList<'_, '_>, destination: &Destination<'_>, report: &mu
         node.after().iter().any(|filter| {
             let mutations =
                 filter.config.filter(|_| filter.is(HEADER_MUTATION) && !filter.is_disabled);
-            let list = mutations.and_then(|(_, it)| it.at(&["mutations", "request_mutations"]));
-            list.is_some_and(|list| removes(list.items(), header))
+            mutations.is_some_and(|(_, it)| removes(request_mutations(it), header))
         })
     };
     let is_kept = |header: &&&str| !by_route(header) && !by_filter(header);

@@ -1,10 +1,8 @@
 //! What is before the node: the direct peer has one writer, and nothing changes what the node
 //! judges by.
 
-use super::super::credentials::is_of_injector;
 use super::super::files::Spot;
 use super::super::kinds::{JWT_AUTHN, SET_FILTER_STATE, Writes, is_code, request_writes};
-use super::super::model::Filter;
 use super::super::overrides::{Bypass, bypass, writes_on_way};
 use super::super::report::{Promise, Report};
 use super::super::way::{NodeInList, Way};
@@ -28,9 +26,10 @@ fn direct_peer(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut Report
         format!("put `set_filter_state` before it, with object_key `direct` and `{PEER} {CLIENT}`");
     let mut writers = Vec::new();
     for filter in node.before() {
-        for (spot, entry) in state_entries(filter) {
-            writers.push((filter, spot, entry));
-        }
+        let entries = filter.config.map(|(_, config)| state_entries(config)).unwrap_or_default();
+        writers.extend(
+            entries.into_iter().map(|entry| (filter, filter.spot.member("direct", entry), entry)),
+        );
     }
     let mut sound = writers.iter().filter(|(filter, _, entry)| {
         filter.is(SET_FILTER_STATE) && is_direct_peer(entry, false) && !filter.is_disabled
@@ -87,10 +86,10 @@ fn in_front(way: &Way<'_, '_>, report: &mut Report) {
     let listener = way.manager.listener.map(|it| it.list("listener_filters")).unwrap_or_default();
     let listener = listener.iter().enumerate().filter_map(|(i, filter)| {
         let spot = Spot::new(file, filter, format!("listener_filters[{i}]"));
-        Some((spot, filter.get("typed_config")?.typed()?))
+        Some((spot, filter.extension()?))
     });
     for (spot, (kind, config)) in network.chain(listener) {
-        if sets_direct(config) {
+        if !state_entries(config).is_empty() {
             let message = "a filter in front of the connection manager writes the filter state \
                            `direct` too";
             report.wrong(Promise::DirectPeer, &spot, message, "remove it there");
@@ -102,19 +101,12 @@ fn in_front(way: &Way<'_, '_>, report: &mut Report) {
     }
 }
 
-fn sets_direct(config: &Yaml) -> bool {
-    let mut found = false;
-    config.walk(&mut |value| found |= value.str("object_key") == Some("direct"));
-    found
-}
-
-/// The entries of a filter that set `direct`, whatever the filter is.
-fn state_entries<'a>(filter: &Filter<'a>) -> Vec<(Spot, &'a Yaml)> {
-    let Some((_, config)) = filter.config else { return Vec::new() };
+/// The entries in a filter's settings that set `direct`, whatever the filter is.
+fn state_entries(config: &Yaml) -> Vec<&Yaml> {
     let mut found = Vec::new();
     config.walk(&mut |value| {
         if value.str("object_key") == Some("direct") {
-            found.push((filter.spot.member("direct", value), value));
+            found.push(value);
         }
     });
     found
@@ -138,17 +130,16 @@ fn is_direct_peer(entry: &Yaml, with_client: bool) -> bool {
 fn inputs(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut Report) {
     let judged = judged(node);
     let relevant = way.relevant();
-    let early = way.manager.yaml.list("early_header_mutation_extensions").iter().enumerate();
+    let early = way.manager.early_mutations();
     let mut all: Vec<(Spot, Writes<'_>, &str)> = early
-        .map(|(i, extension)| {
-            let spot = way.manager.spot.element("early_header_mutation_extensions", i, extension);
-            let typed = extension.get("typed_config").and_then(Yaml::typed);
-            let writes =
-                typed.map_or(Writes::Anything, |(kind, config)| request_writes(kind, config));
+        .map(|(spot, extension)| {
+            let writes = extension
+                .extension()
+                .map_or(Writes::Anything, |(kind, config)| request_writes(kind, config));
             (spot, writes, extension.str("name").unwrap_or_default())
         })
         .collect();
-    for filter in node.before().iter().filter(|filter| !filter.config.is_some_and(is_of_injector)) {
+    for filter in node.before().iter().filter(|filter| !filter.is_injector()) {
         let on_way = writes_on_way(filter, &relevant);
         all.extend(on_way.into_iter().map(|(spot, writes)| (spot, writes, filter.name)));
     }

@@ -1,7 +1,7 @@
 //! The reseller's credential is put in upstream, no request goes round the node to it, and the
 //! account's own API is closed before it.
 
-use super::super::credentials::{UPSTREAM_HELP, holders, is_of_injector};
+use super::super::credentials::{UPSTREAM_HELP, holders};
 use super::super::files::Spot;
 use super::super::kinds::{CREDENTIAL_INJECTOR, is_code};
 use super::super::model::{Destination, Filter, Gateway};
@@ -12,12 +12,12 @@ use super::super::yaml::Yaml;
 use crate::config::{Config, Convention};
 
 pub(super) fn prove(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut Report) {
-    for filter in node.before().iter().filter(|filter| filter.config.is_some_and(is_of_injector)) {
+    for filter in node.before().iter().filter(|filter| filter.is_injector()) {
         let message =
             "the credential is injected before the node, which then reads it as the caller's";
         report.wrong(Promise::Credential, &filter.spot, message, UPSTREAM_HELP);
     }
-    for filter in node.after().iter().filter(|filter| filter.config.is_some_and(is_of_injector)) {
+    for filter in node.after().iter().filter(|filter| filter.is_injector()) {
         let message = "the credential is injected into every request of this connection manager, \
                        not upstream of a cluster";
         report.wrong(Promise::Credential, &filter.spot, message, UPSTREAM_HELP);
@@ -36,7 +36,7 @@ pub(super) fn prove(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut R
         let Ok(name) = destination.cluster else { continue };
         for cluster in way.gateway.clusters(name, destination.spot.file) {
             let upstream = way.gateway.upstream_filters(cluster, Some(way.manager));
-            if needs_one && !upstream.iter().any(|it| it.config.is_some_and(is_of_injector)) {
+            if needs_one && !upstream.iter().any(Filter::is_injector) {
                 let spot = Spot::new(cluster.file, cluster.yaml, format!("clusters.{name}"));
                 let message = format!("no credential is put in for cluster `{name}`");
                 let help = "add a `credential_injector` upstream, with `overwrite: true`; where \
@@ -56,7 +56,7 @@ pub(super) fn prove(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut R
 
 /// An injector overwrites what a caller sent, and no request goes by it.
 fn prove_injector(filter: &Filter<'_>, destination: Option<&Destination<'_>>, report: &mut Report) {
-    let Some((kind, config)) = filter.config.filter(|config| is_of_injector(*config)) else {
+    let Some((kind, config)) = filter.config.filter(|_| filter.is_injector()) else {
         return;
     };
     if kind == CREDENTIAL_INJECTOR && !config.is_true("overwrite") {

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::super::files::Spot;
 use super::super::kinds::{
     EARLY_HEADER_MUTATION, GEOIP, HEADER_MUTATION, MAXMIND, Writes, XFF_DETECTION, geo_headers,
+    network, request_mutations,
 };
 use super::super::model::Filter;
 use super::super::overrides::{Bypass, bypass, writes_on_way};
@@ -134,7 +135,7 @@ fn prove_writer(
                 let help = "remove it: the address comes from `original_ip_detection_extensions`";
                 report.wrong(Promise::Geography, &spot.member(&key.name, value), message, help);
             }
-            let provider = geoip.at(&["provider", "typed_config"]).and_then(Yaml::typed);
+            let provider = geoip.get("provider").and_then(Yaml::extension);
             if let Some((MAXMIND, config)) = provider
                 && !["country_db_path", "city_db_path"].iter().any(|db| config.get(db).is_some())
             {
@@ -172,12 +173,8 @@ fn steps<'a, 'g>(
     header: &str,
 ) -> Vec<HeaderStep<'a, 'g>> {
     let mut steps = Vec::new();
-    let early = way.manager.yaml.list("early_header_mutation_extensions").iter().enumerate();
-    for (i, extension) in early {
-        let spot = way.manager.spot.element("early_header_mutation_extensions", i, extension);
-        if let Some((EARLY_HEADER_MUTATION, config)) =
-            extension.get("typed_config").and_then(Yaml::typed)
-        {
+    for (spot, extension) in way.manager.early_mutations() {
+        if let Some((EARLY_HEADER_MUTATION, config)) = extension.extension() {
             let acts = acts(config.list("mutations"), header);
             steps.extend(acts.map(|act| HeaderStep { spot: spot.clone(), act, filter: None }));
         }
@@ -194,9 +191,7 @@ fn steps<'a, 'g>(
             match filter.config {
                 Some((GEOIP, config)) if is_own => steps.push(step(Act::Look(config))),
                 Some((HEADER_MUTATION, config)) if is_own => {
-                    let mutations = config.at(&["mutations", "request_mutations"]);
-                    let mutations = mutations.map(Yaml::items).unwrap_or_default();
-                    steps.extend(acts(mutations, header).map(step));
+                    steps.extend(acts(request_mutations(config), header).map(step));
                 }
                 _ => steps.push(step(Act::Set(None))),
             }
@@ -259,7 +254,7 @@ fn same_networks(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut Repo
         ),
         [one] => {
             let at = spot.element("original_ip_detection_extensions", 0, one);
-            let typed = one.get("typed_config").and_then(Yaml::typed);
+            let typed = one.extension();
             let cidrs = match typed {
                 Some((XFF_DETECTION, config))
                     if config.number("xff_num_trusted_hops").unwrap_or(0) == 0 =>
@@ -310,13 +305,6 @@ fn too_wide(node: &NodeInList<'_, '_>, report: &mut Report) {
             report.wrong(Promise::TrustedNetworks, &filter.spot, message, help);
         }
     }
-}
-
-/// A network of Envoy's. One without `prefix_len` is all of the Internet.
-fn network(cidr: &Yaml) -> Option<IpNet> {
-    let address: IpAddr = cidr.str("address_prefix")?.parse().ok()?;
-    let prefix = cidr.number("prefix_len").unwrap_or(0);
-    IpNet::new(address, u8::try_from(prefix).ok()?).ok().map(|network| network.trunc())
 }
 
 /// The networks as first and last addresses, joined where one begins at the end of another.

@@ -92,7 +92,7 @@ fn loggers<'a>(way: &Way<'a, '_>) -> Vec<Logger<'a>> {
     let of = |(spot, field, yaml): (Spot, &'static str, &'a Yaml)| {
         let list = yaml.list(field).iter().enumerate();
         let logger = move |(i, logger): (usize, &'a Yaml)| {
-            let (kind, config) = logger.get("typed_config")?.typed()?;
+            let (kind, config) = logger.extension()?;
             Some(Logger { kind, config, spot: spot.element(field, i, logger) })
         };
         list.filter_map(logger).collect::<Vec<_>>()
