@@ -209,12 +209,27 @@ fn check_bare(file: &mut FileReport, text: &str) {
 /// A node's configuration: a bare JSON file, or that of an Envoy file's Waybill filter. `number`,
 /// counted from 1, chooses one of several filters.
 pub(super) fn configuration(text: &str, number: Option<usize>) -> Result<String, CommandError> {
-    if is_bare(text) {
-        return Ok(text.to_owned());
+    match envoy_file(text)? {
+        Some(file) => configuration_in(&file, number),
+        None => Ok(text.to_owned()),
     }
-    let file = EnvoyFile::parse("", text)
-        .map_err(|(line, problem)| CommandError(format!("line {line}: {problem}")))?;
-    let mut all = envoy::configurations(&file);
+}
+
+/// The Envoy file that a text is; none where it is a node's own JSON.
+pub(super) fn envoy_file(text: &str) -> Result<Option<EnvoyFile>, CommandError> {
+    if is_bare(text) {
+        return Ok(None);
+    }
+    let file = EnvoyFile::parse("", text);
+    file.map(Some).map_err(|(line, problem)| CommandError(format!("line {line}: {problem}")))
+}
+
+/// The configuration of one of an Envoy file's Waybill filters.
+pub(super) fn configuration_in(
+    file: &EnvoyFile,
+    number: Option<usize>,
+) -> Result<String, CommandError> {
+    let mut all = envoy::configurations(file);
     let no_text = |spot: Spot| {
         let (message, help) = NO_TEXT;
         CommandError(format!("line {}: {}: {message}\n  help: {help}", spot.line, spot.path))
@@ -247,7 +262,7 @@ const ENVOYS_OWN: &[&str] = &[
 ];
 
 /// Whether a file is the filter's own JSON, not Envoy's. Invalid JSON is judged by its start.
-pub(super) fn is_bare(text: &str) -> bool {
+fn is_bare(text: &str) -> bool {
     match serde_json::from_str::<Json>(text) {
         Ok(Json::List(_)) => false,
         Ok(json) => !ENVOYS_OWN.iter().any(|name| json.get(name).is_some()),

@@ -13,7 +13,6 @@ use crate::chain::replay::InMemory;
 use crate::cli::capture::{Capture, RequestBuffer};
 use crate::compile::{Order, compile};
 use crate::decision::{Screen, Worker};
-use crate::envoy::EnvoyFile;
 use crate::snapshot::Snapshot;
 use crate::terms::key::{SigningKey, Window};
 
@@ -76,15 +75,15 @@ impl NodeArguments {
     pub(super) fn load(&self) -> Result<NodeCase, CommandError> {
         let at = |error: CommandError| error.at(&self.config);
         let text = read(&self.config).map_err(at)?;
-        let configuration = check::configuration(&text, self.filter).map_err(at)?;
+        let file = check::envoy_file(&text).map_err(at)?;
+        let configuration = match &file {
+            Some(file) => check::configuration_in(file, self.filter).map_err(at)?,
+            None => text,
+        };
         let screen =
             Screen::parse(&configuration).map_err(|problems| at(CommandError::new(problems)))?;
         let mut gaps = Vec::new();
-        let approach = if check::is_bare(&text) {
-            None
-        } else {
-            let file = EnvoyFile::parse("", &text)
-                .map_err(|(line, problem)| at(CommandError(format!("line {line}: {problem}"))))?;
+        let approach = file.and_then(|file| {
             let approach = Approach::find(&file, self.filter.unwrap_or(1).saturating_sub(1));
             if approach.is_none() {
                 let gap = "this file has no connection manager around the node, so Envoy isn't \
@@ -92,7 +91,7 @@ impl NodeArguments {
                 gaps.push(gap.to_owned());
             }
             approach
-        };
+        });
         let has_snapshot = screen.config().snapshot.is_some();
         if !has_snapshot && (self.snapshot.is_some() || self.register.is_some()) {
             return Err(at(CommandError::new(

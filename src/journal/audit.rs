@@ -277,7 +277,7 @@ impl Audit {
                 let first = before.map_or(0, |before| before.last_seq.saturating_add(1));
                 if let Some(last) = start.checked_sub(1).filter(|last| *last >= first) {
                     let after = before.map(|before| before.last.place);
-                    // a missing number is no younger than its successor
+                    // a missing number is as old as its successor, or older
                     let is_open = end.saturating_sub(stretch.first.time) < settings.open;
                     let since = stretch.first.time.saturating_sub(begin);
                     let is_before = settings.is_part && (after.is_none() || since < settings.open);

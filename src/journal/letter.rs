@@ -33,7 +33,7 @@ pub enum LetterPart {
     Link(&'static str, String),
 }
 
-/// Why there is no letter.
+/// Why a letter can't be written.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoLetter {
     /// The request passed

@@ -65,7 +65,7 @@ def test_commands(tree, name):
     text = (tree / "envoy" / name).read_text()
     found = list(commands(text))
     if any(line.startswith("nginx") for line in found) and not shutil.which("nginx"):
-        pytest.skip("there is no nginx")
+        pytest.skip("nginx isn't installed")
     with contextlib.ExitStack() as running:
         running.callback(end_nginx, tree)
         for line in found:

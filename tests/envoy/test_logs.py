@@ -194,7 +194,7 @@ def test_all_files_write_the_same_lines():
     assert sorted(formats[0][1]["json_format"]) == sorted(LINE)
 
 
-@pytest.mark.skipif(not shutil.which("jq"), reason="there is no jq")
+@pytest.mark.skipif(not shutil.which("jq"), reason="jq isn't installed")
 def test_the_documents_ways_to_read_lines(lab, tmp_path):
     """Each command with jq, on lines of today's form and of the one before."""
     for door in ("edge", "demo"):
