@@ -1,0 +1,173 @@
+"""Daily rows for `waybill sharing`: ClickHouse, DuckDB and plain Python make the same ones of a log with all that a log can have."""
+
+import datetime
+import json
+import random
+import re
+from collections import defaultdict
+
+import pytest
+
+from conftest import OBSERVABILITY, ROOT
+from test_sql import Tables
+
+FIRST = datetime.datetime(2026, 11, 21, tzinfo=datetime.UTC)
+DAYS = 9
+AFTER = (FIRST + datetime.timedelta(days=DAYS)).date()
+HIDDEN = ("hosting", "proxy", "vpn", "tor")
+MS_A_DAY = 86_400_000
+SEED = 17
+
+
+def people():
+    software = json.loads((ROOT / "data" / "client-software.json").read_bytes())["software"]
+    return [row["sdk"] for row in software if row.get("people")]
+
+
+class Log:
+    """A seeded log: lines of events, each with a node's own id."""
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+        self.lines = []
+
+    def request(self, ms, customer, duration, label=None, **members):
+        """An event `ms` after the first day began."""
+        time = (FIRST + datetime.timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        vm = self.random.choice(("00000000000000aa", "00000000000000bb"))
+        credential = {"source": "bearer"} | ({"label": label} if label else {})
+        event = {"schema": 1, "id": f"{vm}-{len(self.lines)}", "vm": vm, "seq": len(self.lines), "time": time}
+        event |= {"customer": customer, "credential": credential, "verdict": "allow", "node": "gateway-1.example"}
+        event |= {"address": None, "network": None, "origin": None, "findings": []} | members
+        self.lines.append({"event": json.dumps(event), "status": 200} | ({} if duration == "absent" else {"duration_ms": duration}))
+
+    def anything(self):
+        """A request of nearly anybody from nearly anywhere."""
+        members = {
+            "address": self.random.choice([None, *(f"203.0.{n}.0/24" for n in range(9)), "2001:db8:5::/48"]),
+            "network": self.random.choice([None, None, "cdn", *HIDDEN]),
+            "origin": self.random.choice([None, "DE", "FR", "US", "SG"]),
+        }
+        if self.random.random() < 0.9:
+            members["software"] = {"sdk": self.random.choice([*people(), "openai-python", "other"])}
+        if self.random.random() < 0.3:
+            members |= {"address": "198.51.100.0/24", "network": "hosting", "software": {"sdk": self.random.choice(people()[:3])}}
+        customer, label = self.random.choice([(None, None), ("banyan", None), ("banyan", "production"), ("cedar", "a"), ("cedar", "b")])
+        if customer != "cedar" and self.random.random() < 0.5:
+            members["asn"] = self.random.choice([*range(64500, 64600), 4_294_967_295])
+        duration = self.random.choice([None, "absent", 0, 1, 250, 60_000, 86_400_000, 4_294_967_295])
+        near_midnight = self.random.randrange(DAYS) * MS_A_DAY + self.random.choice([0, 1, 59_999, 60_000, MS_A_DAY - 1])
+        self.request(self.random.choice([self.random.randrange(DAYS * MS_A_DAY), near_midnight]), customer, duration, label, **members)
+
+    def crowd(self):
+        """Of one program from one hosting network: three at once, each ending in the millisecond in which the next three begin."""
+        members = {"address": "198.51.100.0/24", "network": "hosting", "origin": "US", "software": {"sdk": people()[0]}}
+        for start in range(0, 5000, 1000):
+            for _ in range(3):
+                self.request(start, "dogwood", 1000, **members)
+        self.request(500, "dogwood", 0, **members)
+        for _ in range(7):
+            self.request(MS_A_DAY - 10, "dogwood", 20, **members)
+            self.request(MS_A_DAY + 5, "dogwood", 20, **members)
+
+    def write(self, file):
+        """With doubles, lines without an event, and in any order."""
+        lines = self.lines + self.random.sample(self.lines, len(self.lines) // 10)
+        lines += [{"event": None, "status": 400, "duration_ms": 0}] * 20
+        self.random.shuffle(lines)
+        file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        return file
+
+
+def counted(lines):
+    """The same by hand, from each line once."""
+    groups = defaultdict(list)
+    for line in lines:
+        event = json.loads(line["event"])
+        if event["customer"]:
+            groups[event["time"][:10], event["customer"], event["credential"].get("label")].append((event, line.get("duration_ms")))
+    return {key: row(*key, events) for key, events in groups.items()}
+
+
+def row(day, customer, credential, events):
+    countries, minutes = defaultdict(int), defaultdict(set)
+    programs, flights, without = defaultdict(set), defaultdict(list), 0
+    for event, duration in events:
+        hour, minute = int(event["time"][11:13]), int(event["time"][14:16])
+        if event["origin"] and event["network"] not in HIDDEN:
+            countries[event["origin"]] += 1
+            minutes[event["origin"]].add(hour * 60 + minute)
+        sdk = event.get("software", {}).get("sdk")
+        if event["network"] == "hosting" and event["address"] and sdk in people():
+            programs[event["address"], hour].add(sdk)
+            without += duration is None
+            begun = datetime.datetime.fromisoformat(event["time"])
+            flights[event["address"], sdk].append((begun, begun + datetime.timedelta(milliseconds=duration or 0)))
+    systems = {event["asn"] for event, _ in events if "asn" in event}
+    return {
+        "day": day, "customer": customer, "credential": credential, "events": len(events),
+        "networks": len({event["address"] for event, _ in events} - {None}), "systems": len(systems) or None,
+        "countries": countries, "minutes": {country: sorted(each) for country, each in minutes.items()},
+        "programs": max(map(len, programs.values()), default=0),
+        "in_flight": max((at_once(spans, begun) for spans in flights.values() for begun, _ in spans), default=0),
+        "without_duration": without,
+    }  # fmt: skip
+
+
+def at_once(spans, moment):
+    return sum(begun <= moment < ended for begun, ended in spans)
+
+
+@pytest.fixture(scope="module")
+def log():
+    made = Log(SEED)
+    for _ in range(4000):
+        made.anything()
+    made.crowd()
+    return made
+
+
+@pytest.fixture(scope="module")
+def file(log, tmp_path_factory):
+    return log.write(tmp_path_factory.mktemp("sharing") / "events.jsonl")
+
+
+@pytest.fixture(scope="module")
+def tables(file):
+    return Tables(file)
+
+
+def rows_of(tables, folder, since=FIRST.date(), until=AFTER):
+    """The rows as each engine prints them, and that they are the same."""
+    tables.duckdb.execute(f"COPY (FROM sharing_days('{since}', '{until}')) TO '{folder / 'days.jsonl'}' (FORMAT json)")
+    ours = [json.loads(line) for line in (folder / "days.jsonl").read_text().splitlines()]
+    theirs = tables.clickhouse(f"SELECT * FROM sharing_days(since = '{since}', until = '{until}')", "JSONEachRow")
+    assert [json.loads(line) for line in theirs.splitlines()] == ours
+    return ours
+
+
+def test_rows_are_those_counted_by_hand(tables, log, tmp_path):
+    rows = rows_of(tables, tmp_path)
+    expected = counted(log.lines)
+    assert {(row["day"], row["customer"], row["credential"]): row for row in rows} == expected
+    assert len(rows) == len(expected) == 4 * DAYS + 2
+    for name in ("programs", "in_flight", "without_duration", "countries", "minutes", "systems"):
+        assert len({json.dumps(row[name]) for row in rows}) > 2, f"{name} is nearly everywhere the same: the log shows nothing"
+    assert {row["systems"] is None for row in rows} == {True, False}
+
+
+def test_an_end_comes_before_a_start_and_a_request_belongs_to_its_first_day(tables, tmp_path):
+    rows = {row["day"]: row["in_flight"] for row in rows_of(tables, tmp_path) if row["customer"] == "dogwood"}
+    assert rows == {"2026-11-21": 7, "2026-11-22": 7}
+
+
+def test_days_asked_for_one_by_one_are_the_same(tables, tmp_path):
+    days = [(FIRST + datetime.timedelta(days=n)).date() for n in range(DAYS + 1)]
+    alone = [row for since, until in zip(days, days[1:]) for row in rows_of(tables, tmp_path, since, until)]
+    assert alone == rows_of(tables, tmp_path)
+
+
+@pytest.mark.parametrize("engine", ["clickhouse", "duckdb"])
+def test_programs_are_those_that_people_sit_at(engine):
+    [words] = re.findall(r"WHERE program IN \((.*?)\)", (OBSERVABILITY / f"{engine}.sql").read_text(), re.DOTALL)
+    assert re.findall(r"'([^']*)'", words) == people()
