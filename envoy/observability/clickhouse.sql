@@ -20,6 +20,7 @@ CREATE TABLE events (
     node LowCardinality(String) MATERIALIZED JSONExtractString(event, 'node'),
     customer Nullable(String) MATERIALIZED JSONExtract(event, 'customer', 'Nullable(String)'),
     credential Nullable(String) MATERIALIZED JSONExtract(event, 'credential', 'label', 'Nullable(String)'),
+    source Nullable(String) MATERIALIZED JSONExtract(event, 'credential', 'source', 'Nullable(String)'),
     mode LowCardinality(String) MATERIALIZED JSONExtractString(event, 'mode'),
     verdict LowCardinality(String) MATERIALIZED JSONExtractString(event, 'verdict'),
     would_be Nullable(String) MATERIALIZED JSONExtract(event, 'would_be', 'Nullable(String)'),
@@ -53,15 +54,17 @@ CREATE VIEW hops AS
 
 -- The daily rows that `waybill sharing` reads: of a customer, a credential's label and a day of UTC. As JSON Lines:
 --   SELECT * FROM sharing_days(since = '2026-11-27', until = '2026-11-28') FORMAT JSONEachRow
--- `until` isn't included. An event that was loaded twice counts once, and a request counts for the day it began on.
+-- `until` isn't included. An event that was loaded twice counts once, with its longest duration, and a request counts for the day
+-- it began on. Left out: events without a customer, and those whose credential is a certificate or a chain.
 CREATE VIEW sharing_days AS
 WITH once AS (
     SELECT toDate(time) AS day, customer, credential, toUnixTimestamp64Milli(time) AS begun, duration_ms, address, asn,
         if(network IN ('hosting', 'proxy', 'vpn', 'tor'), NULL, origin) AS origin,
         if(network = 'hosting' AND address IS NOT NULL, sdk, NULL) AS program
     FROM events
-    WHERE id <> '' AND customer IS NOT NULL
+    WHERE id <> '' AND customer IS NOT NULL AND source <> 'chain' AND source NOT LIKE 'mtls %'
         AND time >= toDateTime64({since:Date}, 3, 'UTC') AND time < toDateTime64({until:Date}, 3, 'UTC')
+    ORDER BY duration_ms DESC NULLS LAST
     LIMIT 1 BY id
 ), sat_at AS ( -- by the programs that people sit at: `people` of data/client-software.json
     SELECT * FROM once WHERE program IN (

@@ -25,6 +25,7 @@ SELECT event, status, duration_ms, request_id, provider_request_id, method, path
     coalesce(e ->> 'node', '') AS node,
     e ->> 'customer' AS customer,
     e ->> '$.credential.label' AS credential,
+    e ->> '$.credential.source' AS source,
     coalesce(e ->> 'mode', '') AS mode,
     coalesce(e ->> 'verdict', '') AS verdict,
     e ->> 'would_be' AS would_be,
@@ -57,14 +58,17 @@ CREATE VIEW hops AS
 
 -- The daily rows that `waybill sharing` reads: of a customer, a credential's label and a day of UTC. As JSON Lines:
 --   COPY (FROM sharing_days('2026-11-27', '2026-11-28')) TO 'sharing-days.jsonl' (FORMAT json);
--- The second day isn't included. An event that was loaded twice counts once, and a request counts for the day it began on.
+-- The second day isn't included. An event that was loaded twice counts once, with its longest duration, and a request counts for the day
+-- it began on. Left out: events without a customer, and those whose credential is a certificate or a chain.
 CREATE MACRO sharing_days(since, until) AS TABLE
 WITH once AS (
     SELECT DISTINCT ON (id) time::DATE AS day, customer, credential, epoch_ms(time) AS begun, duration_ms, address, asn,
         CASE WHEN coalesce(network, '') NOT IN ('hosting', 'proxy', 'vpn', 'tor') THEN origin END AS origin,
         CASE WHEN network = 'hosting' AND address IS NOT NULL THEN sdk END AS program
     FROM events
-    WHERE id <> '' AND customer IS NOT NULL AND time >= since::DATE AND time < until::DATE
+    WHERE id <> '' AND customer IS NOT NULL AND source <> 'chain' AND source NOT LIKE 'mtls %'
+        AND time >= since::DATE AND time < until::DATE
+    ORDER BY id, duration_ms DESC NULLS LAST
 ), sat_at AS ( -- by the programs that people sit at: `people` of data/client-software.json
     SELECT * FROM once WHERE program IN (
         'claude-code', 'codex-cli', 'gemini-cli', 'cursor', 'cline', 'roo-code', 'continue', 'aider',

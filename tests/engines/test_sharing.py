@@ -15,6 +15,8 @@ FIRST = datetime.datetime(2026, 11, 21, tzinfo=datetime.UTC)
 DAYS = 9
 AFTER = (FIRST + datetime.timedelta(days=DAYS)).date()
 HIDDEN = ("hosting", "proxy", "vpn", "tor")
+BOUND = ("mtls uri", "chain")  # what a credential may be instead of a key
+WHO = {"banyan": [None, "production", "nobody"], "cedar": ["a", "b", *BOUND]}
 MS_A_DAY = 86_400_000
 SEED = 17
 
@@ -35,7 +37,12 @@ class Log:
         """An event `ms` after the first day began."""
         time = (FIRST + datetime.timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
         vm = self.random.choice(("00000000000000aa", "00000000000000bb"))
-        credential = {"source": "bearer"} | ({"label": label} if label else {})
+        if label == "nobody":
+            credential = None
+        elif label in BOUND:
+            credential = {"source": label}
+        else:
+            credential = {"source": "header x-api-key"} | ({"label": label} if label else {})
         event = {"schema": 1, "id": f"{vm}-{len(self.lines)}", "vm": vm, "seq": len(self.lines), "time": time}
         event |= {"customer": customer, "credential": credential, "verdict": "allow", "node": "gateway-1.example"}
         event |= {"address": None, "network": None, "origin": None, "findings": []} | members
@@ -52,7 +59,7 @@ class Log:
             members["software"] = {"sdk": self.random.choice([*people(), "openai-python", "other"])}
         if self.random.random() < 0.3:
             members |= {"address": "198.51.100.0/24", "network": "hosting", "software": {"sdk": self.random.choice(people()[:3])}}
-        customer, label = self.random.choice([(None, None), ("banyan", None), ("banyan", "production"), ("cedar", "a"), ("cedar", "b")])
+        customer, label = self.random.choice([(None, None), *((customer, label) for customer, labels in WHO.items() for label in labels)])
         if customer != "cedar" and self.random.random() < 0.5:
             members["asn"] = self.random.choice([*range(64500, 64600), 4_294_967_295])
         duration = self.random.choice([None, "absent", 0, 1, 250, 60_000, 86_400_000, 4_294_967_295])
@@ -71,8 +78,10 @@ class Log:
             self.request(MS_A_DAY + 5, "dogwood", 20, **members)
 
     def write(self, file):
-        """With doubles, lines without an event, and in any order."""
-        lines = self.lines + self.random.sample(self.lines, len(self.lines) // 10)
+        """With doubles, some with a shorter duration or none, lines without an event, and in any order."""
+        doubles = self.random.sample(self.lines, len(self.lines) // 10)
+        shorter = [{"event": line["event"], "duration_ms": 0 if line.get("duration_ms") else None} for line in doubles[::2]]
+        lines = self.lines + doubles + shorter
         lines += [{"event": None, "status": 400, "duration_ms": 0}] * 20
         self.random.shuffle(lines)
         file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
@@ -84,7 +93,7 @@ def counted(lines):
     groups = defaultdict(list)
     for line in lines:
         event = json.loads(line["event"])
-        if event["customer"]:
+        if event["customer"] and event["credential"] and event["credential"]["source"] not in BOUND:
             groups[event["time"][:10], event["customer"], event["credential"].get("label")].append((event, line.get("duration_ms")))
     return {key: row(*key, events) for key, events in groups.items()}
 
