@@ -170,6 +170,13 @@ fn what_is_read_is_disclosed() {
         serde_json::from_str(&disclosure(&by_snapshot, &Watch::new(&by_snapshot))).unwrap();
     let facts = serde_json::json!(["software", "country", "network", "asn"]);
     assert_eq!(by_snapshot["reads"]["looked_up"], facts);
+    // what is derived over days: all of the family, and where to object
+    let family = |code: &FindingCode| {
+        code.as_str().starts_with("sharing.") || *code == FindingCode::RelaySuspected
+    };
+    let family = FindingCode::ALL.iter().filter(|code| family(code)).map(ToString::to_string);
+    assert_eq!(words(&document["derives"]["findings"]), family.collect());
+    assert_eq!(document["derives"]["objections"], document["appeal_url"]);
     // the published schema has these members and no others, each of a type that fits
     let schema: Value = serde_json::from_str(&read("docs/disclosure.schema.json")).unwrap();
     let members: BTreeSet<String> = document.as_object().unwrap().keys().cloned().collect();
