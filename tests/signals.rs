@@ -101,6 +101,23 @@ fn inspect_shows_what_concerns_a_name() {
     }
 }
 
+/// A customer's own entry has none, in a register and in a configuration: only that file has.
+#[test]
+fn signals_stand_in_one_file() {
+    let desk = Desk::new("signals-alone", &three());
+    let mut file: Value = serde_json::from_slice(
+        &std::fs::read(desk.folder.join("register/customers.json")).unwrap(),
+    )
+    .unwrap();
+    file["customers"][0]["signals"] = three();
+    desk.write("register/customers.json", &file.to_string());
+    let mut waybill = Command::new(env!("CARGO_BIN_EXE_waybill"));
+    let done = waybill.arg("check").arg(desk.folder.join("register")).output().unwrap();
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(1), "{told}");
+    assert!(told.contains("$.customers[0].signals: unknown field"), "{told}");
+}
+
 #[test]
 fn diff_tells_signals() {
     let old = Desk::new("signals-diff-old", &json!([]));
