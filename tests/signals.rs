@@ -118,6 +118,35 @@ fn signals_stand_in_one_file() {
     assert!(told.contains("$.customers[0].signals: unknown field"), "{told}");
 }
 
+/// Signals of a label that is gone are a mistake, but not where the file is about to be written
+/// anew: it could never be.
+#[test]
+fn signals_of_nobody_are_left_out_of_the_next_file() {
+    let desk = Desk::new("signals-gone", &three());
+    let gone = json!([
+        signal(Some("gone"), "sharing.addresses", UNTIL),
+        {"customer": "nobody", "finding": "relay.suspected", "since": "2000-01-01T00:00:00Z",
+            "until": UNTIL, "evidence": "2 kinds"},
+        signal(Some("production"), "sharing.addresses", UNTIL),
+    ]);
+    desk.write("register/sharing.json", &json!({"signals": gone}).to_string());
+    desk.write("log", &line(1, "header x-api-key", Some("ci"), None));
+    let waybill = |arguments: &[&str]| {
+        let mut waybill = Command::new(env!("CARGO_BIN_EXE_waybill"));
+        let done = waybill.args(arguments).current_dir(&desk.folder).output().unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    let named = ["$.signals[0].credential", "$.signals[1].customer"];
+    let (code, told) = waybill(&["check", "register"]);
+    assert!(code == Some(1) && named.iter().all(|name| told.contains(name)), "{told}");
+    let (code, told) =
+        waybill(&["sharing", "log", "--register", "register", "-o", "register/sharing.json"]);
+    let lines = told.lines().filter(|line| line.contains("this signal is left out: unknown"));
+    assert!(code == Some(0) && lines.count() == 2, "{told}");
+    assert!(named.iter().all(|name| told.contains(name)), "{told}");
+    assert_eq!(waybill(&["check", "register"]).0, Some(0));
+}
+
 #[test]
 fn diff_tells_signals() {
     let old = Desk::new("signals-diff-old", &json!([]));

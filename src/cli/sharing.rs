@@ -54,7 +54,7 @@ pub(super) struct SharingArguments {
 
 pub(super) fn run(arguments: &SharingArguments) -> Result<(), CommandError> {
     let SharingArguments { files, register: folder, output, json, rows, until, set } = arguments;
-    let register = register::open(folder, now(), "nothing is looked at")?;
+    let register = register::open_to_renew_signals(folder, now(), "nothing is looked at")?;
     let thresholds = register.owners.settings.sharing.with(set)?;
     let gathered = gather(files, *until)?;
     let basis = SignalBasis {
