@@ -40,7 +40,8 @@ pub(super) struct SharingArguments {
     /// Print JSON for machines
     #[arg(long)]
     json: bool,
-    /// Write the daily rows that the answer rests on (JSON Lines)
+    /// Write the daily rows that the answer rests on (JSON Lines); `-` prints them instead of the
+    /// answer
     #[arg(long, value_name = "FILE")]
     rows: Option<PathBuf>,
     /// The end of the period: the first time that doesn't count any more (RFC 3339); by default
@@ -61,7 +62,7 @@ pub(super) fn run(arguments: &SharingArguments) -> Result<(), CommandError> {
         customers: &register.customers,
         thresholds: &thresholds,
         distances: &CountryDistances::known(),
-        before: &[],
+        before: &register.signals,
     };
     let answer = signals(&gathered, &basis);
     let document = format!("{:#}\n", to_value(&answer));
@@ -70,12 +71,17 @@ pub(super) fn run(arguments: &SharingArguments) -> Result<(), CommandError> {
             |error: std::io::Error| CommandError::about(path, format!("can't be written: {error}"));
         replace(path, text.as_bytes()).map_err(failed)
     };
-    if let Some(path) = rows {
-        let lines = gathered.rows.iter().map(|row| to_text(row) + "\n");
-        write(path, &lines.collect::<String>())?;
-    }
     if let Some(path) = output {
         write(path, &document)?;
+    }
+    if let Some(path) = rows {
+        let lines = gathered.rows.iter().map(|row| to_text(row) + "\n");
+        let lines: String = lines.collect();
+        if path == Path::new("-") {
+            print(&lines);
+            return Ok(());
+        }
+        write(path, &lines)?;
     }
     if *json {
         print(&document);
