@@ -480,8 +480,8 @@ fn known_signals_stay() {
 fn the_evidence_has_the_figures_and_the_thresholds() {
     let world = World::default();
     let signals = world.signals(&after_four_weeks(38, &[(28, 412), (29, 380), (31, 412)]));
-    let expected = "412 networks on 2026-11-05, usually 38 a day; so on 3 of 7 days up to then; \
-                    fires above 103 networks, on 3 of 7";
+    let expected = "412 networks on 2026-11-05, usually 38 a day; on 3 of the 7 days up to then \
+                    (fires above 103 networks, on 3 of 7)";
     assert_eq!(signals[0]["evidence"], expected);
     let numbers = json!({"networks": 412, "networks_usual": 38, "networks_above": 103,
         "days": 3, "days_least": 3, "days_window": 7});
@@ -804,6 +804,17 @@ fn thresholds_are_set_by_name() {
         let (found, hint) = parse(text).unwrap_err();
         assert!(found.contains(message) && hint.contains(help), "{text}: {found}: {hint}");
     }
+    // a sign that no window can hold
+    let with = |settings: &[&str]| {
+        let settings = settings.iter().map(|text| ThresholdSetting::parse(text).unwrap());
+        SharingThresholds::default().with(&settings.collect::<Vec<_>>()).map_err(|it| it.message)
+    };
+    assert_eq!(
+        with(&["window_days=2"]).unwrap_err(),
+        "`addresses_days` is 3, more than the 2 days of `window_days`"
+    );
+    let all = ["window_days=2", "addresses_days=2", "countries_days=1", "clients_days=2"];
+    assert_eq!(with(&all).unwrap().window_days.0, 2);
 }
 
 #[test]
@@ -917,6 +928,25 @@ fn the_verb_says_what_is_wrong() {
     desk.write("d", &format!("{}\n", wide(0, 11).to_string().replace("11", "\"11\"")));
     let told = stderr(&desk.run(&["d"]));
     assert!(told.starts_with("d:1: invalid row: $.networks: expected a whole number"), "{told}");
+    // a clock that was wrong ends every sign, so it is named
+    let busy = |number| with(row(number), json!({"programs": 8}));
+    let lines = |last: u64| {
+        [0, 1, 2]
+            .map(busy)
+            .into_iter()
+            .chain([row(last)])
+            .map(|row| format!("{row}\n"))
+            .collect::<String>()
+    };
+    for (last, signals, note) in
+        [(16, 1, ""), (17, 0, "until 2026-10-22"), (3_000, 0, "--until 2026-10-08T00:00:00Z")]
+    {
+        desk.write("e", &lines(last));
+        let output = desk.run(&["e", "--json"]);
+        assert_eq!(stdout(&output).matches("\"finding\"").count(), signals, "{last}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(note) && told.is_empty() == note.is_empty(), "{last}: {told}");
+    }
     let told = stderr(&desk.run(&["b", "--set", "windows_days=3"]));
     assert!(told.contains("did you mean `window_days`?"), "{told}");
 }

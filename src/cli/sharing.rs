@@ -9,7 +9,7 @@ use super::clock::now;
 use super::error::CommandError;
 use super::files::replace;
 use super::logs::{FileNames, each_line};
-use super::output::{print, wrap_page};
+use super::output::{complain, print, wrap_page};
 use super::register;
 use crate::compile::directory::Directory;
 use crate::compile::remarks::grouped;
@@ -58,6 +58,14 @@ pub(super) fn run(arguments: &SharingArguments) -> Result<(), CommandError> {
     let register = register::open(folder, now(), "nothing is looked at")?;
     let thresholds = register.owners.settings.sharing.with(set)?;
     let gathered = gather(files, *until)?;
+    if let Some((last, next)) = gathered.gap(thresholds.lasts_days.0) {
+        let resumed = last.plus(1).start();
+        complain(&format!(
+            "no events from {} until {next}: signs from before have ended by then. If a clock was \
+             wrong, `--until {resumed}` leaves out what is later",
+            last.plus(1),
+        ));
+    }
     let basis = SignalBasis {
         customers: &register.customers,
         thresholds: &thresholds,

@@ -143,7 +143,7 @@ fn signal(
     let (within, ShowingDay { shown, threshold, numbers, .. }) = firing.last()?;
     let window = thresholds.window_days.0;
     let evidence = format!(
-        "{shown}; so on {within} of {} up to then; fires {threshold}, on {} of {window}",
+        "{shown}; on {within} of the {} up to then (fires {threshold}, on {} of {window})",
         many(window, "day"),
         measure.days,
     );
@@ -212,7 +212,7 @@ fn relay(
     let found = within(last);
     let names: Vec<&str> = found.iter().map(|kind| kind.as_str()).collect();
     let evidence = format!(
-        "{} of sharing.* ({}) within {} up to {last}; fires from {least} of 3 (addresses, \
+        "{} of signs ({}) within the {} up to {last} (fires from {least} of 3: addresses, \
          countries or velocity, clients)",
         many(number(&found), "kind"),
         names.join(", "),
