@@ -13,6 +13,14 @@ LARGE = [country for country, (_, systems, _) in COUNTRIES.items() if systems >=
 SMALL = [country for country, (_, systems, _) in COUNTRIES.items() if systems <= 8]
 
 
+def settled(key, place):
+    """A place that a customer has used for long: where no list knows its cloud, `geo.undeclared` fired on each request,
+    and its country was declared."""
+    if place.of_people:
+        key.declared.add(place.origin)
+    return place
+
+
 # honest
 
 
@@ -41,8 +49,8 @@ def office(key):
 def behind_egress(key, people, egress):
     """People who leave through one network of a hosting class.
 
-    In the busiest hour, 60 % of those at work use their tool. In the busiest moment, 30 % have an agent at work, which
-    waits for the model three quarters of the time: the most of 60 such moments a day counts, program by program.
+    In the busiest hour, 60 % of those at work use their tool. Half of these have an agent at work at a time, and an
+    agent waits for the model three quarters of its time: the most of 60 such moments counts, program by program.
     """
     rng, tool = key.rng, key.tools()
     team = [tool() for _ in range(people)]
@@ -54,14 +62,17 @@ def behind_egress(key, people, egress):
             return
         place = egress[0] if rng.random() < 0.9 else rng.choice(egress)
         hour = day * DAY + int((10 + rng.randrange(6) - COUNTRIES[key.home][0]) % 24) * HOUR
+        in_hour = [used for used in at_work if rng.random() < 0.6]
+        for used in in_hour:
+            key.request(out, hour + rng.randrange(HOUR), place, used)
+        moment = hour + rng.randrange(10 * MINUTE, 50 * MINUTE)
+        for sdk in TOOLS:  # whatever their versions
+            using = [used for used in in_hour if f'"{sdk}' in used]
+            if using:
+                key.burst(out, moment, place, using[0], key.busiest(len(using) * 0.5 * 0.75))
         for used in at_work:
-            if rng.random() < 0.6:
-                key.request(out, hour + rng.randrange(HOUR), place, used)
             for _ in range(key.some(2)):
                 key.request(out, key.office_time(day, key.home), rng.choice(egress), used)
-        moment = hour + rng.randrange(10 * MINUTE, 50 * MINUTE)
-        for used in sorted(set(at_work)):
-            key.burst(out, moment, place, used, key.busiest(at_work.count(used) * 0.3 * 0.75))
     return day
 
 
@@ -72,7 +83,7 @@ def behind_sase(key):
     """
     rng, people = key.rng, key.size(15, 0.9)
     if rng.random() < 0.2:
-        egress = [key.world.cloud(rng)]
+        egress = [settled(key, key.world.cloud(rng))]
     else:
         asn = rng.choice(SASES)
         egress = [key.world.sase(key.home, rng, asn) for _ in range(rng.choice((1, 1, 2, 3)))]
@@ -120,7 +131,7 @@ def branches(key):
 def service(key, at_once=0, programs=1, place=None):
     """A program on a machine: in a cloud, or on the company's own line."""
     rng = key.rng
-    place = place or (key.world.cloud(rng) if rng.random() < 0.8 else key.world.line(key.home, rng))
+    place = place or (settled(key, key.world.cloud(rng)) if rng.random() < 0.8 else key.world.line(key.home, rng))
     # older and newer versions of a few SDKs
     used = [program(rng.choice(SDKS[:3] if programs == 1 else SDKS), rng) for _ in range(programs)]
     daily, weekend = rng.lognormvariate(math.log(60), 0.5), rng.uniform(0.4, 1.1)
@@ -151,7 +162,7 @@ def two_regions(key):
     rng, cloud = key.rng, key.rng.choice(CLOUDS)
     regions = (cloud[1].split() * 2)[:2]
     pool = 120 if rng.random() < 0.5 else 1
-    places = [[key.world.cloud(rng, cloud, region) for _ in range(pool)] for region in regions]
+    places = [[settled(key, key.world.cloud(rng, cloud, region)) for _ in range(pool)] for region in regions]
     used, daily, weekend = program(rng.choice(SDKS[:4]), rng), key.size(90, 0.6), rng.uniform(0.4, 1.1)
 
     def day(day, out):
@@ -256,7 +267,7 @@ def migration(key):
     rng, since, over = key.rng, key.rng.randrange(10, 30), key.rng.randrange(1, 8)
     kind = rng.choice(("cloud", "sase", "home", "sdk"))
     if kind in ("cloud", "sdk"):
-        place = key.world.cloud(rng)
+        place = settled(key, key.world.cloud(rng))
         before = service(key, at_once=10, place=place)
         after = service(key, at_once=10, place=key.world.cloud(rng) if kind == "cloud" else place, programs=3)
     elif kind == "sase":
@@ -406,13 +417,13 @@ def resold(key, times, homes=LARGE, usual=None, from_start=False):
     return day
 
 
-def leaked(key, days, countries=1, hidden=False):
+def leaked(key, days, countries=1, hidden=False, least=40, most=200):
     """A key that somebody found: used from a country that isn't declared, on so many days of seven, beside its owner's
     requests. 40 to 200 requests a day, since who found it wants to use it; never less than a twentieth of the day."""
     rng, onset = key.rng, begin(key)
     owner = rng.choice((service, office, remote))(key)
     on = {onset} | {onset + day for day in rng.sample(range(1, 7), days - 1)}
-    daily, used, thieves = rng.randrange(40, 200), program(rng.choice(SDKS[:4] + TOOLS[:4]), rng), []
+    daily, used, thieves = rng.randrange(least, most), program(rng.choice(SDKS[:4] + TOOLS[:4]), rng), []
 
     def day(day, out):
         owner(day, out)
@@ -478,6 +489,7 @@ HIDING = [
     ("resold", "from 3 networks to 30", 4, of(resold, 10, usual=3)),
     ("resold", "from the first day on", 4, of(resold, 10, from_start=True)),
     *(("leaked", f"{n} day" + "s" * (n > 1), 6, of(leaked, n)) for n in (1, 3, 5)),
+    ("leaked", "5 days, 20 to 40 requests", 6, of(leaked, 5, least=20, most=40)),
     ("leaked", "5 days, two countries", 6, of(leaked, 5, countries=2)),
     ("leaked", "5 days, through a VPN", 4, of(leaked, 5, hidden=True)),
 ]

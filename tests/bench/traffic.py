@@ -24,7 +24,7 @@ from pathlib import Path
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000  # milliseconds
 START = date(2026, 10, 19)  # a Monday
 DAYS = 35
-NODES = {f"gateway-{n}.acme.example": [f"{n}{vm}" + "a5" * 7 for vm in (1, 2)] for n in (1, 2, 3)}
+NODES = [f"gateway-{n}.acme.example" for n in (1, 2, 3)]
 
 # hours from UTC, systems (ISPs) that people use, neighbours that a wrong entry of a geography source would name
 COUNTRIES = {
@@ -259,7 +259,7 @@ class Traffic:
                 self.plays.append(play(key))
         self.name_customers()
         self.counts = dict.fromkeys(("events", "doubles", "null", "without_duration", "unknown", "lost"), 0)
-        self.vms = [[node, vm, 0] for node, vms in NODES.items() for vm in vms]
+        self.vms = [[node, f"{seed:08x}{index:08x}", 0] for index, node in enumerate(NODES * 2)]
         lost = self.rng.randrange(days * 24)
         self.lost = (self.rng.choice(self.vms)[1], lost * HOUR, (lost + 6) * HOUR)  # a log file that was lost
 
@@ -268,7 +268,7 @@ class Traffic:
         numbers = self.rng.sample(range(1_000, 10_000), len(self.keys))
         steady = []
         for key, number in zip(self.keys, numbers):
-            key.customer = f"customer-{number}"
+            key.customer = f"customer-{self.seed}-{number}"
             if key.kind in ("office", "service", "busy service", "many services", "two regions"):
                 steady.append(key)
             elif not key.certificate and self.rng.random() < 0.05:
@@ -286,24 +286,6 @@ class Traffic:
                 key.label = None
             if key.group == "honest" and key.label == "production" and self.rng.random() < 0.05:
                 key.declared.clear()  # nobody asked it
-
-    def write_register(self, folder):
-        customers = {}
-        for key in self.keys:
-            customer = customers.setdefault(key.customer, {"id": key.customer, "credentials": [], "declared": []})
-            customer["declared"] = sorted(key.declared | set(customer["declared"]))
-            if key.reseller:
-                customer["kind"] = "reseller"
-            if key.certificate:
-                customer["mtls"] = [f"{key.customer}.example"]
-                continue
-            digest = hashlib.sha256(f"{key.customer} {key.label}".encode()).hexdigest()
-            entry = {"digest": f"sha256:{digest}"} | ({"label": key.label} if key.label else {})
-            customer["credentials"].append(entry | ({"networks": key.networks} if key.networks else {}))
-        folder.mkdir(parents=True, exist_ok=True)
-        settings = {"schema": 1, "regions": {"set": "anthropic-api-179"}}
-        (folder / "register.json").write_text(json.dumps(settings, indent=1) + "\n")
-        (folder / "customers.json").write_text(json.dumps({"customers": list(customers.values())}, indent=1) + "\n")
 
     def truth(self):
         """What each credential is: what `waybill sharing` is held against, and never reads."""
@@ -353,7 +335,7 @@ class Traffic:
                 counts["without_duration"] += 1
             line = (f'{{"event":"{{\\"schema\\":1,\\"id\\":\\"{vm[1]}-{seq}\\",\\"time\\":\\"{dates[day + 1]}T{clock}Z\\",'
                     f'\\"node\\":\\"{vm[0]}\\",{head},{place},{used},{TAIL},\\"vm\\":\\"{vm[1]}\\",\\"seq\\":{seq},'
-                    f'\\"prev\\":\\"{seq:064x}\\"}}","status":200,{beside}"request_id":"r-{vm[1][:2]}-{seq}"}}\n')
+                    f'\\"prev\\":\\"{seq:064x}\\"}}","status":200,{beside}"request_id":"{vm[1]}-{seq}"}}\n')
             done.append((at + duration, vm[0], line))
             counts["events"] += 1
             chance = rng.random()
@@ -367,12 +349,32 @@ class Traffic:
         return [(node, line) for _, node, line in done]
 
 
+def write_register(folder, keys):
+    """The register of these credentials' customers."""
+    customers = {}
+    for key in keys:
+        customer = customers.setdefault(key.customer, {"id": key.customer, "credentials": [], "declared": []})
+        customer["declared"] = sorted(key.declared | set(customer["declared"]))
+        if key.reseller:
+            customer["kind"] = "reseller"
+        if key.certificate:
+            customer["mtls"] = [f"{key.customer}.example"]
+            continue
+        digest = hashlib.sha256(f"{key.customer} {key.label}".encode()).hexdigest()
+        entry = {"digest": f"sha256:{digest}"} | ({"label": key.label} if key.label else {})
+        customer["credentials"].append(entry | ({"networks": key.networks} if key.networks else {}))
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"schema": 1, "regions": {"set": "anthropic-api-179"}}
+    (folder / "register.json").write_text(json.dumps(settings, indent=1) + "\n")
+    (folder / "customers.json").write_text(json.dumps({"customers": list(customers.values())}, indent=1) + "\n")
+
+
 def main():
     if len(sys.argv) != 3 or not sys.argv[1].isdigit():
         sys.exit("usage: traffic.py SEED FOLDER")
     from kinds import KINDS
     traffic, folder = Traffic(int(sys.argv[1]), KINDS), Path(sys.argv[2])
-    traffic.write_register(folder / "register")
+    write_register(folder / "register", traffic.keys)
     (folder / "log").mkdir(exist_ok=True)
     for day in range(traffic.days):
         files = {node: (folder / "log" / f"{node}.jsonl").open("a" if day else "w") for node in NODES}
