@@ -62,6 +62,7 @@ fn the_published_schemas_are_the_types() {
         (SchemaDocument::Nodes, "register.nodes"),
         (SchemaDocument::Enforcement, "register.enforcement"),
         (SchemaDocument::Report, "report"),
+        (SchemaDocument::SharingDay, "sharing-day"),
     ] {
         let printed = Command::new(env!("CARGO_BIN_EXE_waybill"))
             .args(["schema", document.as_str()])
