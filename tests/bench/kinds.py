@@ -1,8 +1,9 @@
 """The kinds of traffic: how many credentials of each are in a seed, and what each models.
 
 A kind is a function of a credential. It settles what stays the same for five weeks, and returns what a day is like.
-Numbers without a source are estimates of ours. They were written down before `waybill sharing` was first run over them,
-and weren't changed to please it.
+Numbers without a source are estimates of ours, written down before `waybill sharing` was first run over them. What was
+changed after first runs were faults of the generator (bursts counted twice, clouds that no list knows and nobody had
+declared): docs/sharing.md has them.
 """
 
 import math
@@ -310,7 +311,7 @@ def traveller(key):
 def chat_server(key):
     """A chat for a company's people on one server of its own: 2 % of them have a request in flight in the busiest
     moment. One in four shows its own name (see the notes in data/client-software.json), the others an SDK's."""
-    rng, people, place = key.rng, key.size(80, 1.0), key.world.cloud(key.rng)
+    rng, people, place = key.rng, key.size(80, 1.0), settled(key, key.world.cloud(key.rng))
     used = program(rng.choice(("open-webui", "librechat")) if rng.random() < 0.25 else SDKS[2], rng)
 
     def day(day, out):
@@ -324,7 +325,7 @@ def chat_server(key):
 def agents(key):
     """Agents without people, in parallel on machines of a cloud: tests, reviews, evaluations. Half run a program that
     can't be told from one that somebody sits at."""
-    rng, place, parallel = key.rng, key.world.cloud(key.rng), key.size(6, 0.8)
+    rng, place, parallel = key.rng, settled(key, key.world.cloud(key.rng)), key.size(6, 0.8)
     used = program(rng.choice(("aider", "gemini-cli", "opencode", "claude-agent-sdk", "codex-exec", "claude-agent-sdk")), rng)
 
     def day(day, out):
@@ -350,6 +351,14 @@ def closed_office(key):
                 place = person.place(key) if day in closed or rng.random() < 0.1 else line
                 for _ in range(1 + key.some(4)):
                     key.request(out, key.office_time(day, key.home), place, person.tool)
+    return day
+
+
+def silent(key):
+    """A company in three to eight countries that declared none. Honest, but the finding is right: it asks for just that.
+    So it is counted apart."""
+    day = countries(key)
+    key.declared.clear()
     return day
 
 
@@ -494,6 +503,8 @@ HIDING = [
     ("leaked", "5 days, through a VPN", 4, of(leaked, 5, hidden=True)),
 ]
 EXEMPT = [("registered reseller", 6, reseller), ("bound to networks", 4, bound), ("known by a certificate", 3, certified)]
+SILENT = [("several countries, none declared", 2, silent)]
 KINDS = ([("honest", kind, "", number, play) for kind, number, play in HONEST]
          + [("hiding", *row) for row in HIDING]
+         + [("silent", kind, "", number, play) for kind, number, play in SILENT]
          + [("exempt", kind, "", number, play) for kind, number, play in EXEMPT])

@@ -5,7 +5,7 @@ it, and asks it about each day: what is named by then. It prints what of each ki
 the same for other values of each threshold. Then it measures 10,000,000 events. It fails where a promise is broken.
 
 Environment: SWEEP=no leaves the other thresholds out, EVENTS=0 the measurement (or sets its number of events),
-ROWS=FOLDER keeps the rows of each seed, for runs of one's own with --set.
+ROWS=FOLDER keeps the daily rows of each seed, for runs of one's own with --set, and takes those that it kept before.
 """
 
 import collections
@@ -63,7 +63,14 @@ class Seed:
 
     def __init__(self, number, folder):
         self.folder = folder / f"seed-{number}"
-        self.register, self.rows = self.folder / "register", self.folder / "rows.jsonl"
+        self.register, self.rows, truth = (self.folder / name for name in ("register", "rows.jsonl", "truth.json"))
+        if not truth.exists():
+            self.make(number)
+            truth.write_text(json.dumps(self.truth))
+        self.truth = json.loads(truth.read_text())
+        self.keys = self.truth["keys"]
+
+    def make(self, number):
         traffic = Traffic(number, KINDS)
         write_register(self.register, traffic.keys)
         command = [WAYBILL, "sharing", "-", "--register", self.register, "--rows", self.rows, "--json"]
@@ -72,17 +79,23 @@ class Seed:
             progress(f"seed {number}: day {day + 1} of {DAYS}")
             child.stdin.write("".join(line for _, line in traffic.day(day)))
         child.stdin.close()
-        self.at_end = json.load(child.stdout)
+        child.stdout.read()
         if child.wait():
             sys.exit(f"waybill sharing: exit status {child.returncode}")
         self.truth = traffic.truth()
-        self.keys = self.truth["keys"]
 
-    def named(self, settings, days):
+    def without_systems(self):
+        """The rows of a register that has no source of AS numbers."""
+        path = self.folder / "without-systems.jsonl"
+        with self.rows.open() as rows, path.open("w") as out:
+            out.writelines(json.dumps(json.loads(row) | {"systems": None}) + "\n" for row in rows)
+        return path
+
+    def named(self, settings, days, rows=None):
         """For each credential, by kind of sign, the first of these days (as numbers of days gone by) that named it."""
         first = collections.defaultdict(dict)
         for day in days:
-            arguments = [self.rows, "--register", self.register, "--until", moment(day)]
+            arguments = [rows or self.rows, "--register", self.register, "--until", moment(day)]
             for name, value in settings.items():
                 arguments += ["--set", f"{name}={value}"]
             for signal in sharing(*arguments)["signals"]:
@@ -122,9 +135,17 @@ def counted(seeds, named):
     return counts
 
 
-def ask(seeds, settings, days):
+def ask(seeds, settings, days, systems=True):
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return counted(seeds, pool.map(lambda seed: seed.named(settings, days), seeds))
+        def named(seed):
+            return seed.named(settings, days, None if systems else seed.without_systems())
+        return counted(seeds, pool.map(named, seeds))
+
+
+def which(counts):
+    """The honest kinds of which some are named."""
+    return ", ".join(f"{kind} {count.named}" for (group, kind, _), count in counts.items()
+                     if group == "honest" and count.named) or "-"
 
 
 def signs(count):
@@ -143,10 +164,10 @@ def print_kinds(counts):
             median = f"{statistics.median(after):g}" if after else "-"
             most = after[-(-95 * len(after) // 100) - 1] if after else "-"
             print(f"| {kind} | {strength} | {count.all} | {count.named} | {median} | {most} | {signs(count)} |")
-    print("\n| exempt | credentials | named |\n|---|---:|---:|")
+    print("\n| counted apart | credentials | named | by |\n|---|---:|---:|---|")
     for (group, kind, _), count in counts.items():
-        if group == "exempt":
-            print(f"| {kind} | {count.all} | {count.named} |")
+        if group in ("silent", "exempt"):
+            print(f"| {kind} | {count.all} | {count.named} | {signs(count)} |")
 
 
 def honest(counts):
@@ -161,13 +182,11 @@ def print_others(seeds, days, defaults):
         for value in values:
             progress(f"{name}={value}")
             counts = ask(seeds, {name: value}, days)
-            which = ", ".join(f"{kind} {count.named}" for (group, kind, _), count in counts.items()
-                              if group == "honest" and count.named) or "-"
             found = sum(counts["hiding", *column].named for column in columns)
             less = [f"{kind}, {strength}: {counts['hiding', kind, strength].named - defaults['hiding', kind, strength].named:+}"
                     for kind, strength in columns
                     if counts["hiding", kind, strength].named != defaults["hiding", kind, strength].named]
-            print(f"| `{name}` | {value} | {honest(counts)[0]} | {which} | {found}{': ' * bool(less)}{'; '.join(less)} |")
+            print(f"| `{name}` | {value} | {honest(counts)[0]} | {which(counts)} | {found}{': ' * bool(less)}{'; '.join(less)} |")
 
 
 def broken(counts):
@@ -235,10 +254,12 @@ def main():
         print(f"{number} seeds, {events:,} events: of {total} honest credentials {named} are named in 30 days")
         print_kinds(counts)
         faults += broken(counts)
+        # a sign lasts 14 days, so that four moments see all that was ever named; but not each first day
+        weeks = (14, 21, 28, 35)
+        blind = ask(seeds, {}, weeks, systems=False)
+        print(f"\nWithout a source of AS numbers {honest(blind)[0]} honest ones are named: {which(blind)}.")
         if os.environ.get("SWEEP") != "no":
-            # a sign lasts 14 days, so that four moments see all that was ever named; but not each first day
-            days = (14, 21, 28, 35)
-            print_others(seeds, days, ask(seeds, {}, days))
+            print_others(seeds, weeks, ask(seeds, {}, weeks))
         if EVENTS and not measure(Path(temporary)):
             faults.append("the measurement")
     for fault in faults:
