@@ -279,7 +279,7 @@ fn velocity_counts_changes_of_country() {
     let two = |world: &World, minutes: Value| {
         let countries = minutes.as_object().unwrap().iter();
         let countries: Value = countries
-            .map(|(code, minutes)| (code.clone(), json!(minutes.as_array().unwrap().len())))
+            .map(|(code, minutes)| (code.clone(), json!(20 * minutes.as_array().unwrap().len())))
             .collect();
         world.findings(&[0, 6].map(|number| placed(number, countries.clone(), minutes.clone())))
     };
@@ -303,8 +303,19 @@ fn velocity_counts_changes_of_country() {
     let nowhere = World::of(json!({"declared": []}));
     assert_eq!(two(&nowhere, json!({"DE": [0, 20], "BR": [10, 30]})), [""; 0]);
     // one day isn't enough
-    let row = placed(0, json!({"DE": 2, "BR": 2}), json!({"DE": [0, 20], "BR": [10, 30]}));
+    let row = placed(0, json!({"DE": 20, "BR": 20}), json!({"DE": [0, 20], "BR": [10, 30]}));
     assert_eq!(world.findings(&[row]), [""; 0]);
+    // a user of an application who travels: 19 requests, or less than 1 % of the day
+    let abroad = |home: u64, away: u64| {
+        let minutes = json!({"DE": [0, 20], "BR": [10, 30]});
+        world.findings(
+            &[0, 6].map(|number| placed(number, json!({"DE": home, "BR": away}), minutes.clone())),
+        )
+    };
+    assert_eq!(abroad(50, 20), velocity);
+    assert_eq!(abroad(50, 19), [""; 0]);
+    assert_eq!(abroad(1_980, 20), velocity);
+    assert_eq!(abroad(1_981, 20), [""; 0]);
 }
 
 /// The time between two requests is at most one minute more than between their minutes.
@@ -317,7 +328,7 @@ fn velocity_has_an_exact_border() {
     let rows = |apart: u64| {
         let (sweden, germany) = (json!([apart, 3 * apart]), json!([0, 2 * apart]));
         let minutes = json!({"DE": germany, "SE": sweden});
-        [0, 1].map(|number| placed(number, json!({"DE": 2, "SE": 2}), minutes.clone()))
+        [0, 1].map(|number| placed(number, json!({"DE": 20, "SE": 20}), minutes.clone()))
     };
     let slowest = km * 60 / 1_000; // minutes at exactly 1,000 km/h, rounded down
     let world = World::default();
@@ -355,8 +366,9 @@ fn a_customer_is_suspected_by_two_kinds() {
         (0..3).map(|number| busy(number, "ci")).chain((7..10).map(abroad)).collect();
     assert!(!world.findings(&rows).contains(&"relay.suspected".to_owned()));
     // countries and velocity are one kind
-    let fast =
-        |number| placed(number, json!({"DE": 2, "BR": 50}), json!({"DE": [0, 20], "BR": [10, 30]}));
+    let fast = |number| {
+        placed(number, json!({"DE": 20, "BR": 50}), json!({"DE": [0, 20], "BR": [10, 30]}))
+    };
     let found = world.findings(&(0..3).map(fast).collect::<Vec<_>>());
     assert_eq!(found, ["sharing.countries", "sharing.velocity"]);
     let reseller = World::of(json!({"kind": "reseller"}));
