@@ -81,7 +81,7 @@ enum Verb {
     Report(report::ReportArguments),
     /// Print the JSON Schema of the configuration, of a register's file, or of an answer
     Schema {
-        /// configuration, register, customers, owners, entities, nodes, enforcement,
+        /// configuration, register, customers, owners, entities, nodes, enforcement, sharing,
         /// explained-event, audit, replay, report or sharing-day
         #[arg(default_value = "configuration", value_parser = word::<SchemaDocument>)]
         document: SchemaDocument,
