@@ -15,7 +15,8 @@ for ((n = needed; n > 0; n--)); do
     [[ ! -e $file ]] || continue
     clickhouse-client --query \
         "SELECT * FROM sharing_days(since = '$(ago "$n")', until = '$(ago $((n - 1)))') FORMAT JSONEachRow" > "$file.new"
-    mv "$file.new" "$file"
+    # A day without events is asked for again next time: its events may not be loaded yet.
+    if [[ -s $file.new ]]; then mv "$file.new" "$file"; else rm "$file.new"; fi
 done
 for file in "$rows"/????-??-??.jsonl; do
     [[ ${file##*/} > $(ago "$kept") ]] || rm "$file"
