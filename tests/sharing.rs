@@ -83,6 +83,18 @@ fn gather(lines: &[String], until: Option<UnixMillis>) -> Result<Gathered, Gathe
     gathering.finish()
 }
 
+/// Thresholds that borders are tested at, whatever the defaults are.
+const START: [&str; 8] = [
+    "addresses_systems=10",
+    "addresses_deviations=4",
+    "addresses_days=3",
+    "countries_requests=20",
+    "countries_days=3",
+    "velocity_times=3",
+    "velocity_days=2",
+    "clients_days=3",
+];
+
 impl World {
     fn of(members: Value) -> Self {
         Self { customers: vec![customer(members)], ..Self::default() }
@@ -96,7 +108,8 @@ impl World {
             read.unwrap().0
         };
         let customers: Vec<Customer> = self.customers.iter().map(read).collect();
-        let set = self.settings.iter().map(|text| ThresholdSetting::parse(text).unwrap());
+        let set = START.iter().chain(&self.settings);
+        let set = set.map(|text| ThresholdSetting::parse(text).unwrap());
         let thresholds = SharingThresholds::default().with(&set.collect::<Vec<_>>()).unwrap();
         let mut problems = Problems::default();
         let before = read_document::<waybill::register::SharingFile>(
@@ -823,9 +836,15 @@ fn thresholds_are_set_by_name() {
     };
     assert_eq!(
         with(&["window_days=2"]).unwrap_err(),
-        "`addresses_days` is 3, more than the 2 days of `window_days`"
+        "`addresses_days` is 7, more than the 2 days of `window_days`"
     );
-    let all = ["window_days=2", "addresses_days=2", "countries_days=1", "clients_days=2"];
+    let all = [
+        "window_days=2",
+        "addresses_days=2",
+        "countries_days=1",
+        "velocity_days=2",
+        "clients_days=2",
+    ];
     assert_eq!(with(&all).unwrap().window_days.0, 2);
 }
 
@@ -870,6 +889,7 @@ impl Desk {
     fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_waybill"));
         command.current_dir(&self.folder).arg("sharing").args(["--register", "register"]);
+        command.args(START.iter().flat_map(|setting| ["--set", setting]));
         command.args(arguments).env_remove("COLUMNS").output().unwrap()
     }
 }
