@@ -303,6 +303,47 @@ fn there_is_a_letter_only_for_a_refusal_of_this_node() {
 }
 
 /// Both answers fit their published schemas, and the schemas are what `waybill schema` prints.
+/// One letter a refused customer and reason, about the latest refusal, and none a second time.
+#[test]
+fn letters_are_drafted_once() {
+    let desk = Desk::new("event-letters");
+    let event: Value = serde_json::from_str(&desk.events[0]).unwrap();
+    let time = event["time"].as_str().unwrap();
+    assert!(time.starts_with("2026-11-"), "{time}");
+    let later = desk.events[0].replace(time, &time.replace("2026-11-", "2026-12-"));
+    let later = later.replace(&desk.id(0), "00000000deadbeef-7");
+    desk.write("log", format!("{later}\n{}", desk.log()).as_bytes());
+    let names = || {
+        let entries = std::fs::read_dir(desk.folder.join("out")).unwrap();
+        entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    let draft = |config: &str| {
+        let arguments = ["letters", "log", "--config", config, "--register", "register"];
+        desk.printed(&[&arguments[..], &["-o", "out"]].concat())
+    };
+    let name = "c-1 customer.suspended draft.html";
+    let other = config().replace("a.example\"}", "b.example\"}");
+    desk.write("other.json", other.as_bytes());
+    assert_eq!(draft("other.json"), "0 new drafts, 0 there before\n");
+    assert_eq!(draft("config.json"), format!("1 new draft, 0 there before\n  {name}\n"));
+    assert_eq!(names(), [name]);
+    let one = ["letter", "00000000deadbeef-7", "log", "--config", "config.json"];
+    desk.printed(&[&one[..], &["--register", "register", "-o", "one.html"]].concat());
+    let read = |name: &str| std::fs::read_to_string(desk.folder.join(name)).unwrap();
+    let letter = format!("out/{name}");
+    assert_eq!(read(&letter), read("one.html"));
+
+    // what a person wrote or renamed stays
+    desk.write(&letter, b"edited");
+    let sent = letter.replace("draft", "sent 27 November");
+    assert_eq!(draft("config.json"), "0 new drafts, 1 there before\n");
+    std::fs::rename(desk.path(&letter), desk.path(&sent)).unwrap();
+    assert_eq!(draft("config.json"), "0 new drafts, 1 there before\n");
+    assert_eq!((names().len(), read(&sent).as_str()), (1, "edited"));
+    std::fs::remove_file(desk.path(&sent)).unwrap();
+    assert_eq!(draft("config.json"), format!("1 new draft, 0 there before\n  {name}\n"));
+}
+
 #[test]
 fn answers_fit_their_schemas() {
     let desk = Desk::new("event-schema");

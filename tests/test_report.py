@@ -75,6 +75,8 @@ def count(events):
             id: {"id": id, "events": len(its), "by_verdict": verdicts(its), "reasons": reasons(its)}
             for id, its in customers.items()
         },
+        "software": dict(Counter(event["software"]["sdk"] for event in events if "software" in event)),
+        "systems": dict(Counter(str(event["asn"]) for event in events if "asn" in event)),
         "countries": {it: {"country": it, "events": origins[it], "blocked": blocked[it]} for it in origins},
     }
 
@@ -125,9 +127,9 @@ def test_since_is_inclusive_and_until_is_not(log):
 
 def test_conditions_select_and_print_the_events(log):
     files, events = log
-    for conditions in ({"reason": "geo.restricted", "verdict": "block"}, {"customer": HOSTILE}, {"origin": ""}):
+    for conditions in ({"reason": "geo.restricted", "verdict": "block"}, {"customer": HOSTILE}, {"origin": ""}, {"asn": "64501"}):
         words = [word for name, value in conditions.items() for word in ("--where", f"{name}={value}")]
-        expected = [event for event in events if all((event[name] or "") == value for name, value in conditions.items())]
+        expected = [event for event in events if all(str(event.get(name) or "") == value for name, value in conditions.items())]
         assert expected
         assert figures(*files, *words)[0] == count(expected)
         printed = report(*files, *words, "--events").stdout.splitlines()
@@ -241,10 +243,13 @@ def test_the_page_has_the_same_figures(page, log):
     expected = count(log[1])
     text = re.sub(r"\s+", " ", " ".join(Page(page).text))
     assert f"{expected['events']:,} events" in text
-    for name in (*expected["by_verdict"], *expected["by_reason"], *filter(None, expected["countries"])):
-        number = expected["by_verdict"].get(name) or expected["by_reason"].get(name)
-        number = number or expected["countries"][name]["events"]
+    numbers = expected["by_verdict"] | expected["by_reason"] | expected["software"]
+    numbers |= {name: row["events"] for name, row in expected["countries"].items() if name}
+    systems = sorted(expected["systems"].items(), key=lambda row: (-row[1], row[0]))
+    numbers |= {f"AS{number}": events for number, events in systems[:10]}
+    for name, number in numbers.items():
         assert re.search(rf"(^| ){re.escape(name)} [^0-9]*([0-9,]+ refused )?{number:,} ", text), name
+    assert "CN (China)" in text and f"AS{systems[10][0]} " not in text and "And 11 more" in text
     refused = expected["customers"][HOSTILE]["by_verdict"]["block"]
     assert f"{HOSTILE} {refused:,} of {expected['customers'][HOSTILE]['events']:,}" in text
 

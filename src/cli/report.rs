@@ -52,8 +52,9 @@ pub(super) struct ReportArguments {
     /// The first time that doesn't count any more (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = word::<UnixMillis>)]
     until: Option<UnixMillis>,
-    /// Only events with this value: verdict, would_be, reason, finding, customer, origin, policy,
-    /// snapshot, node, chain, hop or path. Of several, all must hold; `customer=` is none
+    /// Only events with this value: verdict, would_be, reason, finding, customer, origin, software,
+    /// asn, policy, snapshot, node, chain, hop or path. Of several, all must hold; `customer=` is
+    /// none
     #[arg(long, value_name = "FIELD=VALUE", value_parser = word::<Condition>)]
     r#where: Vec<Condition>,
     /// Also by the nodes that carried requests, for a provider
@@ -94,7 +95,8 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), CommandError> {
     let selection =
         Selection { since: *since, until: *until, conditions: arguments.r#where.clone() };
     let mut figures = Figures::default();
-    let mut audit = Audit::new(AuditSettings { open: arguments.open, is_part: arguments.part });
+    let audit_settings = AuditSettings { open: arguments.open, is_part: arguments.part };
+    let mut audit = Audit::new(audit_settings);
     let mut names = FileNames::default();
     each_line(files, &mut |place, bytes| {
         let line = LogLine::parse(bytes);
@@ -119,6 +121,7 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), CommandError> {
         files,
         selection: &selection,
         is_by_reseller: arguments.by.is_some(),
+        audit_settings,
         figures,
         audit: audit.finish(),
         made,

@@ -4,10 +4,13 @@ use serde::Serialize;
 
 use super::advice::Advice;
 use super::line::LineEnvelope;
+use crate::compile::countries::spelled;
 use crate::config::DisclosureSettings;
-use crate::decision::event::{Event, EventFinding};
+use crate::decision::event::{Event, EventFinding, EventSoftware};
+use crate::decision::evidence::software::OTHER;
 use crate::register::{Customer, CustomerKind, Status};
 use crate::terms::finding::{ActionName, FindingCode};
+use crate::terms::region::CountryCode;
 
 /// What is known beside the event.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +81,12 @@ pub fn explanation(event: &Event<'_>, context: &EventContext<'_>) -> Vec<Explana
         say("", format!("{name} {id}"));
     }
     say("From", from(event));
+    if let Some(EventSoftware { sdk, version, os }) = &event.software {
+        let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        let system = if os.0 == OTHER { String::new() } else { format!(" on {os}") };
+        let program = if sdk.0 == OTHER { "one that isn't in the table" } else { &sdk.0 };
+        say("Program", format!("{program}{version}{system}, as it says itself"));
+    }
     if let Some(chain) = &event.chain.0 {
         say("Chain", format!("worth {chain}"));
         for hop in event.hops.iter().flatten() {
@@ -189,16 +198,19 @@ fn answer(envelope: &LineEnvelope) -> Option<String> {
 }
 
 fn from(event: &Event<'_>) -> String {
-    let country = |country: Option<String>| country.unwrap_or_else(|| "not known".to_owned());
-    let mut text = format!("country {}", country(event.origin.0.map(|it| it.to_string())));
-    if let Some(user) = &event.user.0 {
-        text.push_str(&format!(", the person in {user} by the customer's word"));
+    let country = |country: CountryCode| spelled(country.as_str());
+    let mut text = format!("country {}", event.origin.0.map_or("not known".to_owned(), country));
+    if let Some(user) = event.user.0 {
+        text.push_str(&format!(", the person in {} by the customer's word", country(user)));
     }
     if let Some(address) = &event.address.0 {
         text.push_str(&format!(", network {address}"));
     }
     if let Some(network) = &event.network.0 {
         text.push_str(&format!(" ({network})"));
+    }
+    if let Some(system) = &event.asn {
+        text.push_str(&format!(", autonomous system AS{}", system.0));
     }
     text
 }

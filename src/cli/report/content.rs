@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::super::due::Deadline;
-use crate::journal::audit::AuditReport;
+use crate::journal::audit::{AuditReport, AuditSettings};
 use crate::journal::figures::Figures;
 use crate::journal::selection::Selection;
 use crate::terms::time::UnixSeconds;
@@ -17,6 +17,7 @@ pub(super) struct ReportContent<'a> {
     pub(super) is_by_reseller: bool,
     pub(super) figures: Figures,
     pub(super) audit: AuditReport,
+    pub(super) audit_settings: AuditSettings,
     pub(super) made: UnixSeconds,
     /// Without a register: none
     pub(super) dates: Option<(Vec<Deadline<'a>>, Vec<Deadline<'a>>)>,

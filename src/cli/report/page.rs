@@ -15,7 +15,9 @@ use super::super::output::inert;
 use super::content::ReportContent;
 use super::figures_json::{customers, resellers};
 use super::terms::meaning;
+use crate::compile::countries::spelled;
 use crate::compile::remarks::grouped;
+use crate::journal::audit::AuditSettings;
 use crate::journal::figures::{CustomerFigures, EventTally, decided, undeclared};
 use crate::journal::recent::EventBrief;
 use crate::journal::selection::{Condition, EventField};
@@ -26,6 +28,8 @@ const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 /// Rows that a list shows. The tables have all.
 const MOST_ROWS: usize = 50;
+/// Rows that a list shows of which only the first matter.
+const MOST_RANKED: usize = 10;
 /// The glossary's terms that the page explains.
 pub(super) const TERMS: [&str; 9] =
     ["event", "verdict", "finding", "customer", "origin", "chain", "worth", "policy", "snapshot"];
@@ -120,6 +124,8 @@ struct PageModel {
     softened: RowList,
     fired: RowList,
     countries: RowList,
+    software: RowList,
+    systems: RowList,
     paths: RowList,
     policies: RowList,
     snapshots: RowList,
@@ -193,6 +199,8 @@ pub(super) fn render(
         softened: field_rows(content, EventField::WouldBe),
         fired: field_rows(content, EventField::Finding),
         countries: field_rows(content, EventField::Origin),
+        software: field_rows(content, EventField::Software).first(MOST_RANKED),
+        systems: field_rows(content, EventField::Asn).first(MOST_RANKED),
         paths: field_rows(content, EventField::Path),
         policies: field_rows(content, EventField::Policy),
         snapshots: field_rows(content, EventField::Snapshot),
@@ -267,7 +275,7 @@ fn undeclared_rows(content: &ReportContent<'_>) -> RowList {
         let mut countries: Vec<_> = customer.undeclared.iter().collect();
         countries.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let country = |country: &Option<_>| match country {
-            Some(country) => format!("{country}"),
+            Some(country) => spelled(&format!("{country}")),
             None => "unknown".to_owned(),
         };
         let conditions = undeclared(id);
@@ -359,6 +367,8 @@ fn field_rows(content: &ReportContent<'_>, field: EventField) -> RowList {
         };
         let label = match value {
             "" => "unknown".to_owned(),
+            country if field == EventField::Origin => spelled(country),
+            number if field == EventField::Asn => format!("AS{number}"),
             path if field == EventField::Path => path.replace('>', " → "),
             value => value.to_owned(),
         };
@@ -461,6 +471,11 @@ fn command(content: &ReportContent<'_>, verb: &str, conditions: &[Condition], en
             words.push(format!("--where {}", quoted(&condition.to_string())));
         }
     }
+    if verb == "audit verify" {
+        let AuditSettings { open, is_part } = content.audit_settings;
+        words.push(format!("--open {}h", open.div_euclid(3_600)));
+        words.extend(is_part.then(|| "--part".to_owned()));
+    }
     words.join(" ") + end
 }
 
@@ -489,6 +504,13 @@ impl RowList {
     fn of<T>(items: Vec<T>, row: impl FnMut(T) -> NumberRow) -> Self {
         let more = items.len().saturating_sub(MOST_ROWS);
         Self { rows: items.into_iter().take(MOST_ROWS).map(row).collect(), more }
+    }
+
+    /// The first rows of it.
+    fn first(mut self, most: usize) -> Self {
+        self.more = self.more.saturating_add(self.rows.len().saturating_sub(most));
+        self.rows.truncate(most);
+        self
     }
 }
 

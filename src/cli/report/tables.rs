@@ -47,6 +47,8 @@ pub(super) fn all(
         ("reasons.csv", table(&["customer", "name", "reason", "events"], reason_rows)?),
         ("over-time.csv", table(&time_header, time_rows)?),
         ("countries.csv", by_field(EventField::Origin)?),
+        ("programs.csv", by_field(EventField::Software)?),
+        ("systems.csv", by_field(EventField::Asn)?),
         ("findings.csv", by_field(EventField::Finding)?),
         ("policies.csv", by_field(EventField::Policy)?),
         ("snapshots.csv", by_field(EventField::Snapshot)?),
