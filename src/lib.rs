@@ -15,7 +15,7 @@
 //!
 //! - [`filter`]: Envoy over proxy-wasm; [`cli`]: the desk, one file a verb
 //! - [`envoy`]: Envoy's files around a node, and the proof of each way to a credential
-//! - [`journal`]: events read back from logs
+//! - [`journal`]: events read back from logs; [`sharing`]: what many of them show over days
 //! - [`decision`]: one request; [`compile`]: a register becomes a snapshot
 //! - [`chain`]: tags, chains and trails, signed and verified, without any request
 //! - [`lookups`]: what a request asks of the register; [`snapshot`]: its compiled form
@@ -33,6 +33,8 @@ pub mod compile;
 pub mod envoy;
 #[cfg(feature = "desk")]
 pub mod journal;
+#[cfg(feature = "desk")]
+pub mod sharing;
 
 pub mod decision;
 

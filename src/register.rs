@@ -7,6 +7,7 @@ mod customer;
 mod index;
 mod node;
 mod screening;
+mod sharing;
 
 #[cfg(feature = "desk")]
 pub(crate) use customer::check_customer;
@@ -19,3 +20,4 @@ pub use index::{InlineRegister, Match, Name, PageGone, Register};
 pub(crate) use node::check_node;
 pub use node::{Binding, Curve, KeyType, KeyUse, Node, NodeKey, Nodes, PrivatePart};
 pub use screening::{Screening, ScreeningStatus};
+pub use sharing::{LookedAt, SharingFile, SharingSignal};

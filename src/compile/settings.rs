@@ -1,6 +1,7 @@
 //! `register.json`: how a register of files is to be read and screened.
 
 use crate::shape::{Integer, object, words};
+use crate::sharing::thresholds::SharingThresholds;
 use crate::terms::names::Text;
 use crate::terms::network::NetworkClass;
 use crate::terms::network::SourceRole;
@@ -18,6 +19,8 @@ object! {
         ownership: OwnershipSettings = OwnershipSettings::default(),
         /// Sources that say something of network addresses, in order of precedence
         networks: Vec<NetworkSource> = Vec::new(),
+        /// When a sign of sharing fires
+        sharing: SharingThresholds = SharingThresholds::default(),
     }
 }
 

@@ -359,6 +359,8 @@ fn rests_elsewhere(code: FindingCode) -> bool {
         | FindingCode::SharingAddresses
         | FindingCode::SharingCountries
         | FindingCode::SharingVelocity
+        | FindingCode::SharingClients
+        | FindingCode::RelaySuspected
         | FindingCode::TagSpoofed => true,
         FindingCode::CustomerSuspended
         | FindingCode::CustomerUnscreened

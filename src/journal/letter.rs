@@ -259,9 +259,11 @@ impl ReasonSignals {
                 ("the signature and the chain of resellers that came with the request", false)
             }
             Code::RelayUndeclared => ("headers that relay software adds", true),
-            Code::SharingAddresses | Code::SharingCountries | Code::SharingVelocity => {
-                ("how one credential was used, over days", false)
-            }
+            Code::RelaySuspected
+            | Code::SharingAddresses
+            | Code::SharingCountries
+            | Code::SharingVelocity
+            | Code::SharingClients => ("how one credential was used, over days", false),
             Code::TagSpoofed => ("the names of the request's headers", true),
         };
         Self { looked_at, shows_evidence }

@@ -189,6 +189,13 @@ catalogue! {
     /// One credential faster across the world than one customer travels
     SharingVelocity = "sharing.velocity": Report, 403, [Adopted, Planned],
         "its credential moves too fast between places";
+    /// One credential with other programs, or more of them at once, than one customer has
+    SharingClients = "sharing.clients": Report, 403, [Adopted, Planned],
+        "its credential is used by too many people's programs at once";
+    /// Several signs within a week that a customer is an intermediary, and isn't registered as one
+    RelaySuspected = "relay.suspected": Report, 403, [Adopted, Planned],
+        "its traffic over days looks like that of an intermediary, and the customer isn't \
+         registered as a reseller";
     /// The client sent a header that only a node may set
     TagSpoofed = "tag.spoofed": Report, 403, [],
         "it carries headers that only a node may set";

@@ -1,0 +1,63 @@
+//! What events of days and weeks showed of a customer: the register's `sharing.json`.
+//!
+//! `waybill sharing` writes it, a person reviews it, the next snapshot carries it. So no request
+//! pays for it, and every node says the same.
+
+use crate::shape::{Dictionary, Integer, Nullable, object};
+use crate::terms::finding::FindingCode;
+use crate::terms::names::{CustomerId, Text};
+use crate::terms::time::UnixSeconds;
+
+object! {
+    /// Signs of sharing that hold for a time, in a register's sharing.json.
+    pub struct SharingFile {
+        /// The signs
+        signals: Vec<SharingSignal>,
+        /// What was looked at to find them
+        looked_at: LookedAt = LookedAt::default(),
+    }
+}
+
+object! {
+    /// A sign of sharing, which the node reports until it ends.
+    pub struct SharingSignal {
+        /// The customer
+        customer: CustomerId,
+        /// The label of the credential; null for all of the customer's credentials without labels,
+        /// and for relay.suspected, which is about the customer
+        credential: Nullable<Text> = Nullable(None),
+        /// sharing.addresses, sharing.countries, sharing.velocity, sharing.clients or
+        /// relay.suspected
+        finding: FindingCode,
+        /// The day from which on it fired
+        since: UnixSeconds,
+        /// From when on it no longer fires
+        until: UnixSeconds,
+        /// The measure and its threshold in words
+        evidence: Text,
+        /// The figures of the evidence, by their names
+        numbers: Dictionary<Text, Integer<0, { u32::MAX as u64 }>> = Dictionary::new(),
+    }
+}
+
+object! {
+    /// What was looked at: how much, and what of it couldn't be used.
+    pub struct LookedAt {
+        /// Customers with events
+        customers: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        /// Days from the first event to the last
+        days: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        /// Events, each once
+        events: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        /// Events that were there more than once
+        doubles: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        /// Lines of requests that Envoy answered before the node
+        without_event: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        /// Lines that are nothing known, or an event that can't be read
+        other_lines: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        /// Events that count as nothing in flight, since their line has no duration
+        without_duration: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        /// Customers whose credentials without labels count as one
+        without_labels: Integer<0, { u32::MAX as u64 }> = Integer(0),
+    }
+}
