@@ -1,10 +1,12 @@
-//! `waybill report`: the events of logs, counted: a page, JSON, tables, or the events themselves.
+//! `waybill report`: the events of logs, counted: text, a page, JSON, tables, or the events
+//! themselves.
 
 mod content;
 mod figures_json;
 mod page;
 mod tables;
 mod terms;
+mod text;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -26,22 +28,21 @@ use crate::journal::selection::{Condition, Selection, UnixMillis};
 use crate::terms::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
 pub(super) struct ReportArguments {
     /// Log files, oldest first: JSON Lines, also gzip or zstd; `-` is stdin
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Write the page: one HTML file without scripts, which loads nothing
-    #[arg(short, long, value_name = "FILE.html", group = "what")]
+    #[arg(short, long, value_name = "FILE.html")]
     output: Option<PathBuf>,
     /// Print the page's figures as JSON
-    #[arg(long, group = "what")]
+    #[arg(long)]
     json: bool,
     /// Write tables (CSV) for spreadsheets into this directory
-    #[arg(long, value_name = "DIR", group = "what")]
+    #[arg(long, value_name = "DIR")]
     csv: Option<PathBuf>,
     /// Print the events themselves, one a line
-    #[arg(long, group = "what", conflicts_with_all = ["json", "output", "csv"])]
+    #[arg(long, conflicts_with_all = ["json", "output", "csv"])]
     events: bool,
     /// The register's directory, for names and for dates that end within 30 days
     #[arg(long, value_name = "DIR")]
@@ -155,6 +156,8 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), CommandError> {
     }
     if *json {
         print_json(&figures_json::figures(&content));
+    } else if output.is_none() && csv.is_none() {
+        print(&text::summary(&content));
     }
     Ok(())
 }

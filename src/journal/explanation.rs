@@ -84,8 +84,8 @@ pub fn explanation(event: &Event<'_>, context: &EventContext<'_>) -> Vec<Explana
     if let Some(EventSoftware { sdk, version, os }) = &event.software {
         let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
         let system = if os.0 == OTHER { String::new() } else { format!(" on {os}") };
-        let program = if sdk.0 == OTHER { "one that isn't in the table" } else { &sdk.0 };
-        say("Program", format!("{program}{version}{system}, as it says itself"));
+        let program = if sdk.0 == OTHER { "not in the table of programs" } else { &sdk.0 };
+        say("Program", format!("{program}{version}{system}"));
     }
     if let Some(chain) = &event.chain.0 {
         say("Chain", format!("worth {chain}"));

@@ -24,3 +24,14 @@ pub(super) struct ReportContent<'a> {
     /// The customers' names by id
     pub(super) names: BTreeMap<&'a str, &'a str>,
 }
+
+impl ReportContent<'_> {
+    /// A customer with its name.
+    pub(super) fn named(&self, id: &str) -> String {
+        match (id, self.names.get(id)) {
+            ("", _) => "no customer named".to_owned(),
+            (id, Some(name)) => format!("{id} ({name})"),
+            (id, None) => id.to_owned(),
+        }
+    }
+}

@@ -23,6 +23,7 @@ use crate::journal::recent::EventBrief;
 use crate::journal::selection::{Condition, EventField};
 use crate::shape::Word as _;
 use crate::terms::finding::{ActionName, FindingCode};
+use crate::terms::time::UnixSeconds;
 
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
@@ -166,11 +167,11 @@ pub(super) fn render(
         digest,
         terms,
         version: env!("CARGO_PKG_VERSION"),
-        made: made.to_string(),
+        made: clock(*made),
         files: paths.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
         conditions,
-        since: selection.since.or(first).map(|time| time.to_string()),
-        until: selection.until.or(last).map(|time| time.to_string()),
+        since: selection.since.or(first).map(short),
+        until: selection.until.or(last).map(short),
         until_is_given: selection.until.is_some(),
         events: grouped(figures.tally.events),
         without_event: grouped(passed.without_event),
@@ -252,7 +253,7 @@ fn customer_rows(
             .map(|verdict| command(content, "report", &decided(id, *verdict), " --events"))
             .collect();
         NumberRow {
-            label: named(content, id),
+            label: content.named(id),
             about,
             details: details.collect(),
             number: format!("{} of {}", grouped(number(customer)), grouped(customer.tally.events)),
@@ -280,7 +281,7 @@ fn undeclared_rows(content: &ReportContent<'_>) -> RowList {
         };
         let conditions = undeclared(id);
         NumberRow {
-            label: named(content, id),
+            label: content.named(id),
             details: countries.iter().map(|(it, count)| (grouped(count), country(it))).collect(),
             number: format!("{} of {}", grouped(number(customer)), grouped(customer.tally.events)),
             ..NumberRow::leading(content, &conditions)
@@ -441,21 +442,12 @@ fn spans_most(content: &ReportContent<'_>) -> u64 {
 
 fn dates(content: &ReportContent<'_>, dates: &[Deadline<'_>]) -> Vec<DateRow> {
     let row = |date: &Deadline<'_>| DateRow {
-        until: date.until.to_string(),
+        until: clock(date.until),
         days: date.days,
-        customer: named(content, date.customer),
+        customer: content.named(date.customer),
         what: format!("{} {}", date.what.replace('-', " "), date.label),
     };
     dates.iter().map(row).collect()
-}
-
-/// A customer with its name.
-fn named(content: &ReportContent<'_>, id: &str) -> String {
-    match (id, content.names.get(id)) {
-        ("", _) => "no customer named".to_owned(),
-        (id, Some(name)) => format!("{id} ({name})"),
-        (id, None) => id.to_owned(),
-    }
 }
 
 /// A command that starts from the same files and selection.
@@ -490,8 +482,11 @@ fn quoted(word: &str) -> String {
 
 /// A time to the second, as people read it.
 fn short(time: crate::journal::selection::UnixMillis) -> String {
-    let text = crate::terms::time::UnixSeconds(time.0.div_euclid(1_000)).to_string();
-    text.trim_end_matches('Z').replace('T', " ")
+    clock(UnixSeconds(time.0.div_euclid(1_000)))
+}
+
+fn clock(time: UnixSeconds) -> String {
+    time.to_string().trim_end_matches('Z').replace('T', " ")
 }
 
 /// A share in per cent, with two digits behind the point.
@@ -534,7 +529,7 @@ impl BriefRow {
         let reason = event.reason;
         let others = event.findings.iter().filter(|code| Some(**code) != reason);
         Self {
-            time: event.time.to_string(),
+            time: short(event.time),
             id: event.id.clone(),
             customer: event.customer.clone().unwrap_or_default(),
             origin: event.origin.clone().unwrap_or_default(),
