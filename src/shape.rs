@@ -40,6 +40,8 @@ pub fn read_document<T: Shape>(text: &str, problems: &mut Problems) -> Option<(T
 /// reading goes on with the default, so that later mistakes are found too. A field with
 /// `=> initial` must be there; `initial` is for an object without a document. An object whose
 /// fields all have one or the other implements `Default`; let a member of its type default to it.
+///
+/// Fields under `beside` aren't in the document: they begin empty, and other code fills them.
 macro_rules! object {
     (
         $(#[doc = $doc:literal])+
@@ -47,11 +49,13 @@ macro_rules! object {
             $( $(#[doc = $field_doc:literal])+
                $field:ident : $type:ty $(= $default:expr)? $(=> $initial:expr)? ),+ $(,)?
         }
+        $( beside { $( $(#[doc = $beside_doc:literal])+ $beside:ident : $beside_type:ty, )+ } )?
     ) => {
         $(#[doc = $doc])+
         #[derive(Debug, Clone)]
         $vis struct $name $(<$life>)? {
             $( $(#[doc = $field_doc])+ pub $field: $type, )+
+            $( $( $(#[doc = $beside_doc])+ pub $beside: $beside_type, )+ )?
         }
 
         impl $(<$life>)? $crate::shape::Shape for $name $(<$life>)? {
@@ -67,7 +71,7 @@ macro_rules! object {
                         object!(@read members, problems, object!(@name $field) $(, $default)?);
                 )+
                 members.close(&[$( object!(@name $field) ),+], problems);
-                Some(Self { $( $field: $field? ),+ })
+                Some(Self { $( $field: $field?, )+ $( $( $beside: Default::default(), )+ )? })
             }
 
             fn write(&self, out: &mut $crate::shape::JsonWriter) {

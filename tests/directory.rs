@@ -61,6 +61,7 @@ fn the_published_schemas_are_the_types() {
         (SchemaDocument::Owners, "register.owners"),
         (SchemaDocument::Nodes, "register.nodes"),
         (SchemaDocument::Enforcement, "register.enforcement"),
+        (SchemaDocument::Sharing, "register.sharing"),
         (SchemaDocument::Report, "report"),
     ] {
         let printed = Command::new(env!("CARGO_BIN_EXE_waybill"))
@@ -149,8 +150,10 @@ fn the_documented_register_is_one() {
         .filter_map(|(head, text)| Some((head.split_once(' ')?.1.to_owned(), format!("{text}\n"))))
         .collect();
     let forms = ["customers.json", "customers.jsonl", "customers.csv"];
-    let expected: Vec<&str> =
-        forms.into_iter().chain(["register.json", "entities.json", "nodes.json"]).collect();
+    let expected: Vec<&str> = forms
+        .into_iter()
+        .chain(["register.json", "entities.json", "nodes.json", "sharing.json"])
+        .collect();
     assert!(
         expected.iter().all(|name| examples.contains_key(*name))
             && examples.len() == expected.len(),

@@ -15,10 +15,11 @@ use waybill::decision::evidence::software::ClientSoftware;
 use waybill::decision::evidence::{Watch, relay};
 use waybill::decision::request::{Request, Time};
 use waybill::decision::signals::{PSEUDO_HEADERS, Signal, Signals};
+use waybill::shape::to_value;
+use waybill::sharing::thresholds::SharingThresholds;
 use waybill::terms::finding::FindingCode;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const NOT_YET: &str = "*Not yet fired in this version.*";
 
 /// Whole families are adopted or of the chain, so that a tag's reader knows them by name.
 #[test]
@@ -40,14 +41,11 @@ fn every_finding_has_its_section() {
     let codes: Vec<&str> = FindingCode::ALL.iter().map(|code| code.as_str()).collect();
     assert_eq!(headings, codes, "sections stand in catalogue order, one for each code");
     for (code, (_, text)) in FindingCode::ALL.iter().zip(&sections) {
-        assert_eq!(text.contains(NOT_YET), !code.fires(), "{code}");
-        for part in ["**When**", "**Why**", "**To clear it**"] {
+        for part in
+            ["**When**", "**Why**", "**Evidence**", "**If you are refused**", "**To clear it**"]
+        {
             assert!(text.contains(part), "{code} lacks {part}");
         }
-        assert!(
-            !code.fires() || text.contains("**If you are refused**"),
-            "{code} doesn't tell a refused customer what to do"
-        );
         let row = document
             .lines()
             .find(|line| line.starts_with(&format!("| [`{code}`](#{}) ", code.anchor())));
@@ -172,6 +170,13 @@ fn what_is_read_is_disclosed() {
         serde_json::from_str(&disclosure(&by_snapshot, &Watch::new(&by_snapshot))).unwrap();
     let facts = serde_json::json!(["software", "country", "network", "asn"]);
     assert_eq!(by_snapshot["reads"]["looked_up"], facts);
+    // what is derived over days: all of the family, and where to object
+    let family = |code: &FindingCode| {
+        code.as_str().starts_with("sharing.") || *code == FindingCode::RelaySuspected
+    };
+    let family = FindingCode::ALL.iter().filter(|code| family(code)).map(ToString::to_string);
+    assert_eq!(words(&document["derives"]["findings"]), family.collect());
+    assert_eq!(document["derives"]["objections"], document["appeal_url"]);
     // the published schema has these members and no others, each of a type that fits
     let schema: Value = serde_json::from_str(&read("docs/disclosure.schema.json")).unwrap();
     let members: BTreeSet<String> = document.as_object().unwrap().keys().cloned().collect();
@@ -285,9 +290,14 @@ fn every_setting_is_described() {
 fn every_field_of_a_register_is_described() {
     let document = ["docs/register.md", "docs/configuration.md"].map(read).concat();
     let mut names = BTreeSet::new();
-    for file in
-        ["register", "register.customers", "register.entities", "register.owners", "register.nodes"]
-    {
+    for file in [
+        "register",
+        "register.customers",
+        "register.entities",
+        "register.owners",
+        "register.nodes",
+        "register.sharing",
+    ] {
         collect_names(
             &serde_json::from_str(&read(&format!("docs/{file}.schema.json"))).unwrap(),
             &mut names,
@@ -299,6 +309,21 @@ fn every_field_of_a_register_is_described() {
             document.contains(&format!("`{name}`")) || document.contains(&format!("\"{name}\"")),
             "docs/register.md lacks {name}"
         );
+    }
+}
+
+/// The page's table of thresholds has the defaults of the code.
+#[test]
+fn every_threshold_has_its_default() {
+    let document = read("docs/register.md");
+    let defaults = to_value(&SharingThresholds::default());
+    let defaults = defaults.as_object().unwrap();
+    assert!(defaults.len() > 15, "{defaults:?}");
+    for (name, default) in defaults {
+        let row = document.lines().find(|line| line.starts_with(&format!("| `{name}` | ")));
+        let row = row.unwrap_or_else(|| panic!("docs/register.md lacks a row of {name}"));
+        let last = row.trim_end_matches(" |").rsplit("| ").next().unwrap().replace(',', "");
+        assert_eq!(last, default.to_string(), "{name}");
     }
 }
 

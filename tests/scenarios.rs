@@ -84,13 +84,13 @@ fn the_core_decides_as_the_table_says() {
 }
 
 #[test]
-fn every_finding_that_fires_has_a_scenario_and_no_other_has() {
+fn every_finding_has_a_scenario() {
     let seen: BTreeSet<String> = cases()
         .flat_map(|(_, case, _)| case["expect"]["findings"].as_array().unwrap().clone())
         .map(|code| code.as_str().unwrap().to_owned())
         .collect();
     for code in FindingCode::ALL {
-        assert_eq!(seen.contains(code.as_str()), code.fires(), "{code}");
+        assert!(seen.contains(code.as_str()), "{code}");
     }
 }
 

@@ -355,11 +355,11 @@ fn keys_and_overrides_stand_in_tables_of_their_own() {
         "Customer;Digest;Label;Expires;Networks\nc-1;{};ci;2028-06-30;203.0.113.0/24 198.51.100.7/32\nc-2;{};;;\n",
         digests[0], digests[1]
     );
-    let overrides = "customer,finding,action,author,until\nc-2,geo.undeclared,allow,\"Officer, Jo\",2028-06-30\nc-2,network.hosting,reroute fallback,Jo,2028-06-30\n";
+    let overrides = "customer,finding,action,author,until,reason,event\nc-2,geo.undeclared,allow,\"Officer, Jo\",2028-06-30,a branch in Tokyo,2b273bcd05811fe0-6\nc-2,network.hosting,reroute fallback,Jo,2028-06-30,,\n";
     let json = format!(
         r#"{{"customers": [{{"id": "c-1", "ownership": "clear", "credentials": [{{"digest": "{}", "label": "ci", "expires": "2028-07-01T00:00:00Z",
             "networks": ["203.0.113.0/24", "198.51.100.7/32"]}}]}}, {{"id": "c-2", "ownership": "clear", "credentials": [{{"digest": "{}"}}], "overrides": [
-            {{"finding": "geo.undeclared", "action": "allow", "author": "Officer, Jo", "until": "2028-07-01T00:00:00Z"}},
+            {{"finding": "geo.undeclared", "action": "allow", "author": "Officer, Jo", "until": "2028-07-01T00:00:00Z", "reason": "a branch in Tokyo", "event": "2b273bcd05811fe0-6"}},
             {{"finding": "network.hosting", "action": {{"reroute": "fallback"}}, "author": "Jo", "until": "2028-07-01T00:00:00Z"}}]}}]}}"#,
         digests[0], digests[1]
     );

@@ -19,9 +19,9 @@ use proptest::sample::{Index, select};
 use sha2::Digest as _;
 use waybill::config::Config;
 use waybill::register::{
-    Agreement, Credential, CredentialEntry, Customer, CustomerKind, Enforcement, EnforcementEntry,
-    Match, Name, Node, Override, Ownership, PageGone, ProviderEntry, Screening, ScreeningStatus,
-    Status,
+    Agreement, Credential, CredentialEntry, Customer, CustomerKind, CustomerSignal, Enforcement,
+    EnforcementEntry, Match, Name, Node, Override, Ownership, PageGone, ProviderEntry, Screening,
+    ScreeningStatus, Status,
 };
 use waybill::shape::{Dictionary, Integer, Json, Path, Problems, Shape as _, Word};
 use waybill::snapshot::customer_writer::{CustomerRecord, bucket};
@@ -40,7 +40,7 @@ use waybill::snapshot::write::{Material, ROWS, write};
 use waybill::snapshot::{PageSource, Snapshot};
 use waybill::terms::finding::{Action, FindingCode};
 use waybill::terms::key::{SigningKey, VerifyingKey, Window};
-use waybill::terms::names::CredentialDigest;
+use waybill::terms::names::{CredentialDigest, Text};
 use waybill::terms::network::Network;
 use waybill::terms::network::SourceRole;
 use waybill::terms::network::{Facts, NetworkClass};
@@ -292,8 +292,16 @@ fn customer() -> impl Strategy<Value = Customer> {
             });
     let provider = (words("[a-z]{1,9}"), maybe(words("[!-~]{1,100}")), enforcement)
         .prop_map(|(name, profile, enforcement)| (name, ProviderEntry { profile, enforcement }));
-    let overriding = (of(FindingCode::ALL), action(), words("[a-zü ]{1,20}"), time())
-        .prop_map(|(finding, action, author, until)| Override { finding, action, author, until });
+    let overriding = (of(FindingCode::ALL), action(), words("[a-zü ]{1,20}"), time()).prop_map(
+        |(finding, action, author, until)| Override {
+            finding,
+            action,
+            author,
+            until,
+            reason: None,
+            event: None,
+        },
+    );
     let residency =
         prop_oneof![Just(Residency::EuropeanUnion), country().prop_map(Residency::Country)];
     let names = || prop::collection::vec(words("[a-z:/.]{1,12}[0-9]{18}"), 0..3);
@@ -332,12 +340,34 @@ fn customer() -> impl Strategy<Value = Customer> {
             residency,
             providers,
             overrides,
+            signals: Vec::new(),
         }
     })
 }
 
+/// A customer with signs of sharing of its credentials, of what has no label, and of nothing that
+/// it has.
+fn signalled() -> impl Strategy<Value = Customer> {
+    let codes: Vec<FindingCode> =
+        FindingCode::ALL.iter().copied().filter(|code| code.is_of_sharing()).collect();
+    let signal = (select(codes), maybe(any::<Index>()), time(), words("[ -~]{1,300}"));
+    let signals =
+        prop_oneof![Just(Vec::new()).boxed(), prop::collection::vec(signal, 0..5).boxed()];
+    (customer(), signals).prop_map(|(mut customer, signals)| {
+        for (finding, label, until, evidence) in signals {
+            let labels = customer.credentials.iter().filter_map(|known| known.label.clone());
+            let mut labels: Vec<Text> = labels.collect();
+            labels.push(parsed("of no credential"));
+            let credential = label.map(|label| label.get(&labels).clone());
+            let credential = credential.filter(|_| finding != FindingCode::RelaySuspected);
+            customer.signals.push(CustomerSignal { credential, finding, until, evidence });
+        }
+        customer
+    })
+}
+
 fn customers() -> impl Strategy<Value = Vec<Customer>> {
-    prop::collection::vec(customer(), 0..25).prop_map(|mut customers| {
+    prop::collection::vec(signalled(), 0..25).prop_map(|mut customers| {
         for (i, customer) in customers.iter_mut().enumerate() {
             customer.id = parsed(&format!("c-{i}"));
         }
@@ -346,9 +376,16 @@ fn customers() -> impl Strategy<Value = Vec<Customer>> {
 }
 
 /// What a record keeps of a customer: all but the names that lead there, beside the credential that
-/// does.
-fn kept(customer: &Customer, credential: Option<&CredentialEntry>) -> String {
+/// does, and the signs of sharing that are about its callers.
+fn kept(customer: &Customer, kind: NameKind, credential: Option<&CredentialEntry>) -> String {
     let mut kept = customer.clone();
+    let label = credential.and_then(|entry| entry.label.clone());
+    kept.signals.retain(|signal| match (kind, credential) {
+        _ if signal.finding == FindingCode::RelaySuspected => true,
+        (NameKind::Secret, Some(entry)) if entry.networks.is_empty() => signal.credential == label,
+        (NameKind::Claim, _) => signal.credential.is_none(),
+        _ => false,
+    });
     kept.credentials = credential
         .map(|entry| {
             let digest = CredentialDigest::of_key(*entry.digest.as_bytes().first_chunk().unwrap());
@@ -387,12 +424,16 @@ proptest! {
                 .map(|(customer, key)| node(customer.id.as_str(), key)).collect();
         let world = World { sequence: 1, customers, nodes, addresses: AddressMap::default() };
         let snapshot = read(world.file()).unwrap();
+        let has_signals = world.customers.iter().any(|customer| !customer.signals.is_empty());
+        let version = if has_signals { FormatVersion::Three } else { FormatVersion::Two };
+        prop_assert_eq!(snapshot.preamble.version, version);
         for (customer, key) in world.customers.iter().zip(&keys) {
             let imitated = |name| if before { None } else { find(&snapshot, imitation(name)) };
             for credential in &customer.credentials {
                 let found = find(&snapshot, Name::Secret(credential.digest));
                 prop_assert_eq!(found.as_ref().and_then(|found| found.entry), Some(0));
-                prop_assert_eq!(shown(found).unwrap(), kept(customer, Some(credential)));
+                let wanted = kept(customer, NameKind::Secret, Some(credential));
+                prop_assert_eq!(shown(found).unwrap(), wanted);
                 // the second time out of what was seen lately
                 prop_assert!(find(&snapshot, Name::Secret(credential.digest)).is_some());
             }
@@ -400,7 +441,7 @@ proptest! {
                 prop_assert!(imitated(Name::Certificate(name.as_str())).is_none());
                 prop_assert_eq!(
                     shown(find(&snapshot, Name::Certificate(name.as_str()))),
-                    Some(kept(customer, None)),
+                    Some(kept(customer, NameKind::Certificate, None)),
                 );
                 prop_assert!(
                     find(&snapshot, imitation(Name::Certificate(name.as_str()))).is_none(),
@@ -412,14 +453,14 @@ proptest! {
                 prop_assert!(imitated(Name::Claim(value.as_str())).is_none());
                 prop_assert_eq!(
                     shown(find(&snapshot, Name::Claim(value.as_str()))),
-                    Some(kept(customer, None)),
+                    Some(kept(customer, NameKind::Claim, None)),
                 );
                 prop_assert!(find(&snapshot, imitation(Name::Claim(value.as_str()))).is_none());
             }
             let id = customer.id.as_str();
             prop_assert_eq!(
                 shown(find(&snapshot, Name::Id(id))),
-                runs_a_node(customer).then(|| kept(customer, None)),
+                runs_a_node(customer).then(|| kept(customer, NameKind::Id, None)),
             );
             prop_assert!(find(&snapshot, imitation(Name::Id(id))).is_none());
             prop_assert!(find(&snapshot, Name::Claim(id)).is_none()
@@ -644,7 +685,7 @@ fn each_reason_has_its_name() {
         read(file).unwrap_err()
     };
     assert_eq!(altered(0, b"waybill"), SnapshotError::NotASnapshot);
-    assert_eq!(altered(8, &3_u64.to_le_bytes()), SnapshotError::Version(3));
+    assert_eq!(altered(8, &4_u64.to_le_bytes()), SnapshotError::Version(4));
     assert_eq!(altered(8, &u64::MAX.to_le_bytes()), SnapshotError::Version(u64::MAX));
     assert_eq!(altered(24, &1_u64.to_le_bytes()), SnapshotError::Signature);
     assert_eq!(altered(SIGNED, &[0; 64]), SnapshotError::Signature);
@@ -1452,12 +1493,12 @@ fn a_newer_format_is_not_taken() {
     let good = desk.shelf.current.clone();
     let next = World::plain(2, 30, 3).file();
     let mut newer = next.clone();
-    newer[8] = 3;
+    newer[8] = 4;
     desk.server.file = sign(newer, &next[PREAMBLE..]);
     let progress = desk.poll();
-    assert_eq!(progress, Progress::Failed(FetchError::Refused(SnapshotError::Version(3))));
-    let said = SnapshotError::Version(3).to_string();
-    assert!(said.contains("version 3") && said.contains("versions 1 and 2"), "{said}");
+    assert_eq!(progress, Progress::Failed(FetchError::Refused(SnapshotError::Version(4))));
+    let said = SnapshotError::Version(4).to_string();
+    assert!(said.contains("version 4") && said.contains("versions 1 to 3"), "{said}");
     assert_eq!(desk.shelf.current, good);
     desk.server.file = next;
     assert_eq!(desk.poll(), Progress::Published(2));
@@ -1485,6 +1526,56 @@ fn a_snapshot_of_version_1_is_followed_by_one_of_version_2() {
     let worker = desk.shelf.snapshot(Some(worker));
     assert_eq!(worker.preamble.version, FormatVersion::Two);
     assert!(find(&worker, Name::Secret(CredentialDigest::of(b"sk-7"))).is_some());
+}
+
+/// The first sign of sharing makes version 3: only the pages that it changes are fetched. Back at
+/// version 2, a page may have what that version refuses, so all are checked anew.
+#[test]
+fn a_sign_of_sharing_costs_the_page_that_has_it() {
+    let first = World::plain(1, 3_000, 20_000);
+    let mut second = World { sequence: 2, ..first.clone() };
+    second.customers[7].signals.push(CustomerSignal {
+        credential: None,
+        finding: FindingCode::RelaySuspected,
+        until: UnixSeconds(2_000_000_000),
+        evidence: parsed("two kinds of signs within 7 days"),
+    });
+    let third = World { sequence: 3, ..first.clone() };
+    let mut desk = Desk::new(first.file());
+    assert_eq!(desk.poll(), Progress::Published(1));
+    let pages = desk.shelf.parsed().unwrap().head.pages.len();
+    let mut worker = desk.shelf.snapshot(None);
+    assert_eq!(worker.preamble.version, FormatVersion::Two);
+    for (world, version, written) in
+        [(second, FormatVersion::Three, 1), (third, FormatVersion::Two, pages)]
+    {
+        (desk.server.file, desk.shelf.written) = (world.file(), 0);
+        assert_eq!(desk.poll(), Progress::Published(world.sequence));
+        assert_eq!(desk.shelf.written, written, "{version:?}");
+        worker = desk.shelf.snapshot(Some(worker));
+        assert_eq!(worker.preamble.version, version);
+        let found = find(&worker, Name::Secret(CredentialDigest::of(b"sk-7"))).unwrap();
+        assert_eq!(found.customer.signals, world.customers[7].signals);
+    }
+}
+
+/// The bit of a later version, in a snapshot of an earlier one, makes it unreadable.
+#[test]
+fn signs_of_sharing_in_version_2_are_refused() {
+    let mut world = World::plain(1, 3, 3);
+    world.customers[1].signals.push(CustomerSignal {
+        credential: None,
+        finding: FindingCode::SharingClients,
+        until: UnixSeconds(2_000_000_000),
+        evidence: parsed("9 programs"),
+    });
+    let mut preamble = world.file();
+    assert!(read(preamble.clone()).is_ok());
+    preamble[8] = 2;
+    let rest = preamble.split_off(PREAMBLE);
+    let refused = read(sign(preamble, &rest)).unwrap_err();
+    let SnapshotError::Page(_, why) = refused else { panic!("{refused}") };
+    assert_eq!(why, "a customer's record can't be read");
 }
 
 /// A snapshot whose key is no longer trusted is none: a file of a lower sequence by a trusted key

@@ -80,8 +80,14 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<(), CommandError> {
         found.insert("customer".into(), customer(Name::Claim(value), "claim")?);
     }
     if let Some(id) = &arguments.customer {
-        let customer = snapshot.customers().find(|customer| customer.id.as_str() == id);
-        let customer = customer.ok_or_else(|| none("id, or it has no credential"))?;
+        let mut records = snapshot.customers().filter(|customer| customer.id.as_str() == id);
+        let customer = records.next().ok_or_else(|| none("id, or it has no credential"))?;
+        let mut customer = Customer::clone(&customer);
+        for signal in records.flat_map(|record| record.signals.clone()) {
+            if !customer.signals.contains(&signal) {
+                customer.signals.push(signal);
+            }
+        }
         found.insert("customer".into(), describe(&customer));
     }
     if let Some(thumbprint) = &arguments.node {
@@ -151,7 +157,7 @@ fn describe(customer: &Customer) -> Value {
         json!({"name": name, "profile": profile, "enforcement": entry.enforcement})
     });
     let overrides = customer.overrides.iter().map(|entry| {
-        let Override { finding, action, author, until } = entry;
+        let Override { finding, action, author, until, .. } = entry;
         json!({"finding": finding, "action": action, "author": author, "until": until})
     });
     json!({
@@ -167,6 +173,7 @@ fn describe(customer: &Customer) -> Value {
         "residency": to_report(&customer.residency),
         "providers": providers.collect::<Vec<_>>(),
         "overrides": overrides.collect::<Vec<_>>(),
+        "signals": customer.signals,
     })
 }
 

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 
 use super::directory::Directory;
 use super::ownership::OwnershipScreening;
-use crate::register::{Customer, Enforcement, EnforcementEntry, Name, Ownership, Status};
+use crate::register::{
+    Customer, CustomerSignal, Enforcement, EnforcementEntry, Name, Ownership, Status,
+};
 use crate::snapshot::Snapshot;
 use crate::snapshot::customers::RecordKey;
 use crate::terms::finding::Action;
@@ -29,6 +31,7 @@ pub struct CustomerState {
     enforcement: BTreeMap<String, Value>,
     credentials: BTreeMap<String, Value>,
     overrides: Vec<Value>,
+    signals: BTreeSet<CustomerSignal>,
 }
 
 /// A register to compare.
@@ -85,7 +88,10 @@ impl RegisterView<'_> {
             if ids.contains(customer.id.as_str()) {
                 let found = CustomerState::of(customer, ownership);
                 match states.get_mut(customer.id.as_str()) {
-                    Some(known) => known.credentials.extend(found.credentials),
+                    Some(known) => {
+                        known.credentials.extend(found.credentials);
+                        known.signals.extend(found.signals);
+                    }
                     None => drop(states.insert(customer.id.to_string(), found)),
                 }
             }
@@ -93,17 +99,17 @@ impl RegisterView<'_> {
         states
     }
 
-    /// A hash of each customer's state, and the sum of the hashes of its credentials. Registers
-    /// have millions of customers, and few differ.
-    fn prints(&self, reachable: bool) -> HashMap<String, (u64, u64)> {
-        let mut prints: HashMap<String, (u64, u64)> = HashMap::new();
+    /// Hashes of each customer's state. Registers have millions of customers, and few differ.
+    fn prints(&self, reachable: bool) -> HashMap<String, StatePrint> {
+        let mut prints: HashMap<String, StatePrint> = HashMap::new();
         self.each(reachable, |customer, ownership| {
             let print = prints.entry(customer.id.to_string()).or_default();
-            print.0 = hash_of_state(customer, ownership);
+            print.state = hash_of_state(customer, ownership);
+            print.signals.extend(customer.signals.iter().cloned());
             for credential in &customer.credentials {
                 let key = RecordKey::of(Name::Secret(credential.digest)).0;
                 let label = credential.label.as_ref().map(Text::as_str);
-                print.1 = print.1.wrapping_add(hash(|hasher| {
+                print.credentials = print.credentials.wrapping_add(hash(|hasher| {
                     (key, label, credential.expires.map(|time| time.0)).hash(hasher);
                     credential.networks.iter().for_each(|network| network.parts().hash(hasher));
                 }));
@@ -113,13 +119,24 @@ impl RegisterView<'_> {
     }
 }
 
+/// A customer's state in short.
+#[derive(Default, PartialEq)]
+struct StatePrint {
+    /// A hash of all fields but those below
+    state: u64,
+    /// The sum of the hashes of its credentials, as each record of a snapshot has one
+    credentials: u64,
+    /// Few customers have any, and several records of a snapshot may have the same
+    signals: BTreeSet<CustomerSignal>,
+}
+
 fn hash(write: impl FnOnce(&mut DefaultHasher)) -> u64 {
     let mut hasher = DefaultHasher::new();
     write(&mut hasher);
     hasher.finish()
 }
 
-/// A hash of all fields of [`CustomerState`] but credentials.
+/// A hash of all fields of [`CustomerState`] but credentials and signals.
 fn hash_of_state(customer: &Customer, ownership: Ownership) -> u64 {
     let second = |time: UnixSeconds| time.0;
     hash(|hasher| {
@@ -208,11 +225,12 @@ impl CustomerState {
             enforcement: enforcement.collect(),
             credentials: credentials.collect(),
             overrides: overrides.collect(),
+            signals: customer.signals.iter().cloned().collect(),
         }
     }
 
     /// The fields in words, the most important first.
-    fn words(&self) -> [(&'static str, String); 8] {
+    fn words(&self) -> [(&'static str, String); 9] {
         let member =
             |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
         // the value, then its dates
@@ -249,6 +267,11 @@ impl CustomerState {
             let what = what.collect::<Vec<_>>().join(" ");
             dated(entry, Some(what), &[("by", "author"), ("until", "until")])
         });
+        let signals = self.signals.iter().map(|signal| {
+            let CustomerSignal { credential, finding, until, evidence } = signal;
+            let label = credential.as_ref().map(|label| format!(" of {label}")).unwrap_or_default();
+            format!("{finding}{label}: {evidence}, until {until}")
+        });
         let dates = &[("on", "at"), ("until", "until")];
         let screening = dated(&self.screening, member(&self.screening, "status"), dates);
         let dates = &[("accepted", "accepted"), ("until", "until")];
@@ -262,6 +285,7 @@ impl CustomerState {
             ("credentials", listed(credentials.collect())),
             ("agreement", or_none(agreement)),
             ("overrides", listed(overrides.collect())),
+            ("signals", listed(signals.collect())),
         ]
     }
 }

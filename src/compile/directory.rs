@@ -8,6 +8,7 @@
 //! bods/*.json      the same as Beneficial Ownership Data Standard statements; also *.jsonl
 //! nodes.json       other resellers' nodes and their public keys
 //! enforcement.json providers' latest enforcement, as `waybill enforcement` writes it
+//! sharing.json     signs of sharing, as `waybill sharing` writes them
 //! networks/        the MMDB files and lists that register.json names
 //! ```
 //!
@@ -30,6 +31,7 @@ mod nodes;
 mod owners;
 mod ownership;
 mod schema;
+mod sharing;
 mod sheet;
 mod statements;
 mod table;
@@ -46,7 +48,7 @@ use self::ownership::read_owners;
 use super::remarks::{Remarks, grouped};
 use super::settings::Settings;
 use crate::compile::networks::{self, Networks};
-use crate::register::{Customer, Node};
+use crate::register::{Customer, Node, SharingSignal};
 use crate::shape::Path;
 use crate::terms::names::digest;
 use crate::terms::time::UnixSeconds;
@@ -56,7 +58,7 @@ pub use documents::{
     SchemaDocument, SharePercent,
 };
 pub use enforcement::EnforcementFile;
-pub use files::{Documents, ENFORCEMENT, Files, MOST_BYTES};
+pub use files::{Documents, ENFORCEMENT, Files, MOST_BYTES, SHARING};
 pub use layout::{is_document, says_of_customers};
 pub use ownership::Owners;
 
@@ -69,6 +71,8 @@ pub struct Directory {
     pub customers: Vec<Customer>,
     /// Other resellers' nodes
     pub nodes: Vec<Node>,
+    /// Signs of sharing, with their figures
+    pub signals: Vec<SharingSignal>,
     /// Countries, lists and systems of addresses
     pub networks: Networks,
     /// The SHA-256 of every file that was read, as 64 hexadecimal digits
@@ -113,6 +117,7 @@ pub fn read(files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
     if let Some(words) = document::<EnforcementFile>(&documents, ENFORCEMENT, &mut remarks) {
         enforcement::apply(ENFORCEMENT, &words, &mut customers, locations.whole, &mut remarks);
     }
+    let signals = sharing::read(&documents, &mut customers, locations.whole, &mut remarks);
     notice_customers(&customers, &locations, now, &mut remarks);
 
     remarks.locate(&documents);
@@ -121,6 +126,7 @@ pub fn read(files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
         owners,
         customers,
         nodes: nodes.into_values(),
+        signals,
         networks,
         digests,
         locations,

@@ -9,12 +9,26 @@ use crate::decision::evidence::Watch;
 use crate::decision::signals::{PSEUDO_HEADERS, Signal};
 use crate::shape::Json;
 use crate::shape::ordered;
+use crate::terms::finding::FindingCode;
 
 /// The media type of the document.
 pub const MEDIA_TYPE: &str = "application/json";
 
 /// What a snapshot's tables say of the client's address.
 const ADDRESS_FACTS: &[&str] = &["country", "network", "asn"];
+
+/// What of events of days the desk looks at to find that a credential is in many hands.
+const DERIVED_FROM: [&str; 7] =
+    ["time", "duration", "country", "address", "network", "asn", "software"];
+
+/// What it may find, which the register's next snapshot then has.
+const DERIVED: [FindingCode; 5] = [
+    FindingCode::SharingAddresses,
+    FindingCode::SharingCountries,
+    FindingCode::SharingVelocity,
+    FindingCode::SharingClients,
+    FindingCode::RelaySuspected,
+];
 
 /// The document, as JSON.
 #[cold]
@@ -49,8 +63,15 @@ pub fn disclosure(config: &Config, watch: &Watch) -> String {
     let looked_up = std::iter::once(&"software").chain(of_address);
     append(&mut document, looked_up.map(|fact| (*fact).to_owned()));
     // no configuration changes this: there is no code for any of these
-    document
-        .push_str(r#"]},"never_reads":["request bodies","response bodies","response headers","#);
+    document.push_str(r#"]},"derives":{"from":["#);
+    append(&mut document, DERIVED_FROM.map(str::to_owned).into_iter());
+    document.push_str(r#"],"findings":["#);
+    append(&mut document, DERIVED.map(|code| code.to_string()).into_iter());
+    document.push_str(r#"],"objections":"#);
+    let appeal = settings.appeal_url.as_ref().map(|url| url.as_str());
+    let objections = appeal.or(settings.contact.as_ref().map(|text| text.as_str()));
+    objections.map_or(Json::Null, |to| Json::Text(to.to_owned())).write_canonical(&mut document);
+    document.push_str(r#"},"never_reads":["request bodies","response bodies","response headers","#);
     document.push_str(r#""TLS fingerprints","locale and time zone","hidden marks in text"]}"#);
     document
 }

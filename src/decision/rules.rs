@@ -165,6 +165,10 @@ impl Findings {
                 self.add(FindingCode::OwnershipUnresolved, "who owns it isn't resolved")
             }
         }
+        // the snapshot has those only that concern the name that led to the customer
+        for signal in customer.signals.iter().filter(|signal| now < signal.until) {
+            self.add(signal.finding, signal.evidence.as_str());
+        }
     }
 
     /// What depends on where the request goes.

@@ -73,7 +73,7 @@ mod tests {
         for code in FindingCode::ALL {
             let Advice { refused, clear } = Advice::on(*code);
             assert!(clear.len() > 10, "{code}: {clear}");
-            assert_eq!(refused.is_some(), code.fires(), "{code}");
+            assert!(refused.is_some(), "{code}");
             for text in [Some(clear), refused].into_iter().flatten() {
                 assert!(!text.contains("](") && !text.contains("**"), "{code}: {text}");
             }

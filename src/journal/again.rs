@@ -9,11 +9,12 @@
 //! saw and had no reason to name are in no event either.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 use super::places::PlacesInEvent;
 use crate::chain::Inbound;
-use crate::config::{Config, OriginSource};
+use crate::config::{Config, CredentialPlace, OriginSource};
 use crate::decision::case::Case;
 use crate::decision::event::{Event, EventFinding, EventText};
 use crate::decision::evidence::Evidence;
@@ -111,12 +112,27 @@ impl<'a> SecondLook<'a> {
     pub fn new(config: &'a Config, snapshot: Option<&'a Snapshot>) -> Self {
         let inline = config.register.iter().flat_map(|it| it.customers().cloned().map(Rc::new));
         let compiled = snapshot.iter().flat_map(|snapshot| snapshot.customers());
-        let customers = inline.chain(compiled);
+        let mut customers: HashMap<String, Rc<Customer>> = HashMap::new();
+        for customer in inline.chain(compiled) {
+            match customers.entry(customer.id.to_string()) {
+                Entry::Vacant(free) => drop(free.insert(customer)),
+                // each record of a snapshot has the signs that concern its name
+                Entry::Occupied(mut known) if !customer.signals.is_empty() => {
+                    let known = &mut Rc::make_mut(known.get_mut()).signals;
+                    for signal in &customer.signals {
+                        if !known.contains(signal) {
+                            known.push(signal.clone());
+                        }
+                    }
+                }
+                Entry::Occupied(_) => {}
+            }
+        }
         Self {
             config,
             lookups: Lookups::new(config, snapshot),
             snapshot,
-            customers: customers.map(|it| (it.id.as_str().to_owned(), it)).collect(),
+            customers,
             role: common_role(config, snapshot),
         }
     }
@@ -172,13 +188,21 @@ impl<'a> SecondLook<'a> {
     fn identity(&self, event: &Event<'_>, facts: &EventFacts<'_>) -> Identity {
         // why nobody is named is kept
         let Some(customer) = facts.named else { return Identity::Unproven };
-        let source = event.credential.0.as_ref().map_or("", |credential| &credential.source.0);
-        let sources = || self.config.indexed_sources().map(|(index, _)| index);
-        let same = sources().find(|index| self.config.source_name(*index) == source);
-        match self.customers.get(customer).zip(same.or_else(|| sources().next())) {
-            Some((customer, source)) => Identity::named(Rc::clone(customer), source),
-            None => Identity::Unknown,
+        let credential = event.credential.0.as_ref();
+        let source = credential.map_or("", |credential| &credential.source.0);
+        let sources = || self.config.indexed_sources();
+        let same = sources().find(|(index, _)| self.config.source_name(*index) == source);
+        let found = self.customers.get(customer).zip(same.or_else(|| sources().next()));
+        let Some((customer, (index, source))) = found else { return Identity::Unknown };
+        let mut customer = Rc::clone(customer);
+        if !customer.signals.is_empty() {
+            let label = credential.and_then(|it| it.label.as_ref()).map(|label| &*label.0);
+            let is_bound =
+                matches!(source.place, CredentialPlace::Mtls(_) | CredentialPlace::Chain);
+            let signals = &mut Rc::make_mut(&mut customer).signals;
+            signals.retain(|signal| signal.concerns(label, is_bound));
         }
+        Identity::named(customer, index)
     }
 
     /// The case that the rules judge, and whether it is unsure that the country of the client's
@@ -356,11 +380,6 @@ fn rests_elsewhere(code: FindingCode) -> bool {
         | FindingCode::ChainIncomplete
         | FindingCode::ChainUnproven
         | FindingCode::RelayUndeclared
-        | FindingCode::SharingAddresses
-        | FindingCode::SharingCountries
-        | FindingCode::SharingVelocity
-        | FindingCode::SharingClients
-        | FindingCode::RelaySuspected
         | FindingCode::TagSpoofed => true,
         FindingCode::CustomerSuspended
         | FindingCode::CustomerUnscreened
@@ -378,6 +397,11 @@ fn rests_elsewhere(code: FindingCode) -> bool {
         | FindingCode::GeoConflict
         | FindingCode::ResidencyMismatch
         | FindingCode::NetworkAnonymizer
-        | FindingCode::NetworkHosting => false,
+        | FindingCode::NetworkHosting
+        | FindingCode::SharingAddresses
+        | FindingCode::SharingCountries
+        | FindingCode::SharingVelocity
+        | FindingCode::SharingClients
+        | FindingCode::RelaySuspected => false,
     }
 }

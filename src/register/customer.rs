@@ -1,6 +1,7 @@
 //! One customer, as the compliance officer writes it.
 
 use super::screening::{PUT_RIGHT, Screening, ScreeningStatus, check_screening};
+use super::sharing::CustomerSignal;
 use crate::shape::{Dictionary, Json, JsonWriter, Path, Problems, Shape, object, to_value, words};
 use crate::terms::finding::{Action, FindingCode};
 use crate::terms::names::{CredentialDigest, CustomerId, HeaderText, Notes, Text};
@@ -106,6 +107,10 @@ object! {
         author: Text,
         /// When it ends
         until: UnixSeconds,
+        /// Why it was set. For the desk only, like the customer's name
+        reason: Option<Text> = None,
+        /// The id of the event that it answers. For the desk only too
+        event: Option<Text> = None,
     }
 }
 
@@ -165,6 +170,11 @@ object! {
         providers: Dictionary<Text, ProviderEntry> = Dictionary::new(),
         /// Actions that differ for it
         overrides: Vec<Override> = Vec::new(),
+    }
+    beside {
+        /// What its traffic showed: of a register of files, what its sharing.json says; in a
+        /// snapshot, what of that concerns the name that led here
+        signals: Vec<CustomerSignal>,
     }
 }
 

@@ -40,6 +40,38 @@ object! {
     }
 }
 
+/// A sign of sharing as nodes need it: without its figures.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct CustomerSignal {
+    /// The label of the credential; none for what has no label, and for relay.suspected
+    pub credential: Option<Text>,
+    /// The finding
+    pub finding: FindingCode,
+    /// From when on it no longer fires
+    pub until: UnixSeconds,
+    /// The measure and its threshold in words
+    pub evidence: Text,
+}
+
+impl CustomerSignal {
+    /// Whether it is about callers by a name of that label. A bound name is one that nobody else
+    /// can use: a certificate, a node's signature, a credential with networks. Only what is said of
+    /// the customer is about those.
+    pub fn concerns(&self, label: Option<&str>, is_bound: bool) -> bool {
+        self.finding == FindingCode::RelaySuspected
+            || (!is_bound && self.credential.as_ref().map(Text::as_str) == label)
+    }
+}
+
+impl SharingSignal {
+    /// The same as nodes need it.
+    pub fn of_customer(&self) -> CustomerSignal {
+        let Self { credential: Nullable(credential), finding, until, evidence, .. } = self;
+        let (credential, evidence) = (credential.clone(), evidence.clone());
+        CustomerSignal { credential, finding: *finding, until: *until, evidence }
+    }
+}
+
 object! {
     /// What was looked at: how much, and what of it couldn't be used.
     pub struct LookedAt {

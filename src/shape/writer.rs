@@ -46,12 +46,17 @@ impl JsonWriter {
         // looks at every byte, so that the compiler makes it 16 at a time
         let is_plain = |b: u8| (b >= b' ') & (b != b'"') & (b != b'\\');
         if text.bytes().fold(true, |all, b| all & is_plain(b)) {
-            self.bytes.push(b'"');
-            self.bytes.extend_from_slice(text.as_bytes());
-            self.bytes.push(b'"');
+            self.plain(text);
         } else {
             self.raw(&serde_json::to_string(text).unwrap_or_default());
         }
+    }
+
+    /// A string that needs no escapes: without quotes, backslashes and control characters.
+    pub fn plain(&mut self, text: &str) {
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.push(b'"');
     }
 
     /// A whole number.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use super::customers::{
     AGREED, EXPIRES, NameKind, OPENED, OWNERSHIP_SHIFT, PROFILED, REASONED, RESELLER, RESIDENT,
-    ROW, RecordKey, SCREENED, SUSPENDED, VOUCHES,
+    ROW, RecordKey, SCREENED, SIGNALLED, SUSPENDED, VOUCHES,
 };
 use super::layout::little;
 use crate::register::{
-    CredentialEntry, Customer, CustomerKind, EnforcementEntry, Screening, Status,
+    CredentialEntry, Customer, CustomerKind, CustomerSignal, EnforcementEntry, Screening, Status,
 };
 use crate::terms::finding::Action;
+use crate::terms::names::Text;
 use crate::terms::time::UnixSeconds;
 
 /// A customer under one of its names.
@@ -50,6 +51,17 @@ impl CustomerRecord<'_> {
         to.bytes.len()
     }
 
+    /// The signs of sharing that concern this name.
+    pub fn signals(&self) -> impl Iterator<Item = &CustomerSignal> {
+        let label = self.entry.and_then(|entry| entry.label.as_ref()).map(Text::as_str);
+        let is_bound = match self.kind {
+            NameKind::Secret => self.entry.is_some_and(|entry| !entry.networks.is_empty()),
+            NameKind::Claim => false,
+            NameKind::Certificate | NameKind::Id => true,
+        };
+        self.customer.signals.iter().filter(move |signal| signal.concerns(label, is_bound))
+    }
+
     fn write(&self, to: &mut Writer) {
         let customer = self.customer;
         to.bytes.push(self.kind as u8);
@@ -68,6 +80,7 @@ impl CustomerRecord<'_> {
             }
         }
         to.text(customer.id.as_str());
+        let signals: Vec<&CustomerSignal> = self.signals().collect();
         let flags = [
             (RESELLER, customer.kind == CustomerKind::Reseller),
             (SUSPENDED, customer.status == Status::Suspended),
@@ -76,6 +89,7 @@ impl CustomerRecord<'_> {
             (AGREED, customer.agreement.is_some()),
             (RESIDENT, customer.residency.is_some()),
             ((customer.ownership() as u64) << OWNERSHIP_SHIFT, true),
+            (SIGNALLED, !signals.is_empty()),
         ];
         to.number(all_set(&flags));
         if let Some(screening) = &customer.screening {
@@ -120,6 +134,14 @@ impl CustomerRecord<'_> {
             }
             to.common(entry.author.as_str());
             to.time(entry.until);
+        }
+        if !signals.is_empty() {
+            to.count(signals.len());
+            for signal in signals {
+                to.common(signal.finding.as_str());
+                to.time(signal.until);
+                to.common(signal.evidence.as_str());
+            }
         }
     }
 }

@@ -11,8 +11,8 @@ use sha2::Digest as _;
 
 use super::layout::FormatVersion;
 use crate::register::{
-    Agreement, Credential, CredentialEntry, Customer, CustomerKind, Enforcement, EnforcementEntry,
-    Name, Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
+    Agreement, Credential, CredentialEntry, Customer, CustomerKind, CustomerSignal, Enforcement,
+    EnforcementEntry, Name, Override, Ownership, ProviderEntry, Screening, ScreeningStatus, Status,
 };
 use crate::shape::{Dictionary, Word};
 use crate::terms::finding::{Action, FindingCode};
@@ -275,8 +275,8 @@ pub(super) const AGREED: u64 = 16;
 pub(super) const RESIDENT: u64 = 32;
 /// Two bits: clear, restricted, unresolved
 pub(super) const OWNERSHIP_SHIFT: u32 = 6;
-/// No version gives these bits a meaning yet
-const CUSTOMER_UNUSED: u64 = !0xff;
+/// From version 3 on. The two bits of the ownership are below it
+pub(super) const SIGNALLED: u64 = 256;
 
 // of a provider's entry, above the two bits of its status
 pub(super) const REASONED: u8 = 4;
@@ -301,12 +301,16 @@ fn decode(
     }
     let credentials =
         if kind == NameKind::Secret { vec![decode_credential(from, key)?] } else { Vec::new() };
+    let label = credentials.first().and_then(|credential| credential.label.clone());
     let id: CustomerId = from.word()?;
     let flags = match version {
         FormatVersion::One => from.byte()?.into(),
-        FormatVersion::Two => from.number().filter(|flags| flags & CUSTOMER_UNUSED == 0)?,
+        // no version gives other bits a meaning yet
+        FormatVersion::Two => from.number().filter(|flags| *flags < SIGNALLED)?,
+        FormatVersion::Three => from.number().filter(|flags| *flags < SIGNALLED << 1)?,
     };
-    let ownership = pick(Ownership::ALL, u8::try_from(flags >> OWNERSHIP_SHIFT).ok()?)?;
+    let ownership =
+        pick(Ownership::ALL, u8::try_from((flags & !SIGNALLED) >> OWNERSHIP_SHIFT).ok()?)?;
     let has = |flag: u64| flags & flag != 0;
     let screening = present(has(SCREENED), || decode_screening(from))?;
     let agreement = present(has(AGREED), || {
@@ -345,7 +349,23 @@ fn decode(
         let (author, until) = (from.common()?, from.time()?);
         // an unknown code is from a newer catalogue, and can't fire here
         let known = FindingCode::parse(code).ok();
-        Some(known.map(|finding| Override { finding, action, author, until }))
+        Some(known.map(|finding| Override {
+            finding,
+            action,
+            author,
+            until,
+            reason: None,
+            event: None,
+        }))
+    })?;
+    let signals = present(has(SIGNALLED), || {
+        from.list(|from| {
+            let (code, until, evidence) = (from.common_text()?, from.time()?, from.common()?);
+            // as with overrides
+            let known = FindingCode::parse(code).ok();
+            let credential = label.clone().filter(|_| known != Some(FindingCode::RelaySuspected));
+            Some(known.map(|finding| CustomerSignal { credential, finding, until, evidence }))
+        })
     })?;
     Some(Rc::new(Customer {
         id,
@@ -365,6 +385,7 @@ fn decode(
         residency,
         providers: Dictionary::from_entries(providers),
         overrides: overrides.into_iter().flatten().collect(),
+        signals: signals.into_iter().flatten().flatten().collect(),
     }))
 }
 

@@ -113,8 +113,12 @@ pub fn write(material: &Material<'_>, key: &SigningKey) -> Result<Vec<u8>, Write
     let file_size =
         size(PREAMBLE).saturating_add(size(head.len())).saturating_add(size(pages.bytes.len()));
     let created = u64::try_from(material.created.0).unwrap_or(0);
-    let version = FormatVersion::WRITTEN as u64;
-    for number in [version, size(head.len()), file_size, material.sequence, created] {
+    // nodes that read version 2 only can still read a register without signs of sharing
+    let version = match material.customers.iter().all(|customer| customer.signals.is_empty()) {
+        true => FormatVersion::Two,
+        false => FormatVersion::Three,
+    };
+    for number in [version as u64, size(head.len()), file_size, material.sequence, created] {
         file.extend(number.to_le_bytes());
     }
     file.extend(sha2::Sha256::digest(&head));

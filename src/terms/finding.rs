@@ -63,8 +63,8 @@ enum FindingTrait {
     Adopted,
     /// Is about what earlier nodes attested
     OfChain,
-    /// Declared, but this version lacks its input
-    Planned,
+    /// Comes from a register's sharing.json
+    OfSharing,
 }
 
 catalogue! {
@@ -181,19 +181,19 @@ catalogue! {
     RelayUndeclared = "relay.undeclared": Report, 403, [Adopted],
         "it bears marks of relay software and the customer isn't registered as a reseller";
     /// One credential from more addresses than one customer has
-    SharingAddresses = "sharing.addresses": Report, 403, [Adopted, Planned],
+    SharingAddresses = "sharing.addresses": Report, 403, [Adopted, OfSharing],
         "its credential is used from too many addresses";
     /// One credential from more countries than one customer is in
-    SharingCountries = "sharing.countries": Report, 403, [Adopted, Planned],
+    SharingCountries = "sharing.countries": Report, 403, [Adopted, OfSharing],
         "its credential is used from too many countries";
     /// One credential faster across the world than one customer travels
-    SharingVelocity = "sharing.velocity": Report, 403, [Adopted, Planned],
+    SharingVelocity = "sharing.velocity": Report, 403, [Adopted, OfSharing],
         "its credential moves too fast between places";
     /// One credential with other programs, or more of them at once, than one customer has
-    SharingClients = "sharing.clients": Report, 403, [Adopted, Planned],
+    SharingClients = "sharing.clients": Report, 403, [Adopted, OfSharing],
         "its credential is used by too many people's programs at once";
     /// Several signs within a week that a customer is an intermediary, and isn't registered as one
-    RelaySuspected = "relay.suspected": Report, 403, [Adopted, Planned],
+    RelaySuspected = "relay.suspected": Report, 403, [Adopted, OfSharing],
         "its traffic over days looks like that of an intermediary, and the customer isn't \
          registered as a reseller";
     /// The client sent a header that only a node may set
@@ -286,14 +286,14 @@ impl FindingCode {
         self.row().traits.contains(&FindingTrait::Adopted)
     }
 
+    /// Whether it comes from a register's sharing.json: what traffic of days shows.
+    pub fn is_of_sharing(self) -> bool {
+        self.row().traits.contains(&FindingTrait::OfSharing)
+    }
+
     /// Whether it is about what earlier nodes attested.
     pub fn is_of_chain(self) -> bool {
         self.row().traits.contains(&FindingTrait::OfChain)
-    }
-
-    /// Whether this version has the rule's input. Configurations may name the others already.
-    pub fn fires(self) -> bool {
-        !self.row().traits.contains(&FindingTrait::Planned)
     }
 }
 

@@ -250,10 +250,11 @@ def test_older_and_compressed_lines(fleet, tmp_path):
 
 def test_each_column(tables, fleet):
     """Each column that a question doesn't show has what the event has."""
-    rows = tables.ask("SELECT id, credential, mode, address, network, asn, sdk, chain, seq, prev FROM events WHERE id <> '' ORDER BY id")
+    rows = tables.ask("SELECT id, credential, source, mode, address, network, asn, sdk, chain, seq, prev FROM events WHERE id <> '' ORDER BY id")
     expected = [
         [
-            event["id"], (event["credential"] or {}).get("label"), event["mode"], event["address"], event["network"], event.get("asn"),
+            event["id"], (event["credential"] or {}).get("label"), (event["credential"] or {}).get("source"),
+            event["mode"], event["address"], event["network"], event.get("asn"),
             (event.get("software") or {}).get("sdk"), event["chain"], event["seq"], event["prev"],
         ]
         for event in fleet.events()

@@ -7,8 +7,9 @@ use super::enforcement::EnforcementFile;
 use crate::compile::countries;
 use crate::compile::ownership::{Entity, EntityType, Holding, WHOLE};
 use crate::compile::settings::Settings;
-use crate::register::{Customer, Node};
+use crate::register::{Customer, Node, SharingFile};
 use crate::shape::{Json, Mismatch, Path, Problems, Shape, Word, object, words, wrong_type};
+use crate::terms::finding::FindingCode;
 use crate::terms::names::Text;
 use crate::terms::region::Place;
 
@@ -198,6 +199,8 @@ words! {
         Nodes = "nodes",
         /// enforcement.json
         Enforcement = "enforcement",
+        /// sharing.json
+        Sharing = "sharing",
         /// What `waybill event --json` answers
         ExplainedEvent = "explained-event",
         /// What `waybill audit verify --json` answers
@@ -231,6 +234,7 @@ impl SchemaDocument {
             Self::Owners => (OwnersFile::schema(), "Waybill register: owners.json"),
             Self::Nodes => (nodes_schema(), "Waybill register: nodes.json"),
             Self::Enforcement => (EnforcementFile::schema(), "Waybill register: enforcement.json"),
+            Self::Sharing => (sharing_schema(), "Waybill register: sharing.json"),
         };
         set(&mut schema, "", "$schema", "https://json-schema.org/draft/2020-12/schema".into());
         set(&mut schema, "", "title", title.into());
@@ -251,6 +255,14 @@ fn customers_schema() -> Value {
     let mut schema = CustomersFile::schema();
     set(&mut schema, "/properties/customers", "items", json!({"$ref": "#/$defs/customer"}));
     set(&mut schema, "", "$defs", json!({"customer": customer}));
+    schema
+}
+
+fn sharing_schema() -> Value {
+    let codes = FindingCode::ALL.iter().filter(|code| code.is_of_sharing());
+    let codes: Vec<&str> = codes.map(|code| code.as_str()).collect();
+    let mut schema = SharingFile::schema();
+    set(&mut schema, "/properties/signals/items/properties/finding", "enum", json!(codes));
     schema
 }
 

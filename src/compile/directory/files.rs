@@ -27,6 +27,8 @@ pub(super) const ENTITIES: &str = "entities.json";
 pub(super) const NODES: &str = "nodes.json";
 /// Providers' latest enforcement
 pub const ENFORCEMENT: &str = "enforcement.json";
+/// Signs of sharing
+pub const SHARING: &str = "sharing.json";
 pub(super) const BODS: &str = "bods/";
 pub(super) const NETWORKS: &str = "networks/";
 

@@ -357,7 +357,8 @@ pub(super) fn read<T: Shape>(
     ListContents { locations, entries, digest }
 }
 
-/// The digest of tables' content: each row as a line of canonical JSON, without names and notes.
+/// The digest of tables' content: each row as a line of canonical JSON, without what is for the
+/// desk only.
 #[derive(Default)]
 struct TableDigest {
     main: sha2::Sha256,
@@ -367,8 +368,9 @@ struct TableDigest {
 impl TableDigest {
     fn add(&mut self, table: usize, json: &Json) {
         let Json::Object(members) = json else { return };
-        let kept =
-            members.iter().filter(|(name, _)| name != "name" && name != "notes").cloned().collect();
+        let is_kept =
+            |(name, _): &&(String, Json)| !["name", "notes", "reason", "event"].contains(&&**name);
+        let kept = members.iter().filter(is_kept).cloned().collect();
         let mut line = String::new();
         Json::Object(kept).write_canonical(&mut line);
         line.push('\n');

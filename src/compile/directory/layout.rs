@@ -1,13 +1,13 @@
 //! Which files belong to a register.
 
-use super::files::{BODS, ENFORCEMENT, ENTITIES, Files, NETWORKS, NODES, SETTINGS};
+use super::files::{BODS, ENFORCEMENT, ENTITIES, Files, NETWORKS, NODES, SETTINGS, SHARING};
 use super::forms::{CUSTOMERS, OWNERS};
 use crate::compile::remarks::Remarks;
 use crate::shape::nearest;
 
 /// The names at the top of a register; folders end in a slash.
 fn top() -> impl Iterator<Item = &'static str> {
-    [SETTINGS, ENTITIES, NODES, ENFORCEMENT, BODS, NETWORKS]
+    [SETTINGS, ENTITIES, NODES, ENFORCEMENT, SHARING, BODS, NETWORKS]
         .into_iter()
         .chain(CUSTOMERS.names())
         .chain(OWNERS.names())
@@ -43,7 +43,7 @@ pub(super) fn check_names(files: &Files, remarks: &mut Remarks) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => {
                     "a register holds register.json, customers, owners, entities.json, nodes.json, \
-                     enforcement.json, bods/, networks/ and README files"
+                     enforcement.json, sharing.json, bods/, networks/ and README files"
                         .into()
                 }
             },

@@ -67,6 +67,8 @@ pub(super) const OVERRIDES: &TableSchema = &TableSchema {
         ("action", &["action"], CellType::Action),
         ("author", &["author"], CellType::Line),
         ("until", &["until"], CellType::Until),
+        ("reason", &["reason"], CellType::Line),
+        ("event", &["event"], CellType::Text),
     ],
     key: "customer",
     example: "customer,finding,action,author,until",

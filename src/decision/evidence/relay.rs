@@ -71,18 +71,14 @@ impl MarkGroup {
 
     /// The marks that a value may hold.
     pub(super) fn candidates(&self, value: &[u8]) -> &[RelayMark] {
-        let begins = |at: usize, place: &usize| {
-            let mark = self.marks.get(*place).and_then(|mark| mark.value.as_deref());
+        let begins = |place: usize, rest: &[u8]| {
+            let mark = self.marks.get(place).and_then(|mark| mark.value.as_deref());
             let wanted = mark.unwrap_or_default().as_bytes();
-            let end = at.saturating_add(wanted.len());
-            let same =
-                |part: &[u8]| part.iter().zip(wanted).all(|(b, w)| b.to_ascii_lowercase() == *w);
-            value.get(at..end).is_some_and(same)
+            rest.get(..wanted.len()).is_some_and(|part| part.eq_ignore_ascii_case(wanted))
         };
         let is_shown = || {
             value.iter().enumerate().any(|(at, byte)| {
-                let places = self.begins.of(*byte);
-                !places.is_empty() && places.iter().any(|place| begins(at, place))
+                self.begins.any(*byte, || value.get(at..).unwrap_or_default(), begins)
             })
         };
         if self.any || is_shown() { &self.marks } else { &[] }

@@ -102,15 +102,17 @@ impl ClientSoftware {
             if separates(*byte) {
                 starts = true;
             } else if std::mem::take(&mut starts) {
-                for place in self.begins.of(*byte) {
-                    let best = if *place < self.programs { &mut program } else { &mut system };
-                    if best.is_none_or(|(known, _)| *place < known)
-                        && let Some(form) = self.forms.get(*place)
-                        && let Some(version) = form.version_in(value.get(at..).unwrap_or_default())
+                let word = || value.get(at..).unwrap_or_default();
+                self.begins.any(*byte, word, |place, word| {
+                    let best = if place < self.programs { &mut program } else { &mut system };
+                    if best.is_none_or(|(known, _)| place < known)
+                        && let Some(form) = self.forms.get(place)
+                        && let Some(version) = form.version_in(word)
                     {
-                        *best = Some((*place, version));
+                        *best = Some((place, version));
                     }
-                }
+                    false // the other list may have a word for it too
+                });
             }
         }
         (program, system)
