@@ -84,7 +84,7 @@ enum Verb {
     /// Print the JSON Schema of the configuration, of a register's file, or of an answer
     Schema {
         /// configuration, register, customers, owners, entities, nodes, enforcement,
-        /// explained-event, audit, replay or report
+        /// sharing, explained-event, audit, replay, report or answers
         #[arg(default_value = "configuration", value_parser = word::<SchemaDocument>)]
         document: SchemaDocument,
     },

@@ -4,9 +4,11 @@
 mod content;
 mod figures_json;
 mod page;
+mod standing;
 mod tables;
 mod terms;
 mod text;
+mod words;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -126,6 +128,7 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), CommandError> {
         figures,
         audit: audit.finish(),
         made,
+        register: register.as_ref(),
         dates: register.as_ref().map(|register| due::ending(register, made, horizon)),
         names: register
             .iter()

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::advice::Advice;
+use super::habits::HabitWords;
 use super::line::LineEnvelope;
 use crate::compile::countries::spelled;
 use crate::config::DisclosureSettings;
@@ -104,6 +105,10 @@ pub fn explanation(event: &Event<'_>, context: &EventContext<'_>) -> Vec<Explana
         let ExplainedFinding { code, title, action, evidence, clear } = finding;
         say("Finding", format!("{code} ({action}): {title}"));
         say("", format!("evidence: {evidence}"));
+        if let Some(HabitWords { meaning, ends, .. }) = HabitWords::on(code) {
+            say("", format!("it means: {meaning}. It is a sign, not a proof"));
+            say("", format!("what ends it: {ends}"));
+        }
         say("", format!("to clear it: {clear}"));
         say("", format!("read more: docs/findings.md#{}", code.anchor()));
     }

@@ -5,6 +5,7 @@
 
 use super::advice::Advice;
 use super::explanation::moment;
+use super::habits::HabitWords;
 use crate::compile::countries::spelled;
 use crate::config::Config;
 use crate::decision::event::{Event, EventFinding};
@@ -160,7 +161,9 @@ fn tell(event: &Event<'_>, finding: &EventFinding<'_>, parts: &mut Vec<LetterPar
     let signals = ReasonSignals::of(code);
     parts.push(LetterPart::Fact("Looked at", signals.looked_at.to_owned()));
     let evidence = &finding.evidence.0;
-    let is_of_places = code.as_str().starts_with("geo.") || code == FindingCode::ResidencyMismatch;
+    let is_of_places = code.as_str().starts_with("geo.")
+        || code == FindingCode::ResidencyMismatch
+        || code.is_of_sharing();
     // an earlier node's name is another company's
     let seen = if signals.shows_evidence && !evidence.contains("reported by ") {
         evidence.to_string()
@@ -177,6 +180,11 @@ fn tell(event: &Event<'_>, finding: &EventFinding<'_>, parts: &mut Vec<LetterPar
     }
     if !countries.is_empty() {
         parts.push(LetterPart::Fact("Countries", countries.join(", ")));
+    }
+    if let Some(HabitWords { meaning, ends_for_customer, .. }) = HabitWords::on(code) {
+        let meaning = format!("{} It is a sign, not a proof.", sentence(meaning));
+        parts.push(LetterPart::Fact("What it means", meaning));
+        parts.push(LetterPart::Fact("What ends it", ends_for_customer.to_owned()));
     }
     if let Some(refused) = Advice::on(code).refused {
         parts.push(LetterPart::Fact("What you can do", sentence(&refused)));
@@ -263,7 +271,9 @@ impl ReasonSignals {
             | Code::SharingAddresses
             | Code::SharingCountries
             | Code::SharingVelocity
-            | Code::SharingClients => ("how one credential was used, over days", false),
+            | Code::SharingClients => {
+                ("the records of your requests over days: networks, countries, programs", true)
+            }
             Code::TagSpoofed => ("the names of the request's headers", true),
         };
         Self { looked_at, shows_evidence }

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 
+import jsonschema
 import pytest
 
 from harness import ENVOY, ROOT, WAYBILL
@@ -142,3 +143,41 @@ def test_the_units_of_systemd(morning, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     [command] = re.findall(r"^ExecStart=(.*)$", paths[0].read_text(), re.MULTILINE)
     assert shell(command, tmp_path).returncode == 0
+
+
+ANSWERS_OF_VERBS = json.loads((ROOT / "docs" / "answers.schema.json").read_text())
+REGISTER, CONFIG = "dist/register", ["--config", "dist/demo.yaml", "--register", "dist/register"]
+JSON_COMMANDS = [
+    ("check", ["dist/demo.yaml", REGISTER]),
+    ("diff", [REGISTER, "envoy/register"]),
+    ("due", ["--register", REGISTER, "--within", "99999d"]),
+    ("explain", [*CONFIG, "--request", "dist/demo-request.json"]),
+    ("inspect", ["dist/served/waybill.snapshot"]),
+    ("inspect", ["dist/served/waybill.snapshot", "--address", "185.220.101.1", "--customer", "tidewater"]),
+    ("screen", ["--all", "--register", REGISTER]),
+    ("screen", ["harbour", "--register", REGISTER]),
+    ("test", ["cases.json", *CONFIG]),
+    ("verify-tag", ["--config", "dist/chain.yaml", "--filter", "4", "--request", "dist/chain-request.json"]),
+]
+
+
+@pytest.mark.parametrize(("verb", "arguments"), JSON_COMMANDS, ids=[f"{verb} {words[0]}" for verb, words in JSON_COMMANDS])
+def test_json_answers_fit_the_published_schema(run, verb, arguments):
+    request = json.loads((run / "dist" / "demo-request.json").read_text())
+    (run / "cases.json").write_text(json.dumps([{"name": "owned", "request": request, "expect": {"verdict": "allow"}}]))
+    done = subprocess.run([WAYBILL, verb, *arguments, "--json"], cwd=run, capture_output=True, text=True)
+    assert done.returncode in (0, 1) and done.stdout, done.stderr
+    schema = {"$ref": f"#/$defs/{verb}", **ANSWERS_OF_VERBS}
+    jsonschema.Draft202012Validator(schema).validate(json.loads(done.stdout))
+
+
+def test_every_verb_with_json_has_a_schema():
+    """In answers.schema.json, or one of its own that the page names."""
+    verbs = re.findall(r"^  ([a-z-]+) ", shell("waybill --help", ROOT).stdout.split("Commands:")[1].split("Options:")[0], re.MULTILINE)
+    with_json = {verb for verb in verbs if "--json" in shell(f"waybill {verb} --help", ROOT).stdout}
+    own = {"event", "replay", "report", "sharing"} & with_json
+    assert with_json - own == set(ANSWERS_OF_VERBS["$defs"]) & set(verbs)
+    for verb in own:
+        assert f"[`{verb}`](" in PAGE
+    statuses = PAGE.split("## Exit statuses")[1]
+    assert [verb for verb in verbs if verb not in ("help",) and f"`{verb}" not in statuses] == []

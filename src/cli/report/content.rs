@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::super::due::Deadline;
+use crate::compile::directory::Directory;
 use crate::journal::audit::{AuditReport, AuditSettings};
 use crate::journal::figures::Figures;
 use crate::journal::selection::Selection;
@@ -19,6 +20,7 @@ pub(super) struct ReportContent<'a> {
     pub(super) audit: AuditReport,
     pub(super) audit_settings: AuditSettings,
     pub(super) made: UnixSeconds,
+    pub(super) register: Option<&'a Directory>,
     /// Without a register: none
     pub(super) dates: Option<(Vec<Deadline<'a>>, Vec<Deadline<'a>>)>,
     /// The customers' names by id

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::content::ReportContent;
+use super::standing;
 use crate::journal::figures::{CustomerFigures, EventTally};
 use crate::journal::selection::EventField;
 use crate::terms::finding::{ActionName, FindingCode, Intervention};
@@ -47,6 +48,7 @@ pub(super) fn figures(content: &ReportContent<'_>) -> Value {
             "until": selection.until.or(last).map(|time| time.to_string()),
         },
         "faults": audit.fault_count,
+        "sharing": standing::as_json(content),
     });
     if content.is_by_reseller {
         let nodes = resellers(content).into_iter().map(|(node, hop)| {

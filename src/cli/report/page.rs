@@ -14,16 +14,18 @@ use super::super::logs::FileNames;
 use super::super::output::inert;
 use super::content::ReportContent;
 use super::figures_json::{customers, resellers};
+use super::standing::{self, StandingSignal};
 use super::terms::meaning;
+use super::words::{clock, command, day, short};
 use crate::compile::countries::spelled;
 use crate::compile::remarks::grouped;
-use crate::journal::audit::AuditSettings;
 use crate::journal::figures::{CustomerFigures, EventTally, decided, undeclared};
 use crate::journal::recent::EventBrief;
 use crate::journal::selection::{Condition, EventField};
+use crate::register::{Customer, Override, SharingSignal};
 use crate::shape::Word as _;
 use crate::terms::finding::{ActionName, FindingCode};
-use crate::terms::time::UnixSeconds;
+use crate::terms::names::Text;
 
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
@@ -87,6 +89,32 @@ struct DateRow {
     what: String,
 }
 
+/// A sign of sharing.
+#[derive(serde::Serialize)]
+struct SignalRow {
+    customer: String,
+    subject: String,
+    finding: String,
+    evidence: String,
+    since: String,
+    until: String,
+    /// Who silenced it, and until when
+    silenced: Option<(String, String)>,
+    command: String,
+}
+
+/// An override.
+#[derive(serde::Serialize)]
+struct OverrideRow {
+    customer: String,
+    finding: String,
+    action: String,
+    author: String,
+    until: String,
+    reason: String,
+    event: String,
+}
+
 /// What the template draws.
 #[derive(serde::Serialize)]
 struct PageModel {
@@ -112,6 +140,8 @@ struct PageModel {
     has_register: bool,
     due: Option<Vec<DateRow>>,
     ended: Option<Vec<DateRow>>,
+    signals: Vec<SignalRow>,
+    overrides: Vec<OverrideRow>,
     weak: RowList,
     faults: Vec<String>,
     fault_count: String,
@@ -187,6 +217,8 @@ pub(super) fn render(
         has_register: content.dates.is_some(),
         due: content.dates.as_ref().map(|(due, _)| dates(content, due)),
         ended: content.dates.as_ref().map(|(_, ended)| dates(content, ended)),
+        signals: signal_rows(content),
+        overrides: override_rows(content),
         weak: weak_paths(content),
         faults,
         fault_count: grouped(audit.fault_count),
@@ -450,43 +482,42 @@ fn dates(content: &ReportContent<'_>, dates: &[Deadline<'_>]) -> Vec<DateRow> {
     dates.iter().map(row).collect()
 }
 
-/// A command that starts from the same files and selection.
-fn command(content: &ReportContent<'_>, verb: &str, conditions: &[Condition], end: &str) -> String {
-    let selection = content.selection;
-    let mut words = vec![format!("waybill {verb}")];
-    words.extend(content.files.iter().map(|file| quoted(&file.display().to_string())));
-    if verb == "report" {
-        for (name, time) in [("--since", selection.since), ("--until", selection.until)] {
-            words.extend(time.map(|time| format!("{name} {time}")));
+fn signal_rows(content: &ReportContent<'_>) -> Vec<SignalRow> {
+    let standing = content.register.map(|it| standing::signals(it, content.made));
+    let row = |it: StandingSignal<'_>| {
+        let SharingSignal { customer, finding, since, until, evidence, .. } = it.signal;
+        let silenced = it.silenced.map(|it| (it.author.to_string(), clock(it.until)));
+        let conditions = [
+            Condition::new(EventField::Customer, customer.as_str()),
+            Condition::new(EventField::Finding, finding.as_str()),
+        ];
+        SignalRow {
+            customer: content.named(customer.as_str()),
+            subject: standing::subject(it.signal),
+            finding: format!("{finding}: {}", finding.title()),
+            evidence: evidence.to_string(),
+            since: day(*since),
+            until: day(*until),
+            silenced,
+            command: command(content, "report", &conditions, " --events"),
         }
-        for condition in selection.conditions.iter().chain(conditions) {
-            words.push(format!("--where {}", quoted(&condition.to_string())));
-        }
-    }
-    if verb == "audit verify" {
-        let AuditSettings { open, is_part } = content.audit_settings;
-        words.push(format!("--open {}h", open.div_euclid(3_600)));
-        words.extend(is_part.then(|| "--part".to_owned()));
-    }
-    words.join(" ") + end
+    };
+    standing.into_iter().flatten().map(row).collect()
 }
 
-/// A word for a shell.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:@,+%".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-/// A time to the second, as people read it.
-fn short(time: crate::journal::selection::UnixMillis) -> String {
-    clock(UnixSeconds(time.0.div_euclid(1_000)))
-}
-
-fn clock(time: UnixSeconds) -> String {
-    time.to_string().trim_end_matches('Z').replace('T', " ")
+fn override_rows(content: &ReportContent<'_>) -> Vec<OverrideRow> {
+    let standing = content.register.map(|it| standing::overrides(it, content.made));
+    let text = |text: &Option<Text>| text.as_ref().map(ToString::to_string).unwrap_or_default();
+    let row = |(customer, entry): (&Customer, &Override)| OverrideRow {
+        customer: content.named(customer.id.as_str()),
+        finding: entry.finding.to_string(),
+        action: entry.action.name().to_string(),
+        author: entry.author.to_string(),
+        until: clock(entry.until),
+        reason: text(&entry.reason),
+        event: text(&entry.event),
+    };
+    standing.into_iter().flatten().map(row).collect()
 }
 
 /// A share in per cent, with two digits behind the point.

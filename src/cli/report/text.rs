@@ -3,6 +3,7 @@
 use super::super::output::{wrap, wrap_page};
 use super::content::ReportContent;
 use super::figures_json::customers;
+use super::standing;
 use crate::compile::countries::spelled;
 use crate::compile::remarks::grouped;
 use crate::journal::explanation::moment;
@@ -52,6 +53,12 @@ pub(super) fn summary(content: &ReportContent<'_>) -> String {
     let number = audit.fault_count;
     let faults = if number == 1 { "fault" } else { "faults" };
     list("the log", vec![format!("{} {faults}", grouped(number))]);
+
+    let standing = content.register.map(|it| standing::signals(it, content.made).len());
+    if let Some(signs) = standing.filter(|signs| *signs > 0) {
+        let noun = if signs == 1 { "sign" } else { "signs" };
+        list("sharing", vec![format!("{signs} {noun} in force: `waybill report -o` shows them")]);
+    }
 
     let rows = customers(content);
     if !rows.is_empty() {

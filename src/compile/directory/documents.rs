@@ -207,6 +207,8 @@ words! {
         Audit = "audit",
         /// What `waybill replay --json` answers
         Replay = "replay",
+        /// What `--json` of all other verbs answers
+        Answers = "answers",
         /// What `waybill report --json` answers
         Report = "report",
     }
@@ -227,6 +229,7 @@ impl SchemaDocument {
             }
             Self::Audit => return published(include_str!("../../../docs/audit.schema.json")),
             Self::Replay => return published(include_str!("../../../docs/replay.schema.json")),
+            Self::Answers => return published(include_str!("../../../docs/answers.schema.json")),
             Self::Report => return published(include_str!("../../../docs/report.schema.json")),
             Self::Register => (Settings::schema(), "Waybill register: register.json, version 1"),
             Self::Customers => (customers_schema(), "Waybill register: customers.json"),
