@@ -31,6 +31,7 @@ mod register;
 mod replay;
 mod report;
 mod screen;
+mod sharing;
 mod verify_tag;
 
 use std::process::ExitCode;
@@ -84,12 +85,14 @@ enum Verb {
     /// Print the JSON Schema of the configuration, of a register's file, or of an answer
     Schema {
         /// configuration, register, customers, owners, entities, nodes, enforcement,
-        /// sharing, explained-event, audit, replay, report or answers
+        /// sharing, sharing-day, explained-event, audit, replay, report or answers
         #[arg(default_value = "configuration", value_parser = word::<SchemaDocument>)]
         document: SchemaDocument,
     },
     /// Screen a company's owners: whether it is owned from a restricted region, and through whom
     Screen(screen::ScreenArguments),
+    /// Look for credentials in many hands, in events of days and weeks: the register's sharing.json
+    Sharing(sharing::SharingArguments),
     /// Decide an operator's own cases as the node would, and compare
     Test(cases::CasesArguments),
     /// Verify a captured request's tag, chain and trail
@@ -138,6 +141,7 @@ fn run(verb: &Verb) -> Result<ExitCode, CommandError> {
             Ok(())
         }
         Verb::Screen(arguments) => screen::run(arguments),
+        Verb::Sharing(arguments) => sharing::run(arguments),
         Verb::VerifyTag(arguments) => verify_tag::run(arguments),
     }?;
     Ok(ExitCode::SUCCESS)
