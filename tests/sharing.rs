@@ -279,7 +279,7 @@ fn velocity_counts_changes_of_country() {
     let two = |world: &World, minutes: Value| {
         let countries = minutes.as_object().unwrap().iter();
         let countries: Value = countries
-            .map(|(code, minutes)| (code.clone(), json!(minutes.as_array().unwrap().len())))
+            .map(|(code, minutes)| (code.clone(), json!(20 * minutes.as_array().unwrap().len())))
             .collect();
         world.findings(&[0, 6].map(|number| placed(number, countries.clone(), minutes.clone())))
     };
@@ -303,8 +303,19 @@ fn velocity_counts_changes_of_country() {
     let nowhere = World::of(json!({"declared": []}));
     assert_eq!(two(&nowhere, json!({"DE": [0, 20], "BR": [10, 30]})), [""; 0]);
     // one day isn't enough
-    let row = placed(0, json!({"DE": 2, "BR": 2}), json!({"DE": [0, 20], "BR": [10, 30]}));
+    let row = placed(0, json!({"DE": 20, "BR": 20}), json!({"DE": [0, 20], "BR": [10, 30]}));
     assert_eq!(world.findings(&[row]), [""; 0]);
+    // a user of an application who travels: 19 requests, or less than 1 % of the day
+    let abroad = |home: u64, away: u64| {
+        let minutes = json!({"DE": [0, 20], "BR": [10, 30]});
+        world.findings(
+            &[0, 6].map(|number| placed(number, json!({"DE": home, "BR": away}), minutes.clone())),
+        )
+    };
+    assert_eq!(abroad(50, 20), velocity);
+    assert_eq!(abroad(50, 19), [""; 0]);
+    assert_eq!(abroad(1_980, 20), velocity);
+    assert_eq!(abroad(1_981, 20), [""; 0]);
 }
 
 /// The time between two requests is at most one minute more than between their minutes.
@@ -317,7 +328,7 @@ fn velocity_has_an_exact_border() {
     let rows = |apart: u64| {
         let (sweden, germany) = (json!([apart, 3 * apart]), json!([0, 2 * apart]));
         let minutes = json!({"DE": germany, "SE": sweden});
-        [0, 1].map(|number| placed(number, json!({"DE": 2, "SE": 2}), minutes.clone()))
+        [0, 1].map(|number| placed(number, json!({"DE": 20, "SE": 20}), minutes.clone()))
     };
     let slowest = km * 60 / 1_000; // minutes at exactly 1,000 km/h, rounded down
     let world = World::default();
@@ -355,8 +366,9 @@ fn a_customer_is_suspected_by_two_kinds() {
         (0..3).map(|number| busy(number, "ci")).chain((7..10).map(abroad)).collect();
     assert!(!world.findings(&rows).contains(&"relay.suspected".to_owned()));
     // countries and velocity are one kind
-    let fast =
-        |number| placed(number, json!({"DE": 2, "BR": 50}), json!({"DE": [0, 20], "BR": [10, 30]}));
+    let fast = |number| {
+        placed(number, json!({"DE": 20, "BR": 50}), json!({"DE": [0, 20], "BR": [10, 30]}))
+    };
     let found = world.findings(&(0..3).map(fast).collect::<Vec<_>>());
     assert_eq!(found, ["sharing.countries", "sharing.velocity"]);
     let reseller = World::of(json!({"kind": "reseller"}));
@@ -436,32 +448,52 @@ fn known_signals_stay() {
         ..World::of(members)
     };
     let label = || json!("production");
-    let rows: Vec<Value> = (100..107).map(row).collect();
-    let kept = |world: &World| !world.signals(&rows).is_empty();
-    let addresses = "sharing.addresses";
-    assert!(kept(&world(json!({}), known(label(), addresses, 90, 107))));
-    assert!(!kept(&world(json!({}), known(label(), addresses, 90, 106))), "it has ended");
-    // the rows reach back far enough: 28 days and a window before it began
-    assert!(!kept(&world(json!({}), known(label(), addresses, 135, 150))));
-    assert!(kept(&world(json!({}), known(label(), addresses, 134, 150))));
-    assert!(!kept(&world(json!({}), known(json!("gone"), addresses, 90, 107))));
-    assert!(!kept(&world(json!({"kind": "reseller"}), known(label(), addresses, 90, 107))));
-    assert!(kept(&world(json!({}), known(json!(null), "relay.suspected", 90, 107))));
+    let rows: Vec<Value> = (100..141).map(row).collect();
+    let kept = |world: &World, rows: &[Value]| !world.signals(rows).is_empty();
+    let (addresses, countries, relay) =
+        ("sharing.addresses", "sharing.countries", "relay.suspected");
+    // the last day that showed it is 15 days before its end
+    let short = &rows[..7];
+    assert!(kept(&world(json!({}), known(label(), addresses, 90, 107)), short));
+    assert!(!kept(&world(json!({}), known(label(), addresses, 90, 106)), short), "it has ended");
+    // the rows reach back far enough: 14 first days and a window before that day
+    let long = &rows[..21];
+    assert!(kept(&world(json!({}), known(label(), addresses, 90, 134)), long));
+    assert!(!kept(&world(json!({}), known(label(), addresses, 90, 135)), long));
+    assert!(kept(&world(json!({}), known(json!(null), relay, 90, 134)), long));
+    assert!(!kept(&world(json!({}), known(json!(null), relay, 90, 135)), long));
+    assert!(kept(&world(json!({}), known(label(), countries, 90, 120)), &rows[..19]));
+    assert!(!kept(&world(json!({}), known(label(), countries, 90, 121)), &rows[..19]));
+    // that day comes behind the rows
+    assert!(kept(&world(json!({}), known(label(), addresses, 130, 156)), &rows));
+    assert!(!kept(&world(json!({}), known(label(), addresses, 130, 155)), &rows));
+    // gone or exempt
+    assert!(!kept(&world(json!({}), known(json!("gone"), addresses, 90, 107)), short));
+    assert!(!kept(&world(json!({"kind": "reseller"}), known(label(), addresses, 90, 107)), short));
+    assert!(!kept(&world(json!({"kind": "reseller"}), known(json!(null), relay, 90, 107)), short));
     // found again: the new one counts
-    let again = world(json!({}), known(label(), "sharing.clients", 90, 107));
     let busy: Vec<Value> =
         (100..103).map(|number| with(row(number), json!({"programs": 8}))).collect();
-    let signals = again.signals(&busy);
-    assert_eq!(signals.len(), 1);
-    assert_ne!(signals[0]["evidence"], "known");
+    let found = |since: u64, until: u64| {
+        let world = world(json!({}), known(label(), "sharing.clients", since, until));
+        let signals = world.signals(&busy);
+        assert_eq!(signals.len(), 1);
+        assert_ne!(signals[0]["evidence"], "known");
+        assert_eq!(signals[0]["until"], day(117).start().to_string());
+        signals[0]["since"].clone()
+    };
+    // its beginning is before the rows
+    assert_eq!(found(90, 107), day(90).start().to_string());
+    // it had ended before
+    assert_eq!(found(80, 101), day(102).start().to_string());
 }
 
 #[test]
 fn the_evidence_has_the_figures_and_the_thresholds() {
     let world = World::default();
     let signals = world.signals(&after_four_weeks(38, &[(28, 412), (29, 380), (31, 412)]));
-    let expected = "412 networks on 2026-11-05, usually 38 a day; so on 3 of 7 days up to then; \
-                    fires above 103 networks, on 3 of 7";
+    let expected = "412 networks on 2026-11-05, usually 38 a day; on 3 of the 7 days up to then \
+                    (fires above 103 networks, on 3 of 7)";
     assert_eq!(signals[0]["evidence"], expected);
     let numbers = json!({"networks": 412, "networks_usual": 38, "networks_above": 103,
         "days": 3, "days_least": 3, "days_window": 7});
@@ -784,6 +816,17 @@ fn thresholds_are_set_by_name() {
         let (found, hint) = parse(text).unwrap_err();
         assert!(found.contains(message) && hint.contains(help), "{text}: {found}: {hint}");
     }
+    // a sign that no window can hold
+    let with = |settings: &[&str]| {
+        let settings = settings.iter().map(|text| ThresholdSetting::parse(text).unwrap());
+        SharingThresholds::default().with(&settings.collect::<Vec<_>>()).map_err(|it| it.message)
+    };
+    assert_eq!(
+        with(&["window_days=2"]).unwrap_err(),
+        "`addresses_days` is 3, more than the 2 days of `window_days`"
+    );
+    let all = ["window_days=2", "addresses_days=2", "countries_days=1", "clients_days=2"];
+    assert_eq!(with(&all).unwrap().window_days.0, 2);
 }
 
 #[test]
@@ -794,7 +837,7 @@ fn each_threshold_has_its_row_with_its_default() {
     for (name, default) in defaults.as_object().unwrap() {
         let mut rows = page.lines().filter(|line| line.starts_with(&format!("| `{name}` |")));
         let row = rows.next().unwrap_or_else(|| panic!("docs/register.md lacks {name}"));
-        assert!(row.ends_with(&format!("| {default} |")), "{row}: {default}");
+        assert!(row.replace(',', "").ends_with(&format!("| {default} |")), "{row}");
         assert_eq!(rows.next(), None);
     }
 }
@@ -863,6 +906,7 @@ fn the_verb_answers_in_words_and_as_the_registers_file() {
     let document: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(document["signals"][0]["finding"], "sharing.addresses");
     assert_eq!(document["looked_at"]["customers"], 1);
+    assert_eq!(stdout(&desk.run(&["a", "b", "--rows", "-"])), desk.read("rows"));
     // its own rows again: the same answer
     let again = stdout(&desk.run(&["rows", "--json"]));
     assert_eq!(again, json);
@@ -896,6 +940,25 @@ fn the_verb_says_what_is_wrong() {
     desk.write("d", &format!("{}\n", wide(0, 11).to_string().replace("11", "\"11\"")));
     let told = stderr(&desk.run(&["d"]));
     assert!(told.starts_with("d:1: invalid row: $.networks: expected a whole number"), "{told}");
+    // a clock that was wrong ends every sign, so it is named
+    let busy = |number| with(row(number), json!({"programs": 8}));
+    let lines = |last: u64| {
+        [0, 1, 2]
+            .map(busy)
+            .into_iter()
+            .chain([row(last)])
+            .map(|row| format!("{row}\n"))
+            .collect::<String>()
+    };
+    for (last, signals, note) in
+        [(16, 1, ""), (17, 0, "until 2026-10-22"), (3_000, 0, "--until 2026-10-08T00:00:00Z")]
+    {
+        desk.write("e", &lines(last));
+        let output = desk.run(&["e", "--json"]);
+        assert_eq!(stdout(&output).matches("\"finding\"").count(), signals, "{last}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(note) && told.is_empty() == note.is_empty(), "{last}: {told}");
+    }
     let told = stderr(&desk.run(&["b", "--set", "windows_days=3"]));
     assert!(told.contains("did you mean `window_days`?"), "{told}");
 }

@@ -9,7 +9,7 @@ use super::clock::now;
 use super::error::CommandError;
 use super::files::replace;
 use super::logs::{FileNames, each_line};
-use super::output::{print, wrap_page};
+use super::output::{complain, print, wrap_page};
 use super::register;
 use crate::compile::directory::Directory;
 use crate::compile::remarks::grouped;
@@ -40,7 +40,8 @@ pub(super) struct SharingArguments {
     /// Print JSON for machines
     #[arg(long)]
     json: bool,
-    /// Write the daily rows that the answer rests on (JSON Lines)
+    /// Write the daily rows that the answer rests on (JSON Lines); `-` prints them instead of the
+    /// answer
     #[arg(long, value_name = "FILE")]
     rows: Option<PathBuf>,
     /// The end of the period: the first time that doesn't count any more (RFC 3339); by default
@@ -54,14 +55,22 @@ pub(super) struct SharingArguments {
 
 pub(super) fn run(arguments: &SharingArguments) -> Result<(), CommandError> {
     let SharingArguments { files, register: folder, output, json, rows, until, set } = arguments;
-    let register = register::open(folder, now(), "nothing is looked at")?;
+    let register = register::open_to_renew_signals(folder, now(), "nothing is looked at")?;
     let thresholds = register.owners.settings.sharing.with(set)?;
     let gathered = gather(files, *until)?;
+    if let Some((last, next)) = gathered.gap(thresholds.lasts_days.0) {
+        let resumed = last.plus(1).start();
+        complain(&format!(
+            "no events from {} until {next}: signs from before have ended by then. If a clock was \
+             wrong, `--until {resumed}` leaves out what is later",
+            last.plus(1),
+        ));
+    }
     let basis = SignalBasis {
         customers: &register.customers,
         thresholds: &thresholds,
         distances: &CountryDistances::known(),
-        before: &[],
+        before: &register.signals,
     };
     let answer = signals(&gathered, &basis);
     let document = format!("{:#}\n", to_value(&answer));
@@ -70,12 +79,17 @@ pub(super) fn run(arguments: &SharingArguments) -> Result<(), CommandError> {
             |error: std::io::Error| CommandError::about(path, format!("can't be written: {error}"));
         replace(path, text.as_bytes()).map_err(failed)
     };
-    if let Some(path) = rows {
-        let lines = gathered.rows.iter().map(|row| to_text(row) + "\n");
-        write(path, &lines.collect::<String>())?;
-    }
     if let Some(path) = output {
         write(path, &document)?;
+    }
+    if let Some(path) = rows {
+        let lines = gathered.rows.iter().map(|row| to_text(row) + "\n");
+        let lines: String = lines.collect();
+        if path == Path::new("-") {
+            print(&lines);
+            return Ok(());
+        }
+        write(path, &lines)?;
     }
     if *json {
         print(&document);

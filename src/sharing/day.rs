@@ -69,6 +69,11 @@ impl UtcDay {
         Self(self.0.saturating_add(u32::try_from(days).unwrap_or(u32::MAX)))
     }
 
+    /// So many days before.
+    pub fn minus(self, days: u64) -> Self {
+        Self(self.0.saturating_sub(u32::try_from(days).unwrap_or(u32::MAX)))
+    }
+
     /// How many days an earlier day is before this one.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0).into()

@@ -290,6 +290,16 @@ impl Gathering {
     }
 }
 
+impl Gathered {
+    /// The first gap of more than so many days: the day before it, and the day after it.
+    pub fn gap(&self, days: u64) -> Option<(UtcDay, UtcDay)> {
+        let all: BTreeSet<UtcDay> = self.rows.iter().map(|row| row.day).collect();
+        let next = all.iter().skip(1);
+        let mut pairs = all.iter().zip(next).map(|(day, next)| (*day, *next));
+        pairs.find(|(day, next)| next.since(*day) > days)
+    }
+}
+
 /// The figures of a cell, while they are put together.
 #[derive(Debug, Default)]
 struct CellFigures {

@@ -154,17 +154,8 @@ fn countries(
     declared: &[CountryCode],
     thresholds: &SharingThresholds,
 ) -> Option<ShowingDay> {
-    let (least, percent) = (thresholds.countries_requests.0, thresholds.countries_percent.0);
-    let all = row.countries.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(count.0));
-    let mut counted: Vec<(CountryCode, u64)> = row
-        .countries
-        .iter()
-        .map(|(code, count)| (*code, count.0))
-        .filter(|(code, _)| !declared.contains(code))
-        .filter(|(_, count)| {
-            *count >= least && count.saturating_mul(100) >= percent.saturating_mul(all)
-        })
-        .collect();
+    let mut counted = counting(row, thresholds);
+    counted.retain(|(code, _)| !declared.contains(code));
     // where nothing is declared, some are no sign
     let most = if declared.is_empty() { thresholds.countries_most.0 } else { 0 };
     let number = u64::try_from(counted.len()).unwrap_or(u64::MAX);
@@ -179,6 +170,7 @@ fn countries(
     if let Some(more) = counted.len().checked_sub(NAMED).filter(|more| *more > 0) {
         named.push_str(&format!(" and {} more", grouped(more)));
     }
+    let (least, percent) = (thresholds.countries_requests.0, thresholds.countries_percent.0);
     let each = format!("{} requests and {percent} % of the day", grouped(least));
     let (shown, threshold) = if declared.is_empty() {
         (
@@ -201,11 +193,22 @@ fn countries(
     Some(ShowingDay { day: row.day, shown, threshold, numbers })
 }
 
+/// The countries that count on a day, with their requests.
+fn counting(row: &SharingDay, thresholds: &SharingThresholds) -> Vec<(CountryCode, u64)> {
+    let (least, percent) = (thresholds.countries_requests.0, thresholds.countries_percent.0);
+    let all = row.countries.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(count.0));
+    let counts =
+        |count: u64| count >= least && count.saturating_mul(100) >= percent.saturating_mul(all);
+    let requests = row.countries.iter().map(|(code, count)| (*code, count.0));
+    requests.filter(|(_, count)| counts(*count)).collect()
+}
+
 /// How many countries are named in words.
 const NAMED: usize = 8;
 
-/// Changes of country that no person makes. Where nothing is declared nobody said that the customer
-/// is in one place.
+/// Changes of country that no person makes, between countries that count. Without this bound each
+/// application with a user abroad shows it: beside thousands at home, each request changes country.
+/// Where nothing is declared nobody said that the customer is in one place.
 fn velocity(
     row: &SharingDay,
     declared: &[CountryCode],
@@ -216,7 +219,9 @@ fn velocity(
         return None;
     }
     let (speed, times) = (thresholds.velocity_speed.0, thresholds.velocity_times.0);
-    let (changes, fastest) = fast_changes(row, declared, speed, distances);
+    let counting: Vec<CountryCode> =
+        counting(row, thresholds).into_iter().map(|(code, _)| code).collect();
+    let (changes, fastest) = fast_changes(row, &counting, declared, speed, distances);
     let fastest = fastest.filter(|_| u64::from(changes) >= times)?;
     let day = row.day;
     let shown = format!(

@@ -36,11 +36,23 @@ pub fn signals(gathered: &Gathered, basis: &SignalBasis<'_>) -> SharingFile {
     for of_customer in rows.chunk_by(|one, next| one.customer == next.customer) {
         signals.extend(of_one(of_customer, *end, basis, &roster, &mut looked_at));
     }
-    for known in basis.before {
-        let is_known = signals.iter().any(|found: &SharingSignal| key(found) == key(known));
-        if !is_known && holds(known, *end) && is_beyond(known, *first, basis, &roster) {
-            signals.push(known.clone());
-            add(&mut looked_at.kept.0);
+    let reach = Reach { first: *first, end: *end, thresholds: basis.thresholds };
+    for known in basis.before.iter().filter(|known| holds(known, *end)) {
+        let again = signals.iter_mut().find(|found: &&mut SharingSignal| key(found) == key(known));
+        match again {
+            // it began before these rows do
+            Some(found) if !reach.covers(UtcDay::of(known.since), known.finding) => {
+                found.since = found.since.min(known.since);
+            }
+            Some(_) => {}
+            None => {
+                let last = UtcDay::of(known.until).minus(lasting(basis.thresholds));
+                let is_covered = reach.covers(last, known.finding);
+                if !is_covered && is_concerned(known, &roster) {
+                    signals.push(known.clone());
+                    add(&mut looked_at.kept.0);
+                }
+            }
         }
     }
     signals.sort_by(|one, another| key(one).cmp(&key(another)));
@@ -106,14 +118,14 @@ fn firing<'m>(measure: &'m Measure, window: u64) -> Vec<(u64, &'m ShowingDay)> {
 }
 
 /// When something that fired on these days began without a break, its last day, and its end.
-fn run(days: impl Iterator<Item = UtcDay>, lasts: u64) -> Option<(UtcDay, UtcDay, UtcDay)> {
+fn run(days: impl Iterator<Item = UtcDay>, lasting: u64) -> Option<(UtcDay, UtcDay, UtcDay)> {
     let mut run: Option<(UtcDay, UtcDay, UtcDay)> = None;
     for day in days {
         let since = match run {
             Some((since, _, until)) if day < until => since,
             _ => day,
         };
-        run = Some((since, day, day.plus(lasts.saturating_add(1))));
+        run = Some((since, day, day.plus(lasting)));
     }
     run
 }
@@ -127,11 +139,11 @@ fn signal(
     thresholds: &SharingThresholds,
 ) -> Option<SharingSignal> {
     let (since, _, until) =
-        run(firing.iter().map(|(_, showing)| showing.day), thresholds.lasts_days.0)?;
+        run(firing.iter().map(|(_, showing)| showing.day), lasting(thresholds))?;
     let (within, ShowingDay { shown, threshold, numbers, .. }) = firing.last()?;
     let window = thresholds.window_days.0;
     let evidence = format!(
-        "{shown}; so on {within} of {} up to then; fires {threshold}, on {} of {window}",
+        "{shown}; on {within} of the {} up to then (fires {threshold}, on {} of {window})",
         many(window, "day"),
         measure.days,
     );
@@ -196,11 +208,11 @@ fn relay(
     let number = |kinds: &[RelayKind]| u64::try_from(kinds.len()).unwrap_or(u64::MAX);
     let days: BTreeSet<UtcDay> = kinds.values().flatten().copied().collect();
     let firing = days.into_iter().filter(|day| number(&within(*day)) >= least);
-    let (since, last, until) = run(firing, thresholds.lasts_days.0)?;
+    let (since, last, until) = run(firing, lasting(thresholds))?;
     let found = within(last);
     let names: Vec<&str> = found.iter().map(|kind| kind.as_str()).collect();
     let evidence = format!(
-        "{} of sharing.* ({}) within {} up to {last}; fires from {least} of 3 (addresses, \
+        "{} of signs ({}) within the {} up to {last} (fires from {least} of 3: addresses, \
          countries or velocity, clients)",
         many(number(&found), "kind"),
         names.join(", "),
@@ -224,27 +236,42 @@ fn holds(signal: &SharingSignal, end: UnixMillis) -> bool {
     signal.until.0.saturating_mul(1_000) > end.0
 }
 
-/// Whether the days read are too few to show a known sign again, which the register still has a
-/// customer and a credential for.
-fn is_beyond(
-    known: &SharingSignal,
+/// How long a sign holds from the start of the last day that showed it, in days.
+fn lasting(thresholds: &SharingThresholds) -> u64 {
+    thresholds.lasts_days.0.saturating_add(1)
+}
+
+/// The days that were read.
+#[derive(Debug, Clone, Copy)]
+struct Reach<'a> {
     first: UtcDay,
-    basis: &SignalBasis<'_>,
-    roster: &Roster<'_>,
-) -> bool {
-    let SignalBasis { thresholds, .. } = basis;
-    let is_concerned = match known.finding {
-        FindingCode::RelaySuspected => {
-            roster.get(&known.customer).is_some_and(|entry| !entry.is_reseller)
-        }
-        _ => {
-            let label = known.credential.0.as_ref();
-            roster.concern(&known.customer, label) == Concern::Concerned
-        }
-    };
-    let past = thresholds.addresses_past_days.0.max(thresholds.addresses_first_days.0);
-    let needed = past.saturating_add(thresholds.window_days.0);
-    is_concerned && UtcDay::of(known.since).since(first) < needed
+    end: UnixMillis,
+    thresholds: &'a SharingThresholds,
+}
+
+impl Reach<'_> {
+    /// Whether a sign that fired on a day would be found again: the day was read, and so were
+    /// those before it that the sign rests on.
+    fn covers(&self, day: UtcDay, finding: FindingCode) -> bool {
+        let Self { first, end, thresholds } = self;
+        let past = match finding {
+            FindingCode::SharingAddresses | FindingCode::RelaySuspected => {
+                thresholds.addresses_first_days.0
+            }
+            _ => 0,
+        };
+        let needed = past.saturating_add(thresholds.window_days.0).saturating_sub(1);
+        *first <= day && day.since(*first) >= needed && day.start().0.saturating_mul(1_000) <= end.0
+    }
+}
+
+/// Whether the register still has the customer and the credential, and neither is exempt.
+fn is_concerned(known: &SharingSignal, roster: &Roster<'_>) -> bool {
+    if known.finding == FindingCode::RelaySuspected {
+        return roster.get(&known.customer).is_some_and(|entry| !entry.is_reseller);
+    }
+    let label = known.credential.0.as_ref();
+    roster.concern(&known.customer, label) == Concern::Concerned
 }
 
 /// The order of signals.

@@ -74,7 +74,7 @@ impl Word for ThresholdSetting {
             return Err(Mismatch::new(format!("expected NAME=VALUE, found `{text}`"), help));
         };
         let setting = Self { name: name.to_owned(), value };
-        SharingThresholds::default().with(std::slice::from_ref(&setting))?;
+        SharingThresholds::default().replace(std::slice::from_ref(&setting))?;
         Ok(setting)
     }
 }
@@ -89,8 +89,26 @@ impl SharingThresholds {
     /// The thresholds with some others.
     ///
     /// # Errors
-    /// A name that isn't known, or a value out of its range.
+    /// A name that isn't known, a value out of its range, or a sign that can never fire.
     pub fn with(&self, settings: &[ThresholdSetting]) -> Result<Self, Mismatch> {
+        let thresholds = self.replace(settings)?;
+        let window = thresholds.window_days.0;
+        for (name, days) in [
+            ("addresses_days", thresholds.addresses_days.0),
+            ("countries_days", thresholds.countries_days.0),
+            ("velocity_days", thresholds.velocity_days.0),
+            ("clients_days", thresholds.clients_days.0),
+        ] {
+            if days > window {
+                let message =
+                    format!("`{name}` is {days}, more than the {window} days of `window_days`");
+                return Err(Mismatch::new(message, "a sign fires on days within one window"));
+            }
+        }
+        Ok(thresholds)
+    }
+
+    fn replace(&self, settings: &[ThresholdSetting]) -> Result<Self, Mismatch> {
         let mut document = to_value(self);
         for ThresholdSetting { name, value } in settings {
             let members = document.as_object_mut();

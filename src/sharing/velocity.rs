@@ -15,8 +15,8 @@ pub(super) struct FastChange {
     pub(super) minutes: u32,
 }
 
-/// The changes of a day that are faster than `speed` kilometres an hour: how many, and the one that
-/// needs the highest speed.
+/// The changes of a day between these countries that are faster than `speed` kilometres an hour:
+/// how many, and the one that needs the highest speed.
 ///
 /// Each change starts where the one before has ended, or later, and counts at most once a minute.
 /// So a person who works in one country beside another who travels counts as the traveller alone
@@ -25,16 +25,17 @@ pub(super) struct FastChange {
 /// don't count, nor those to a neighbour.
 pub(super) fn fast_changes(
     row: &SharingDay,
+    countries: &[CountryCode],
     declared: &[CountryCode],
     speed: u64,
     distances: &CountryDistances,
 ) -> (u32, Option<FastChange>) {
-    let mut requests: Vec<(u64, CountryCode)> = Vec::new();
-    for (country, minutes) in row.minutes.iter() {
-        requests.extend(minutes.iter().map(|minute| (minute.0, *country)));
-    }
-    if row.minutes.iter().all(|(country, _)| declared.contains(country)) {
+    if countries.iter().all(|country| declared.contains(country)) {
         return (0, None);
+    }
+    let mut requests: Vec<(u64, CountryCode)> = Vec::new();
+    for (country, minutes) in row.minutes.iter().filter(|(code, _)| countries.contains(code)) {
+        requests.extend(minutes.iter().map(|minute| (minute.0, *country)));
     }
     requests.sort_unstable();
     let mut changes: u32 = 0;
