@@ -34,7 +34,7 @@ def run(tree):  # noqa: F811
 
 def shell(command, folder, **environment):
     environment = {"PATH": f"{WAYBILL.parent}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", **environment}
-    return subprocess.run(["bash", "-euc", command], cwd=folder, capture_output=True, text=True, env=environment, timeout=60)
+    return subprocess.run(["bash", "-euc", command], cwd=folder, capture_output=True, text=True, env=environment, timeout=180)
 
 
 def shape(line):
