@@ -23,6 +23,7 @@ mod input;
 mod inspect;
 mod keygen;
 mod letter;
+mod letters;
 mod logs;
 mod lookup;
 mod output;
@@ -75,14 +76,16 @@ enum Verb {
     Keygen(keygen::KeygenArguments),
     /// Write the letter to a refused customer: what was decided, on which signals, how to appeal
     Letter(letter::LetterArguments),
+    /// Draft the letters to all refused customers of a log who have none yet in a folder
+    Letters(letters::LettersArguments),
     /// Decide the events of a log again by another configuration or register, and list what changes
     Replay(replay::ReplayArguments),
     /// Count the events of logs: a page for an officer and an auditor, figures, tables
     Report(report::ReportArguments),
     /// Print the JSON Schema of the configuration, of a register's file, or of an answer
     Schema {
-        /// configuration, register, customers, owners, entities, nodes, enforcement, sharing,
-        /// explained-event, audit, replay, report or sharing-day
+        /// configuration, register, customers, owners, entities, nodes, enforcement,
+        /// sharing, sharing-day, explained-event, audit, replay, report or answers
         #[arg(default_value = "configuration", value_parser = word::<SchemaDocument>)]
         document: SchemaDocument,
     },
@@ -130,6 +133,7 @@ fn run(verb: &Verb) -> Result<ExitCode, CommandError> {
         Verb::Inspect(arguments) => inspect::run(arguments),
         Verb::Keygen(arguments) => keygen::run(arguments),
         Verb::Letter(arguments) => letter::run(arguments),
+        Verb::Letters(arguments) => letters::run(arguments),
         Verb::Replay(arguments) => replay::run(arguments),
         Verb::Report(arguments) => report::run(arguments),
         Verb::Schema { document } => {

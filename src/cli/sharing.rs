@@ -190,10 +190,14 @@ fn looked_at(counts: &LookedAt, gathered: &Gathered) -> Vec<String> {
         (count > 0).then(|| format!("{} {noun}.", grouped(count)))
     };
     let (customers, days) = (grouped(counts.customers.0), grouped(counts.days.0));
+    let period = match (gathered.rows.iter().map(|row| row.day).max(), days.as_str()) {
+        (Some(last), "1") => format!("on {last}"),
+        (Some(last), days) => format!("on {days} days from {} to {last}", gathered.first),
+        (None, _) => "on no day".to_owned(),
+    };
     let first = format!(
-        "Looked at: {} events of {customers} customers on {days} days, up to {}.",
+        "Looked at: {} events of {customers} customers {period}.",
         grouped(counts.events.0),
-        gathered.end,
     );
     let rest = [
         counted(counts.doubles.0, "event was there before", "events were there before"),

@@ -435,3 +435,17 @@ fn people() -> HashMap<String, u8> {
     let words = people.filter_map(|row| row.get("sdk").and_then(Json::as_str));
     words.zip(0_u8..).map(|(word, number)| (word.to_owned(), number)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One bit each in a number of 64.
+    #[test]
+    fn programs_have_numbers() {
+        let people = people();
+        assert!((13..=64).contains(&people.len()), "{people:?}");
+        assert!(people.contains_key("claude-code") && !people.contains_key("openai-python"));
+        assert!(people.values().all(|number| *number < 64));
+    }
+}

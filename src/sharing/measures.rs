@@ -75,10 +75,10 @@ fn addresses(rows: &[SharingDay], thresholds: &SharingThresholds) -> Vec<Showing
         {
             return None;
         }
-        let past = rows.iter().take(place).filter(|past| {
-            day.since(past.day) <= thresholds.addresses_past_days.0
-                && past.day.is_weekend() == day.is_weekend()
-        });
+        let before = rows.get(..place).unwrap_or_default().iter().rev();
+        let past = before
+            .take_while(|past| day.since(past.day) <= thresholds.addresses_past_days.0)
+            .filter(|past| past.day.is_weekend() == day.is_weekend());
         let past: Vec<f64> = past.map(|past| logarithm(past.networks.0)).collect();
         if u64::try_from(past.len()).is_ok_and(|past| past < thresholds.addresses_least_days.0) {
             return None;

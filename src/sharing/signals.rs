@@ -109,8 +109,8 @@ fn of_one(
 fn firing<'m>(measure: &'m Measure, window: u64) -> Vec<(u64, &'m ShowingDay)> {
     let showing = &measure.showing;
     let fires = |(place, last): (usize, &'m ShowingDay)| {
-        let so_far = showing.iter().take(place.saturating_add(1));
-        let within = so_far.filter(|day| last.day.since(day.day) < window).count();
+        let so_far = showing.get(..=place).unwrap_or_default().iter().rev();
+        let within = so_far.take_while(|day| last.day.since(day.day) < window).count();
         let within = u64::try_from(within).unwrap_or(u64::MAX);
         (within >= measure.days).then_some((within, last))
     };

@@ -326,8 +326,9 @@ def test_the_job_brings_signals_to_review(clickhouse_client, repository, file, r
     assert json.loads(git(repository, "show", "sharing:register/sharing.json"))["signals"] == expected
     assert git(repository, "diff", "--name-only", "main", "sharing").split() == ["register/sharing.json"]
     assert git(repository, "log", "--format=%an %s", "main..sharing").strip() == f"waybill-sharing Signs of sharing until {AFTER}"
-    old = rows / "2026-01-01.jsonl"
+    old, oldest = (rows / f"{AFTER - datetime.timedelta(days=n)}.jsonl" for n in (36, 35))
     old.write_text("")
+    oldest.write_text("")
     git(repository, "branch", "--force", "main", first)
     assert run(AFTER) == first, "the same signals aren't brought again"
-    assert not old.exists()
+    assert (old.exists(), oldest.exists()) == (False, True)

@@ -208,6 +208,8 @@ words! {
         Audit = "audit",
         /// What `waybill replay --json` answers
         Replay = "replay",
+        /// What `--json` of all other verbs answers
+        Answers = "answers",
         /// What `waybill report --json` answers
         Report = "report",
         /// A daily row that `waybill sharing` reads and writes
@@ -230,6 +232,7 @@ impl SchemaDocument {
             }
             Self::Audit => return published(include_str!("../../../docs/audit.schema.json")),
             Self::Replay => return published(include_str!("../../../docs/replay.schema.json")),
+            Self::Answers => return published(include_str!("../../../docs/answers.schema.json")),
             Self::Report => return published(include_str!("../../../docs/report.schema.json")),
             Self::SharingDay => (SharingDay::schema(), "Waybill: a daily row of waybill sharing"),
             Self::Register => (Settings::schema(), "Waybill register: register.json, version 1"),
