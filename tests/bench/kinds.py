@@ -233,7 +233,8 @@ def vpn(key):
                 place, hidden = line or person.place(key), rng.choice(favourites)
                 on = rng.random() if rng.random() < 0.35 else 0
                 for _ in range(3 + key.some(9)):
-                    key.request(out, key.office_time(day, key.home), hidden if rng.random() < on else place, person.tool)
+                    key.request(out, key.office_time(day, key.home), hidden if rng.random() < on else place,
+                                person.tool)
     return day
 
 

@@ -31,7 +31,6 @@ SEEDS = 10
 EVENTS = int(os.environ.get("EVENTS", "10000000"))
 PROMISES = (300, 2_000_000_000)  # seconds, bytes, for 10,000,000 events
 FIRST = DAYS - 30  # honest ones are counted over 30 days
-KINDS_OF_SIGNS = ["sharing.addresses", "sharing.countries", "sharing.velocity", "sharing.clients", "relay.suspected"]
 # values beside the defaults, one threshold at a time
 OTHERS = {
     "addresses_deviations": (2, 4), "addresses_days": (3, 5, 6), "addresses_networks": (25, 100),
@@ -108,14 +107,13 @@ class Count:
 
     def __init__(self):
         self.all = self.named = 0
-        self.by_sign, self.after, self.early = collections.Counter(), [], 0
+        self.by_sign, self.after = collections.Counter(), []
 
     def add(self, key, first):
-        """A hiding one counts as found from its onset on; what was named before counts as honest."""
+        """A hiding one counts as found from its onset on: what named it before would have been chance."""
         self.all += 1
         onset = key["onset"] or 0
         hits = {sign: day for sign, day in first.items() if key["group"] != "hiding" or day > onset}
-        self.early += len(hits) < len(first)
         if hits:
             self.named += 1
             self.by_sign.update(hits.keys())
@@ -157,7 +155,8 @@ def print_kinds(counts):
     for (group, kind, _), count in counts.items():
         if group == "honest":
             print(f"| {kind} | {count.all} | {count.named} | {signs(count)} |")
-    print("\n| hiding | strength | credentials | found | days until then: median | 95 % | by |\n|---|---|---:|---:|---:|---:|---|")
+    print("\n| hiding | strength | credentials | found | days until then: median | 95 % | by |")
+    print("|---|---|---:|---:|---:|---:|---|")
     for (group, kind, strength), count in counts.items():
         if group == "hiding":
             after = sorted(count.after)
@@ -178,7 +177,7 @@ def honest(counts):
 def print_others(seeds, days, defaults):
     columns = [(kind, strength) for group, kind, strength, _, _ in KINDS if group == "hiding"]
     found = sum(defaults["hiding", *column].named for column in columns)
-    print(f"\nWith another threshold (at the defaults {honest(defaults)[0]} honest are named, and {found} of those that hide):")
+    print(f"\nAt the defaults {honest(defaults)[0]} honest ones are named, and {found} of those that hide. With one other value:")
     print("\n| threshold | value | honest named | which | hiding found | more or fewer |\n|---|---:|---:|---|---:|---|")
     for name, values in OTHERS.items():
         for value in values:
@@ -232,7 +231,8 @@ def measure(folder):
     write_register(folder / "register", keys)
     progress("measuring")
     started = time.monotonic()
-    child = subprocess.Popen([WAYBILL, "sharing", *files, "--register", folder / "register", "--json"], stdout=subprocess.PIPE)
+    command = [WAYBILL, "sharing", *files, "--register", folder / "register", "--json"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE)
     answer = json.load(child.stdout)
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
