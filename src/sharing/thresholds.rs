@@ -21,7 +21,7 @@ object! {
         /// sharing.addresses: above how many autonomous systems a day, where they are known
         addresses_systems: Integer<0, 1_000_000> = Integer(5),
         /// sharing.addresses: on how many days of the window
-        addresses_days: Integer<1, 31> = Integer(7),
+        addresses_days: Integer<1, 31> = Integer(6),
         /// sharing.addresses: how many days before the day are the credential's own past
         addresses_past_days: Integer<1, 365> = Integer(28),
         /// sharing.addresses: how many of those days must have events; weekdays count for weekdays,
@@ -30,19 +30,19 @@ object! {
         /// sharing.addresses: how many of a credential's first days never fire
         addresses_first_days: Integer<0, 365> = Integer(14),
         /// sharing.countries: how many requests a day a country needs to count
-        countries_requests: Integer<1, 1_000_000> = Integer(40),
+        countries_requests: Integer<1, 1_000_000> = Integer(20),
         /// sharing.countries: how many per cent of the day's requests a country needs to count
         countries_percent: Integer<0, 100> = Integer(1),
         /// sharing.countries: more than how many countries, where none is declared
         countries_most: Integer<1, 249> = Integer(3),
         /// sharing.countries: on how many days of the window
-        countries_days: Integer<1, 31> = Integer(4),
+        countries_days: Integer<1, 31> = Integer(5),
         /// sharing.velocity: faster than so many kilometres an hour
         velocity_speed: Integer<1, 100_000> = Integer(1_000),
         /// sharing.velocity: how many times a day
-        velocity_times: Integer<1, 1_440> = Integer(10),
+        velocity_times: Integer<1, 1_440> = Integer(3),
         /// sharing.velocity: on how many days of the window
-        velocity_days: Integer<1, 31> = Integer(4),
+        velocity_days: Integer<1, 31> = Integer(5),
         /// sharing.clients: how many different programs from one hosting network in an hour
         clients_programs: Integer<1, 1_000> = Integer(8),
         /// sharing.clients: how many requests in flight of one program from one hosting network

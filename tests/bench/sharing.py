@@ -33,9 +33,9 @@ PROMISES = (300, 2_000_000_000)  # seconds, bytes, for 10,000,000 events
 FIRST = DAYS - 30  # honest ones are counted over 30 days
 # values beside the defaults, one threshold at a time
 OTHERS = {
-    "addresses_deviations": (2, 4), "addresses_days": (3, 5, 6), "addresses_networks": (25, 100),
-    "addresses_systems": (0, 10, 20), "countries_requests": (20, 30, 80), "countries_percent": (0, 5),
-    "countries_days": (3, 5), "countries_most": (2, 5), "velocity_times": (3, 30), "velocity_days": (2, 3),
+    "addresses_deviations": (2, 4), "addresses_days": (3, 5, 7), "addresses_networks": (25, 100),
+    "addresses_systems": (0, 10, 20), "countries_requests": (10, 40, 80), "countries_percent": (0, 5),
+    "countries_days": (3, 4, 6), "countries_most": (2, 5), "velocity_times": (1, 10, 30), "velocity_days": (2, 3, 4),
     "clients_programs": (6, 10), "clients_in_flight": (16, 24, 48), "clients_days": (3, 4),
 }
 
@@ -201,8 +201,8 @@ def broken(counts):
     tenfold = of("resold", "10 times")
     if tenfold.within(7) < 0.95 * tenfold.all:
         yield f"tenfold: {tenfold.within(7)} of {tenfold.all} within 7 days, 95 % promised"
-    for kind, strength in (("leaked", "5 days"), ("relay, marks passed on", "8 programs"),
-                           ("relay, marks passed on", "32 in flight")):
+    for kind, strength in (("leaked", "5 days"), ("leaked", "5 days, 20 to 40 requests"),
+                           ("relay, marks passed on", "8 programs"), ("relay, marks passed on", "32 in flight")):
         count = of(kind, strength)
         if count.named < count.all:
             yield f"{kind}, {strength}: {count.named} of {count.all} found, all promised"
