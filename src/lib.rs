@@ -13,7 +13,8 @@
 //!
 //! The rooms, each below those that use it:
 //!
-//! - [`filter`]: Envoy over proxy-wasm; [`cli`]: the desk, one file a verb
+//! - [`filter`]: Envoy over proxy-wasm; [`host`]: what every host does alike
+//! - [`cli`]: the desk, one file a verb
 //! - [`envoy`]: Envoy's files around a node, and the proof of each way to a credential
 //! - [`journal`]: events read back from logs; [`sharing`]: what many of them show over days
 //! - [`decision`]: one request; [`compile`]: a register becomes a snapshot
@@ -21,9 +22,12 @@
 //! - [`lookups`]: what a request asks of the register; [`snapshot`]: its compiled form
 //! - [`config`], [`register`]: what operators and officers write
 //! - [`terms`]: the vocabulary; [`shape`]: JSON with errors, schema and writer from one declaration
+//! - [`lock`]: for what threads share
 
 #[cfg(feature = "proxy-wasm")]
 pub mod filter;
+#[cfg(feature = "proxy-wasm")]
+pub mod host;
 
 #[cfg(feature = "desk")]
 pub mod cli;
@@ -46,5 +50,6 @@ pub mod snapshot;
 pub mod config;
 pub mod register;
 
+pub mod lock;
 pub mod shape;
 pub mod terms;
