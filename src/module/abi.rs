@@ -54,6 +54,10 @@ type Change = unsafe extern "C" fn(Raw, usize, Slices, usize, u64) -> u32;
 unsafe extern "C" {
     #[link_name = "envoy_dynamic_module_callback_log"]
     fn write_log(level: u32, message: Slice);
+    #[link_name = "envoy_dynamic_module_callback_get_concurrency"]
+    fn get_concurrency() -> u32;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_get_worker_index"]
+    fn get_worker_index(stream: Raw) -> u32;
     #[link_name = "envoy_dynamic_module_callback_http_get_headers_size"]
     fn get_headers_size(stream: Raw, map: u32) -> usize;
     #[link_name = "envoy_dynamic_module_callback_http_get_headers"]
@@ -216,6 +220,12 @@ impl ConfigHandle {
         }
     }
 
+    /// How many workers Envoy has.
+    pub fn workers(self) -> usize {
+        // SAFETY: no pointers
+        usize::try_from(unsafe { get_concurrency() }).unwrap_or(0)
+    }
+
     /// A scheduler of the configuration.
     pub fn scheduler(self) -> ConfigScheduler {
         // SAFETY: the configuration is alive
@@ -260,6 +270,12 @@ pub struct StreamHandle {
 }
 
 impl StreamHandle {
+    /// The worker that it belongs to, counted from 0.
+    pub fn worker(&self) -> usize {
+        // SAFETY: the stream is alive
+        usize::try_from(unsafe { get_worker_index(self.stream) }).unwrap_or(usize::MAX)
+    }
+
     /// Copies all headers or trailers at once. Envoy's own may move when one is set.
     pub fn copy_fields(&self, map: FieldMap) -> FieldCopy {
         let map = number(map);

@@ -29,14 +29,15 @@ pub struct ModuleInstance {
     parts: ExchangeParts,
     /// What each seat's worker is a fork of
     pattern: Lock<Worker>,
-    seats: Lock<Vec<Seat>>,
+    /// One for each worker of Envoy
+    seats: Box<[Lock<Option<Seat>>]>,
     desk: Lock<Option<MainDesk>>,
     /// The desk's host, for an answer that comes while the desk is at work
     host: Option<Arc<MainThread>>,
 }
 
-/// What decides one request at a time: a thread takes it for a request and gives it back. A panic
-/// loses it, and its chain of events ends there.
+/// What a worker decides by. It takes its seat for a request and gives it back, so the lock is held
+/// for neither. A panic loses the seat, and the seat's chain of events ends there.
 struct Seat {
     worker: Worker,
     ledger: Ledger,
@@ -66,9 +67,9 @@ struct TickerState {
 }
 
 impl ModuleInstance {
-    fn seat(&self) -> Seat {
-        let free = self.seats.hold().pop();
-        free.unwrap_or_else(|| {
+    fn seat(&self, worker: usize) -> Seat {
+        let own = self.seats.get(worker).and_then(|seat| seat.hold().take());
+        own.unwrap_or_else(|| {
             let memory = Box::new(self.parts.nonces.clone());
             let worker = self.pattern.hold().fork(memory);
             // where there is no random source, the ledger says so by zeros
@@ -149,7 +150,7 @@ impl Hooks for ModuleInstance {
                 panics: config.define_counter(PANICS_COUNTER, &[]),
             },
             pattern: Lock::new(pattern),
-            seats: Lock::default(),
+            seats: (0..config.workers().max(1)).map(|_| Lock::default()).collect(),
             desk: Lock::new(desk),
             host,
         };
@@ -180,10 +181,12 @@ impl Hooks for ModuleInstance {
     fn headers(&self, stream: &StreamHandle) -> Flow {
         let exchange = StreamExchange { parts: &self.parts, stream };
         let headers = stream.copy_fields(FieldMap::Headers);
-        let Seat { mut worker, mut ledger } = self.seat();
+        let Seat { mut worker, mut ledger } = self.seat(stream.worker());
         let state = (&mut worker, &mut ledger);
         let flow = serve(&exchange, &self.screen, state, headers.pairs());
-        self.seats.hold().push(Seat { worker, ledger });
+        if let Some(place) = self.seats.get(stream.worker()) {
+            place.hold().replace(Seat { worker, ledger });
+        }
         flow
     }
 
