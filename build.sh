@@ -40,6 +40,8 @@ usage: ./build.sh [verb]
           build, then measure what a request costs, beside no filter and an empty one, and what a snapshot and
           remembered nonces cost (half an hour). Parts: request, steps, chain, compile, lookups, requests, memory,
           swap, replays, desk (the command line over a million events)
+  bench sharing [SEEDS]
+          build, then count what \`waybill sharing\` names, honest or hiding, in ten seeds of made traffic, or so many
   clean   remove dist/, .build/ and target/
   help    this text
 Environment: ENVOY=<path of an Envoy to use>  WAYBILL_WASM_RUSTC=debian (make the filter with Debian's rustc-web)
@@ -123,6 +125,11 @@ hunt() {
 
 bench() {
     local part snapshot=()
+    if [[ ${1:-} == sharing ]]; then
+        prepare_python
+        WAYBILL=dist/waybill "$PYTHON" tests/bench/sharing.py "${@:2}"
+        return
+    fi
     prepare_envoy
     test_modules noop speed replays
     export WAYBILL=dist/waybill

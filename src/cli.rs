@@ -23,6 +23,7 @@ mod input;
 mod inspect;
 mod keygen;
 mod letter;
+mod letters;
 mod logs;
 mod lookup;
 mod output;
@@ -30,6 +31,7 @@ mod register;
 mod replay;
 mod report;
 mod screen;
+mod sharing;
 mod verify_tag;
 
 use std::process::ExitCode;
@@ -74,6 +76,8 @@ enum Verb {
     Keygen(keygen::KeygenArguments),
     /// Write the letter to a refused customer: what was decided, on which signals, how to appeal
     Letter(letter::LetterArguments),
+    /// Draft the letters to all refused customers of a log who have none yet in a folder
+    Letters(letters::LettersArguments),
     /// Decide the events of a log again by another configuration or register, and list what changes
     Replay(replay::ReplayArguments),
     /// Count the events of logs: a page for an officer and an auditor, figures, tables
@@ -81,12 +85,14 @@ enum Verb {
     /// Print the JSON Schema of the configuration, of a register's file, or of an answer
     Schema {
         /// configuration, register, customers, owners, entities, nodes, enforcement,
-        /// explained-event, audit, replay or report
+        /// sharing, sharing-day, explained-event, audit, replay, report or answers
         #[arg(default_value = "configuration", value_parser = word::<SchemaDocument>)]
         document: SchemaDocument,
     },
     /// Screen a company's owners: whether it is owned from a restricted region, and through whom
     Screen(screen::ScreenArguments),
+    /// Look for credentials in many hands, in events of days and weeks: the register's sharing.json
+    Sharing(sharing::SharingArguments),
     /// Decide an operator's own cases as the node would, and compare
     Test(cases::CasesArguments),
     /// Verify a captured request's tag, chain and trail
@@ -127,6 +133,7 @@ fn run(verb: &Verb) -> Result<ExitCode, CommandError> {
         Verb::Inspect(arguments) => inspect::run(arguments),
         Verb::Keygen(arguments) => keygen::run(arguments),
         Verb::Letter(arguments) => letter::run(arguments),
+        Verb::Letters(arguments) => letters::run(arguments),
         Verb::Replay(arguments) => replay::run(arguments),
         Verb::Report(arguments) => report::run(arguments),
         Verb::Schema { document } => {
@@ -134,6 +141,7 @@ fn run(verb: &Verb) -> Result<ExitCode, CommandError> {
             Ok(())
         }
         Verb::Screen(arguments) => screen::run(arguments),
+        Verb::Sharing(arguments) => sharing::run(arguments),
         Verb::VerifyTag(arguments) => verify_tag::run(arguments),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ pub mod again;
 pub mod audit;
 pub mod explanation;
 pub mod figures;
+mod habits;
 pub mod letter;
 pub mod line;
 mod places;

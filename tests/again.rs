@@ -138,6 +138,17 @@ fn countries_that_are_added_refuse_those_who_call_from_there() {
     let by_register = desk.json(&snapshot, &["--register", "register"]);
     assert_eq!(by_register["changed"], found["changed"]);
 
+    // the same without a copy of the register
+    let register = json!({"schema": 1, "regions": regions(&["MO"])});
+    desk.write("register/register.json", &register.to_string());
+    let restricted = ["--register", "register", "--restrict", "HK, MO"];
+    assert_eq!(desk.json(&snapshot, &restricted)["changed"], found["changed"]);
+    let done = desk.replay(&snapshot, &restricted);
+    let note = String::from_utf8(done.stderr).unwrap();
+    assert!(note.contains("note: restricted before too: MO\n"), "{note}");
+    let done = desk.replay(&inline(&[]), &["--restrict", "HK"]);
+    assert_eq!(done.status.code(), Some(2));
+
     // without a register, every customer would be unknown: that answers nothing
     let done = desk.replay(&snapshot, &[]);
     let message = String::from_utf8(done.stderr).unwrap();

@@ -63,6 +63,7 @@ fn the_published_schemas_are_the_types() {
         (SchemaDocument::Enforcement, "register.enforcement"),
         (SchemaDocument::Sharing, "register.sharing"),
         (SchemaDocument::Report, "report"),
+        (SchemaDocument::SharingDay, "sharing-day"),
     ] {
         let printed = Command::new(env!("CARGO_BIN_EXE_waybill"))
             .args(["schema", document.as_str()])

@@ -15,8 +15,6 @@ use waybill::decision::evidence::software::ClientSoftware;
 use waybill::decision::evidence::{Watch, relay};
 use waybill::decision::request::{Request, Time};
 use waybill::decision::signals::{PSEUDO_HEADERS, Signal, Signals};
-use waybill::shape::to_value;
-use waybill::sharing::thresholds::SharingThresholds;
 use waybill::terms::finding::FindingCode;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -309,21 +307,6 @@ fn every_field_of_a_register_is_described() {
             document.contains(&format!("`{name}`")) || document.contains(&format!("\"{name}\"")),
             "docs/register.md lacks {name}"
         );
-    }
-}
-
-/// The page's table of thresholds has the defaults of the code.
-#[test]
-fn every_threshold_has_its_default() {
-    let document = read("docs/register.md");
-    let defaults = to_value(&SharingThresholds::default());
-    let defaults = defaults.as_object().unwrap();
-    assert!(defaults.len() > 15, "{defaults:?}");
-    for (name, default) in defaults {
-        let row = document.lines().find(|line| line.starts_with(&format!("| `{name}` | ")));
-        let row = row.unwrap_or_else(|| panic!("docs/register.md lacks a row of {name}"));
-        let last = row.trim_end_matches(" |").rsplit("| ").next().unwrap().replace(',', "");
-        assert_eq!(last, default.to_string(), "{name}");
     }
 }
 

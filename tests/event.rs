@@ -302,6 +302,81 @@ fn there_is_a_letter_only_for_a_refusal_of_this_node() {
     desk.printed(&["letter", &desk.id(0), "log", "log", "--config", "config.json"]);
 }
 
+/// One letter a refused customer and reason, about the latest refusal, and none a second time.
+#[test]
+fn letters_are_drafted_once() {
+    let desk = Desk::new("event-letters");
+    let event: Value = serde_json::from_str(&desk.events[0]).unwrap();
+    let time = event["time"].as_str().unwrap();
+    assert!(time.starts_with("2026-11-"), "{time}");
+    let later = desk.events[0].replace(time, &time.replace("2026-11-", "2026-12-"));
+    let later = later.replace(&desk.id(0), "00000000deadbeef-7");
+    desk.write("log", format!("{later}\n{}", desk.log()).as_bytes());
+    let names = || {
+        let entries = std::fs::read_dir(desk.folder.join("out")).unwrap();
+        entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    let draft = |config: &str| {
+        let arguments = ["letters", "log", "--config", config, "--register", "register"];
+        desk.printed(&[&arguments[..], &["-o", "out"]].concat())
+    };
+    let name = "c-1 customer.suspended draft.html";
+    let other = config().replace("a.example\"}", "b.example\"}");
+    desk.write("other.json", other.as_bytes());
+    assert_eq!(draft("other.json"), "0 new drafts, 0 there before\n");
+    assert_eq!(draft("config.json"), format!("1 new draft, 0 there before\n  {name}\n"));
+    assert_eq!(names(), [name]);
+    let one = ["letter", "00000000deadbeef-7", "log", "--config", "config.json"];
+    desk.printed(&[&one[..], &["--register", "register", "-o", "one.html"]].concat());
+    let read = |name: &str| std::fs::read_to_string(desk.folder.join(name)).unwrap();
+    let letter = format!("out/{name}");
+    assert_eq!(read(&letter), read("one.html"));
+
+    // what a person wrote or renamed stays
+    desk.write(&letter, b"edited");
+    let sent = letter.replace("draft", "sent 27 November");
+    assert_eq!(draft("config.json"), "0 new drafts, 1 there before\n");
+    std::fs::rename(desk.path(&letter), desk.path(&sent)).unwrap();
+    assert_eq!(draft("config.json"), "0 new drafts, 1 there before\n");
+    assert_eq!((names().len(), read(&sent).as_str()), (1, "edited"));
+    std::fs::remove_file(desk.path(&sent)).unwrap();
+    assert_eq!(draft("config.json"), format!("1 new draft, 0 there before\n  {name}\n"));
+}
+
+/// What traffic of days shows is told with its figures, what they mean, and what ends it.
+#[test]
+fn signs_of_sharing_are_told_in_words() {
+    let desk = Desk::new("event-sharing");
+    let evidence = "requests from countries that aren't declared on 2026-11-27 (FR 412, BR 20)";
+    for (code, meaning) in [
+        ("sharing.addresses", "far more networks used the credential"),
+        ("sharing.countries", "in countries that the customer didn't declare"),
+        ("sharing.velocity", "faster than a person travels"),
+        ("sharing.clients", "programs that people sit at"),
+        ("relay.suspected", "as if the customer resold its access"),
+    ] {
+        let event = desk.events[0].replace("customer.suspended", code);
+        desk.write("shared", event.replace("status suspended", evidence).as_bytes());
+        let plain = |verb: &[&str]| {
+            let text = desk.printed(&[verb, &["--config", "config.json"]].concat());
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+            text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+        };
+        let told = plain(&["event", &desk.id(0), "shared"]);
+        let letter = plain(&["letter", &desk.id(0), "shared"]);
+        for (text, parts) in [
+            (&told, ["evidence: ", "it means: ", "what ends it: bind the credential to networks"]),
+            (&letter, ["seen: ", "what it means: ", "what ends it: ask the operator to bind"]),
+        ] {
+            for part in parts.into_iter().chain([meaning, "a sign, not a proof", "with a chain"]) {
+                assert!(text.contains(part), "{code}: {part}\n{text}");
+            }
+            assert!(text.contains(&evidence.to_lowercase()), "{code}: {text}");
+        }
+        assert!(letter.contains("countries: fr (france), br (brazil)"), "{letter}");
+    }
+}
+
 /// Both answers fit their published schemas, and the schemas are what `waybill schema` prints.
 #[test]
 fn answers_fit_their_schemas() {

@@ -75,6 +75,8 @@ def count(events):
             id: {"id": id, "events": len(its), "by_verdict": verdicts(its), "reasons": reasons(its)}
             for id, its in customers.items()
         },
+        "software": dict(Counter(event["software"]["sdk"] for event in events if "software" in event)),
+        "systems": dict(Counter(str(event["asn"]) for event in events if "asn" in event)),
         "countries": {it: {"country": it, "events": origins[it], "blocked": blocked[it]} for it in origins},
     }
 
@@ -92,7 +94,7 @@ def figures(*arguments):
     found = json.loads(report(*arguments, "--json").stdout)
     schema = json.loads(subprocess.run([WAYBILL, "schema", "report"], capture_output=True, text=True).stdout)
     jsonschema.Draft202012Validator(schema).validate(found)
-    rest = {name: found.pop(name) for name in ("period", "faults")}
+    rest = {name: found.pop(name) for name in ("period", "faults", "sharing")}
     for name, key in (("customers", "id"), ("countries", "country")):
         rows = found[name]
         assert [row["events"] for row in rows] == sorted((row["events"] for row in rows), reverse=True)
@@ -125,9 +127,9 @@ def test_since_is_inclusive_and_until_is_not(log):
 
 def test_conditions_select_and_print_the_events(log):
     files, events = log
-    for conditions in ({"reason": "geo.restricted", "verdict": "block"}, {"customer": HOSTILE}, {"origin": ""}):
+    for conditions in ({"reason": "geo.restricted", "verdict": "block"}, {"customer": HOSTILE}, {"origin": ""}, {"asn": "64501"}):
         words = [word for name, value in conditions.items() for word in ("--where", f"{name}={value}")]
-        expected = [event for event in events if all((event[name] or "") == value for name, value in conditions.items())]
+        expected = [event for event in events if all(str(event.get(name) or "") == value for name, value in conditions.items())]
         assert expected
         assert figures(*files, *words)[0] == count(expected)
         printed = report(*files, *words, "--events").stdout.splitlines()
@@ -241,10 +243,13 @@ def test_the_page_has_the_same_figures(page, log):
     expected = count(log[1])
     text = re.sub(r"\s+", " ", " ".join(Page(page).text))
     assert f"{expected['events']:,} events" in text
-    for name in (*expected["by_verdict"], *expected["by_reason"], *filter(None, expected["countries"])):
-        number = expected["by_verdict"].get(name) or expected["by_reason"].get(name)
-        number = number or expected["countries"][name]["events"]
+    numbers = expected["by_verdict"] | expected["by_reason"] | expected["software"]
+    numbers |= {name: row["events"] for name, row in expected["countries"].items() if name}
+    systems = sorted(expected["systems"].items(), key=lambda row: (-row[1], row[0]))
+    numbers |= {f"AS{number}": events for number, events in systems[:10]}
+    for name, number in numbers.items():
         assert re.search(rf"(^| ){re.escape(name)} [^0-9]*([0-9,]+ refused )?{number:,} ", text), name
+    assert "CN (China)" in text and f"AS{systems[10][0]} " not in text and "And 11 more" in text
     refused = expected["customers"][HOSTILE]["by_verdict"]["block"]
     assert f"{HOSTILE} {refused:,} of {expected['customers'][HOSTILE]['events']:,}" in text
 
@@ -274,3 +279,83 @@ def test_a_page_without_events_says_so(tmp_path):
     report(log, "-o", tmp_path / "page.html", "--json")
     text = (tmp_path / "page.html").read_text()
     assert Page(text).wrong == [] and "No events." in text
+
+
+AT = "2026-11-07T00:00:00Z"
+EVIDENCE = "412 networks on 2026-11-04, usually 38 a day; so on 3 of 7 days up to then"
+
+
+@pytest.fixture(scope="module")
+def register(tmp_path_factory):
+    """Signs of sharing: one that holds, one that an override silences, one that has ended, one that no node fires."""
+    folder = tmp_path_factory.mktemp("register")
+
+    def sign(customer, finding, credential=None, until="2026-11-18T00:00:00Z"):
+        return {"customer": customer, "credential": credential, "finding": finding, "since": "2026-11-04T00:00:00Z",
+                "until": until, "evidence": EVIDENCE, "numbers": {"networks": 412}}  # fmt: skip
+
+    def override(finding, until, **more):
+        return {"finding": finding, "action": "allow", "author": "Jo Officer", "until": until, **more}
+
+    overrides = [
+        override("relay.suspected", "2026-12-31T00:00:00Z", reason=HOSTILE, event="0123456789abcdef-4"),
+        override("sharing.countries", AT),
+    ]
+    digest = "sha256:" + "ab" * 32
+    customers = [
+        {"id": "customer-0", "name": HOSTILE, "credentials": [{"digest": digest, "label": "production"}], "overrides": overrides},
+        {"id": "customer-1", "kind": "reseller", "credentials": ["sha256:" + "cd" * 32]},
+    ]
+    signals = [
+        sign("customer-0", "sharing.addresses", "production"),
+        sign("customer-0", "sharing.countries", "production", until=AT),
+        sign("customer-0", "relay.suspected"),
+        sign("customer-1", "sharing.addresses"),
+    ]
+    for name, content in (("register", {"schema": 1}), ("customers", {"customers": [{**it, "ownership": "clear"} for it in customers]}), ("sharing", {"signals": signals})):
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    expected = {
+        "signals": [
+            {name: value for name, value in {**signals[index], "silenced": silenced}.items() if name != "numbers"}
+            for index, silenced in ((0, False), (2, True))
+        ],
+        "overrides": [{"customer": "customer-0", **overrides[0]}],
+    }
+    return folder, expected
+
+
+def test_signs_of_sharing_and_overrides_in_force(log, register, tmp_path):
+    files, events = log
+    folder, expected = register
+    assert figures(*files)[1]["sharing"] is None
+    found = report(*files, "--register", folder, "--time", AT, "--json", "-o", tmp_path / "page.html", "--csv", tmp_path)
+    assert json.loads(found.stdout)["sharing"] == expected
+    page = (tmp_path / "page.html").read_text()
+    parsed = Page(page)
+    text = re.sub(r"\s+", " ", " ".join(parsed.text))
+    assert parsed.wrong == []
+    assert text.count(EVIDENCE) == 2 and "Signs of sharing 2" in text and "bind the credential to networks" in text
+    assert "Since 2026-11-04, ends 2026-11-18. Silent until 2026-12-31 00:00:00, by an override of Jo Officer" in text
+    assert f"relay.suspected allow Jo Officer 2026-12-31 00:00:00 {HOSTILE} 0123456789abcdef-4" in text
+    section = page.split("Signs of sharing")[1].split("Weak chains")[0]
+    for command in re.findall(r"<code>(waybill .*?)</code>", section):
+        command = html.unescape(command).replace("waybill", str(WAYBILL), 1)
+        assert subprocess.run(command, shell=True, capture_output=True).returncode == 0
+    for name, rows in (("sharing", 2), ("overrides", 1)):
+        with (tmp_path / f"{name}.csv").open(newline="") as table:
+            assert len(list(csv.DictReader(table))) == rows
+    assert "2 signs in force" in report(*files, "--register", folder, "--time", AT).stdout
+
+
+def test_text_answers_a_question(log):
+    files, events = log
+    text = report(*files, "--where", "finding=geo.undeclared").stdout
+    expected = count([event for event in events if "geo.undeclared" in [it["code"] for it in event["findings"]]])
+    assert text.startswith(f"{expected['events']:,} events, 2026-11-")
+    for verdict, number in expected["by_verdict"].items():
+        assert number == 0 or re.search(rf"^verdicts .*\b{verdict} {number:,}\b", text, re.MULTILINE)
+    for name, row in list(expected["customers"].items())[:1]:
+        assert re.search(rf"^ +{row['events']:,} +{row['by_verdict']['block']:,}  {re.escape(name)}$", text, re.MULTILINE)
+    for reason, number in expected["by_reason"].items():
+        assert re.search(rf"^ +{number:,}  {re.escape(reason)}: ", text, re.MULTILINE)
+    assert all(len(line) <= 80 for line in text.splitlines())

@@ -126,7 +126,7 @@ class Preamble:
         require(len(file) >= 256 and file[:8] == b"WAYBILL\n", "no snapshot")
         version, self.head_size, self.file_size, self.sequence, self.created = struct.unpack_from("<5Q", file, 8)
         self.head_digest, key = struct.unpack_from("<32s32s", file, 48)
-        require(version in (1, 2), "version")
+        require(version in (1, 2, 3), "version")
         self.version = version
         require(key in trusted, "key")
         try:
@@ -206,17 +206,18 @@ class Record:
             }
         it["id"] = self.text()
         flags = self.byte() if self.version == 1 else self.number()
-        require(flags < 256, "a flag without a meaning")
+        require(flags < (512 if self.version == 3 else 256), "a flag without a meaning")
         it["kind"] = "reseller" if flags & 1 else "customer"
         it["status"] = "suspended" if flags & 2 else "active"
         it["vouches_for_users"] = bool(flags & 4)
-        it["ownership"] = ("clear", "restricted", "unresolved")[flags >> 6]
+        it["ownership"] = ("clear", "restricted", "unresolved")[flags >> 6 & 3]
         it["screening"] = self.screening() if flags & 8 else None
         it["agreement"] = self.agreement() if flags & 16 else None
         it["residency"] = self.bytes(2).decode() if flags & 32 else None
         it["declared"] = self.many(lambda: self.bytes(2).decode())
         it["providers"] = dict(self.many(self.provider))
         it["overrides"] = self.many(self.override)
+        it["signals"] = self.many(self.signal) if flags & 256 else []
         return kind, it
 
     def screening(self):
@@ -247,6 +248,9 @@ class Record:
         finding, action = self.common(), self.byte()
         action = {"reroute": self.common()} if action == 2 else ("allow", "report", None, "block")[action]
         return {"finding": finding, "action": action, "author": self.common(), "until": self.time()}
+
+    def signal(self):
+        return {"finding": self.common(), "until": self.time(), "evidence": self.common()}
 
 
 # === a register, and what is to be found ===
@@ -309,6 +313,23 @@ MANY = [
     else {"id": f"m-{i}", "credentials": [digest(f"key-{i}")]}
     for i in range(3_000)
 ]
+SHARED = {
+    "id": "shared",
+    "credentials": [
+        {"digest": digest("shared one"), "label": "production"},
+        {"digest": digest("shared two"), "label": "production", "networks": ["203.0.113.0/24"]},
+        {"digest": digest("shared three"), "label": "ci"},
+        digest("shared four"),
+    ],
+    "mtls": ["spiffe://acme/shared"],
+    "jwt": ["shared"],
+}
+SIGNALS = [  # in the order of the file
+    ("production", "sharing.addresses", "2026-12-10T00:00:00Z", "412 networks a day, usually 38"),
+    (None, "sharing.clients", "2026-12-11T00:00:00Z", "9 programs in an hour"),
+    ("production", "sharing.countries", "2001-01-01T00:00:00Z", "5 countries a day"),  # ended: the node sees to that
+    (None, "relay.suspected", "2026-12-12T00:00:00Z", "2 of 3 kinds of signs"),
+]
 NODE = {
     "id": "reseller-b.example",
     "customer": "rb-77",
@@ -341,8 +362,14 @@ def compiled(tmp_path_factory):
         sources.append({"name": name, "file": f"networks/{name}.txt", "date": "2026-09-02T00:00:00Z", **says})
     documents = {
         "register.json": {"schema": 1, "networks": sources, "regions": {"set": "anthropic-api-179"}},
-        "customers.json": {"customers": [FULL, RESELLER, BARE, *MANY]},
+        "customers.json": {"customers": [FULL, RESELLER, BARE, SHARED, *MANY]},
         "nodes.json": {"nodes": [NODE]},
+        "sharing.json": {
+            "signals": [
+                {"customer": "shared", "since": "2000-01-01T00:00:00Z", **dict(zip(("credential", "finding", "until", "evidence"), signal))}
+                for signal in SIGNALS
+            ]
+        },
     }
     for name, document in documents.items():
         register.joinpath(name).write_text(json.dumps(document))
@@ -361,7 +388,7 @@ def snapshot(compiled):
     return Snapshot(file, {key})
 
 
-def expected(customer, name=None):
+def expected(customer, name=None, signals=()):
     """What a customer of the register is in the snapshot, under one of its credentials or another name."""
     it = {
         "id": customer["id"],
@@ -375,6 +402,7 @@ def expected(customer, name=None):
         "declared": customer.get("declared", []),
         "providers": {name: with_nulls(entry, ["profile"]) for name, entry in customer.get("providers", {}).items()},
         "overrides": customer.get("overrides", []),
+        "signals": [{"finding": SIGNALS[n][1], "until": SIGNALS[n][2], "evidence": SIGNALS[n][3]} for n in signals],
     }
     if name is not None:
         entry = name if isinstance(name, dict) else {}
@@ -390,10 +418,10 @@ def test_preamble_and_head(snapshot):
     assert (snapshot.preamble.sequence, snapshot.preamble.created) == (SEQUENCE, CREATED)
     contents = snapshot.contents
     assert contents["regions"]["set"] == "anthropic-api-179" and "SG" in contents["regions"]["supported"]
-    assert (contents["customers"], contents["nodes"]) == (3 + len(MANY), 1)
-    assert contents["keys"] == 2 + 2 + 1 + 2 + 1 + len(MANY)  # the reseller's id too: it runs a node
+    assert (contents["customers"], contents["nodes"]) == (4 + len(MANY), 1)
+    assert contents["keys"] == 2 + 2 + 1 + 2 + 1 + 6 + len(MANY)  # the reseller's id too: it runs a node
     assert sorted(file["file"] for file in contents["files"]) == sorted(
-        ["customers.json", "nodes.json", "register.json"]
+        ["customers.json", "nodes.json", "register.json", "sharing.json"]
         + [f"networks/{name}.mmdb" for name in TABLES]
         + [f"networks/{name}.txt" for name in LISTS]
     )
@@ -421,6 +449,34 @@ def test_customers(snapshot):
     assert snapshot.customer(CREDENTIAL, b"bare") == expected(BARE, digest("bare"))
     for i, customer in enumerate(MANY):
         assert snapshot.customer(CREDENTIAL, f"key-{i}".encode()) == expected(customer, digest(f"key-{i}"))
+
+
+def test_signals(snapshot):
+    """Each record has those signals only that are about callers by its name."""
+    assert snapshot.preamble.version == 3
+    one, two, three, four = SHARED["credentials"]
+    assert snapshot.customer(CREDENTIAL, b"shared one") == expected(SHARED, one, (0, 2, 3))
+    assert snapshot.customer(CREDENTIAL, b"shared two") == expected(SHARED, two, (3,))  # bound to networks
+    assert snapshot.customer(CREDENTIAL, b"shared three") == expected(SHARED, three, (3,))
+    assert snapshot.customer(CREDENTIAL, b"shared four") == expected(SHARED, four, (1, 3))
+    assert snapshot.customer(CLAIM, b"shared") == expected(SHARED, signals=(1, 3))
+    assert snapshot.customer(CERTIFICATE, b"spiffe://acme/shared") == expected(SHARED, signals=(3,))
+
+
+def test_without_signals_it_is_version_2(tmp_path):
+    """So a node of before reads it, whether or not there is a sharing.json."""
+    register, snapshot, key = tmp_path / "register", tmp_path / "snapshot", tmp_path / "signing.jwk"
+    register.mkdir()
+    register.joinpath("customers.json").write_text(json.dumps({"customers": [BARE]}))
+    key.write_bytes(run("keygen"))
+    times = {"since": "2026-11-20T00:00:00Z", "until": "2026-12-04T00:00:00Z"}
+    suspected = {"customer": "bare", "finding": "relay.suspected", **times, "evidence": "2 of 3 kinds of signs"}
+    for signals, version in ((None, 2), ([], 2), ([suspected], 3)):
+        if signals is not None:
+            register.joinpath("sharing.json").write_text(json.dumps({"signals": signals}))
+        run("compile", register, "-o", snapshot, "--sign-key", key, "--sequence", "1")
+        file = snapshot.read_bytes()
+        assert Preamble(file, {file[80:112]}).version == version
 
 
 def test_version_1_is_read_too():
@@ -472,7 +528,7 @@ def test_embedded_addresses(snapshot):
 def test_what_was_altered_is_refused(compiled):
     file, key = compiled
     size = Snapshot(file, {key}).preamble.head_size
-    for at, why in ((0, "no snapshot"), (8, "version"), (32, "signature"), (150, "signature"), (200, "signature"), (300, "head")):
+    for at, why in ((0, "no snapshot"), (9, "version"), (32, "signature"), (150, "signature"), (200, "signature"), (300, "head")):
         check_refused(flipped(file, at), key, why)
     for at in (256 + size, len(file) - 1):
         check_refused(flipped(file, at), key, "page")

@@ -67,7 +67,8 @@ DOC = [
     "What has a code of its own isn't part of its country: GF, GP, MQ, RE and YT of FR; BQ of NL; BV and SJ of NO; "
     "TK of NZ; CC and CX of AU; HK, MO and TW beside CN; GI and the other territories beside GB; PR and others beside US.",
     "What has none is part of it: Alaska and Hawaii (so US and RU are 00, across the Bering Strait), the Canaries, "
-    "Ceuta and Melilla (so ES and MA are 00), Madeira and the Azores, the Galapagos.",
+    "Ceuta and Melilla (so ES and MA are 00), Madeira and the Azores, the Galapagos. Remote islands of a "
+    "country count, also where hardly anybody lives: AU and NZ are 610 km apart by Macquarie Island.",
     "Land that two govern or claim counts for both, since tables of addresses differ there, and a distance can only "
     "become shorter by it: Crimea for UA and RU, Northern Cyprus for CY and TR, Western Sahara for EH and MA, "
     "the Siachen Glacier for IN and PK. Elsewhere the map's borders are those of who is in control.",

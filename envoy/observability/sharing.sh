@@ -5,20 +5,20 @@
 # register/. TODAY is a day of UTC, for tests. docs/observability.md says how to run it each day, and what comes after.
 set -euo pipefail
 rows=$1 checkout=$2 today=${3:-$(date -u +%F)}
-needed=35 # days: a week, and the 28 days before each of its days
-kept=60   # days
+days=35 # a week, and the 28 days before each of its days
 
 ago() { date -u -d "$today - $1 days" +%F; }
 
-for ((n = needed; n > 0; n--)); do
+for ((n = days; n > 0; n--)); do
     file=$rows/$(ago "$n").jsonl
     [[ ! -e $file ]] || continue
     clickhouse-client --query \
         "SELECT * FROM sharing_days(since = '$(ago "$n")', until = '$(ago $((n - 1)))') FORMAT JSONEachRow" > "$file.new"
-    mv "$file.new" "$file"
+    # A day without events is asked for again next time: its events may not be loaded yet.
+    if [[ -s $file.new ]]; then mv "$file.new" "$file"; else rm "$file.new"; fi
 done
 for file in "$rows"/????-??-??.jsonl; do
-    [[ ${file##*/} > $(ago "$kept") ]] || rm "$file"
+    [[ ${file##*/} > $(ago "$days") ]] || rm "$file"
 done
 
 git -C "$checkout" fetch --quiet origin

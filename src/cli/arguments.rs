@@ -1,6 +1,18 @@
 //! Readers of single arguments.
 
 use crate::shape::{Mismatch, Word};
+use crate::terms::region::CountryCode;
+
+/// Countries by their codes, separated by commas.
+#[derive(Debug, Clone)]
+pub(super) struct Countries(pub(super) Vec<CountryCode>);
+
+impl Countries {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let codes = text.split(',').map(str::trim).filter(|code| !code.is_empty());
+        codes.map(word::<CountryCode>).collect::<Result<_, _>>().map(Self)
+    }
+}
 
 /// Reads a word of the command line.
 pub(super) fn word<T: Word>(text: &str) -> Result<T, String> {

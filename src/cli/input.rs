@@ -6,6 +6,7 @@ use super::arrival::{Approach, EnvoyAnswer};
 use super::clock::now;
 use super::error::CommandError;
 use super::files::read;
+use super::output::complain;
 use super::{check, inspect, register};
 use crate::chain::Signer;
 use crate::chain::keyring::Keyring;
@@ -15,6 +16,7 @@ use crate::compile::{Order, compile};
 use crate::decision::{Screen, Worker};
 use crate::snapshot::Snapshot;
 use crate::terms::key::{SigningKey, Window};
+use crate::terms::region::{CountryCode, Place, Standing};
 
 /// The node's configuration, and where its customers are.
 #[derive(Debug, clap::Args)]
@@ -73,6 +75,11 @@ pub(super) struct RequestCase {
 
 impl NodeArguments {
     pub(super) fn load(&self) -> Result<NodeCase, CommandError> {
+        self.load_with(&[])
+    }
+
+    /// The node, with more restricted countries in the register's regions.
+    pub(super) fn load_with(&self, restricted: &[CountryCode]) -> Result<NodeCase, CommandError> {
         let at = |error: CommandError| error.at(&self.config);
         let text = read(&self.config).map_err(at)?;
         let file = check::envoy_file(&text).map_err(at)?;
@@ -104,7 +111,7 @@ impl NodeArguments {
                 let trusted = screen.config().snapshot.iter().flat_map(|it| &it.trusted_keys);
                 trusted.into_iter().any(|trusted| trusted.key() == key)
             })?),
-            (None, Some(folder)) => Some(compiled(folder)?),
+            (None, Some(folder)) => Some(compiled(folder, restricted)?),
             (None, None) => None,
         };
         if has_snapshot && snapshot.is_none() {
@@ -117,9 +124,18 @@ impl NodeArguments {
 }
 
 /// A register as a snapshot of now. Its key signs nothing else.
-fn compiled(folder: &Path) -> Result<Snapshot, CommandError> {
+fn compiled(folder: &Path, restricted: &[CountryCode]) -> Result<Snapshot, CommandError> {
     let created = now();
-    let read = register::open(folder, created, "nothing is decided")?;
+    let mut read = register::open(folder, created, "nothing is decided")?;
+    let regions = &mut read.owners.regions;
+    let before = restricted
+        .iter()
+        .filter(|code| regions.standing(Place::whole(**code)) == Standing::Restricted);
+    let before: Vec<String> = before.map(ToString::to_string).collect();
+    if !before.is_empty() {
+        complain(&format!("note: restricted before too: {}", before.join(", ")));
+    }
+    regions.restrict(restricted);
     let key = SigningKey::new(&[0; 32], Window::default());
     let sequence = u64::try_from(created.0).unwrap_or(0);
     let compiled = compile(read, &Order { sequence, created, key: &key })

@@ -112,7 +112,7 @@ fn as_text(letter: &Letter) -> String {
 }
 
 /// A page by itself: nothing is loaded, and no script runs.
-fn as_page(letter: &Letter) -> String {
+pub(super) fn as_page(letter: &Letter) -> String {
     let mut body = String::new();
     let mut facts = false;
     for part in &letter.parts {

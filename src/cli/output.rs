@@ -69,8 +69,11 @@ pub(super) fn wrap_page(text: &str, first: &str, further: &str) -> String {
     let is_terminal = std::io::stdout().is_terminal();
     let terminal = terminal_size::terminal_size().filter(|_| is_terminal);
     let width = terminal.map_or(PAGE, |(width, _)| usize::from(width.0).min(PAGE));
-    let options =
-        textwrap::Options::new(width.max(20)).initial_indent(first).subsequent_indent(further);
+    let options = textwrap::Options::new(width.max(20))
+        .initial_indent(first)
+        .subsequent_indent(further)
+        // dates, codes and ids have hyphens, and are read and copied whole
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
     format!("{}\n", textwrap::fill(text, options))
 }
 

@@ -6,7 +6,9 @@ use super::clock::now;
 use super::error::CommandError;
 use super::files::bytes;
 use super::output::complain;
-use crate::compile::directory::{Directory, Files, is_document, read};
+use crate::compile::directory::{
+    Directory, Files, SHARING, is_document, read, read_to_renew_signals,
+};
 use crate::compile::remarks::{Remarks, grouped};
 use crate::terms::time::UnixSeconds;
 
@@ -73,6 +75,22 @@ pub(super) fn open(
 ) -> Result<Directory, CommandError> {
     let (register, remarks) = read(files(directory, is_document)?, now);
     complain_of(directory, &remarks);
+    register.ok_or_else(|| CommandError::about(directory, otherwise))
+}
+
+/// Opens a register whose sharing.json is about to be written anew, and says which of its signals
+/// are left out.
+pub(super) fn open_to_renew_signals(
+    directory: &Path,
+    now: UnixSeconds,
+    otherwise: &str,
+) -> Result<Directory, CommandError> {
+    let (register, remarks) = read_to_renew_signals(files(directory, is_document)?, now);
+    complain_of(directory, &remarks);
+    let name = directory.display().to_string();
+    for notice in remarks.notices.iter().filter(|notice| notice.file == SHARING) {
+        complain(&format!("{}/{notice}", name.trim_end_matches('/')));
+    }
     register.ok_or_else(|| CommandError::about(directory, otherwise))
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::arguments::Countries;
 use super::error::CommandError;
 use super::input::NodeArguments;
 use super::logs::each_line;
@@ -23,6 +24,9 @@ pub(super) struct ReplayArguments {
     files: Vec<PathBuf>,
     #[command(flatten)]
     node: NodeArguments,
+    /// Countries to restrict beside those that the register restricts, such as HK,MO
+    #[arg(long, value_name = "COUNTRIES", value_parser = Countries::parse, requires = "register")]
+    restrict: Option<Countries>,
     /// Print JSON for machines
     #[arg(long)]
     json: bool,
@@ -56,7 +60,8 @@ struct ChangedEvent {
 const MOST_SHOWN: usize = 50;
 
 pub(super) fn run(arguments: &ReplayArguments) -> Result<(), CommandError> {
-    let node = arguments.node.load()?;
+    let restricted = arguments.restrict.iter().flat_map(|it| &it.0).copied().collect::<Vec<_>>();
+    let node = arguments.node.load_with(&restricted)?;
     let config = node.screen.config();
     if config.register.is_none() && node.snapshot.is_none() {
         return Err(CommandError::new(

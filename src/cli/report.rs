@@ -1,10 +1,14 @@
-//! `waybill report`: the events of logs, counted: a page, JSON, tables, or the events themselves.
+//! `waybill report`: the events of logs, counted: text, a page, JSON, tables, or the events
+//! themselves.
 
 mod content;
 mod figures_json;
 mod page;
+mod standing;
 mod tables;
 mod terms;
+mod text;
+mod words;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -26,22 +30,21 @@ use crate::journal::selection::{Condition, Selection, UnixMillis};
 use crate::terms::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
 pub(super) struct ReportArguments {
     /// Log files, oldest first: JSON Lines, also gzip or zstd; `-` is stdin
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Write the page: one HTML file without scripts, which loads nothing
-    #[arg(short, long, value_name = "FILE.html", group = "what")]
+    #[arg(short, long, value_name = "FILE.html")]
     output: Option<PathBuf>,
     /// Print the page's figures as JSON
-    #[arg(long, group = "what")]
+    #[arg(long)]
     json: bool,
     /// Write tables (CSV) for spreadsheets into this directory
-    #[arg(long, value_name = "DIR", group = "what")]
+    #[arg(long, value_name = "DIR")]
     csv: Option<PathBuf>,
     /// Print the events themselves, one a line
-    #[arg(long, group = "what", conflicts_with_all = ["json", "output", "csv"])]
+    #[arg(long, conflicts_with_all = ["json", "output", "csv"])]
     events: bool,
     /// The register's directory, for names and for dates that end within 30 days
     #[arg(long, value_name = "DIR")]
@@ -52,8 +55,9 @@ pub(super) struct ReportArguments {
     /// The first time that doesn't count any more (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = word::<UnixMillis>)]
     until: Option<UnixMillis>,
-    /// Only events with this value: verdict, would_be, reason, finding, customer, origin, policy,
-    /// snapshot, node, chain, hop or path. Of several, all must hold; `customer=` is none
+    /// Only events with this value: verdict, would_be, reason, finding, customer, origin, software,
+    /// asn, policy, snapshot, node, chain, hop or path. Of several, all must hold; `customer=` is
+    /// none
     #[arg(long, value_name = "FIELD=VALUE", value_parser = word::<Condition>)]
     r#where: Vec<Condition>,
     /// Also by the nodes that carried requests, for a provider
@@ -94,7 +98,8 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), CommandError> {
     let selection =
         Selection { since: *since, until: *until, conditions: arguments.r#where.clone() };
     let mut figures = Figures::default();
-    let mut audit = Audit::new(AuditSettings { open: arguments.open, is_part: arguments.part });
+    let audit_settings = AuditSettings { open: arguments.open, is_part: arguments.part };
+    let mut audit = Audit::new(audit_settings);
     let mut names = FileNames::default();
     each_line(files, &mut |place, bytes| {
         let line = LogLine::parse(bytes);
@@ -119,9 +124,11 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), CommandError> {
         files,
         selection: &selection,
         is_by_reseller: arguments.by.is_some(),
+        audit_settings,
         figures,
         audit: audit.finish(),
         made,
+        register: register.as_ref(),
         dates: register.as_ref().map(|register| due::ending(register, made, horizon)),
         names: register
             .iter()
@@ -152,6 +159,8 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), CommandError> {
     }
     if *json {
         print_json(&figures_json::figures(&content));
+    } else if output.is_none() && csv.is_none() {
+        print(&text::summary(&content));
     }
     Ok(())
 }

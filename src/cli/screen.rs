@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use self::customers::{CustomerResult, all_as_json, all_as_text};
 use self::entity::EntityReport;
-use super::arguments::word;
+use super::arguments::{Countries, word};
 use super::clock::now;
 use super::error::CommandError;
 use super::output::{OutputFormat, complain, print, print_json};
@@ -18,7 +18,6 @@ use super::register;
 use crate::compile::directory::{customers, owners, says_of_customers};
 use crate::compile::settings::{Comparison, Method};
 use crate::shape::Integer;
-use crate::terms::region::CountryCode;
 use crate::terms::time::UnixSeconds;
 
 #[derive(Debug, clap::Args)]
@@ -72,17 +71,6 @@ enum ScreenFormat {
     Json,
     /// A picture of the owners of one entity
     Svg,
-}
-
-/// Countries by their codes, separated by commas.
-#[derive(Debug, Clone)]
-struct Countries(Vec<CountryCode>);
-
-impl Countries {
-    fn parse(text: &str) -> Result<Self, String> {
-        let codes = text.split(',').map(str::trim).filter(|code| !code.is_empty());
-        codes.map(word::<CountryCode>).collect::<Result<_, _>>().map(Self)
-    }
 }
 
 pub(super) fn run(arguments: &ScreenArguments) -> Result<(), CommandError> {

@@ -16,10 +16,23 @@ pub fn named(name: &str) -> Option<CountryCode> {
     NAMES.get(&plain(name)).copied()
 }
 
+/// A code with the country's name behind it: `CN (China)`.
+pub fn spelled(code: &str) -> String {
+    static NAMES: LazyLock<Json> = LazyLock::new(data);
+    let names = NAMES.get("names");
+    match names.and_then(|names| names.get(code)).and_then(Json::as_str) {
+        Some(name) => format!("{code} ({name})"),
+        None => code.to_owned(),
+    }
+}
+
+fn data() -> Json {
+    serde_json::from_str(include_str!("../../data/countries.json")).unwrap_or(Json::Null)
+}
+
 /// The names in this build's data. A test reads the file, so that the map is never silently empty.
 fn names() -> HashMap<String, CountryCode> {
-    let data: Json =
-        serde_json::from_str(include_str!("../../data/countries.json")).unwrap_or(Json::Null);
+    let data = data();
     let list = |name: &str| data.get(name).map(Json::members).unwrap_or_default().iter();
     let of_iso = list("names").map(|(code, name)| (code, std::slice::from_ref(name)));
     let others = list("also").map(|(code, names)| (code, names.items()));

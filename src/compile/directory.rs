@@ -45,6 +45,7 @@ use self::forms::{CUSTOMERS, EntryLocations, ListContents, OWNERS};
 use self::layout::check_names;
 use self::nodes::check_nodes;
 use self::ownership::read_owners;
+use self::sharing::UnknownNames;
 use super::remarks::{Remarks, grouped};
 use super::settings::Settings;
 use crate::compile::networks::{self, Networks};
@@ -83,6 +84,20 @@ pub struct Directory {
 /// Reads the register; frees the largest files on the way. Holdings count as of `now`. Returns a
 /// directory only if nothing is wrong.
 pub fn read(files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
+    read_with(files, now, UnknownNames::Refused)
+}
+
+/// The same before sharing.json is written anew: signals of customers and labels that are gone are
+/// left out of it, each with a notice.
+pub fn read_to_renew_signals(files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
+    read_with(files, now, UnknownNames::LeftOut)
+}
+
+fn read_with(
+    files: Files,
+    now: UnixSeconds,
+    unknown: UnknownNames,
+) -> (Option<Directory>, Remarks) {
     let mut remarks = Remarks::default();
     check_names(&files, &mut remarks);
     let mut digests: BTreeMap<String, String> =
@@ -117,7 +132,8 @@ pub fn read(files: Files, now: UnixSeconds) -> (Option<Directory>, Remarks) {
     if let Some(words) = document::<EnforcementFile>(&documents, ENFORCEMENT, &mut remarks) {
         enforcement::apply(ENFORCEMENT, &words, &mut customers, locations.whole, &mut remarks);
     }
-    let signals = sharing::read(&documents, &mut customers, locations.whole, &mut remarks);
+    let unknown = if locations.whole { unknown } else { UnknownNames::Unsure };
+    let signals = sharing::read(&documents, &mut customers, unknown, &mut remarks);
     notice_customers(&customers, &locations, now, &mut remarks);
 
     remarks.locate(&documents);

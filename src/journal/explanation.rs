@@ -3,11 +3,15 @@
 use serde::Serialize;
 
 use super::advice::Advice;
+use super::habits::HabitWords;
 use super::line::LineEnvelope;
+use crate::compile::countries::spelled;
 use crate::config::DisclosureSettings;
-use crate::decision::event::{Event, EventFinding};
+use crate::decision::event::{Event, EventFinding, EventSoftware};
+use crate::decision::evidence::software::OTHER;
 use crate::register::{Customer, CustomerKind, Status};
 use crate::terms::finding::{ActionName, FindingCode};
+use crate::terms::region::CountryCode;
 
 /// What is known beside the event.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +82,12 @@ pub fn explanation(event: &Event<'_>, context: &EventContext<'_>) -> Vec<Explana
         say("", format!("{name} {id}"));
     }
     say("From", from(event));
+    if let Some(EventSoftware { sdk, version, os }) = &event.software {
+        let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        let system = if os.0 == OTHER { String::new() } else { format!(" on {os}") };
+        let program = if sdk.0 == OTHER { "not in the table of programs" } else { &sdk.0 };
+        say("Program", format!("{program}{version}{system}"));
+    }
     if let Some(chain) = &event.chain.0 {
         say("Chain", format!("worth {chain}"));
         for hop in event.hops.iter().flatten() {
@@ -95,6 +105,10 @@ pub fn explanation(event: &Event<'_>, context: &EventContext<'_>) -> Vec<Explana
         let ExplainedFinding { code, title, action, evidence, clear } = finding;
         say("Finding", format!("{code} ({action}): {title}"));
         say("", format!("evidence: {evidence}"));
+        if let Some(HabitWords { meaning, ends, .. }) = HabitWords::on(code) {
+            say("", format!("it means: {meaning}. It is a sign, not a proof"));
+            say("", format!("what ends it: {ends}"));
+        }
         say("", format!("to clear it: {clear}"));
         say("", format!("read more: docs/findings.md#{}", code.anchor()));
     }
@@ -189,16 +203,19 @@ fn answer(envelope: &LineEnvelope) -> Option<String> {
 }
 
 fn from(event: &Event<'_>) -> String {
-    let country = |country: Option<String>| country.unwrap_or_else(|| "not known".to_owned());
-    let mut text = format!("country {}", country(event.origin.0.map(|it| it.to_string())));
-    if let Some(user) = &event.user.0 {
-        text.push_str(&format!(", the person in {user} by the customer's word"));
+    let country = |country: CountryCode| spelled(country.as_str());
+    let mut text = format!("country {}", event.origin.0.map_or("not known".to_owned(), country));
+    if let Some(user) = event.user.0 {
+        text.push_str(&format!(", the person in {} by the customer's word", country(user)));
     }
     if let Some(address) = &event.address.0 {
         text.push_str(&format!(", network {address}"));
     }
     if let Some(network) = &event.network.0 {
         text.push_str(&format!(" ({network})"));
+    }
+    if let Some(system) = &event.asn {
+        text.push_str(&format!(", autonomous system AS{}", system.0));
     }
     text
 }

@@ -30,8 +30,15 @@ const CLOSED: [EventField; 6] = [
     EventField::Chain,
 ];
 /// Fields whose values are anybody's.
-const OPEN: [EventField; 5] =
-    [EventField::Policy, EventField::Snapshot, EventField::Node, EventField::Hop, EventField::Path];
+const OPEN: [EventField; 7] = [
+    EventField::Policy,
+    EventField::Snapshot,
+    EventField::Node,
+    EventField::Hop,
+    EventField::Path,
+    EventField::Software,
+    EventField::Asn,
+];
 
 /// Events counted.
 #[derive(Debug, Default, Clone)]

@@ -5,6 +5,8 @@
 
 use super::advice::Advice;
 use super::explanation::moment;
+use super::habits::HabitWords;
+use crate::compile::countries::spelled;
 use crate::config::Config;
 use crate::decision::event::{Event, EventFinding};
 use crate::journal::line::LineEnvelope;
@@ -159,20 +161,46 @@ fn tell(event: &Event<'_>, finding: &EventFinding<'_>, parts: &mut Vec<LetterPar
     let signals = ReasonSignals::of(code);
     parts.push(LetterPart::Fact("Looked at", signals.looked_at.to_owned()));
     let evidence = &finding.evidence.0;
+    let is_of_places = code.as_str().starts_with("geo.")
+        || code == FindingCode::ResidencyMismatch
+        || code.is_of_sharing();
     // an earlier node's name is another company's
-    if signals.shows_evidence && !evidence.contains("reported by ") {
-        parts.push(LetterPart::Fact("Seen", evidence.to_string()));
-    } else if code.as_str().starts_with("geo.") {
+    let seen = if signals.shows_evidence && !evidence.contains("reported by ") {
+        evidence.to_string()
+    } else if is_of_places {
         let places = [("origin", &event.origin.0), ("user", &event.user.0)];
         let places = places.map(|(what, place)| place.as_ref().map(|it| format!("{what} {it}")));
-        let places: Vec<String> = places.into_iter().flatten().collect();
-        if !places.is_empty() {
-            parts.push(LetterPart::Fact("Seen", places.join(", ")));
-        }
+        places.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    } else {
+        String::new()
+    };
+    let countries = if is_of_places { countries_in(&seen) } else { Vec::new() };
+    if !seen.is_empty() {
+        parts.push(LetterPart::Fact("Seen", seen));
+    }
+    if !countries.is_empty() {
+        parts.push(LetterPart::Fact("Countries", countries.join(", ")));
+    }
+    if let Some(HabitWords { meaning, ends_for_customer, .. }) = HabitWords::on(code) {
+        let meaning = format!("{} It is a sign, not a proof.", sentence(meaning));
+        parts.push(LetterPart::Fact("What it means", meaning));
+        parts.push(LetterPart::Fact("What ends it", ends_for_customer.to_owned()));
     }
     if let Some(refused) = Advice::on(code).refused {
         parts.push(LetterPart::Fact("What you can do", sentence(&refused)));
     }
+}
+
+/// The countries whose codes are in some words, with their names.
+fn countries_in(words: &str) -> Vec<String> {
+    let mut countries = Vec::new();
+    let codes = words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.len() == 2);
+    for (code, spelled) in codes.map(|code| (code, spelled(code))) {
+        if code != spelled && !countries.contains(&spelled) {
+            countries.push(spelled);
+        }
+    }
+    countries
 }
 
 /// What a reason rests on, in the customer's words.
@@ -243,7 +271,9 @@ impl ReasonSignals {
             | Code::SharingAddresses
             | Code::SharingCountries
             | Code::SharingVelocity
-            | Code::SharingClients => ("how one credential was used, over days", false),
+            | Code::SharingClients => {
+                ("the records of your requests over days: networks, countries, programs", true)
+            }
             Code::TagSpoofed => ("the names of the request's headers", true),
         };
         Self { looked_at, shows_evidence }

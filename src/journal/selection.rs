@@ -31,6 +31,10 @@ words! {
         Chain = "chain",
         /// A node of the chain
         Hop = "hop",
+        /// What the caller's program says it is
+        Software = "software",
+        /// The autonomous system of the client's address
+        Asn = "asn",
         /// All nodes of the chain, with `>` between them
         Path = "path",
     }
@@ -73,6 +77,8 @@ impl EventField {
             Self::Node => see(&event.node.0),
             Self::Chain => see(event.chain.0.map_or("", |it| it.as_str())),
             Self::Hop => event.hops.iter().flatten().for_each(|hop| see(&hop.node.0)),
+            Self::Software => see(event.software.as_ref().map_or("", |it| &it.sdk.0)),
+            Self::Asn => see(&event.asn.as_ref().map_or(String::new(), |it| it.0.to_string())),
             Self::Path => see(&path(event)),
         }
     }

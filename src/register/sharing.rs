@@ -89,6 +89,18 @@ object! {
         other_lines: Integer<0, { u32::MAX as u64 }> = Integer(0),
         /// Events that count as nothing in flight, since their line has no duration
         without_duration: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        /// Events that no credential names a customer of: nothing proves whose they are
+        without_credential: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        /// Events by a certificate or a verified chain, which are bound to their holder
+        bound_events: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        /// Credentials with events that are bound to networks, and exempt
+        bound_credentials: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        /// Customers with events that are registered resellers, and exempt
+        resellers: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        /// Credentials with events that the register doesn't have any more
+        unknown: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        /// Signs of an earlier sharing.json that hold, and that these events are too few to repeat
+        kept: Integer<0, { u32::MAX as u64 }> = Integer(0),
         /// Customers whose credentials without labels count as one
         without_labels: Integer<0, { u32::MAX as u64 }> = Integer(0),
     }

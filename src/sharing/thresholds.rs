@@ -1,6 +1,8 @@
 //! Every threshold, with its unit and default. `docs/sharing.md` has the figures behind them.
 
-use crate::shape::{Integer, object};
+use crate::shape::{
+    Integer, Mismatch, Problems, Word, object, read_document, suggestion, to_value,
+};
 
 object! {
     /// When a sign of sharing fires: `sharing` in register.json. What is left out has its default.
@@ -22,6 +24,9 @@ object! {
         addresses_days: Integer<1, 31> = Integer(3),
         /// sharing.addresses: how many days before the day are the credential's own past
         addresses_past_days: Integer<1, 365> = Integer(28),
+        /// sharing.addresses: how many of those days must have events; weekdays count for weekdays,
+        /// weekends for weekends
+        addresses_least_days: Integer<1, 365> = Integer(4),
         /// sharing.addresses: how many of a credential's first days never fire
         addresses_first_days: Integer<0, 365> = Integer(14),
         /// sharing.countries: how many requests a day a country needs to count
@@ -47,5 +52,84 @@ object! {
         /// relay.suspected: how many kinds of signs within the window, of three: addresses,
         /// countries or velocity, clients
         relay_kinds: Integer<1, 3> = Integer(2),
+    }
+}
+
+/// Another value for one threshold: `addresses_networks=80`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThresholdSetting {
+    name: String,
+    value: u64,
+}
+
+impl Word for ThresholdSetting {
+    const WHAT: &'static str = "a threshold and its value, such as addresses_networks=80";
+    const PATTERN: &'static str = "^[a-z_]+=[0-9]+$";
+
+    fn parse(text: &str) -> Result<Self, Mismatch> {
+        let parts =
+            text.split_once('=').and_then(|(name, value)| Some((name, value.parse().ok()?)));
+        let Some((name, value)) = parts else {
+            let help = "write the name, `=` and a whole number: `addresses_networks=80`";
+            return Err(Mismatch::new(format!("expected NAME=VALUE, found `{text}`"), help));
+        };
+        let setting = Self { name: name.to_owned(), value };
+        SharingThresholds::default().replace(std::slice::from_ref(&setting))?;
+        Ok(setting)
+    }
+}
+
+impl std::fmt::Display for ThresholdSetting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
+    }
+}
+
+impl SharingThresholds {
+    /// The thresholds with some others.
+    ///
+    /// # Errors
+    /// A name that isn't known, a value out of its range, or a sign that can never fire.
+    pub fn with(&self, settings: &[ThresholdSetting]) -> Result<Self, Mismatch> {
+        let thresholds = self.replace(settings)?;
+        let window = thresholds.window_days.0;
+        for (name, days) in [
+            ("addresses_days", thresholds.addresses_days.0),
+            ("countries_days", thresholds.countries_days.0),
+            ("velocity_days", thresholds.velocity_days.0),
+            ("clients_days", thresholds.clients_days.0),
+        ] {
+            if days > window {
+                let message =
+                    format!("`{name}` is {days}, more than the {window} days of `window_days`");
+                return Err(Mismatch::new(message, "a sign fires on days within one window"));
+            }
+        }
+        Ok(thresholds)
+    }
+
+    fn replace(&self, settings: &[ThresholdSetting]) -> Result<Self, Mismatch> {
+        let mut document = to_value(self);
+        for ThresholdSetting { name, value } in settings {
+            let members = document.as_object_mut();
+            let known = members.and_then(|members| members.get_mut(name));
+            let Some(known) = known else {
+                let document = to_value(self);
+                let names = document.as_object().into_iter().flat_map(|members| members.keys());
+                let names: Vec<&str> = names.map(String::as_str).collect();
+                let message = format!("unknown threshold `{name}`");
+                return Err(Mismatch::new(message, suggestion(name, &names)));
+            };
+            *known = (*value).into();
+        }
+        let mut problems = Problems::default();
+        let read = read_document::<Self>(&document.to_string(), &mut problems);
+        match (read, problems.iter().next()) {
+            (Some((thresholds, _)), None) => Ok(thresholds),
+            (_, problem) => {
+                let problem = problem.map(|problem| problem.to_string()).unwrap_or_default();
+                Err(Mismatch { message: problem.trim_start_matches("$.").to_owned(), help: None })
+            }
+        }
     }
 }

@@ -370,6 +370,11 @@ impl Regions {
         }
     }
 
+    /// Restricts more countries.
+    pub fn restrict(&mut self, more: &[CountryCode]) {
+        self.restricted = ordered::sorted(self.restricted.iter().chain(more).copied());
+    }
+
     /// Whether the provider serves a place.
     pub fn standing(&self, place: Place) -> Standing {
         if self.restricted_parts.contains(&place) || contains(&self.restricted, place.country) {

@@ -41,6 +41,11 @@ HOPS = [None] * 30 + [
     ("partial", [("reseller-c.example", "c-2", "full", True), ("reseller-b.example", "c-1", "partial", True)]),
     ("gateway", [("reseller-d.example", None, "full", False), ("reseller-b.example", "c-1", "partial", True)]),
 ]
+# as the snapshot has none, or an earlier version wrote the event
+SYSTEMS = [None, *range(64500, 64520), *[9506] * 10]
+PROGRAMS = [None, {"sdk": "other", "os": "other"}] + [
+    {"sdk": sdk, "version": "1.2", "os": os} for sdk in ("anthropic-python", "openai-node", "claude-code") for os in ("linux", "macos")
+]
 
 
 def events(number, seed=1, customers=CUSTOMERS, span=timedelta(days=30)):
@@ -54,6 +59,7 @@ def events(number, seed=1, customers=CUSTOMERS, span=timedelta(days=30)):
         verdict, reason, findings, would_be = chance.choice(DECISIONS)
         named = reason != "identity.unknown"
         chain, hops = chance.choice(HOPS) or (None, None)
+        asn, software = chance.choice(SYSTEMS), chance.choice(PROGRAMS)
         event = {
             "schema": 1,
             "id": f"{vm[0]}-{vm[1]}",
@@ -71,6 +77,8 @@ def events(number, seed=1, customers=CUSTOMERS, span=timedelta(days=30)):
             "origin": chance.choice(COUNTRIES),
             "address": "165.21.100.0/24",
             "network": None,
+            **({"asn": asn} if asn else {}),
+            **({"software": software} if software else {}),
             "chain": chain,
             **({"hops": [dict(zip(("node", "customer", "attest", "proven"), hop)) for hop in hops]} if hops else {}),
             "policy": "bbb4a5cc7f1dea48" if index < number * 0.7 else "0123456789abcdef",

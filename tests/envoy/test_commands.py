@@ -44,8 +44,7 @@ def tree(tmp_path_factory):
     (root / "dist" / "waybill.wasm").symlink_to(FILTER)
     shutil.copytree(ROOT / "envoy", root / "envoy", ignore=shutil.ignore_patterns("__pycache__"))
     ports = {port: str(free_port()) for port in PORTS}
-    for name in FILES:
-        path = root / "envoy" / name
+    for path in [root / "envoy" / name for name in FILES] + list((root / "envoy").glob("*.py")):
         path.write_text(with_ports(path.read_text(), ports))
     prepared = subprocess.run([ROOT / ".build/venv/bin/python", "envoy/prepare.py"], cwd=root, capture_output=True, text=True)
     assert prepared.returncode == 0, prepared.stderr

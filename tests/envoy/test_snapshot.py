@@ -233,7 +233,7 @@ def test_each_fault_leaves_the_last_good_one(one, register, tmp_path):
         (None, lambda: altered(300), r"head isn't what was signed"),
         (None, lambda: good().replace(b"changed", b"changes"), r"page \d+ isn't what was signed"),
         (None, lambda: b"", r"ends too early"),
-        (None, lambda: altered(8), r"unknown format version 3"),
+        (None, lambda: altered(9), r"unknown format version 258"),
         (None, lambda: register.compiled(1), r"sequence 1 is older than \d+"),
         (None, lambda: register.compiled(sequence, age=9), r"the sequence \d+ of another snapshot"),
         (None, lambda: register.compiled(sequence + 1, key=stranger), re.escape(trusted)),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::super::due::Deadline;
-use crate::journal::audit::AuditReport;
+use crate::compile::directory::Directory;
+use crate::journal::audit::{AuditReport, AuditSettings};
 use crate::journal::figures::Figures;
 use crate::journal::selection::Selection;
 use crate::terms::time::UnixSeconds;
@@ -17,9 +18,22 @@ pub(super) struct ReportContent<'a> {
     pub(super) is_by_reseller: bool,
     pub(super) figures: Figures,
     pub(super) audit: AuditReport,
+    pub(super) audit_settings: AuditSettings,
     pub(super) made: UnixSeconds,
+    pub(super) register: Option<&'a Directory>,
     /// Without a register: none
     pub(super) dates: Option<(Vec<Deadline<'a>>, Vec<Deadline<'a>>)>,
     /// The customers' names by id
     pub(super) names: BTreeMap<&'a str, &'a str>,
+}
+
+impl ReportContent<'_> {
+    /// A customer with its name.
+    pub(super) fn named(&self, id: &str) -> String {
+        match (id, self.names.get(id)) {
+            ("", _) => "no customer named".to_owned(),
+            (id, Some(name)) => format!("{id} ({name})"),
+            (id, None) => id.to_owned(),
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::content::ReportContent;
+use super::standing;
 use crate::journal::figures::{CustomerFigures, EventTally};
 use crate::journal::selection::EventField;
 use crate::terms::finding::{ActionName, FindingCode, Intervention};
@@ -16,9 +17,6 @@ pub(super) fn figures(content: &ReportContent<'_>) -> Value {
         let tally = would_be.iter().find(|(value, _)| *value == kind.as_str());
         (kind.to_string(), json!(tally.map_or(0, |(_, tally)| tally.events)))
     });
-    let reasons = figures.of(EventField::Reason).into_iter();
-    let reasons = reasons.filter(|(value, _)| !value.is_empty());
-    let reasons = reasons.map(|(value, tally)| (value.to_owned(), json!(tally.events)));
     let countries = figures.of(EventField::Origin).into_iter();
     let countries = countries.map(|(country, tally)| {
         json!({
@@ -27,10 +25,14 @@ pub(super) fn figures(content: &ReportContent<'_>) -> Value {
             "blocked": tally.with(ActionName::Block),
         })
     });
+    let counts = |field| {
+        let values = figures.of(field).into_iter().filter(|(value, _)| !value.is_empty());
+        values.map(|(value, tally)| (value.to_owned(), json!(tally.events))).collect::<Map<_, _>>()
+    };
     let mut document = json!({
         "events": figures.tally.events,
         "by_verdict": by_verdict(&figures.tally),
-        "by_reason": reasons.collect::<Map<_, _>>(),
+        "by_reason": counts(EventField::Reason),
         "would_be": softened.collect::<Map<_, _>>(),
         "customers": customers(content).into_iter().map(|(id, customer)| json!({
             "id": or_null(id),
@@ -39,11 +41,14 @@ pub(super) fn figures(content: &ReportContent<'_>) -> Value {
             "reasons": by_code(&customer.reasons),
         })).collect::<Vec<_>>(),
         "countries": countries.collect::<Vec<_>>(),
+        "software": counts(EventField::Software),
+        "systems": counts(EventField::Asn),
         "period": {
             "since": selection.since.or(first).map(|time| time.to_string()),
             "until": selection.until.or(last).map(|time| time.to_string()),
         },
         "faults": audit.fault_count,
+        "sharing": standing::as_json(content),
     });
     if content.is_by_reseller {
         let nodes = resellers(content).into_iter().map(|(node, hop)| {

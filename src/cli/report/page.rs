@@ -14,18 +14,25 @@ use super::super::logs::FileNames;
 use super::super::output::inert;
 use super::content::ReportContent;
 use super::figures_json::{customers, resellers};
+use super::standing::{self, StandingSignal};
 use super::terms::meaning;
+use super::words::{clock, command, day, short};
+use crate::compile::countries::spelled;
 use crate::compile::remarks::grouped;
 use crate::journal::figures::{CustomerFigures, EventTally, decided, undeclared};
 use crate::journal::recent::EventBrief;
 use crate::journal::selection::{Condition, EventField};
+use crate::register::{Customer, Override, SharingSignal};
 use crate::shape::Word as _;
 use crate::terms::finding::{ActionName, FindingCode};
+use crate::terms::names::Text;
 
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 /// Rows that a list shows. The tables have all.
 const MOST_ROWS: usize = 50;
+/// Rows that a list shows of which only the first matter.
+const MOST_RANKED: usize = 10;
 /// The glossary's terms that the page explains.
 pub(super) const TERMS: [&str; 9] =
     ["event", "verdict", "finding", "customer", "origin", "chain", "worth", "policy", "snapshot"];
@@ -82,6 +89,32 @@ struct DateRow {
     what: String,
 }
 
+/// A sign of sharing.
+#[derive(serde::Serialize)]
+struct SignalRow {
+    customer: String,
+    subject: String,
+    finding: String,
+    evidence: String,
+    since: String,
+    until: String,
+    /// Who silenced it, and until when
+    silenced: Option<(String, String)>,
+    command: String,
+}
+
+/// An override.
+#[derive(serde::Serialize)]
+struct OverrideRow {
+    customer: String,
+    finding: String,
+    action: String,
+    author: String,
+    until: String,
+    reason: String,
+    event: String,
+}
+
 /// What the template draws.
 #[derive(serde::Serialize)]
 struct PageModel {
@@ -107,6 +140,8 @@ struct PageModel {
     has_register: bool,
     due: Option<Vec<DateRow>>,
     ended: Option<Vec<DateRow>>,
+    signals: Vec<SignalRow>,
+    overrides: Vec<OverrideRow>,
     weak: RowList,
     faults: Vec<String>,
     fault_count: String,
@@ -120,6 +155,8 @@ struct PageModel {
     softened: RowList,
     fired: RowList,
     countries: RowList,
+    software: RowList,
+    systems: RowList,
     paths: RowList,
     policies: RowList,
     snapshots: RowList,
@@ -160,11 +197,11 @@ pub(super) fn render(
         digest,
         terms,
         version: env!("CARGO_PKG_VERSION"),
-        made: made.to_string(),
+        made: clock(*made),
         files: paths.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
         conditions,
-        since: selection.since.or(first).map(|time| time.to_string()),
-        until: selection.until.or(last).map(|time| time.to_string()),
+        since: selection.since.or(first).map(short),
+        until: selection.until.or(last).map(short),
         until_is_given: selection.until.is_some(),
         events: grouped(figures.tally.events),
         without_event: grouped(passed.without_event),
@@ -180,6 +217,8 @@ pub(super) fn render(
         has_register: content.dates.is_some(),
         due: content.dates.as_ref().map(|(due, _)| dates(content, due)),
         ended: content.dates.as_ref().map(|(_, ended)| dates(content, ended)),
+        signals: signal_rows(content),
+        overrides: override_rows(content),
         weak: weak_paths(content),
         faults,
         fault_count: grouped(audit.fault_count),
@@ -193,6 +232,8 @@ pub(super) fn render(
         softened: field_rows(content, EventField::WouldBe),
         fired: field_rows(content, EventField::Finding),
         countries: field_rows(content, EventField::Origin),
+        software: field_rows(content, EventField::Software).first(MOST_RANKED),
+        systems: field_rows(content, EventField::Asn).first(MOST_RANKED),
         paths: field_rows(content, EventField::Path),
         policies: field_rows(content, EventField::Policy),
         snapshots: field_rows(content, EventField::Snapshot),
@@ -244,7 +285,7 @@ fn customer_rows(
             .map(|verdict| command(content, "report", &decided(id, *verdict), " --events"))
             .collect();
         NumberRow {
-            label: named(content, id),
+            label: content.named(id),
             about,
             details: details.collect(),
             number: format!("{} of {}", grouped(number(customer)), grouped(customer.tally.events)),
@@ -267,12 +308,12 @@ fn undeclared_rows(content: &ReportContent<'_>) -> RowList {
         let mut countries: Vec<_> = customer.undeclared.iter().collect();
         countries.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let country = |country: &Option<_>| match country {
-            Some(country) => format!("{country}"),
+            Some(country) => spelled(&format!("{country}")),
             None => "unknown".to_owned(),
         };
         let conditions = undeclared(id);
         NumberRow {
-            label: named(content, id),
+            label: content.named(id),
             details: countries.iter().map(|(it, count)| (grouped(count), country(it))).collect(),
             number: format!("{} of {}", grouped(number(customer)), grouped(customer.tally.events)),
             ..NumberRow::leading(content, &conditions)
@@ -359,6 +400,8 @@ fn field_rows(content: &ReportContent<'_>, field: EventField) -> RowList {
         };
         let label = match value {
             "" => "unknown".to_owned(),
+            country if field == EventField::Origin => spelled(country),
+            number if field == EventField::Asn => format!("AS{number}"),
             path if field == EventField::Path => path.replace('>', " → "),
             value => value.to_owned(),
         };
@@ -431,52 +474,50 @@ fn spans_most(content: &ReportContent<'_>) -> u64 {
 
 fn dates(content: &ReportContent<'_>, dates: &[Deadline<'_>]) -> Vec<DateRow> {
     let row = |date: &Deadline<'_>| DateRow {
-        until: date.until.to_string(),
+        until: clock(date.until),
         days: date.days,
-        customer: named(content, date.customer),
+        customer: content.named(date.customer),
         what: format!("{} {}", date.what.replace('-', " "), date.label),
     };
     dates.iter().map(row).collect()
 }
 
-/// A customer with its name.
-fn named(content: &ReportContent<'_>, id: &str) -> String {
-    match (id, content.names.get(id)) {
-        ("", _) => "no customer named".to_owned(),
-        (id, Some(name)) => format!("{id} ({name})"),
-        (id, None) => id.to_owned(),
-    }
-}
-
-/// A command that starts from the same files and selection.
-fn command(content: &ReportContent<'_>, verb: &str, conditions: &[Condition], end: &str) -> String {
-    let selection = content.selection;
-    let mut words = vec![format!("waybill {verb}")];
-    words.extend(content.files.iter().map(|file| quoted(&file.display().to_string())));
-    if verb == "report" {
-        for (name, time) in [("--since", selection.since), ("--until", selection.until)] {
-            words.extend(time.map(|time| format!("{name} {time}")));
+fn signal_rows(content: &ReportContent<'_>) -> Vec<SignalRow> {
+    let standing = content.register.map(|it| standing::signals(it, content.made));
+    let row = |it: StandingSignal<'_>| {
+        let SharingSignal { customer, finding, since, until, evidence, .. } = it.signal;
+        let silenced = it.silenced.map(|it| (it.author.to_string(), clock(it.until)));
+        let conditions = [
+            Condition::new(EventField::Customer, customer.as_str()),
+            Condition::new(EventField::Finding, finding.as_str()),
+        ];
+        SignalRow {
+            customer: content.named(customer.as_str()),
+            subject: standing::subject(it.signal),
+            finding: format!("{finding}: {}", finding.title()),
+            evidence: evidence.to_string(),
+            since: day(*since),
+            until: day(*until),
+            silenced,
+            command: command(content, "report", &conditions, " --events"),
         }
-        for condition in selection.conditions.iter().chain(conditions) {
-            words.push(format!("--where {}", quoted(&condition.to_string())));
-        }
-    }
-    words.join(" ") + end
+    };
+    standing.into_iter().flatten().map(row).collect()
 }
 
-/// A word for a shell.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:@,+%".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-/// A time to the second, as people read it.
-fn short(time: crate::journal::selection::UnixMillis) -> String {
-    let text = crate::terms::time::UnixSeconds(time.0.div_euclid(1_000)).to_string();
-    text.trim_end_matches('Z').replace('T', " ")
+fn override_rows(content: &ReportContent<'_>) -> Vec<OverrideRow> {
+    let standing = content.register.map(|it| standing::overrides(it, content.made));
+    let text = |text: &Option<Text>| text.as_ref().map(ToString::to_string).unwrap_or_default();
+    let row = |(customer, entry): (&Customer, &Override)| OverrideRow {
+        customer: content.named(customer.id.as_str()),
+        finding: entry.finding.to_string(),
+        action: entry.action.name().to_string(),
+        author: entry.author.to_string(),
+        until: clock(entry.until),
+        reason: text(&entry.reason),
+        event: text(&entry.event),
+    };
+    standing.into_iter().flatten().map(row).collect()
 }
 
 /// A share in per cent, with two digits behind the point.
@@ -489,6 +530,13 @@ impl RowList {
     fn of<T>(items: Vec<T>, row: impl FnMut(T) -> NumberRow) -> Self {
         let more = items.len().saturating_sub(MOST_ROWS);
         Self { rows: items.into_iter().take(MOST_ROWS).map(row).collect(), more }
+    }
+
+    /// The first rows of it.
+    fn first(mut self, most: usize) -> Self {
+        self.more = self.more.saturating_add(self.rows.len().saturating_sub(most));
+        self.rows.truncate(most);
+        self
     }
 }
 
@@ -512,7 +560,7 @@ impl BriefRow {
         let reason = event.reason;
         let others = event.findings.iter().filter(|code| Some(**code) != reason);
         Self {
-            time: event.time.to_string(),
+            time: short(event.time),
             id: event.id.clone(),
             customer: event.customer.clone().unwrap_or_default(),
             origin: event.origin.clone().unwrap_or_default(),

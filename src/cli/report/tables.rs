@@ -4,9 +4,12 @@ use super::super::error::CommandError;
 use super::super::output::table;
 use super::content::ReportContent;
 use super::figures_json::{customers, resellers};
+use super::standing;
 use crate::journal::figures::EventTally;
 use crate::journal::selection::EventField;
+use crate::register::{Override, SharingSignal};
 use crate::terms::finding::ActionName;
+use crate::terms::names::Text;
 
 /// The tables by file name.
 pub(super) fn all(
@@ -47,6 +50,8 @@ pub(super) fn all(
         ("reasons.csv", table(&["customer", "name", "reason", "events"], reason_rows)?),
         ("over-time.csv", table(&time_header, time_rows)?),
         ("countries.csv", by_field(EventField::Origin)?),
+        ("programs.csv", by_field(EventField::Software)?),
+        ("systems.csv", by_field(EventField::Asn)?),
         ("findings.csv", by_field(EventField::Finding)?),
         ("policies.csv", by_field(EventField::Policy)?),
         ("snapshots.csv", by_field(EventField::Snapshot)?),
@@ -65,6 +70,42 @@ pub(super) fn all(
         });
         let header = ["state", "customer", "name", "what", "label", "until", "days"];
         tables.push(("due.csv", table(&header, rows)?));
+    }
+    if let Some(register) = content.register {
+        let rows = standing::signals(register, content.made).into_iter().map(|it| {
+            let SharingSignal { customer, finding, since, until, evidence, .. } = it.signal;
+            let label = it.signal.credential.0.as_ref().map(Text::as_str).unwrap_or_default();
+            let name = names.get(customer.as_str()).copied().unwrap_or_default();
+            let (since, until) = (since.to_string(), until.to_string());
+            let silenced = it.silenced.map(|it| it.author.as_str()).unwrap_or_default();
+            [
+                customer.as_str(),
+                name,
+                label,
+                finding.as_str(),
+                &since,
+                &until,
+                evidence.as_str(),
+                silenced,
+            ]
+            .map(str::to_owned)
+            .into()
+        });
+        let header = ["customer", "name", "credential", "finding", "since", "until", "evidence"];
+        let header: Vec<&str> = header.into_iter().chain(["silenced_by"]).collect();
+        tables.push(("sharing.csv", table(&header, rows)?));
+        let text = |text: &Option<Text>| text.as_ref().map(ToString::to_string).unwrap_or_default();
+        let rows = standing::overrides(register, content.made).into_iter().map(|(it, entry)| {
+            let Override { finding, action, author, until, reason, event } = entry;
+            let name = names.get(it.id.as_str()).copied().unwrap_or_default();
+            let words = [it.id.as_str(), name, finding.as_str(), action.name().as_str()];
+            let mut row: Vec<String> = words.map(str::to_owned).into();
+            row.extend([author.to_string(), until.to_string(), text(reason), text(event)]);
+            row
+        });
+        let header = ["customer", "name", "finding", "action", "author", "until", "reason"];
+        let header: Vec<&str> = header.into_iter().chain(["event"]).collect();
+        tables.push(("overrides.csv", table(&header, rows)?));
     }
     Ok(tables)
 }

@@ -9,6 +9,7 @@ use crate::compile::ownership::{Entity, EntityType, Holding, WHOLE};
 use crate::compile::settings::Settings;
 use crate::register::{Customer, Node, SharingFile};
 use crate::shape::{Json, Mismatch, Path, Problems, Shape, Word, object, words, wrong_type};
+use crate::sharing::day::SharingDay;
 use crate::terms::finding::FindingCode;
 use crate::terms::names::Text;
 use crate::terms::region::Place;
@@ -207,8 +208,12 @@ words! {
         Audit = "audit",
         /// What `waybill replay --json` answers
         Replay = "replay",
+        /// What `--json` of all other verbs answers
+        Answers = "answers",
         /// What `waybill report --json` answers
         Report = "report",
+        /// A daily row that `waybill sharing` reads and writes
+        SharingDay = "sharing-day",
     }
 }
 
@@ -227,7 +232,9 @@ impl SchemaDocument {
             }
             Self::Audit => return published(include_str!("../../../docs/audit.schema.json")),
             Self::Replay => return published(include_str!("../../../docs/replay.schema.json")),
+            Self::Answers => return published(include_str!("../../../docs/answers.schema.json")),
             Self::Report => return published(include_str!("../../../docs/report.schema.json")),
+            Self::SharingDay => (SharingDay::schema(), "Waybill: a daily row of waybill sharing"),
             Self::Register => (Settings::schema(), "Waybill register: register.json, version 1"),
             Self::Customers => (customers_schema(), "Waybill register: customers.json"),
             Self::Entities => (EntitiesFile::schema(), "Waybill register: entities.json"),

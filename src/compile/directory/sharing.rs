@@ -16,18 +16,18 @@ use crate::terms::names::Text;
 pub(super) fn read(
     documents: &Documents,
     customers: &mut [Customer],
-    whole: bool,
+    unknown: UnknownNames,
     remarks: &mut Remarks,
 ) -> Vec<SharingSignal> {
-    let Some(SharingFile { signals, .. }) = document(documents, SHARING, remarks) else {
+    let Some(SharingFile { mut signals, .. }) = document(documents, SHARING, remarks) else {
         return Vec::new();
     };
     let found = {
         let places = customers.iter().enumerate().map(|(i, it)| (it.id.as_str(), i));
-        Checked::of(&signals, customers, &places.collect(), whole)
+        Checked::of(&signals, customers, &places.collect(), unknown)
     };
-    for (i, signal) in found.active {
-        if let Some(customer) = customers.get_mut(i) {
+    for (i, n) in &found.active {
+        if let (Some(customer), Some(signal)) = (customers.get_mut(*i), signals.get(*n)) {
             customer.signals.push(signal.of_customer());
         }
     }
@@ -37,26 +37,43 @@ pub(super) fn read(
         line: None,
         problem: problem.clone(),
     }));
+    let mut number = 0..;
+    signals.retain(|_| number.next().is_none_or(|n| !found.gone.contains(&n)));
     signals
 }
 
+/// What becomes of a signal whose customer or label the register doesn't have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UnknownNames {
+    /// It is a mistake
+    Refused,
+    /// It is left out, with a notice: the file is about to be written anew
+    LeftOut,
+    /// It is a mistake, unless it is among the customers that couldn't be read
+    Unsure,
+}
+
 /// What a check of the signals found.
-#[derive(Default)]
-struct Checked<'s> {
-    /// Signals that requests can fire, each with the index of its customer
-    active: Vec<(usize, &'s SharingSignal)>,
+struct Checked {
+    unknown: UnknownNames,
+    /// Signals that requests can fire: the customer's number, and the signal's
+    active: Vec<(usize, usize)>,
+    /// The numbers of signals that are left out
+    gone: HashSet<usize>,
     problems: Problems,
     notices: Problems,
 }
 
-impl<'s> Checked<'s> {
+impl Checked {
     fn of(
-        signals: &'s [SharingSignal],
+        signals: &[SharingSignal],
         customers: &[Customer],
         places: &HashMap<&str, usize>,
-        whole: bool,
+        unknown: UnknownNames,
     ) -> Self {
-        let mut checked = Self::default();
+        let (active, gone) = (Vec::new(), HashSet::new());
+        let (problems, notices) = (Problems::default(), Problems::default());
+        let mut checked = Self { unknown, active, gone, problems, notices };
         let mut budget = SuggestionBudget::MOST;
         let mut known: HashSet<(&str, Option<&str>, FindingCode)> = HashSet::new();
         let list = Path::Member(&Path::Root, "signals");
@@ -70,20 +87,40 @@ impl<'s> Checked<'s> {
             }
             let place = places.get(id).copied();
             match place.and_then(|i| customers.get(i).map(|customer| (i, customer))) {
-                Some((i, customer)) if checked.concerns(signal, customer, &here, &mut budget) => {
-                    checked.active.push((i, signal));
-                }
-                Some(_) => {}
-                None if !whole => {} // it may be among the customers that couldn't be read
+                Some((i, customer)) => match checked.concerns(signal, customer, &here) {
+                    SignalTarget::Some => checked.active.push((i, n)),
+                    SignalTarget::None => {}
+                    SignalTarget::UnknownLabel(label) => {
+                        let labels = customer.credentials.iter().filter_map(|it| it.label.as_ref());
+                        let labels: HashSet<&str> = labels.map(Text::as_str).collect();
+                        let other = "add the label to its credential, or remove this signal";
+                        let help = budget.suggest(label, labels.iter().copied(), other);
+                        let what =
+                            format!("unknown label `{label}`: no credential of `{id}` has it");
+                        checked.unknown(n, &Path::Member(&here, "credential"), what, &help);
+                    }
+                },
+                None if unknown == UnknownNames::Unsure => {}
                 None => {
                     let other = "add the customer, or remove this signal";
                     let help = budget.suggest(id, places.keys().copied(), other);
-                    let at = Path::Member(&here, "customer");
-                    checked.problems.wrong(&at, &format!("unknown customer `{id}`"), &help);
+                    let what = format!("unknown customer `{id}`");
+                    checked.unknown(n, &Path::Member(&here, "customer"), what, &help);
                 }
             }
         }
         checked
+    }
+
+    /// Notes that signal `n` is about somebody whom the register doesn't have.
+    fn unknown(&mut self, n: usize, at: &Path<'_>, what: String, help: &str) {
+        match self.unknown {
+            UnknownNames::Refused | UnknownNames::Unsure => self.problems.wrong(at, &what, help),
+            UnknownNames::LeftOut => {
+                self.gone.insert(n);
+                self.notices.note(at, format!("this signal is left out: {what}"), None);
+            }
+        }
     }
 
     /// Notes what a signal says wrong by itself.
@@ -106,27 +143,28 @@ impl<'s> Checked<'s> {
         }
     }
 
-    /// Whether requests of the customer can fire the signal; notes an unknown label, and why none
-    /// can.
-    fn concerns(
+    /// Whether requests of the customer can fire the signal; notes why none can.
+    fn concerns<'s>(
         &mut self,
-        signal: &SharingSignal,
+        signal: &'s SharingSignal,
         customer: &Customer,
         here: &Path<'_>,
-        budget: &mut SuggestionBudget,
-    ) -> bool {
+    ) -> SignalTarget<'s> {
         let id = &customer.id;
         let at = &Path::Member(here, "credential");
         let mut note = |at: &Path<'_>, why: String, help: &str| {
-            self.notices.note(at, format!("this signal never fires: {why}"), Some(help.into()));
-            false
+            if self.unknown != UnknownNames::LeftOut {
+                let why = format!("this signal never fires: {why}");
+                self.notices.note(at, why, Some(help.into()));
+            }
+            SignalTarget::None
         };
         if customer.kind == CustomerKind::Reseller {
             let at = Path::Member(here, "customer");
             return note(&at, format!("`{id}` is a registered reseller"), "remove it");
         }
         if signal.finding == FindingCode::RelaySuspected {
-            return true;
+            return SignalTarget::Some;
         }
         let wanted = label(signal);
         let same: Vec<_> = customer
@@ -135,27 +173,26 @@ impl<'s> Checked<'s> {
             .filter(|known| known.label.as_ref().map(Text::as_str) == wanted)
             .collect();
         match wanted {
-            Some(label) if same.is_empty() => {
-                let labels = customer.credentials.iter().filter_map(|known| known.label.as_ref());
-                let labels: HashSet<&str> = labels.map(Text::as_str).collect();
-                let other = "add the label to its credential, or remove this signal";
-                let help = budget.suggest(label, labels.iter().copied(), other);
-                let message = format!("unknown label `{label}`: no credential of `{id}` has it");
-                self.problems.wrong(at, &message, &help);
-                false
-            }
+            Some(label) if same.is_empty() => SignalTarget::UnknownLabel(label),
             None if same.is_empty() && customer.jwt.is_empty() => {
                 let why = format!("every credential of `{id}` has a label, or is a certificate");
                 note(at, why, "name a label, or remove it")
             }
-            None if !customer.jwt.is_empty() => true,
+            None if !customer.jwt.is_empty() => SignalTarget::Some,
             _ if same.iter().all(|known| !known.networks.is_empty()) => {
                 let why = "the credential is bound to networks by now".to_owned();
                 note(at, why, "remove it")
             }
-            _ => true,
+            _ => SignalTarget::Some,
         }
     }
+}
+
+/// What a signal concerns of its customer.
+enum SignalTarget<'s> {
+    Some,
+    None,
+    UnknownLabel(&'s str),
 }
 
 /// The label of the credential that a signal is about.
