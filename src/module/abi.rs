@@ -12,16 +12,13 @@
 )]
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_void};
+use std::ffi::c_void;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::barrier::barrier;
 use super::lent::{Answer, Attribute, CallRefusal, FieldCopy};
 use crate::host::{FieldMap, Flow, Severity};
-
-/// The interface's version. Envoy warns where its own is another.
-pub const VERSION: &CStr = c"v0.2.0";
 
 // === Declarations ===
 
@@ -153,7 +150,7 @@ pub fn log(severity: Severity, line: &str) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MetricId(usize);
 
-/// Envoy's side of a configuration. Every call but a scheduler's is for the main thread.
+/// Envoy's side of a configuration, for the main thread.
 #[derive(Debug, Clone, Copy)]
 pub struct ConfigHandle(Raw);
 
@@ -380,6 +377,8 @@ pub trait Hooks: Send + Sync + Sized + 'static {
     fn tick(&self, config: ConfigHandle);
     /// A server answered a call.
     fn answered(&self, call: u64, answer: &Answer<'_>);
+    /// An answer was lost.
+    fn unanswered(&self);
     /// The headers of a request are complete.
     fn headers(&self, stream: &StreamHandle) -> Flow;
     /// The trailers of a request are complete.
@@ -396,7 +395,7 @@ pub(super) fn program_init() -> *const std::ffi::c_char {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         log(Severity::Error, &format!("waybill: panicked at {place}"));
     }));
-    VERSION.as_ptr()
+    c"v0.2.0".as_ptr() // of these declarations; Envoy warns where its own is another
 }
 
 /// # Safety
@@ -448,7 +447,8 @@ pub(super) unsafe fn callout_done<H: Hooks>(
         let answer = Answer { headers: headers.collect(), body: body.collect() };
         instance.answered(call, &answer);
     };
-    barrier("http_filter_config_http_callout_done", work, || ());
+    let forget = || barrier("forget", || instance.unanswered(), || ());
+    barrier("http_filter_config_http_callout_done", work, forget);
 }
 
 /// # Safety
@@ -522,7 +522,6 @@ fn stop(stream: &StreamHandle) -> Flow {
 macro_rules! export {
     ($hooks:ty) => {
         use std::ffi::c_char;
-
         use $crate::module::abi::{self, Opaque, Pairs, Raw, Slice, Slices};
 
         abi::hooks! {
@@ -587,7 +586,6 @@ macro_rules! export {
 }
 pub(super) use export;
 
-/// Functions that Envoy calls by name.
 macro_rules! hooks {
     ($($name:ident($($arg:ident: $type:ty),*) -> $back:ty { $($body:tt)* })*) => {$(
         #[expect(unsafe_code, clippy::allow_attributes, reason = "one of Envoy's hooks")]

@@ -224,6 +224,12 @@ impl<H: KeeperHost> Keeper<H> {
         }
     }
 
+    /// Gives up the call that is under way: its answer was lost.
+    pub fn forget(&self) {
+        self.call.take();
+        self.fetcher.replace(Fetcher::default());
+    }
+
     /// Asks for what the fetcher wants next.
     fn ask(&self, now: u64) {
         let Some(part) = self.fetcher.borrow_mut().ask(now) else { return };
