@@ -1,15 +1,16 @@
 """What only the dynamic module has to show: a panic in any hook ends at a barrier, and Envoy goes on."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
-import bootstrap
-from bootstrap import Node
+from bootstrap import Node, bootstrap
 from harness import HOST, ROOT, command_line, configuration, request, until
-from snapshots import Register, Server, by_snapshot, customer
+from snapshots import Register, Server, by_snapshot
 from test_snapshot import SOON_SECONDS, calling
 from wire import raw_request
 
@@ -70,7 +71,7 @@ def test_the_snapshot_comes_after_a_panic(panicking, tmp_path, hook):
 def test_a_panic_over_a_configuration_refuses_it(tmp_path, upstream, certificates):
     path = tmp_path / "envoy.json"
     node = Node("edge", configuration(), PANICS)
-    path.write_text(bootstrap.json.dumps(bootstrap.bootstrap([node], upstream.port, certificates)))
+    path.write_text(json.dumps(bootstrap([node], upstream.port, certificates)))
     environment = {**os.environ, "WAYBILL_PANIC": "http_filter_config_new"}
     command = [*command_line(path), "--mode", "validate"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=ROOT, env=environment)
@@ -85,3 +86,21 @@ def assert_goes_on(lab):
     assert panics(lab) == 1
     log = lab.log.read_text()
     assert SAID in log and "asked for a panic" not in log
+
+
+def test_the_shipped_file_is_the_wasm_one_with_another_filter():
+    """What differs is what docs/hosts.md names."""
+    wasm, module = (yaml.safe_load((ROOT / "envoy" / f"{name}.yaml").read_text()) for name in ("snapshot", "module"))
+    module.pop("layered_runtime")
+    wasm.pop("stats_config")
+    settings = []
+    for document in (wasm, module):
+        [listener] = document["static_resources"]["listeners"]
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        filters = {each["name"]: each for each in manager.pop("http_filters")}
+        filters.pop("envoy.filters.http.set_filter_state", None)
+        typed = filters.pop("waybill")["typed_config"]
+        settings.append(json.loads((typed.get("config") or {"configuration": typed.get("filter_config")})["configuration"]["value"]))
+        document["filters"] = filters
+    assert settings[0] == settings[1]
+    assert wasm == module
