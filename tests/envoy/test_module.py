@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from bootstrap import Node, bootstrap
 from harness import HOST, ROOT, command_line, configuration, request, until
@@ -86,21 +85,3 @@ def assert_goes_on(lab):
     assert panics(lab) == 1
     log = lab.log.read_text()
     assert SAID in log and "asked for a panic" not in log
-
-
-def test_the_shipped_file_is_the_wasm_one_with_another_filter():
-    """What differs is what docs/hosts.md names."""
-    wasm, module = (yaml.safe_load((ROOT / "envoy" / f"{name}.yaml").read_text()) for name in ("snapshot", "module"))
-    module.pop("layered_runtime")
-    wasm.pop("stats_config")
-    settings = []
-    for document in (wasm, module):
-        [listener] = document["static_resources"]["listeners"]
-        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-        filters = {each["name"]: each for each in manager.pop("http_filters")}
-        filters.pop("envoy.filters.http.set_filter_state", None)
-        typed = filters.pop("waybill")["typed_config"]
-        settings.append(json.loads((typed.get("config") or {"configuration": typed.get("filter_config")})["configuration"]["value"]))
-        document["filters"] = filters
-    assert settings[0] == settings[1]
-    assert wasm == module
