@@ -84,7 +84,10 @@ fn addresses(rows: &[SharingDay], thresholds: &SharingThresholds) -> Vec<Showing
             return None;
         }
         let usual = median(past.clone());
-        let spread = median(past.iter().map(|value| (value - usual).abs()).collect());
+        // a past in two modes (campaigns, batches) has most days in one of them, and no median
+        // deviation: its upper quarter says how far up an ordinary day reaches
+        let spread = median(past.iter().map(|value| (value - usual).abs()).collect())
+            .max(upper_quartile(past) - usual);
         let least = f64::from(small(thresholds.addresses_least_deviation.0)) / 100.0;
         let deviations = f64::from(small(thresholds.addresses_deviations.0));
         let limit = usual + deviations * (TO_SIGMA * spread).max(least);
@@ -122,6 +125,13 @@ fn median(mut values: Vec<f64>) -> f64 {
     } else {
         upper
     }
+}
+
+/// The value that about a quarter of the others exceed.
+fn upper_quartile(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let place = values.len().saturating_sub(1).saturating_mul(3) / 4;
+    values.get(place).copied().unwrap_or(0.0)
 }
 
 /// The natural logarithm; that of 1 for none, since a day without any network is a day.

@@ -12,16 +12,16 @@ object! {
         /// How many days a sign lasts after the last day that showed it
         lasts_days: Integer<1, 365> = Integer(14),
         /// sharing.addresses: how many robust deviations above the usual day, in logarithms
-        addresses_deviations: Integer<1, 100> = Integer(4),
+        addresses_deviations: Integer<1, 100> = Integer(3),
         /// sharing.addresses: the least that one such deviation counts, in hundredths of a natural
         /// logarithm
         addresses_least_deviation: Integer<0, 1_000> = Integer(25),
         /// sharing.addresses: above how many networks a day (/24, /48)
         addresses_networks: Integer<0, 1_000_000> = Integer(50),
         /// sharing.addresses: above how many autonomous systems a day, where they are known
-        addresses_systems: Integer<0, 1_000_000> = Integer(10),
+        addresses_systems: Integer<0, 1_000_000> = Integer(5),
         /// sharing.addresses: on how many days of the window
-        addresses_days: Integer<1, 31> = Integer(3),
+        addresses_days: Integer<1, 31> = Integer(6),
         /// sharing.addresses: how many days before the day are the credential's own past
         addresses_past_days: Integer<1, 365> = Integer(28),
         /// sharing.addresses: how many of those days must have events; weekdays count for weekdays,
@@ -36,19 +36,19 @@ object! {
         /// sharing.countries: more than how many countries, where none is declared
         countries_most: Integer<1, 249> = Integer(3),
         /// sharing.countries: on how many days of the window
-        countries_days: Integer<1, 31> = Integer(3),
+        countries_days: Integer<1, 31> = Integer(5),
         /// sharing.velocity: faster than so many kilometres an hour
         velocity_speed: Integer<1, 100_000> = Integer(1_000),
         /// sharing.velocity: how many times a day
         velocity_times: Integer<1, 1_440> = Integer(3),
         /// sharing.velocity: on how many days of the window
-        velocity_days: Integer<1, 31> = Integer(2),
+        velocity_days: Integer<1, 31> = Integer(5),
         /// sharing.clients: how many different programs from one hosting network in an hour
         clients_programs: Integer<1, 1_000> = Integer(8),
         /// sharing.clients: how many requests in flight of one program from one hosting network
         clients_in_flight: Integer<1, 1_000_000> = Integer(32),
         /// sharing.clients: on how many days of the window
-        clients_days: Integer<1, 31> = Integer(3),
+        clients_days: Integer<1, 31> = Integer(5),
         /// relay.suspected: how many kinds of signs within the window, of three: addresses,
         /// countries or velocity, clients
         relay_kinds: Integer<1, 3> = Integer(2),

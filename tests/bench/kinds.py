@@ -233,7 +233,8 @@ def vpn(key):
                 place, hidden = line or person.place(key), rng.choice(favourites)
                 on = rng.random() if rng.random() < 0.35 else 0
                 for _ in range(3 + key.some(9)):
-                    key.request(out, key.office_time(day, key.home), hidden if rng.random() < on else place, person.tool)
+                    key.request(out, key.office_time(day, key.home), hidden if rng.random() < on else place,
+                                person.tool)
     return day
 
 
@@ -281,15 +282,15 @@ def migration(key):
     return day
 
 
-def traveller(key):
-    """An office one of whose people travels, to a country that nobody declared, one to five days, and sometimes again.
+def traveller(key, weeks=False):
+    """An office one of whose people travels, to a country that nobody declared, one to four days, and sometimes again.
     Requests there aren't thinned: 12 a day in the middle, since such days are full of meetings. Who stays longer tells
-    it before, as the agreement asks.
+    it before, as the agreement asks: `weeks` are those who don't.
     """
     rng, at_office = key.rng, office(key)
     trips, first = {}, rng.randrange(3, 14)
     while first < DAYS:
-        length, where = rng.choices((1, 2, 3, 4, 5), (30, 25, 20, 15, 10))[0], None
+        length, where = 5 if weeks else rng.choices((1, 2, 3, 4), (30, 25, 20, 15))[0], None
         for day in range(first, min(DAYS, first + length)):
             trips[day] = where = where or (first, rng.lognormvariate(math.log(12), 0.8))
         first += rng.randrange(8, 28)
@@ -503,7 +504,7 @@ HIDING = [
     ("leaked", "5 days, through a VPN", 4, of(leaked, 5, hidden=True)),
 ]
 EXEMPT = [("registered reseller", 6, reseller), ("bound to networks", 4, bound), ("known by a certificate", 3, certified)]
-SILENT = [("several countries, none declared", 2, silent)]
+SILENT = [("several countries, none declared", 2, silent), ("traveller for weeks, not told", 2, of(traveller, weeks=True))]
 KINDS = ([("honest", kind, "", number, play) for kind, number, play in HONEST]
          + [("hiding", *row) for row in HIDING]
          + [("silent", kind, "", number, play) for kind, number, play in SILENT]

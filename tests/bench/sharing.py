@@ -9,6 +9,7 @@ ROWS=FOLDER keeps the daily rows of each seed, for runs of one's own with --set,
 """
 
 import collections
+import copy
 import gzip
 import json
 import os
@@ -30,14 +31,12 @@ SEEDS = 10
 EVENTS = int(os.environ.get("EVENTS", "10000000"))
 PROMISES = (300, 2_000_000_000)  # seconds, bytes, for 10,000,000 events
 FIRST = DAYS - 30  # honest ones are counted over 30 days
-KINDS_OF_SIGNS = ["sharing.addresses", "sharing.countries", "sharing.velocity", "sharing.clients", "relay.suspected"]
-# the values to try beside the default, one threshold at a time
+# values beside the defaults, one threshold at a time
 OTHERS = {
-    "addresses_deviations": (2, 3, 4, 5, 6), "addresses_networks": (25, 50, 100, 200), "addresses_systems": (5, 10, 20),
-    "addresses_days": (2, 3, 4, 5, 6, 7), "countries_requests": (10, 20, 40, 80), "countries_percent": (0, 1, 2, 5, 10),
-    "countries_most": (2, 3, 5, 8), "countries_days": (2, 3, 4, 5), "velocity_times": (1, 3, 10, 30),
-    "velocity_days": (1, 2, 3, 4, 5), "clients_programs": (6, 8, 10, 12), "clients_in_flight": (16, 24, 32, 48, 64),
-    "clients_days": (2, 3, 4, 5),
+    "addresses_deviations": (2, 4), "addresses_days": (3, 5, 7), "addresses_networks": (25, 100),
+    "addresses_systems": (0, 10, 20), "countries_requests": (10, 40, 80), "countries_percent": (0, 5),
+    "countries_days": (3, 4, 6), "countries_most": (2, 5), "velocity_times": (1, 10, 30), "velocity_days": (2, 3, 4),
+    "clients_programs": (6, 10), "clients_in_flight": (16, 24, 48), "clients_days": (3, 4),
 }
 
 
@@ -108,17 +107,16 @@ class Count:
 
     def __init__(self):
         self.all = self.named = 0
-        self.by_sign, self.after, self.early = collections.Counter(), [], 0
+        self.by_sign, self.after = collections.Counter(), []
 
     def add(self, key, first):
-        """A hiding one counts as found from its onset on; what was named before counts as honest."""
+        """A hiding one counts as found from its onset on: what named it before would have been chance."""
         self.all += 1
         onset = key["onset"] or 0
         hits = {sign: day for sign, day in first.items() if key["group"] != "hiding" or day > onset}
-        self.early += len(hits) < len(first)
         if hits:
             self.named += 1
-            self.by_sign.update(hits)
+            self.by_sign.update(hits.keys())
             self.after.append(min(hits.values()) - onset)
 
     def within(self, days):
@@ -157,7 +155,8 @@ def print_kinds(counts):
     for (group, kind, _), count in counts.items():
         if group == "honest":
             print(f"| {kind} | {count.all} | {count.named} | {signs(count)} |")
-    print("\n| hiding | strength | credentials | found | days until then: median | 95 % | by |\n|---|---|---:|---:|---:|---:|---|")
+    print("\n| hiding | strength | credentials | found | days until then: median | 95 % | by |")
+    print("|---|---|---:|---:|---:|---:|---|")
     for (group, kind, strength), count in counts.items():
         if group == "hiding":
             after = sorted(count.after)
@@ -177,16 +176,17 @@ def honest(counts):
 
 def print_others(seeds, days, defaults):
     columns = [(kind, strength) for group, kind, strength, _, _ in KINDS if group == "hiding"]
-    print("\n| threshold | value | honest named | which | found, of those that hide |\n|---|---:|---:|---|---|")
+    found = sum(defaults["hiding", *column].named for column in columns)
+    print(f"\nAt the defaults {honest(defaults)[0]} honest ones are named, and {found} of those that hide. With one other value:")
+    print("\n| threshold | value | honest named | which | hiding found | more or fewer |\n|---|---:|---:|---|---:|---|")
     for name, values in OTHERS.items():
         for value in values:
             progress(f"{name}={value}")
             counts = ask(seeds, {name: value}, days)
             found = sum(counts["hiding", *column].named for column in columns)
-            less = [f"{kind}, {strength}: {counts['hiding', kind, strength].named - defaults['hiding', kind, strength].named:+}"
-                    for kind, strength in columns
-                    if counts["hiding", kind, strength].named != defaults["hiding", kind, strength].named]
-            print(f"| `{name}` | {value} | {honest(counts)[0]} | {which(counts)} | {found}{': ' * bool(less)}{'; '.join(less)} |")
+            other = [(*column, counts["hiding", *column].named - defaults["hiding", *column].named) for column in columns]
+            other = "; ".join(f"{kind}, {strength}: {more:+}" for kind, strength, more in other if more) or "-"
+            print(f"| `{name}` | {value} | {honest(counts)[0]} | {which(counts)} | {found} | {other} |")
 
 
 def broken(counts):
@@ -201,8 +201,8 @@ def broken(counts):
     tenfold = of("resold", "10 times")
     if tenfold.within(7) < 0.95 * tenfold.all:
         yield f"tenfold: {tenfold.within(7)} of {tenfold.all} within 7 days, 95 % promised"
-    for kind, strength in (("leaked", "5 days"), ("relay, marks passed on", "8 programs"),
-                           ("relay, marks passed on", "32 in flight")):
+    for kind, strength in (("leaked", "5 days"), ("leaked", "5 days, 20 to 40 requests"),
+                           ("relay, marks passed on", "8 programs"), ("relay, marks passed on", "32 in flight")):
         count = of(kind, strength)
         if count.named < count.all:
             yield f"{kind}, {strength}: {count.named} of {count.all} found, all promised"
@@ -211,23 +211,28 @@ def broken(counts):
 
 
 def measure(folder):
-    """Seconds and bytes for so many events, in gzip files as a rotation leaves them."""
-    files, keys, left, seed = [], [], EVENTS, 1_000
+    """Seconds and bytes for so many events, in gzip files as a rotation leaves them: one seed's, then the same under other
+    names, since making each anew takes longer than reading them."""
+    seed, files, keys, left = 1_000, [], [], EVENTS
+    traffic = Traffic(seed, KINDS)
+    days = [[line for _, line in traffic.day(day)] for day in range(DAYS)]
     while left > 0:
-        traffic = Traffic(seed, KINDS)
-        keys += traffic.keys
-        files.append(folder / f"{seed}.jsonl.gz")
+        other = seed + len(files)
+        files.append(folder / f"{other}.jsonl.gz")
         with gzip.open(files[-1], "wt", compresslevel=1) as out:
-            for day in range(DAYS):
+            for lines in days:
                 progress(f"{EVENTS - left:,} of {EVENTS:,} events")
-                lines = [line for _, line in traffic.day(day)][:left]
-                left -= len(lines)
-                out.writelines(lines)
-        seed += 1
+                text = "".join(lines[:left]).replace(f"customer-{seed}-", f"customer-{other}-")
+                out.write(text.replace(f"{seed:08x}0", f"{other:08x}0"))  # the numbers of the VMs
+                left -= len(lines[:left])
+        for key in map(copy.copy, traffic.keys):
+            key.customer = key.customer.replace(f"-{seed}-", f"-{other}-")
+            keys.append(key)
     write_register(folder / "register", keys)
     progress("measuring")
     started = time.monotonic()
-    child = subprocess.Popen([WAYBILL, "sharing", *files, "--register", folder / "register", "--json"], stdout=subprocess.PIPE)
+    command = [WAYBILL, "sharing", *files, "--register", folder / "register", "--json"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE)
     answer = json.load(child.stdout)
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
@@ -254,8 +259,8 @@ def main():
         print(f"{number} seeds, {events:,} events: of {total} honest credentials {named} are named in 30 days")
         print_kinds(counts)
         faults += broken(counts)
-        # a sign lasts 14 days, so that four moments see all that was ever named; but not each first day
-        weeks = (14, 21, 28, 35)
+        # a signal lasts 14 days, so that two moments see all that was named from the second week on; but not when first
+        weeks = (21, 35)
         blind = ask(seeds, {}, weeks, systems=False)
         print(f"\nWithout a source of AS numbers {honest(blind)[0]} honest ones are named: {which(blind)}.")
         if os.environ.get("SWEEP") != "no":

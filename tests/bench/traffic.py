@@ -284,7 +284,7 @@ class Traffic:
         for key in self.keys:
             if key.certificate:
                 key.label = None
-            if key.group == "honest" and len(key.declared) == 1 and self.rng.random() < 0.05:
+            if key.group == "honest" and len(key.declared) == 1 and self.rng.random() < 0.05 and key.label != "staging":
                 key.declared.clear()  # it is in one country, and nobody asked
 
     def truth(self):

@@ -215,7 +215,8 @@ def register(tmp_path_factory):
         secrets = [{"digest": digest(10 * number + n)} | ({"label": label} if label else {}) for n, label in enumerate(labels, 1)]
         customers.append({"id": customer, "credentials": secrets} | ({} if customer == "cedar" else {"declared": ["DE"]}))
     (folder / "customers.json").write_text(json.dumps({"customers": customers}))
-    (folder / "register.json").write_text(json.dumps({"schema": 1}))
+    few_days = {"addresses_days": 3, "countries_days": 3, "countries_requests": 20, "velocity_days": 2, "clients_days": 3}
+    (folder / "register.json").write_text(json.dumps({"schema": 1, "sharing": few_days}))
     return folder
 
 
