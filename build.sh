@@ -82,9 +82,9 @@ module() {
 test_module() {
     prepare_envoy
     python_packages tests/requirements.txt
-    step ".build/panics.so" cargo rustc --locked --lib --crate-type cdylib --no-default-features \
-        --features panics --target-dir target
-    put target/debug/libwaybill.so .build/panics.so
+    step ".build/panics.so" module_cargo rustc --profile module --locked --lib --crate-type cdylib \
+        --no-default-features --features panics
+    put "target/$(rust_host)/module/libwaybill.so" .build/panics.so
     (($# > 0)) || set -- tests/envoy/test_{module,start,scenarios,endpoints,hostile,streams,chain,trail,snapshot}.py
     WAYBILL_HOST=module PANICS=$PWD/.build/panics.so WAYBILL=$PWD/dist/waybill \
         step "tests of the module in a real Envoy" "$PYTHON" -m pytest "$@"

@@ -136,6 +136,7 @@ def test_which_commands_there_are():
         "ecds.yaml": ["dist/waybill"],
         "edge.yaml": [*check, "printf"],
         "ingress.yaml": check,
+        "module.yaml": ["ENVOY_DYNAMIC_MODULES_SEARCH_PATH=dist", "dist/waybill"],
         "nginx.conf": ["./build.sh", "nginx", "curl", "nginx"],
         "snapshot.yaml": check,
         "steps/2-report.yaml": ["printf"],
