@@ -190,6 +190,11 @@ def with_own_names(node):
     return {**node.config, "tag": {**tag, "keys": keys}} if keys else node.config
 
 
+def as_played(node):
+    """The configuration that the filter gets."""
+    return with_own_names(node) if is_module(node) else node.config
+
+
 def own_name(node, variable):
     return f"{variable}_{re.sub('[^A-Za-z0-9]', '_', node.name)}"
 
