@@ -850,7 +850,7 @@ fn thresholds_are_set_by_name() {
     };
     assert_eq!(
         with(&["window_days=2"]).unwrap_err(),
-        "`addresses_days` is 7, more than the 2 days of `window_days`"
+        "`addresses_days` is 6, more than the 2 days of `window_days`"
     );
     let all = [
         "window_days=2",
