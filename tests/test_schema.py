@@ -48,7 +48,8 @@ def test_the_schema_is_a_schema():
 # Registers: a folder's documents, each by its schema; tables have none.
 
 REGISTERS = ROOT / "tests" / "corpus" / "register"
-DOCUMENTS = {"register.json": "register", "customers.json": "register.customers", "entities.json": "register.entities", "owners.json": "register.owners", "nodes.json": "register.nodes"}
+DOCUMENTS = {"register.json": "register", "customers.json": "register.customers", "entities.json": "register.entities", "owners.json": "register.owners", "nodes.json": "register.nodes",
+             "sharing.json": "register.sharing"}
 
 
 def register_schema(name):
@@ -62,7 +63,9 @@ def registers():
 @pytest.mark.parametrize("folder", registers())
 def test_schemas_and_check_agree_on_registers(folder):
     kind = folder.parent.name
-    assert all(document_fits(path) for path in folder.iterdir()) == FITS[kind]
+    # of the contradictions in a sharing.json the schema says one: a finding that doesn't come from traffic
+    fits = FITS[kind] and (kind, folder.name) != ("contradictory", "sharing")
+    assert all(document_fits(path) for path in folder.iterdir()) == fits
     checked = subprocess.run([WAYBILL, "check", folder], capture_output=True, text=True)
     assert checked.returncode == (0 if kind == "valid" else 1), checked.stderr
 

@@ -187,7 +187,8 @@ def test_a_client_that_hangs_up(lab):
 
 def test_all_files_write_the_same_lines():
     """One format and one filter, at each listener with a node."""
-    documents = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "envoy").rglob("*.yaml"))]
+    files = sorted((ROOT / "envoy").rglob("*.yaml"))
+    documents = [document for path in files for document in yaml.safe_load_all(path.read_text())]
     formats = [logger for document in documents for manager in managers(document) for logger in loggers(manager)]
     assert len(formats) == sum(len([*managers(document)]) for document in documents) > len(DOORS)
     assert all(each == formats[0] for each in formats)
