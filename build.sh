@@ -4,7 +4,7 @@
 set -euo pipefail
 CALLED_FROM=$PWD
 cd "$(dirname "$0")"
-for part in steps system rust wasm envoy engines; do . "tools/$part.sh"; done
+for part in steps system rust wasm module envoy engines; do . "tools/$part.sh"; done
 
 main() {
     case "${1:-build}" in
@@ -12,6 +12,8 @@ main() {
         demo) check_tools python; build; demo ;;
         prepare) check_tools python; build; prepare ;;
         test) check_tools python lint openssl h2load node; build; run_tests ;;
+        module) check_tools python; module ;;
+        test-module) check_tools python openssl; build; module; test_module "${@:2}" ;;
         test-engines) check_tools python; build; test_engines ;;
         fuzz) check_tools python openssl; build; fuzz "${@:2}" ;;
         edits) check_tools python openssl; build; edits "${@:2}" ;;
@@ -29,6 +31,9 @@ usage: ./build.sh [verb]
   demo    build, then a told story: requests through a real Envoy, and what became of each
   prepare build, then make what the demo's nodes need in dist/: register, keys, signed snapshot, Envoy's files
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
+  module  make dist/libwaybill.so: the same filter as an Envoy dynamic module (begun; Linux, x86-64)
+  test-module [PYTEST ARGUMENT...]
+          build, module, then the tests in a real Envoy that run on either host, on the module
   test-engines
           build, then what needs heavy engines: Prometheus, ClickHouse, DuckDB, OpenTelemetry, over a real run
   fuzz SECONDS [SEED]
@@ -60,6 +65,29 @@ build() {
         --no-default-features --features desk
     put target/desk/waybill dist/waybill
     say "dist/waybill.wasm: $(wc -c <dist/waybill.wasm) bytes, sha256 $(sha256sum <dist/waybill.wasm | cut -d' ' -f1)"
+}
+
+module() {
+    prepare_rust
+    prepare_python
+    python_packages tools/module-requirements.txt
+    mkdir -p dist .build
+    step "dist/libwaybill.so (Rust $(rust_version rustc))" module_cargo rustc --profile module --locked --lib \
+        --crate-type cdylib --no-default-features --features module
+    put "target/$(rust_host)/module/libwaybill.so" dist/libwaybill.so
+    check_symbols dist/libwaybill.so
+}
+
+# The tests that say nothing of wasm. The build that panics on demand shows the barrier.
+test_module() {
+    prepare_envoy
+    python_packages tests/requirements.txt
+    step ".build/panics.so" module_cargo rustc --profile module --locked --lib --crate-type cdylib \
+        --no-default-features --features panics
+    put "target/$(rust_host)/module/libwaybill.so" .build/panics.so
+    (($# > 0)) || set -- tests/envoy/test_{module,start,scenarios,endpoints,hostile,streams,chain,trail,snapshot}.py
+    WAYBILL_HOST=module PANICS=$PWD/.build/panics.so WAYBILL=$PWD/dist/waybill \
+        step "tests of the module in a real Envoy" "$PYTHON" -m pytest "$@"
 }
 
 demo() {
@@ -178,6 +206,10 @@ lint() {
 validate_envoy_files() {
     local file
     for file in $(grep -l '^static_resources:' envoy/*.yaml envoy/steps/*.yaml envoy/observability/*.yaml); do
+        if [[ $file == envoy/module.yaml && ! -e dist/libwaybill.so ]]; then
+            skip "check of $file: there is no dist/libwaybill.so (./build.sh module)"
+            continue
+        fi
         step "envoy --mode validate -c $file" with_keys "$ENVOY" --mode validate --log-level error -c "$file"
     done
     if have nginx; then
@@ -193,6 +225,7 @@ with_keys() {
         set -a
         . dist/chain.env
         WAYBILL_SIGNING_KEY=$WAYBILL_KEY_A
+        ENVOY_DYNAMIC_MODULES_SEARCH_PATH=dist
         "$@"
     )
 }

@@ -23,6 +23,7 @@ pub mod tag;
 pub mod verdict;
 
 use std::fmt;
+use std::sync::Arc;
 
 #[cfg(feature = "desk")]
 use crate::chain::replay::InMemory;
@@ -57,10 +58,10 @@ pub struct Screen {
 pub struct Worker {
     /// Its keys, and the signatures that it may use again
     pub signer: Signer,
-    /// Chains that it verified, and that may come again
-    pub cache: EnvelopeCache,
+    /// Chains that were verified, and that may come again
+    pub cache: Arc<EnvelopeCache>,
     /// The nonces that all workers of the process have seen
-    pub memory: Box<dyn ReplayMemory>,
+    pub memory: Box<dyn ReplayMemory + Send>,
 }
 
 /// A request's decision with all that led to it.
@@ -202,8 +203,13 @@ impl Default for Worker {
 
 impl Worker {
     /// A worker that has seen no request.
-    pub fn new(signer: Signer, memory: Box<dyn ReplayMemory>) -> Self {
-        Self { signer, cache: EnvelopeCache::default(), memory }
+    pub fn new(signer: Signer, memory: Box<dyn ReplayMemory + Send>) -> Self {
+        Self { signer, cache: Arc::default(), memory }
+    }
+
+    /// Another worker of the same process, which finds what this one verified and signed.
+    pub fn fork(&self, memory: Box<dyn ReplayMemory + Send>) -> Self {
+        Self { signer: self.signer.fork(), cache: Arc::clone(&self.cache), memory }
     }
 }
 

@@ -4,7 +4,7 @@
 //! configuration, which has no table, or the snapshot that the worker has at the time.
 
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::chain::Peers;
 use crate::config::Config;
@@ -83,7 +83,7 @@ impl Peers for Lookups<'_> {
         self.nodes()?.by_id(id)
     }
 
-    fn customer(&self, id: &str) -> Result<Option<Rc<Customer>>, PageGone> {
+    fn customer(&self, id: &str) -> Result<Option<Arc<Customer>>, PageGone> {
         Ok(Lookups::customer(*self, Name::Id(id))?.map(|found| found.customer))
     }
 }

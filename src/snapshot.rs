@@ -1,10 +1,11 @@
 //! The snapshot: what a request looks up, compiled from the register into one signed file.
 //!
-//! [`layout`] has the file's form, and its checks part by part. A worker holds the [`table`] of
+//! [`layout`] has the file's form, and its checks part by part. A snapshot holds the [`table`] of
 //! addresses itself, as every request asks it. A million customers stay where the pages are
-//! ([`PageSource`]: at the desk the file, in Envoy the memory that workers share); a worker caches
-//! those it looked up last.
+//! ([`PageSource`]: at the desk the file, in Envoy the memory that workers share). A snapshot
+//! caches those that were looked up last.
 
+pub mod bytes;
 mod cache;
 #[cfg(feature = "desk")]
 pub mod customer_writer;
@@ -19,11 +20,12 @@ pub mod table;
 #[cfg(feature = "desk")]
 pub mod write;
 
-use std::cell::RefCell;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
+use bytes::PageBytes;
 use cache::CustomerCache;
 use customers::{NameKind, RecordKey};
 use layout::{Head, PageKind, PageRow, Preamble, SnapshotError};
@@ -32,17 +34,17 @@ use table::{AddressIndex, FactsRow};
 use crate::register::{Match, Name, Nodes, PageGone};
 
 /// Where the pages of a snapshot are.
-pub trait PageSource {
+pub trait PageSource: Send + Sync {
     /// The bytes of a page, verified.
     ///
     /// # Errors
     /// That the page is gone.
-    fn page(&self, number: usize) -> Result<Vec<u8>, PageGone>;
+    fn page(&self, number: usize) -> Result<PageBytes, PageGone>;
     /// The bytes of one bucket of a page of customers, verified.
     ///
     /// # Errors
     /// That the page is gone.
-    fn bucket(&self, number: usize, bucket: usize) -> Result<Vec<u8>, PageGone>;
+    fn bucket(&self, number: usize, bucket: usize) -> Result<Cow<'_, [u8]>, PageGone>;
 }
 
 /// A verified snapshot, ready for requests.
@@ -57,13 +59,13 @@ pub struct Snapshot {
     pages: Box<dyn PageSource>,
     // there are 2^n pages of customers
     page_bits: u32,
-    cache: RefCell<CustomerCache>,
+    cache: CustomerCache,
 }
 
 impl Snapshot {
     /// A snapshot of that preamble and head, whose pages were verified one by one. Takes over the
-    /// pages that `before` has too, and frees its others before it reads a new one: a worker never
-    /// holds two tables.
+    /// pages that `before` has too, and frees its others before it reads a new one: there are never
+    /// two tables of it.
     ///
     /// # Errors
     /// What breaks the format from one page to the next, or that pages are gone.
@@ -77,7 +79,15 @@ impl Snapshot {
         let addresses = AddressIndex::new(&head, before, |number| pages.page(number))?;
         let nodes = nodes::read(&head, |number| pages.page(number))?;
         let page_bits = head.of_kind(PageKind::Customers).len().trailing_zeros();
-        Ok(Self { preamble, head, addresses, nodes, pages, page_bits, cache: RefCell::default() })
+        Ok(Self {
+            preamble,
+            head,
+            addresses,
+            nodes,
+            pages,
+            page_bits,
+            cache: CustomerCache::default(),
+        })
     }
 
     /// How many bytes its table of addresses has.
@@ -98,14 +108,14 @@ impl Snapshot {
         let (key, kind) = (RecordKey::of(name), NameKind::of(name));
         // a record holds the one credential that leads to it
         let entry = matches!(name, Name::Secret(_)).then_some(0);
-        if let Some(customer) = self.cache.borrow_mut().get(&key, kind) {
+        if let Some(customer) = self.cache.get(&key, kind) {
             return Ok(Some(Match { customer, entry }));
         }
         let (page, bucket) = key.place(self.page_bits);
         let number = self.head.of_kind(PageKind::Customers).start.saturating_add(page);
         let bucket = self.pages.bucket(number, bucket)?;
         Ok(customers::find(&bucket, &key, kind, self.head.version).map(|customer| {
-            self.cache.borrow_mut().put(key, kind, Rc::clone(&customer));
+            self.cache.put(key, kind, Arc::clone(&customer));
             Match { customer, entry }
         }))
     }
@@ -147,7 +157,7 @@ impl Snapshot {
     }
 
     /// Every customer, as often as credentials and names lead to it.
-    pub fn customers(&self) -> impl Iterator<Item = Rc<crate::register::Customer>> {
+    pub fn customers(&self) -> impl Iterator<Item = Arc<crate::register::Customer>> {
         let numbers = self.head.of_kind(PageKind::Customers);
         let pages = numbers.filter_map(|number| self.pages.page(number).ok());
         pages.flat_map(|page| customers::all(&page, self.head.version))
@@ -162,16 +172,22 @@ struct FilePages {
 }
 
 #[cfg(feature = "desk")]
+impl FilePages {
+    fn bytes(&self, number: usize) -> Result<&[u8], PageGone> {
+        self.file.get(self.places.get(number).ok_or(PageGone)?.clone()).ok_or(PageGone)
+    }
+}
+
+#[cfg(feature = "desk")]
 impl PageSource for FilePages {
-    fn page(&self, number: usize) -> Result<Vec<u8>, PageGone> {
-        let place = self.places.get(number).ok_or(PageGone)?.clone();
-        self.file.get(place).map(<[u8]>::to_vec).ok_or(PageGone)
+    fn page(&self, number: usize) -> Result<PageBytes, PageGone> {
+        self.bytes(number).map(|bytes| PageBytes::Owned(bytes.to_vec()))
     }
 
-    fn bucket(&self, number: usize, bucket: usize) -> Result<Vec<u8>, PageGone> {
-        let page = self.page(number)?;
-        let bucket = customers::buckets(&page).and_then(|buckets| buckets.get(bucket).copied());
-        Ok(bucket.unwrap_or_default().to_vec())
+    fn bucket(&self, number: usize, bucket: usize) -> Result<Cow<'_, [u8]>, PageGone> {
+        let page = self.bytes(number)?;
+        let bucket = customers::buckets(page).and_then(|buckets| buckets.get(bucket).copied());
+        Ok(bucket.unwrap_or_default().into())
     }
 }
 

@@ -10,7 +10,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 #[test]
 fn shipped_files_are_fine() {
-    for file in ["demo", "edge", "snapshot", "chain", "transit", "ingress"]
+    for file in ["demo", "edge", "snapshot", "module", "chain", "transit", "ingress"]
         .map(|name| format!("envoy/{name}.yaml"))
     {
         let (code, errors) = check(&read(&file), file.split('/').next_back().unwrap());
@@ -133,6 +133,45 @@ fn what_undoes_a_promise_is_refused() {
 }
 
 /// envoy/edge.yaml, signing: fine as it is, and refused with any of these changes.
+/// As a dynamic module, Waybill asks Envoy for the direct peer, and can't ask for verified claims.
+#[test]
+fn what_undoes_a_promise_of_a_module_is_refused() {
+    let shipped = read("envoy/module.yaml");
+    let state = "envoy.extensions.filters.http.set_filter_state.v3.Config";
+    let claim = r#"{"jwt": {"provider": "idp", "claim": "sub"}}"#;
+    let with_claim = shipped.replace(r#"{"bearer": true}"#, claim);
+    assert_ne!(shipped, with_claim);
+    let copied = |key: &str| {
+        let filter = format!(
+            r#"                  - name: claims
+                    typed_config:
+                      "@type": type.googleapis.com/{state}
+                      on_request_headers: [{{object_key: {key}, factory_key: envoy.string}}]
+                  - name: waybill
+"#
+        );
+        with_claim.replacen("                  - name: waybill\n", &filter, 1)
+    };
+    let remote = shipped.replace(
+        "dynamic_module_config: {name: waybill}",
+        "dynamic_module_config: {module: {remote: {http_uri: {uri: a}}}}",
+    );
+    let missing = "sets the filter state `jwt.idp.sub`";
+    for (changed, said) in [
+        (remote, Some("until Envoy has fetched this module, every request passes unscreened")),
+        (copied("jwt.idp.other"), Some(missing)),
+        (with_claim.clone(), Some(missing)),
+        (copied("jwt.idp.sub"), None),
+    ] {
+        assert_ne!(changed, shipped);
+        let (_, errors) = check(&changed, "module.yaml");
+        match said {
+            Some(said) => assert!(errors.contains(said), "{said}: {errors}"),
+            None => assert!(!errors.contains(missing), "{errors}"),
+        }
+    }
+}
+
 #[test]
 fn what_breaks_a_signature_is_refused() {
     let edge = read("envoy/edge.yaml")

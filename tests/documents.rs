@@ -200,6 +200,42 @@ fn what_is_read_is_disclosed() {
     );
 }
 
+/// As a module likewise: Envoy's calls are declared by name, and each is here.
+#[test]
+fn the_module_asks_the_host_for_nothing_else() {
+    let source = read("src/module/abi.rs");
+    let calls = source.split("#[link_name = \"envoy_dynamic_module_callback_").skip(1);
+    let calls: BTreeSet<&str> = calls.map(|rest| rest.split('"').next().unwrap()).collect();
+    let expected = [
+        "get_concurrency",
+        "http_clear_route_cache",
+        "http_filter_config_define_counter",
+        "http_filter_config_define_gauge",
+        "http_filter_config_http_callout",
+        "http_filter_config_increment_counter",
+        "http_filter_config_scheduler_commit",
+        "http_filter_config_scheduler_delete",
+        "http_filter_config_scheduler_new",
+        "http_filter_config_set_gauge",
+        "http_filter_get_attribute_string",
+        "http_filter_get_worker_index",
+        "http_filter_increment_counter",
+        "http_get_downstream_direct_remote_address",
+        "http_get_filter_state_bytes",
+        "http_get_headers",
+        "http_get_headers_size",
+        "http_send_response",
+        "http_set_filter_state_bytes",
+        "http_set_header",
+        "log",
+    ];
+    assert_eq!(calls, expected.into_iter().collect(), "no body, no response");
+    let signals = read("src/module/exchange.rs");
+    for (question, count) in [(".attribute(", 3), (".filter_state(", 2), (".direct_remote_", 1)] {
+        assert_eq!(signals.matches(question).count(), count, "{question}: signals alone ask");
+    }
+}
+
 /// The host offers far more than a node reads. Whoever asks it for more has to publish that first.
 #[test]
 fn the_filter_asks_the_host_for_nothing_else() {
@@ -219,7 +255,7 @@ fn the_filter_asks_the_host_for_nothing_else() {
         words.iter().map(|word| (*word).to_owned()).collect()
     };
     assert_eq!(
-        after("host::property(", ')'),
+        after("vm::property(", ')'),
         words(&["&signal.path("]),
         "properties are asked for by the list of signals alone"
     );

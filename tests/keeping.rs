@@ -3,9 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use waybill::config::Config;
 use waybill::register::{Customer, Name, PageGone};
@@ -24,15 +24,15 @@ const START: u64 = 1_795_000_000 * SECOND;
 /// What all workers of the process share.
 #[derive(Debug, Default)]
 struct Process {
-    memory: RefCell<HashMap<String, (Vec<u8>, u32)>>,
-    calls: Cell<u32>,
-    log: RefCell<Vec<String>>,
+    memory: Mutex<HashMap<String, (Vec<u8>, u32)>>,
+    calls: AtomicU64,
+    log: Mutex<Vec<String>>,
 }
 
 /// One worker.
 #[derive(Debug, Clone)]
 struct Worker {
-    process: Rc<Process>,
+    process: Arc<Process>,
     owner: u64,
 }
 
@@ -46,13 +46,13 @@ impl KeeperHost for Worker {
     }
 
     fn read(&self, entry: SharedEntry) -> (Option<Vec<u8>>, Option<u32>) {
-        let value = self.process.memory.borrow().get(&format!("{entry:?}")).cloned();
+        let value = self.process.memory.lock().unwrap().get(&format!("{entry:?}")).cloned();
         (value.as_ref().map(|(value, _)| value.clone()), value.map(|(_, version)| version))
     }
 
     fn write(&self, entry: SharedEntry, value: &[u8]) -> bool {
         let version = self.read(entry).1.unwrap_or(0).saturating_add(1);
-        self.process.memory.borrow_mut().insert(format!("{entry:?}"), (value.to_vec(), version));
+        self.process.memory.lock().unwrap().insert(format!("{entry:?}"), (value.to_vec(), version));
         true
     }
 
@@ -60,10 +60,8 @@ impl KeeperHost for Worker {
         self.read(entry).1 == version && self.write(entry, value)
     }
 
-    fn call(&self, _part: &PartRequest) -> Result<u32, String> {
-        let number = self.process.calls.get();
-        self.process.calls.set(number.saturating_add(1));
-        Ok(number)
+    fn call(&self, _part: &PartRequest) -> Result<u64, String> {
+        Ok(self.process.calls.fetch_add(1, Ordering::Relaxed))
     }
 
     fn random(&self) -> u64 {
@@ -71,7 +69,7 @@ impl KeeperHost for Worker {
     }
 
     fn show(&self, gauge: Gauge, value: u64) {
-        self.process.log.borrow_mut().push(format!("{gauge:?} {value}"));
+        self.process.log.lock().unwrap().push(format!("{gauge:?} {value}"));
     }
 
     fn tell(&self, news: News<'_>) {
@@ -79,7 +77,7 @@ impl KeeperHost for Worker {
             News::Published(preamble) => format!("published {}", preamble.sequence),
             other => format!("{other:?}"),
         };
-        self.process.log.borrow_mut().push(text);
+        self.process.log.lock().unwrap().push(text);
     }
 }
 
@@ -87,14 +85,14 @@ fn signer() -> SigningKey {
     SigningKey::new(&[7; 32], Window::default())
 }
 
-fn worker(process: &Rc<Process>, owner: u64) -> Keeper<Worker> {
+fn worker(process: &Arc<Process>, owner: u64) -> Keeper<Worker> {
     let key = signer().verifying_key().to_base64();
     let config = format!(
         r#"{{"version": 1, "node": {{"id": "n.example"}}, "identity": {{"sources": [{{"header": "x-api-key"}}]}},
         "snapshot": {{"cluster": "c", "authority": "a", "path": "/s", "trusted_keys": ["{key}"]}}}}"#
     );
     let settings = Config::parse(&config).unwrap().snapshot.unwrap();
-    Keeper::new(Worker { process: Rc::clone(process), owner }, settings, None)
+    Keeper::new(Worker { process: Arc::clone(process), owner }, settings, None)
 }
 
 /// A snapshot of so many customers `c-N` with the secrets `sk-N`.
@@ -126,13 +124,13 @@ fn file(sequence: u64, customers: usize) -> Vec<u8> {
 
 /// Answers the call that is under way, if there is one, and those that follow from it.
 fn serve(keeper: &Keeper<Worker>, process: &Process, file: &[u8], now: u64) {
-    let mut answered = process.calls.get().saturating_sub(1);
+    let mut answered = process.calls.load(Ordering::Relaxed).saturating_sub(1);
     // a server that ignores `Range` answers with the whole file
     let body = |begin: usize, most: usize| file.iter().copied().skip(begin).take(most).collect();
     loop {
         let answer = PartResponse { status: Some(200), etag: None, size: file.len(), body: &body };
         keeper.answer(answered, answer, now);
-        if answered.saturating_add(1) == process.calls.get() {
+        if answered.saturating_add(1) == process.calls.load(Ordering::Relaxed) {
             return;
         }
         answered = answered.saturating_add(1);
@@ -154,18 +152,18 @@ fn sequence(keeper: &Keeper<Worker>) -> Option<u64> {
 
 #[test]
 fn one_worker_fetches_for_all() {
-    let process = Rc::new(Process::default());
+    let process = Arc::new(Process::default());
     let (first, second) = (worker(&process, 1), worker(&process, 2));
     first.tick(START);
     second.tick(START);
-    assert_eq!(process.calls.get(), 1, "only the first asks");
+    assert_eq!(process.calls.load(Ordering::Relaxed), 1, "only the first asks");
     serve(&first, &process, &file(5, 20), START);
     assert_eq!((sequence(&first), sequence(&second)), (Some(5), None), "not looked yet");
     second.tick(START);
     assert_eq!(sequence(&second), Some(5));
     assert_eq!(customer(&second, "sk-7"), Ok(Some("c-7".into())));
     assert_eq!(customer(&second, "sk-20"), Ok(None));
-    let log = process.log.borrow().join("\n");
+    let log = process.log.lock().unwrap().join("\n");
     assert!(log.contains("published 5") && log.contains("Sequence 5"), "{log}");
     // a worker that starts later takes the snapshot from shared memory
     assert_eq!(sequence(&worker(&process, 3)), Some(5));
@@ -173,17 +171,17 @@ fn one_worker_fetches_for_all() {
 
 #[test]
 fn a_lease_that_ran_out_passes_on() {
-    let process = Rc::new(Process::default());
+    let process = Arc::new(Process::default());
     let (first, second) = (worker(&process, 1), worker(&process, 2));
     first.tick(START);
     second.tick(START + 15 * SECOND - 1);
-    assert_eq!(process.calls.get(), 1);
+    assert_eq!(process.calls.load(Ordering::Relaxed), 1);
     second.tick(START + 15 * SECOND);
-    assert_eq!(process.calls.get(), 2, "the first worker is dead");
+    assert_eq!(process.calls.load(Ordering::Relaxed), 2, "the first worker is dead");
     // the first one's answer comes late: it must not write over what the second keeps
     let body = |_: usize, _: usize| Vec::new();
     first.answer(0, PartResponse { status: Some(200), etag: None, size: 0, body: &body }, START);
-    assert!(process.log.borrow().is_empty(), "{:?}", process.log);
+    assert!(process.log.lock().unwrap().is_empty(), "{:?}", process.log);
     serve(&second, &process, &file(1, 3), START + 15 * SECOND);
     first.look();
     assert_eq!((sequence(&first), sequence(&second)), (Some(1), Some(1)));
@@ -192,7 +190,7 @@ fn a_lease_that_ran_out_passes_on() {
 /// A worker that slept through two snapshots finds a page gone, looks again, and has the newest.
 #[test]
 fn a_page_that_is_gone_leads_to_the_newest_snapshot() {
-    let process = Rc::new(Process::default());
+    let process = Arc::new(Process::default());
     let (first, second) = (worker(&process, 1), worker(&process, 2));
     let mut now = START;
     for (number, customers) in [300, 400, 500].into_iter().enumerate() {
@@ -216,7 +214,7 @@ fn a_page_that_is_gone_leads_to_the_newest_snapshot() {
 
 #[test]
 fn a_failure_is_told_once_and_its_end_too() {
-    let process = Rc::new(Process::default());
+    let process = Arc::new(Process::default());
     let keeper = worker(&process, 1);
     let mut now = START;
     for _ in 0..3 {
@@ -226,7 +224,7 @@ fn a_failure_is_told_once_and_its_end_too() {
     }
     keeper.tick(now);
     serve(&keeper, &process, &file(1, 3), now);
-    let log = process.log.borrow();
+    let log = process.log.lock().unwrap();
     let failed: Vec<&String> = log.iter().filter(|line| line.contains("Failed")).collect();
     let repeated = failed.iter().filter(|line| line.contains("is_repeated: true")).count();
     assert_eq!((failed.len(), repeated), (3, 2), "{log:?}");

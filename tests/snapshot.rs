@@ -10,6 +10,7 @@
     reason = "tests fail by panicking"
 )]
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -24,6 +25,7 @@ use waybill::register::{
     ScreeningStatus, Status,
 };
 use waybill::shape::{Dictionary, Integer, Json, Path, Problems, Shape as _, Word};
+use waybill::snapshot::bytes::PageBytes;
 use waybill::snapshot::customer_writer::{CustomerRecord, bucket};
 use waybill::snapshot::customers::{self, NameKind, RecordKey};
 use waybill::snapshot::fetch::{
@@ -1214,13 +1216,14 @@ impl Shelf {
 struct Memory(Vec<Option<Vec<u8>>>);
 
 impl PageSource for Memory {
-    fn page(&self, number: usize) -> Result<Vec<u8>, PageGone> {
-        self.0[number].clone().ok_or(PageGone)
+    fn page(&self, number: usize) -> Result<PageBytes, PageGone> {
+        self.0[number].clone().map(PageBytes::Owned).ok_or(PageGone)
     }
 
-    fn bucket(&self, number: usize, bucket: usize) -> Result<Vec<u8>, PageGone> {
+    fn bucket(&self, number: usize, bucket: usize) -> Result<Cow<'_, [u8]>, PageGone> {
         let page = self.page(number)?;
-        Ok(customers::buckets(&page).map_or_else(Vec::new, |buckets| buckets[bucket].to_vec()))
+        let bucket = customers::buckets(&page).map(|buckets| buckets[bucket].to_vec());
+        Ok(bucket.unwrap_or_default().into())
     }
 }
 

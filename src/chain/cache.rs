@@ -1,14 +1,15 @@
-//! What one worker remembers of signatures that may come again: a fixed number of places.
+//! What all workers remember of signatures that may come again: a fixed number of places.
 
-use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 
 use super::Lines;
 use super::envelope::Envelope;
 use crate::chain::signature::{self, Signatures};
+use crate::lock::Lock;
 
 /// Envelopes that were verified before, by the lines that they came in.
 #[derive(Debug, Default)]
-pub struct EnvelopeCache(Slots<(Rc<Signatures>, Rc<Envelope>)>);
+pub struct EnvelopeCache(Slots<(Arc<Signatures>, Arc<Envelope>)>);
 
 impl EnvelopeCache {
     /// The envelope of the very same lines, sent to the same authority.
@@ -16,25 +17,23 @@ impl EnvelopeCache {
         &self,
         lines: &Lines<'_>,
         authority: &str,
-    ) -> Option<(Rc<Signatures>, Rc<Envelope>)> {
+    ) -> Option<(Arc<Signatures>, Arc<Envelope>)> {
         if self.0.is_empty() {
             return None;
         }
-        let (signatures, envelope) = self.0.get(&flat(lines))?;
-        let is_same = envelope.authority == authority;
-        is_same.then(|| (Rc::clone(signatures), Rc::clone(envelope)))
+        self.0.get(&flat(lines)).filter(|(_, envelope)| envelope.authority == authority)
     }
 
     /// Keeps an envelope whose signature and trail cover nothing of their own request: it may come
     /// again.
     pub(super) fn put(
-        &mut self,
+        &self,
         lines: &Lines<'_>,
-        signatures: &Rc<Signatures>,
-        envelope: &Rc<Envelope>,
+        signatures: &Arc<Signatures>,
+        envelope: &Arc<Envelope>,
     ) {
         if envelope.is_of_any_request() {
-            self.0.put(flat(lines), (Rc::clone(signatures), Rc::clone(envelope)));
+            self.0.put(flat(lines), (Arc::clone(signatures), Arc::clone(envelope)));
         }
     }
 }
@@ -45,12 +44,13 @@ fn flat(lines: &Lines<'_>) -> Vec<u8> {
     fields.map(|lines| signature::joined(lines)).join(&0)
 }
 
-/// A fixed number of places. Each holds what was put there last.
+/// A fixed number of places, made at the first use. Each holds what was put there last.
 #[derive(Debug)]
-pub(super) struct Slots<V>(Vec<Option<(Vec<u8>, V)>>);
+pub(super) struct Slots<V>(OnceLock<Box<[KeyedSlot<V>]>>);
 
-/// How many signatures of each direction a worker remembers: some 2 MB where tags and chains are
-/// long.
+type KeyedSlot<V> = Lock<Option<(Vec<u8>, V)>>;
+
+/// How many signatures of each direction are remembered: some 2 MB where tags and chains are long.
 const SLOTS: usize = 1_024;
 /// The longest key in bytes: twice what a trail of eight hops takes. A longer one is verified each
 /// time, so that nobody fills memory by it.
@@ -58,28 +58,28 @@ const KEY_AT_MOST: usize = 16 * 1_024;
 
 impl<V> Default for Slots<V> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self(OnceLock::new())
     }
 }
 
-impl<V> Slots<V> {
+impl<V: Clone> Slots<V> {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.get().is_none()
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Option<&V> {
-        self.0.get(place(key))?.as_ref().filter(|(known, _)| known == key).map(|(_, value)| value)
+    pub(super) fn get(&self, key: &[u8]) -> Option<V> {
+        let slot = self.0.get()?.get(place(key))?.hold();
+        slot.as_ref().filter(|(known, _)| known == key).map(|(_, value)| value.clone())
     }
 
-    pub(super) fn put(&mut self, key: Vec<u8>, value: V) {
+    pub(super) fn put(&self, key: Vec<u8>, value: V) {
         if key.len() > KEY_AT_MOST {
             return;
         }
-        if self.0.is_empty() {
-            self.0.resize_with(SLOTS, || None);
-        }
-        if let Some(slot) = self.0.get_mut(place(&key)) {
-            *slot = Some((key, value));
+        let slots = self.0.get_or_init(|| (0..SLOTS).map(|_| Lock::default()).collect());
+        if let Some(slot) = slots.get(place(&key)) {
+            // freed behind the lock
+            let _before = slot.hold().replace((key, value));
         }
     }
 }
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_long_key_isnt_kept() {
-        let mut slots = Slots::default();
+        let slots = Slots::default();
         for (length, kept) in [(KEY_AT_MOST, true), (KEY_AT_MOST + 1, false)] {
             slots.put(vec![7; length], length);
             assert_eq!(slots.get(&vec![7; length]).is_some(), kept);

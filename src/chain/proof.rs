@@ -6,7 +6,7 @@
 //! failed may receive the same lines again.
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::cache::EnvelopeCache;
 use super::envelope::{Earlier, Envelope};
@@ -35,7 +35,7 @@ pub trait Peers {
     ///
     /// # Errors
     /// That the register can't tell: another replaced it.
-    fn customer(&self, id: &str) -> Result<Option<Rc<Customer>>, PageGone>;
+    fn customer(&self, id: &str) -> Result<Option<Arc<Customer>>, PageGone>;
 }
 
 /// The node that receives: its names, its limits, and its register.
@@ -63,9 +63,9 @@ pub struct Inbound {
     /// Whether the request has a header that only a node may send
     pub any: bool,
     /// The signatures
-    pub signatures: Rc<Signatures>,
+    pub signatures: Arc<Signatures>,
     /// The envelope that the very same lines were verified to be
-    envelope: Option<Rc<Envelope>>,
+    envelope: Option<Arc<Envelope>>,
 }
 
 /// A chain that holds, but for its [`Doubt`]s.
@@ -73,9 +73,9 @@ pub struct Inbound {
 /// The fields are private and [`Receiver::receive`] makes it last: who has one needn't check again.
 #[derive(Debug)]
 pub struct Proof {
-    envelope: Rc<Envelope>,
+    envelope: Arc<Envelope>,
     customer: String,
-    runner: Option<Rc<Customer>>,
+    runner: Option<Arc<Customer>>,
     doubts: Vec<Doubt>,
     // INVARIANT (parallel): one for each of `envelope.earlier`; read by `Proof::earlier` alone
     trail: Vec<Result<(), TrailError>>,
@@ -102,7 +102,7 @@ impl Inbound {
         if let Some((signatures, envelope)) = cache.get(lines, authority) {
             return Self { any: true, signatures, envelope: Some(envelope) };
         }
-        let signatures = Rc::new(Signatures::take(&lines.signature_input, &lines.signature));
+        let signatures = Arc::new(Signatures::take(&lines.signature_input, &lines.signature));
         let any = signatures.ours.is_some()
             || !lines.tag.is_empty()
             || !lines.chain.is_empty()
@@ -122,7 +122,7 @@ impl Receiver<'_> {
         lines: &Lines<'_>,
         inbound: &Inbound,
         message: &Message<'_>,
-        cache: &mut EnvelopeCache,
+        cache: &EnvelopeCache,
         memory: &mut dyn ReplayMemory,
     ) -> Result<Result<Proof, Rejection>, PageGone> {
         let (envelope, node) = match self.open(lines, inbound, message, cache) {
@@ -142,8 +142,8 @@ impl Receiver<'_> {
         lines: &Lines<'_>,
         inbound: &Inbound,
         message: &Message<'_>,
-        cache: &mut EnvelopeCache,
-    ) -> Result<(Rc<Envelope>, &Node), Rejection> {
+        cache: &EnvelopeCache,
+    ) -> Result<(Arc<Envelope>, &Node), Rejection> {
         let by_nobody = |error| Rejection { error, customer: None };
         let signed = match &inbound.signatures.ours {
             None => return Err(by_nobody(ChainError::Unsigned(SignatureError::Missing))),
@@ -157,10 +157,10 @@ impl Receiver<'_> {
         self.check_time(signed, node, key).map_err(reject)?;
         let envelope = match &inbound.envelope {
             // the key may have become another node's since
-            Some(envelope) if envelope.claims.node == node.id.as_str() => Rc::clone(envelope),
+            Some(envelope) if envelope.claims.node == node.id.as_str() => Arc::clone(envelope),
             _ => {
                 let envelope = self.verify(lines, signed, node, key, message).map_err(reject)?;
-                let envelope = Rc::new(envelope);
+                let envelope = Arc::new(envelope);
                 cache.put(lines, &inbound.signatures, &envelope);
                 envelope
             }
@@ -185,8 +185,8 @@ impl Receiver<'_> {
     /// What the trail and the replay memory say of an envelope.
     fn prove(
         &self,
-        envelope: Rc<Envelope>,
-        (node, runner): (&Node, Option<Rc<Customer>>),
+        envelope: Arc<Envelope>,
+        (node, runner): (&Node, Option<Arc<Customer>>),
         mut doubts: Vec<Doubt>,
         memory: &mut dyn ReplayMemory,
     ) -> Result<Proof, ChainError> {
@@ -369,7 +369,7 @@ impl Proof {
     }
 
     /// The same customer, as the register has it.
-    pub fn runner(&self) -> Option<&Rc<Customer>> {
+    pub fn runner(&self) -> Option<&Arc<Customer>> {
         self.runner.as_ref()
     }
 

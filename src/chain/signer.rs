@@ -1,6 +1,6 @@
 //! What this node signs with, and what it signed: tag and chain for the next hop.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -11,12 +11,12 @@ use crate::chain::signature::{LABEL, Message, sign};
 use crate::register::Binding;
 use crate::terms::time::UnixSeconds;
 
-/// The keys of one worker, its nonces, and the signatures that it may use again.
+/// The node's keys, the signatures that it may use again, and one worker's nonces.
 #[derive(Debug, Default)]
 pub struct Signer {
-    keyring: Keyring,
+    keyring: Arc<Keyring>,
     nonces: NonceSource,
-    signed: Slots<Rc<Outbound>>,
+    signed: Arc<Slots<Arc<Outbound>>>,
 }
 
 /// Tag and chain with their signature, as they go on.
@@ -38,7 +38,13 @@ pub struct Outbound {
 impl Signer {
     /// A signer that has signed nothing yet.
     pub fn new(keyring: Keyring) -> Self {
-        Self { keyring, ..Self::default() }
+        Self { keyring: Arc::new(keyring), ..Self::default() }
+    }
+
+    /// Another worker's signer, with the same keys and signatures.
+    pub fn fork(&self) -> Self {
+        let (keyring, signed) = (Arc::clone(&self.keyring), Arc::clone(&self.signed));
+        Self { keyring, signed, nonces: NonceSource::default() }
     }
 
     /// The keys.
@@ -60,7 +66,7 @@ impl Signer {
         (before, chain): (&[u8], &dyn Fn() -> Option<String>),
         message: Message<'_>,
         now: UnixSeconds,
-    ) -> Option<Rc<Outbound>> {
+    ) -> Option<Arc<Outbound>> {
         let signer = self.keyring.signing(now)?;
         let reused = binding == Binding::Customer;
         let mut place = Vec::new();
@@ -69,13 +75,13 @@ impl Signer {
             place =
                 [steady.as_bytes(), b"\n", message.authority.as_bytes(), b"\n", before].concat();
             let left = lifetime.checked_div(4).unwrap_or(0);
-            let fresh = |known: &&Rc<Outbound>| {
+            let fresh = |known: &Arc<Outbound>| {
                 known.keyid == signer.keyid
                     && known.expires.0.saturating_sub(left) > now.0
                     && known.expires.0.saturating_sub(lifetime) <= now.0
             };
             if let Some(known) = self.signed.get(&place).filter(fresh) {
-                return Some(Rc::clone(known));
+                return Some(known);
             }
         }
         let (nonce, chain) = (self.nonces.next()?, chain()?);
@@ -84,7 +90,7 @@ impl Signer {
         let message = Message { values: &values, fields: &[], ..message };
         let (params, signature) =
             sign(&signer.key, &signer.keyid, (now, expires), &nonce, !reused, &message)?;
-        let outbound = Rc::new(Outbound {
+        let outbound = Arc::new(Outbound {
             signature_input: [LABEL, "=", &params].concat(),
             signature: [LABEL, "=:", &STANDARD.encode(signature), ":"].concat(),
             keyid: signer.keyid.clone(),
@@ -93,7 +99,7 @@ impl Signer {
             chain,
         });
         if reused {
-            self.signed.put(place, Rc::clone(&outbound));
+            self.signed.put(place, Arc::clone(&outbound));
         }
         Some(outbound)
     }

@@ -6,7 +6,7 @@
 //! hop and the request's own method and path the signature base is whole again. A hop that nobody
 //! proved has an empty list, `()`, so that the others keep their places.
 
-use std::cell::Cell;
+use std::sync::OnceLock;
 
 use sfv::{BareItem, KeyRef, ListEntry, ListSerializer, Parser, RefBareItem, StringRef, key_ref};
 use thiserror::Error;
@@ -43,7 +43,7 @@ pub(super) struct TrailMember {
     text: Vec<u8>,
     /// Whether it verifies, once that was asked. The key's thumbprint is signed too, so there is
     /// one key
-    verifies: Cell<Option<bool>>,
+    verifies: OnceLock<bool>,
 }
 
 /// Why an earlier hop isn't proven.
@@ -168,9 +168,10 @@ impl TrailEntry {
         if node.binding != Binding::Customer && input.unbound().is_some() {
             return Err(TrailError::Unbound);
         }
-        let verifies =
-            member.verifies.get().unwrap_or_else(|| key.x.verify(&member.base, signature));
-        member.verifies.set(Some(verifies));
+        // not under `get_or_init`: others would wait for a signature
+        let known = member.verifies.get().copied();
+        let verifies = known.unwrap_or_else(|| key.x.verify(&member.base, signature));
+        let _known = member.verifies.set(verifies);
         if verifies { Ok(()) } else { Err(TrailError::Forged) }
     }
 }
@@ -261,7 +262,7 @@ fn read_member(
         base,
         claims,
         text: text.to_vec(),
-        verifies: Cell::new(None),
+        verifies: OnceLock::new(),
     })))
 }
 

@@ -22,7 +22,7 @@ use super::files::bytes;
 use super::headers::HeaderList;
 use crate::decision::evidence::address::address_with_port;
 use crate::envoy::EnvoyFile;
-use crate::envoy::kinds::{HTTP_CONNECTION_MANAGER, WASM, is_waybill};
+use crate::envoy::kinds::{HTTP_CONNECTION_MANAGER, is_waybill};
 use crate::envoy::yaml::Yaml;
 
 /// The way from a client to one node, in one Envoy file.
@@ -180,8 +180,8 @@ fn search<'y>(yaml: &'y Yaml, place: NodePlace<'y>, found: &mut Vec<NodePlace<'y
     }
     match yaml.typed() {
         Some((HTTP_CONNECTION_MANAGER, manager)) => place.manager = Some(manager),
-        Some((WASM, wasm)) if is_waybill(wasm) => {
-            found.push(NodePlace { node: Some(wasm), ..place });
+        Some((kind, filter)) if is_waybill(kind, filter) => {
+            found.push(NodePlace { node: Some(filter), ..place });
         }
         _ => {}
     }

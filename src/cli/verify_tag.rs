@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
     let request = request.request();
     let now = request.time.seconds();
     let config = screen.config();
-    let Worker { mut cache, mut memory, .. } = Worker::default();
+    let Worker { cache, mut memory, .. } = Worker::default();
     let lines = Evidence::gather(config, screen.watch(), &request).lines;
     let authority = names::authority(request.authority()).unwrap_or_default();
     let inbound = Inbound::read(&lines, &authority, &cache);
@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
     let message = request.message(&authority);
     let receiver = receiver(config, &lookups, now);
     let proof = receiver
-        .receive(&lines, &inbound, &message, &mut cache, &mut *memory)
+        .receive(&lines, &inbound, &message, &cache, &mut *memory)
         .map_err(CommandError::new)?;
     if arguments.json {
         print_json(&as_json(&proof));

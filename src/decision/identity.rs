@@ -1,6 +1,6 @@
 //! Lookups: the customer behind the credentials that a request presents.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::config::{Config, CredentialPlace, SourceIndex};
 use crate::decision::evidence::Evidence;
@@ -19,7 +19,7 @@ pub enum Identity {
     /// Credentials came and none names anybody
     Unknown,
     /// They name two customers
-    Conflict(Rc<Customer>, Rc<Customer>),
+    Conflict(Arc<Customer>, Arc<Customer>),
     /// Nothing names anybody but a signature, and that doesn't hold
     Unproven,
     /// They name one
@@ -30,7 +30,7 @@ pub enum Identity {
 #[derive(Debug)]
 pub struct Caller {
     /// Who
-    pub customer: Rc<Customer>,
+    pub customer: Arc<Customer>,
     /// The source of the credential
     pub source: SourceIndex,
     /// The index of the credential's entry in the customer's, where it is a secret
@@ -62,7 +62,7 @@ impl Identity {
             let caller = Caller::new(found, presented.source, evidence, now);
             match &best {
                 Some(first) if first.customer.id != caller.customer.id => {
-                    let first = Rc::clone(&first.customer);
+                    let first = Arc::clone(&first.customer);
                     return Ok(Self::Conflict(first, caller.customer));
                 }
                 Some(first) if first.faults() <= caller.faults() => {}
@@ -77,14 +77,14 @@ impl Identity {
     }
 
     /// Where nothing else names the caller: the customer that runs the node that signed.
-    pub fn or_signed(self, config: &Config, runner: Option<&Rc<Customer>>) -> Self {
+    pub fn or_signed(self, config: &Config, runner: Option<&Arc<Customer>>) -> Self {
         if !matches!(self, Self::Missing | Self::Unknown) {
             return self;
         }
         let source =
             config.indexed_sources().find(|(_, source)| source.place == CredentialPlace::Chain);
         source.zip(runner).map_or(Self::Unknown, |((source, _), customer)| {
-            let customer = Rc::clone(customer);
+            let customer = Arc::clone(customer);
             Self::Known(Caller { customer, source, entry: None, expired: false, outside: false })
         })
     }
@@ -96,7 +96,7 @@ impl Identity {
 
     /// A customer that an event names by a credential of that source.
     #[cfg(feature = "desk")]
-    pub fn named(customer: Rc<Customer>, source: SourceIndex) -> Self {
+    pub fn named(customer: Arc<Customer>, source: SourceIndex) -> Self {
         Self::Known(Caller { customer, source, entry: None, expired: false, outside: false })
     }
 

@@ -4,7 +4,7 @@
 //! was looked for in is emptied: the reseller's own credential is put in by Envoy's
 //! `credential_injector`.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::chain::signature::{Message, Signatures};
 use crate::chain::{Outbound, Proof, Signer, hops, trail};
@@ -199,7 +199,7 @@ fn sign(
     Attestation { attest, .. }: Attestation,
     signer: &mut Signer,
     tag: &str,
-) -> Option<Rc<Outbound>> {
+) -> Option<Arc<Outbound>> {
     if signer.keyring().is_empty() {
         return None;
     }

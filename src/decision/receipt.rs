@@ -41,7 +41,7 @@ impl Receipt {
         (config, receiver): (&Config, &Receiver<'_>),
         identity: &Identity,
         (lines, inbound, message): (&Lines<'_>, &Inbound, &Message<'_>),
-        cache: &mut EnvelopeCache,
+        cache: &EnvelopeCache,
         memory: &mut dyn ReplayMemory,
     ) -> Result<Self, PageGone> {
         let is_reseller =

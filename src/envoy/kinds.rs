@@ -25,6 +25,8 @@ kinds! {
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
     WASM = "envoy.extensions.filters.http.wasm.v3.Wasm"
+    DYNAMIC_MODULE =
+        "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"
     SET_FILTER_STATE = "envoy.extensions.filters.http.set_filter_state.v3.Config"
     GEOIP = "envoy.extensions.filters.http.geoip.v3.Geoip"
     MAXMIND = "envoy.extensions.geoip_providers.maxmind.v3.MaxMindConfig"
@@ -173,17 +175,24 @@ pub fn is_injector(kind: &str) -> bool {
     [CREDENTIAL_INJECTOR, AWS_REQUEST_SIGNING, GCP_AUTHN].contains(&kind)
 }
 
-/// Whether the settings of a wasm filter are those of Waybill.
-pub fn is_waybill(wasm: &Yaml) -> bool {
-    let Some(config) = wasm.get("config") else { return false };
+/// Whether a filter of this type, with these settings, is Waybill, on whichever host.
+pub fn is_waybill(kind: &str, settings: &Yaml) -> bool {
     let named = |yaml: &Yaml| {
         let mut found = false;
         yaml.walk(&mut |value| found |= value.text().is_some_and(|it| it.contains("waybill")));
         found
     };
-    let by_name = config.str("name").is_some_and(|name| name.contains("waybill"))
-        || config.get("vm_config").is_some_and(named);
-    by_name || config.at(&["configuration", "value"]).is_some_and(is_configuration)
+    let (config, name, code, configuration) = match kind {
+        WASM => (settings.get("config"), "name", "vm_config", &["configuration", "value"]),
+        DYNAMIC_MODULE => {
+            (Some(settings), "filter_name", "dynamic_module_config", &["filter_config", "value"])
+        }
+        _ => return false,
+    };
+    let Some(config) = config else { return false };
+    let by_name = config.str(name).is_some_and(|name| name.contains("waybill"))
+        || config.get(code).is_some_and(named);
+    by_name || config.at(configuration).is_some_and(is_configuration)
 }
 
 /// Whether a value looks like a node's configuration, in whatever it is wrapped.
@@ -202,8 +211,9 @@ fn is_configuration(value: &Yaml) -> bool {
 }
 
 /// The configuration of a Waybill filter, where it is text.
-pub fn configuration(wasm: &Yaml) -> Option<&Yaml> {
-    let configuration = wasm.at(&["config", "configuration"])?;
+pub fn configuration(settings: &Yaml) -> Option<&Yaml> {
+    let of_wasm = settings.at(&["config", "configuration"]);
+    let configuration = of_wasm.or_else(|| settings.get("filter_config"))?;
     let (kind, wrapper) = configuration.typed()?;
     wrapper.get("value").filter(|value| kind == STRING_VALUE && value.text().is_some())
 }

@@ -2,7 +2,7 @@
 
 use super::files::{EnvoyFile, Resource, Resources, Spot};
 use super::kinds::{
-    COMPOSITE_MATCHER, HTTP_CONNECTION_MANAGER, TCP_PROXY, WASM, is_injector, is_waybill,
+    COMPOSITE_MATCHER, HTTP_CONNECTION_MANAGER, TCP_PROXY, is_injector, is_waybill,
 };
 use super::yaml::Yaml;
 
@@ -381,7 +381,7 @@ impl<'a> Filter<'a> {
 
     /// Whether it is a Waybill filter.
     pub fn is_node(&self) -> bool {
-        self.config.is_some_and(|(kind, wasm)| kind == WASM && is_waybill(wasm))
+        self.config.is_some_and(|(kind, settings)| is_waybill(kind, settings))
     }
 }
 

@@ -2,7 +2,7 @@
 //! lines of its mistakes.
 
 use super::files::{EnvoyFile, Spot};
-use super::kinds::{WASM, configuration, is_waybill};
+use super::kinds::{DYNAMIC_MODULE, configuration, is_waybill};
 use super::report::{Promise, Report, Surroundings};
 use super::yaml::{Yaml, parse};
 use crate::chain::keyring::{Keyring, KeyringDraft};
@@ -26,11 +26,12 @@ pub fn configurations(file: &EnvoyFile) -> Vec<Result<String, Spot>> {
     let mut found = Vec::new();
     for root in &file.documents.roots {
         root.walk(&mut |value| {
-            if let Some((WASM, wasm)) = value.typed()
-                && is_waybill(wasm)
+            if let Some((kind, filter)) = value.typed()
+                && is_waybill(kind, filter)
             {
-                let text = configuration(wasm).and_then(Yaml::text);
-                let spot = Spot::new(0, wasm, "config").field(wasm, "config");
+                let text = configuration(filter).and_then(Yaml::text);
+                let name = if kind == DYNAMIC_MODULE { "filter_config" } else { "config" };
+                let spot = Spot::new(0, filter, name).field(filter, name);
                 found.push(text.map(str::to_owned).ok_or(spot));
             }
         });

@@ -1,18 +1,22 @@
-//! One HTTP exchange: read the request, have it decided, do what the outcome says.
+//! One HTTP exchange: what Envoy calls, and the request's port to it.
 
+use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use log::error;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 
-use super::host;
 use super::instance::Instance;
-use crate::decision::endpoints;
-use crate::decision::evidence::admits_trailer;
-use crate::decision::outcome::{Edits, Outcome};
+use super::keeper::VmKeeper;
+use super::vm;
+use crate::decision::Decision;
 use crate::decision::reply::LocalReply;
-use crate::decision::signals::Signals;
+use crate::decision::request::Time;
+use crate::decision::signals::Signal;
+use crate::host::{self, ExchangeHost, FieldMap, Flow};
+use crate::snapshot::Snapshot;
 
 /// An exchange under one configuration.
 #[derive(Debug)]
@@ -32,71 +36,83 @@ impl Context for Exchange {}
 
 impl HttpContext for Exchange {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        let (Some(instance), Some(map)) =
-            (&self.instance, host::header_map(MapType::HttpRequestHeaders))
-        else {
-            return answer(&LocalReply::undecided());
+        let map = vm::header_map(MapType::HttpRequestHeaders);
+        let flow = match (&self.instance, &map) {
+            (Some(instance), Some(map)) => {
+                let (mut worker, mut ledger) =
+                    (instance.worker.borrow_mut(), instance.ledger.borrow_mut());
+                let state = (&mut *worker, &mut *ledger);
+                host::serve(self, &instance.screen, state, map.pairs())
+            }
+            _ => host::give_up(self),
         };
-        let config = instance.screen.config();
-        let headers = map.pairs();
-        let signals = Signals::read(config, &headers, |signal| host::property(&signal.path()));
-        let request = signals.request(headers, host::now());
-        let reply = endpoints::answer(
-            config,
-            instance.screen.watch(),
-            instance.worker.borrow().signer.keyring(),
-            || instance.is_ready(),
-            &request,
-        );
-        if let Some(reply) = reply {
-            return answer(&reply);
+        match flow {
+            Flow::Continue => Action::Continue,
+            Flow::Stop => Action::Pause,
         }
-        instance.decide(&request, |decision, ledger| {
-            instance.count(decision);
-            // filter state `wasm.waybill`, which access loggers print
-            if !host::set_property("waybill", ledger.write(decision)) {
-                error!("waybill: the host didn't take the event {}", decision.id);
-            }
-            match &decision.outcome {
-                Outcome::Forward(edits) => forward(edits),
-                Outcome::Answer(reply) => answer(reply),
-            }
-        })
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        if let Some(map) = host::header_map(MapType::HttpRequestTrailers) {
-            for (name, _) in map.pairs().into_iter().filter(|(name, _)| !admits_trailer(name)) {
-                remove(MapType::HttpRequestTrailers, name);
-            }
+        if let Some(map) = vm::header_map(MapType::HttpRequestTrailers) {
+            host::strip_trailers(self, &map.pairs());
         }
         Action::Continue
     }
 }
 
-fn forward(edits: &Edits<'_>) -> Action {
-    for name in &edits.remove {
-        remove(MapType::HttpRequestHeaders, name);
+impl Exchange {
+    fn keeper(&self) -> Option<&VmKeeper> {
+        self.instance.as_ref()?.keeper.as_ref()
     }
-    for (name, value) in &edits.set {
-        if !host::set_header(MapType::HttpRequestHeaders, name.as_bytes(), value) {
-            error!("waybill: header {name} can't be set");
-            return answer(&LocalReply::undecided());
+}
+
+impl ExchangeHost for Exchange {
+    fn ask(&self, signal: Signal<'_>) -> Option<Vec<u8>> {
+        vm::property(&signal.path())
+    }
+
+    fn now(&self) -> Time {
+        vm::now()
+    }
+
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.keeper().and_then(VmKeeper::snapshot)
+    }
+
+    fn look(&self) {
+        self.keeper().into_iter().for_each(VmKeeper::look);
+    }
+
+    fn count(&self, decision: &Decision<'_>) {
+        if let Some(instance) = &self.instance {
+            instance.counters.count(decision, vm::increment);
         }
     }
-    Action::Continue
-}
 
-fn remove(map: MapType, name: &[u8]) {
-    if !host::remove_header(map, name) {
-        error!("waybill: a header or trailer can't be removed");
+    fn log_event(&self, event: &[u8]) -> bool {
+        vm::set_property("waybill", event) // Envoy puts `wasm.` before it
     }
-}
 
-fn answer(reply: &LocalReply) -> Action {
-    let LocalReply { status, headers, body, details } = reply;
-    if !host::send_local_response(*status, details, headers, body.as_bytes()) {
-        error!("waybill: the host didn't take the reply {details}");
+    fn set_header(&self, name: &str, value: &[u8]) -> bool {
+        vm::set_header(MapType::HttpRequestHeaders, name.as_bytes(), value)
     }
-    Action::Pause
+
+    fn remove(&self, map: FieldMap, name: &[u8]) -> bool {
+        let map = match map {
+            FieldMap::Headers => MapType::HttpRequestHeaders,
+            FieldMap::Trailers => MapType::HttpRequestTrailers,
+        };
+        vm::remove_header(map, name)
+    }
+
+    fn choose_route(&self) {} // Envoy does with each header
+
+    fn answer(&self, reply: &LocalReply) -> bool {
+        let LocalReply { status, headers, body, details } = reply;
+        vm::send_local_response(*status, details, headers, body.as_bytes())
+    }
+
+    fn complain(&self, text: fmt::Arguments<'_>) {
+        error!("{text}");
+    }
 }

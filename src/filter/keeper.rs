@@ -5,25 +5,23 @@
 //! was.
 
 use std::cell::RefCell;
-use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
 
 use log::{error, info, warn};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
 
-use super::{host, shared};
+use super::{shared, vm};
 use crate::config::{Config, SnapshotSettings};
-use crate::snapshot::fetch::{PartRequest, PartResponse};
+use crate::host::{
+    AGE_GAUGE, FAILURES_COUNTER, PART_TIMEOUT, SEQUENCE_GAUGE, SIZE_GAUGE, Severity, news_line,
+    part_response, snapshot_source, uncallable, with_part_headers,
+};
+use crate::snapshot::fetch::PartRequest;
 use crate::snapshot::keeping::{self, Gauge, KeeperHost, News, SharedEntry};
 
-/// How often a VM looks for a newer snapshot, and whether it is time to ask for one.
-pub const TICK: Duration = Duration::from_millis(100);
-/// How long a part may take. A server that drips it in slower counts as down.
-const TIMEOUT: Duration = Duration::from_secs(20);
-
 /// The snapshot of one configuration in one VM.
-pub type VmKeeper = keeping::Keeper<Rc<VmHost>>;
+pub type VmKeeper = keeping::Keeper<Arc<VmHost>>;
 
 /// This VM, as a keeper's host.
 #[derive(Debug)]
@@ -55,53 +53,42 @@ thread_local! {
 /// A keeper for the configuration's snapshot, if it has one.
 pub fn open(config: &Config) -> Option<VmKeeper> {
     let settings = config.snapshot.clone()?;
-    let SnapshotSettings { cluster, authority, path, .. } = &settings;
-    let source = format!("{} {cluster} {authority}{path}", config.node.id);
+    let source = snapshot_source(config.node.id.as_str(), &settings);
     let prefix = shared::prefix("s1", &source);
     let name = |what: &str| format!("{prefix}{what}");
     let metric = |kind, name: &str| hostcalls::define_metric(kind, name).unwrap_or(0);
-    let vm = VmHost {
+    let host = VmHost {
         settings: settings.clone(),
         owner: getrandom::u64().unwrap_or(0),
         stamp: name("stamp"),
         current: name("current"),
         lease: name("lease"),
         gauges: SnapshotGauges {
-            sequence: metric(MetricType::Gauge, "waybill_snapshot_sequence"),
-            age: metric(MetricType::Gauge, "waybill_snapshot_age_seconds"),
-            size: metric(MetricType::Gauge, "waybill_snapshot_bytes"),
+            sequence: metric(MetricType::Gauge, SEQUENCE_GAUGE),
+            age: metric(MetricType::Gauge, AGE_GAUGE),
+            size: metric(MetricType::Gauge, SIZE_GAUGE),
         },
-        failures: metric(MetricType::Counter, "waybill_snapshot_failures_total"),
+        failures: metric(MetricType::Counter, FAILURES_COUNTER),
         prefix,
     };
     let replaced = NEWEST.with_borrow_mut(|newest| {
-        let place = newest.iter().position(|(prefix, _)| *prefix == vm.prefix);
+        let place = newest.iter().position(|(prefix, _)| *prefix == host.prefix);
         let replaced = place.map(|place| newest.swap_remove(place).1);
-        newest.push((vm.prefix.clone(), vm.owner));
+        newest.push((host.prefix.clone(), host.owner));
         replaced
     });
-    Some(VmKeeper::new(Rc::new(vm), settings, replaced))
+    Some(VmKeeper::new(Arc::new(host), settings, replaced))
 }
 
 /// Hands the server's answer to a keeper. `size` is the body's, in bytes.
 pub fn answer(keeper: &VmKeeper, call: u32, size: usize, now: u64) {
-    let headers = host::header_map(MapType::HttpCallResponseHeaders);
-    let pairs = headers.as_ref().map(host::HeaderMap::pairs).unwrap_or_default();
-    let header = |name: &[u8]| {
-        let (_, value) = pairs.iter().find(|(other, _)| *other == name)?;
-        std::str::from_utf8(value).ok()
+    let headers = vm::header_map(MapType::HttpCallResponseHeaders);
+    let pairs = headers.as_ref().map(vm::HeaderMap::pairs).unwrap_or_default();
+    let body = |begin, most| {
+        let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, begin, most);
+        body.ok().flatten().unwrap_or_default()
     };
-    let answer = PartResponse {
-        // Envoy makes an answer up if there was none; an answer that broke off has no headers
-        status: header(b":status").and_then(|status| status.parse().ok()),
-        etag: header(b"etag"),
-        size,
-        body: &|begin, most| {
-            let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, begin, most);
-            body.ok().flatten().unwrap_or_default()
-        },
-    };
-    keeper.answer(call, answer, now);
+    keeper.answer(call.into(), part_response(&pairs, size, &body), now);
 }
 
 impl VmHost {
@@ -115,7 +102,7 @@ impl VmHost {
     }
 }
 
-impl KeeperHost for Rc<VmHost> {
+impl KeeperHost for Arc<VmHost> {
     fn owner(&self) -> u64 {
         self.owner
     }
@@ -144,25 +131,13 @@ impl KeeperHost for Rc<VmHost> {
         self.with_name(entry, |name| shared::swap(name, value, version))
     }
 
-    fn call(&self, part: &PartRequest) -> Result<u32, String> {
-        let SnapshotSettings { cluster, authority, path, .. } = &self.settings;
-        let range = format!("bytes={}-{}", part.range.start, part.range.end.saturating_sub(1));
-        let mut headers = vec![
-            (":method", "GET"),
-            (":path", path.as_str()),
-            (":authority", authority.as_str()),
-            ("range", range.as_str()),
-            ("accept-encoding", "identity"),
-        ];
-        headers.extend(part.etag.as_deref().map(|etag| ("if-none-match", etag)));
-        hostcalls::dispatch_http_call(cluster.as_str(), headers, None, Vec::new(), TIMEOUT).map_err(
-            |status| {
-                format!(
-                    "cluster `{cluster}` can't be called ({status:?}): \
-                     is it in this Envoy's clusters?"
-                )
-            },
-        )
+    fn call(&self, part: &PartRequest) -> Result<u64, String> {
+        with_part_headers(&self.settings, part, |headers| {
+            let cluster = self.settings.cluster.as_str();
+            hostcalls::dispatch_http_call(cluster, headers.to_vec(), None, Vec::new(), PART_TIMEOUT)
+                .map(u64::from)
+                .map_err(|status| uncallable(&self.settings, status))
+        })
     }
 
     fn random(&self) -> u64 {
@@ -181,24 +156,14 @@ impl KeeperHost for Rc<VmHost> {
     }
 
     fn tell(&self, news: News<'_>) {
-        match news {
-            News::Published(preamble) => info!(
-                "waybill: snapshot {}, made {}, {} bytes, is now the current one",
-                preamble.sequence, preamble.created, preamble.file_size
-            ),
-            News::Failed { why, current, is_repeated } => {
-                host::increment(self.failures);
-                if !is_repeated {
-                    let current =
-                        current.map_or("there is none".into(), |number| format!("{number} stays"));
-                    warn!("waybill: no new snapshot ({current}): {why}");
-                }
-            }
-            News::Recovered => info!("waybill: the snapshot server answers again"),
-            News::Dropped(refused) => {
-                error!("waybill: the current snapshot is dropped: {refused}");
-            }
-            News::Unfreed => warn!("waybill: the host doesn't take memory back"),
+        if let News::Failed { .. } = news {
+            vm::increment(self.failures);
+        }
+        match news_line(&news) {
+            Some((Severity::Info, line)) => info!("{line}"),
+            Some((Severity::Warning, line)) => warn!("{line}"),
+            Some((Severity::Error, line)) => error!("{line}"),
+            None => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use log::warn;
 
-use super::{host, shared};
+use super::{shared, vm};
 use crate::chain::replay::{Admission, BUCKETS, Buckets, ReplayMemory, SECRET, SignedNonce, admit};
 use crate::terms::names::NodeId;
 use crate::terms::time::UnixSeconds;
@@ -43,7 +43,7 @@ impl ReplayMemory for SharedMemory {
     fn admit(&mut self, nonce: SignedNonce<'_>, now: UnixSeconds) -> Admission {
         let admission = admit(self, nonce, now);
         if admission == Admission::Evicting {
-            host::increment(self.evictions);
+            vm::increment(self.evictions);
         }
         admission
     }

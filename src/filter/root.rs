@@ -8,14 +8,11 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
-use super::host;
 use super::http::Exchange;
 use super::instance::Instance;
-use super::keeper;
-use crate::chain::keyring::Keyring;
-use crate::decision::Screen;
+use super::{keeper, vm};
 use crate::decision::event::Ledger;
-use crate::terms::time::UnixSeconds;
+use crate::host;
 
 /// The module's entry, which the SDK's macro writes.
 #[cfg(feature = "entry")]
@@ -51,7 +48,7 @@ impl Context for Root {
         _trailers: usize,
     ) {
         if let Some(keeper) = self.instance.as_ref().and_then(|instance| instance.keeper.as_ref()) {
-            keeper::answer(keeper, token, body_size, host::now().0);
+            keeper::answer(keeper, token, body_size, vm::now().0);
         }
     }
 }
@@ -59,7 +56,7 @@ impl Context for Root {
 impl RootContext for Root {
     fn on_tick(&mut self) {
         if let Some(keeper) = self.instance.as_ref().and_then(|instance| instance.keeper.as_ref()) {
-            keeper.tick(host::now().0);
+            keeper.tick(vm::now().0);
         }
     }
 
@@ -72,24 +69,15 @@ impl RootContext for Root {
             Ok(Some(bytes)) => bytes,
             Ok(None) | Err(_) => Vec::new(),
         };
-        let Ok(text) = std::str::from_utf8(&bytes) else {
-            error!(
-                "waybill: the configuration isn't UTF-8; give it as JSON in a \
-                 google.protobuf.StringValue"
-            );
-            return false;
-        };
-        let read = Screen::parse(text).and_then(|screen| {
-            let keyring = Keyring::read(&screen.config().tag, &|name| std::env::var(name))?;
-            Ok((screen, keyring))
-        });
-        match read {
+        match host::configure(&bytes) {
             Ok((screen, keyring)) => {
-                announce(&screen, &keyring, host::now().seconds());
+                let (line, notices) = host::announcement(&screen, &keyring, vm::now().seconds());
+                info!("{line}");
+                notices.iter().for_each(|notice| warn!("{notice}"));
                 let ledger = LEDGER.with(Rc::clone);
                 let instance = Instance::new(screen, keyring, ledger);
                 if instance.keeper.is_some()
-                    && let Err(status) = hostcalls::set_tick_period(keeper::TICK)
+                    && let Err(status) = hostcalls::set_tick_period(host::TICK)
                 {
                     error!(
                         "waybill: the host refuses ticks, so no snapshot can be fetched: \
@@ -99,10 +87,8 @@ impl RootContext for Root {
                 self.instance = Some(Rc::new(instance));
                 true
             }
-            Err(problems) => {
-                for problem in problems.iter() {
-                    error!("waybill: configuration refused: {problem}");
-                }
+            Err(lines) => {
+                lines.iter().for_each(|line| error!("{line}"));
                 false
             }
         }
@@ -114,27 +100,6 @@ impl RootContext for Root {
 
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
-    }
-}
-
-/// Tells the operator which node, policy, register and key this VM now works by.
-fn announce(screen: &Screen, keyring: &Keyring, now: UnixSeconds) {
-    let config = screen.config();
-    info!(
-        "waybill {}: node {}, mode {}, policy {}, customers {}, regions {}, signs by {}",
-        env!("CARGO_PKG_VERSION"),
-        config.node.id,
-        config.policy.mode,
-        config.policy.revision,
-        config.register.as_ref().map_or_else(
-            || "by snapshot".to_owned(),
-            |register| register.customers().count().to_string()
-        ),
-        config.regions.as_ref().map_or("by snapshot", |regions| regions.set.as_str()),
-        keyring.signing(now).map_or("no key", |signer| signer.keyid.as_str()),
-    );
-    for notice in config.notices.iter().chain(&keyring.notices(now)) {
-        warn!("waybill: {notice}");
     }
 }
 

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::places::PlacesInEvent;
 use crate::chain::Inbound;
@@ -39,7 +39,7 @@ pub struct SecondLook<'a> {
     config: &'a Config,
     lookups: Lookups<'a>,
     snapshot: Option<&'a Snapshot>,
-    customers: HashMap<String, Rc<Customer>>,
+    customers: HashMap<String, Arc<Customer>>,
     /// The role of the sources of a client's country, where all have the same
     role: Option<SourceRole>,
 }
@@ -110,15 +110,15 @@ enum ChainDuty {
 impl<'a> SecondLook<'a> {
     /// Decides by a configuration and, unless that has an inline register, by a snapshot.
     pub fn new(config: &'a Config, snapshot: Option<&'a Snapshot>) -> Self {
-        let inline = config.register.iter().flat_map(|it| it.customers().cloned().map(Rc::new));
+        let inline = config.register.iter().flat_map(|it| it.customers().cloned().map(Arc::new));
         let compiled = snapshot.iter().flat_map(|snapshot| snapshot.customers());
-        let mut customers: HashMap<String, Rc<Customer>> = HashMap::new();
+        let mut customers: HashMap<String, Arc<Customer>> = HashMap::new();
         for customer in inline.chain(compiled) {
             match customers.entry(customer.id.to_string()) {
                 Entry::Vacant(free) => drop(free.insert(customer)),
                 // each record of a snapshot has the signs that concern its name
                 Entry::Occupied(mut known) if !customer.signals.is_empty() => {
-                    let known = &mut Rc::make_mut(known.get_mut()).signals;
+                    let known = &mut Arc::make_mut(known.get_mut()).signals;
                     for signal in &customer.signals {
                         if !known.contains(signal) {
                             known.push(signal.clone());
@@ -194,12 +194,12 @@ impl<'a> SecondLook<'a> {
         let same = sources().find(|(index, _)| self.config.source_name(*index) == source);
         let found = self.customers.get(customer).zip(same.or_else(|| sources().next()));
         let Some((customer, (index, source))) = found else { return Identity::Unknown };
-        let mut customer = Rc::clone(customer);
+        let mut customer = Arc::clone(customer);
         if !customer.signals.is_empty() {
             let label = credential.and_then(|it| it.label.as_ref()).map(|label| &*label.0);
             let is_bound =
                 matches!(source.place, CredentialPlace::Mtls(_) | CredentialPlace::Chain);
-            let signals = &mut Rc::make_mut(&mut customer).signals;
+            let signals = &mut Arc::make_mut(&mut customer).signals;
             signals.retain(|signal| signal.concerns(label, is_bound));
         }
         Identity::named(customer, index)

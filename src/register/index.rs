@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::customer::{Customer, check_customer};
 use super::node::{Node, Nodes, check_node};
@@ -39,7 +39,7 @@ pub enum Name<'a> {
 #[derive(Debug)]
 pub struct Match {
     /// The customer
-    pub customer: Rc<Customer>,
+    pub customer: Arc<Customer>,
     /// The index of the secret's entry in the customer's `credentials`; `None` for other names
     pub entry: Option<usize>,
 }
@@ -54,7 +54,7 @@ pub struct PageGone;
 pub struct Register {
     /// Other resellers' nodes
     pub nodes: Nodes,
-    customers: Vec<Rc<Customer>>,
+    customers: Vec<Arc<Customer>>,
     // INVARIANT (indices): every value is an index into `customers`, and into its `credentials`
     by_secret: HashMap<CredentialDigest, (usize, usize), BuildHasherDefault<DigestHasher>>,
     by_certificate: HashMap<String, usize>,
@@ -127,7 +127,7 @@ impl Register {
             check_node(node, &here, problems);
         }
         register.nodes = Nodes::new(inline.nodes);
-        register.customers = inline.customers.into_iter().map(Rc::new).collect();
+        register.customers = inline.customers.into_iter().map(Arc::new).collect();
         register
     }
 
@@ -180,6 +180,6 @@ impl Register {
                 (self.customers.iter().position(|customer| customer.id.as_str() == id)?, None)
             }
         };
-        Some(Match { customer: self.customers.get(index).map(Rc::clone)?, entry })
+        Some(Match { customer: self.customers.get(index).map(Arc::clone)?, entry })
     }
 }

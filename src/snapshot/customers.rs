@@ -5,7 +5,7 @@
 //! fetch and verify pages; a look-up reads one bucket. The record has the kind of the name, so that
 //! a caller can't present one kind as another.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use sha2::Digest as _;
 
@@ -124,7 +124,7 @@ pub fn find(
     key: &RecordKey,
     kind: NameKind,
     version: FormatVersion,
-) -> Option<Rc<Customer>> {
+) -> Option<Arc<Customer>> {
     let rows = rows(bucket)?;
     let found = rows.get(rows.binary_search_by(|one| row(one).0.cmp(&key.0)).ok()?)?;
     decode(bucket, row(found).1?, key, Some(kind), version)
@@ -293,7 +293,7 @@ fn decode(
     key: &RecordKey,
     wanted: Option<NameKind>,
     version: FormatVersion,
-) -> Option<Rc<Customer>> {
+) -> Option<Arc<Customer>> {
     let from = &mut Reader::new(bucket, at)?;
     let kind = pick(&NameKind::ALL, from.byte()?)?;
     if wanted.is_some_and(|wanted| wanted != kind) {
@@ -367,7 +367,7 @@ fn decode(
             Some(known.map(|finding| CustomerSignal { credential, finding, until, evidence }))
         })
     })?;
-    Some(Rc::new(Customer {
+    Some(Arc::new(Customer {
         id,
         name: None,
         notes: None,
@@ -417,7 +417,7 @@ fn decode_screening(from: &mut Reader<'_>) -> Option<Screening> {
 
 /// The customers of all rows of a page.
 #[cfg(feature = "desk")]
-pub fn all(page: &[u8], version: FormatVersion) -> Vec<Rc<Customer>> {
+pub fn all(page: &[u8], version: FormatVersion) -> Vec<Arc<Customer>> {
     let buckets = buckets(page).unwrap_or_default().into_iter();
     let all = buckets.flat_map(|bucket| {
         rows(bucket).unwrap_or_default().iter().map(move |one| (bucket, row(one)))

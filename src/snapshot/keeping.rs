@@ -4,8 +4,11 @@
 //! This is what every host does alike. [`KeeperHost`] is what hosts do differently: memory that
 //! workers share, calls to the server, logs and metrics.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
+use super::bytes::PageBytes;
 use super::fetch::{
     CurrentSnapshot, FetchError, FetchRules, Fetcher, NOWHERE, PageStore, PartRequest,
     PartResponse, Progress, SharedPage, cell, mark, unmarked,
@@ -69,7 +72,7 @@ pub enum News<'a> {
 }
 
 /// The port of a keeper to its host. A clone is another handle to the same host.
-pub trait KeeperHost: Clone + 'static {
+pub trait KeeperHost: Clone + Send + Sync + 'static {
     /// A number that no other keeper has.
     fn owner(&self) -> u64;
     /// Whether no newer configuration in this worker fetches the same file. The newest one must
@@ -86,7 +89,11 @@ pub trait KeeperHost: Clone + 'static {
     ///
     /// # Errors
     /// Why no call can be made.
-    fn call(&self, part: &PartRequest) -> Result<u32, String>;
+    fn call(&self, part: &PartRequest) -> Result<u64, String>;
+    /// The pages at these places: a page's slot, and the beginning of its digest.
+    fn pages(&self, places: Vec<(u32, [u8; 8])>) -> Box<dyn PageSource> {
+        Box::new(SharedPages { host: self.clone(), places })
+    }
     /// A random number.
     fn random(&self) -> u64;
     /// Sets a gauge.
@@ -101,11 +108,11 @@ pub struct Keeper<H> {
     host: H,
     settings: SnapshotSettings,
     fetcher: RefCell<Fetcher>,
-    call: RefCell<Option<(u32, PartRequest)>>,
+    call: RefCell<Option<(u64, PartRequest)>>,
     // the shared stamp at the last look, and the one under which `snapshot` was adopted
     stamp: RefCell<Vec<u8>>,
     adopted_stamp: RefCell<Vec<u8>>,
-    snapshot: RefCell<Option<Snapshot>>,
+    snapshot: RefCell<Option<Arc<Snapshot>>>,
     // of the current snapshot, adopted or not
     preamble: RefCell<Option<Preamble>>,
     serves: Cell<bool>,
@@ -148,10 +155,10 @@ impl<H: KeeperHost> Keeper<H> {
     }
 
     /// The snapshot to decide by: the newest that this worker knows of.
-    pub fn snapshot(&self) -> Ref<'_, Option<Snapshot>> {
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.serves.set(true);
         self.adopt();
-        self.snapshot.borrow()
+        self.snapshot.borrow().clone()
     }
 
     /// Looks whether another snapshot became the current one.
@@ -194,7 +201,7 @@ impl<H: KeeperHost> Keeper<H> {
     }
 
     /// Takes the server's answer, if it is to a call of this keeper's.
-    pub fn answer(&self, call: u32, answer: PartResponse<'_>, now: u64) {
+    pub fn answer(&self, call: u64, answer: PartResponse<'_>, now: u64) {
         let Some((_, part)) = self.call.borrow_mut().take_if(|(number, _)| *number == call) else {
             return;
         };
@@ -215,6 +222,12 @@ impl<H: KeeperHost> Keeper<H> {
             }
             Progress::Failed(failure) => self.failed(&failure),
         }
+    }
+
+    /// Gives up the call that is under way: its answer was lost.
+    pub fn forget(&self) {
+        self.call.take();
+        self.fetcher.replace(Fetcher::default());
     }
 
     /// Asks for what the fetcher wants next.
@@ -250,15 +263,16 @@ impl<H: KeeperHost> Keeper<H> {
         }
         self.adopted_stamp.replace(self.stamp.borrow().clone());
         let Some(stored) = self.host.read(SharedEntry::Current).0 else { return };
-        let before = self.snapshot.take();
+        // a host that lends it to other threads has new pages and old ones side by side
+        let before = self.snapshot.take().and_then(|before| Arc::try_unwrap(before).ok());
         let adopted = CurrentSnapshot::parse(&stored, |key| self.trusts(key)).and_then(|current| {
             let pages = current.head.pages.iter().zip(&current.slots);
             let places = pages.map(|(page, slot)| (*slot, mark(&page.digest))).collect();
-            let pages = SharedPages { host: self.host.clone(), places };
-            Snapshot::new(current.preamble, current.head, Box::new(pages), before)
+            let pages = self.host.pages(places);
+            Snapshot::new(current.preamble, current.head, pages, before)
         });
         match adopted {
-            Ok(snapshot) => drop(self.snapshot.replace(Some(snapshot))),
+            Ok(snapshot) => drop(self.snapshot.replace(Some(Arc::new(snapshot)))),
             Err(refused) => self.host.tell(News::Dropped(&refused)),
         }
     }
@@ -330,16 +344,22 @@ struct SharedPages<H> {
     places: Vec<(u32, [u8; 8])>,
 }
 
-impl<H: KeeperHost> PageSource for SharedPages<H> {
-    fn page(&self, number: usize) -> Result<Vec<u8>, PageGone> {
-        self.bucket(number, 0)
-    }
-
-    fn bucket(&self, number: usize, bucket: usize) -> Result<Vec<u8>, PageGone> {
+impl<H: KeeperHost> SharedPages<H> {
+    fn read(&self, number: usize, bucket: usize) -> Result<Vec<u8>, PageGone> {
         let place = self.places.get(number).filter(|(slot, _)| *slot != NOWHERE);
         let Some((slot, mark)) = place else { return Ok(Vec::new()) };
         let stored = self.host.read(SharedEntry::Cell(cell(*slot, bucket))).0;
         stored.and_then(|stored| unmarked(stored, *mark)).ok_or(PageGone)
+    }
+}
+
+impl<H: KeeperHost> PageSource for SharedPages<H> {
+    fn page(&self, number: usize) -> Result<PageBytes, PageGone> {
+        self.read(number, 0).map(PageBytes::Owned)
+    }
+
+    fn bucket(&self, number: usize, bucket: usize) -> Result<Cow<'_, [u8]>, PageGone> {
+        self.read(number, bucket).map(Cow::Owned)
     }
 }
 

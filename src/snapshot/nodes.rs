@@ -2,6 +2,7 @@
 //!
 //! A page is a JSON list of nodes as `nodes.json` has them; `rows` counts them.
 
+use super::bytes::PageBytes;
 use super::layout::{Head, PageKind, SnapshotError};
 use crate::register::{Node, Nodes, PageGone};
 use crate::shape::{Json, Path, Problems, Shape as _};
@@ -12,7 +13,7 @@ use crate::shape::{Json, Path, Problems, Shape as _};
 /// What breaks the format.
 pub fn read(
     head: &Head,
-    mut page: impl FnMut(usize) -> Result<Vec<u8>, PageGone>,
+    mut page: impl FnMut(usize) -> Result<PageBytes, PageGone>,
 ) -> Result<Nodes, SnapshotError> {
     let mut nodes = Vec::new();
     for number in head.of_kind(PageKind::Nodes) {

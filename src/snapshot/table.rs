@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use super::bytes::PageBytes;
 use super::layout::{Contents, Head, PageKind, ROWS_A_PAGE, SnapshotError};
 use crate::register::PageGone;
 use crate::shape::Integer;
@@ -16,13 +17,13 @@ pub const POINTER: usize = 3;
 /// The pointer that says "look into the finer table".
 pub const DIVIDED: u32 = 0xff_ffff;
 
-/// The whole table, a copy for each worker.
+/// The whole table.
 #[derive(Debug)]
 pub struct AddressIndex {
     v4: Runs<V4_ROW>,
     v6: Runs<V6_ROW>,
     v6_fine: Runs<V6_FINE_ROW>,
-    facts: Vec<Vec<u8>>,
+    facts: Vec<PageBytes>,
     // INVARIANT (geometry): the size of a row of facts, and the rows of a page (but for the last)
     facts_width: usize,
     facts_a_page: usize,
@@ -73,7 +74,7 @@ where
 /// of all pages, but not all pages.
 #[derive(Debug)]
 struct RunPage<K> {
-    bytes: Vec<u8>,
+    bytes: PageBytes,
     samples: Vec<K>,
 }
 
@@ -83,7 +84,7 @@ const STRIDE: usize = 64;
 /// Pages that stay from one table to the next, with their places in the next.
 #[derive(Default)]
 struct Carryover {
-    facts: Twins<Vec<u8>>,
+    facts: Twins<PageBytes>,
     v4: Twins<RunPage<u32>>,
     v6: Twins<RunPage<u64>>,
     v6_fine: Twins<RunPage<u128>>,
@@ -105,8 +106,8 @@ fn load<P>(
     head: &Head,
     kind: PageKind,
     kept: Twins<P>,
-    read: &mut impl FnMut(usize) -> Result<Vec<u8>, PageGone>,
-    made: impl Fn(Vec<u8>) -> P,
+    read: &mut impl FnMut(usize) -> Result<PageBytes, PageGone>,
+    made: impl Fn(PageBytes) -> P,
 ) -> Result<Vec<P>, SnapshotError> {
     let mut kept = kept.into_iter().peekable();
     let page = |number| match kept.next_if(|(twin, _)| *twin == number) {
@@ -117,7 +118,7 @@ fn load<P>(
 }
 
 impl<K> RunPage<K> {
-    fn new<const WIDTH: usize>(bytes: Vec<u8>) -> Self
+    fn new<const WIDTH: usize>(bytes: PageBytes) -> Self
     where
         [u8; WIDTH]: RunRow<Key = K>,
     {
@@ -138,7 +139,7 @@ impl AddressIndex {
     pub fn new(
         head: &Head,
         before: Option<(Self, Head)>,
-        mut page: impl FnMut(usize) -> Result<Vec<u8>, PageGone>,
+        mut page: impl FnMut(usize) -> Result<PageBytes, PageGone>,
     ) -> Result<Self, SnapshotError> {
         let kept = before.map(|(before, other)| Carryover {
             facts: twins(head, &other, PageKind::Facts, before.facts),
@@ -202,7 +203,7 @@ impl AddressIndex {
 
     /// How many bytes it holds.
     pub fn size(&self) -> usize {
-        let facts = self.facts.iter().map(Vec::len).fold(0, usize::saturating_add);
+        let facts = self.facts.iter().map(|page| page.len()).fold(0, usize::saturating_add);
         let runs = [self.v4.size(), self.v6.size(), self.v6_fine.size()];
         runs.into_iter().fold(facts, usize::saturating_add)
     }

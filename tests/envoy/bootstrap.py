@@ -6,6 +6,7 @@ an access log of its own. Envoy takes JSON for YAML.
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class Node:
 
     name: str
     config: dict | None
-    wasm: Path
+    wasm: Path  # or the .so of the module
     tls: bool = False
     environment: dict = field(default_factory=dict)
     direct_response: bool = False  # Envoy answers by itself: load without an upstream
@@ -56,6 +57,7 @@ def bootstrap(nodes, upstream_port, certificates):
         "node": {"id": "test", "cluster": "test"},
         "admin": {"address": address(0)},
         "stats_config": {"stats_tags": STATS_TAGS},
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": {"envoy.reloadable_features.dynamic_modules_strip_custom_stat_prefix": True}}]},
         "memory_allocator_manager": {"bytes_to_release": 100 << 20, "memory_release_interval": "1s"},  # as envoy/snapshot.yaml has it
         "static_resources": {
             "listeners": [*listeners, *inner],
@@ -67,7 +69,7 @@ def bootstrap(nodes, upstream_port, certificates):
 def discovered(node):
     """What the file has to hold that `Node.discovery` names."""
     extension = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
-    return {"resources": [{"@type": extension, "name": "waybill", "typed_config": wasm(node)}]}
+    return {"resources": [{"@type": extension, "name": "waybill", "typed_config": typed_filter(node)}]}
 
 
 def listener(node, certificates, pipe=None):
@@ -104,7 +106,7 @@ def connection_manager(node):
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "access_log": [{"name": "events", "typed_config": access_log(node.events)}] if node.log else [],
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes(node)}]},
-        "http_filters": [*callers(), *waybill(node), router],
+        "http_filters": [*callers(), *claims(node), *waybill(node), router],
     }
 
 
@@ -116,15 +118,7 @@ def access_log(path):
 
 def callers():
     """The filters before Waybill: who the direct peer is, and who the JWT says is calling."""
-    peer = {
-        "object_key": "direct",
-        "factory_key": "envoy.string",
-        "format_string": {
-            "text_format_source": {"inline_string": "%REQ(x-test-direct-peer)%"},
-            "omit_empty_values": True,
-        },
-        "skip_if_empty": True,
-    }
+    peer = filter_state("direct", "%REQ(x-test-direct-peer)%")
     removed = {"request_mutations": [{"remove": "x-test-direct-peer"}]}
     provider = {
         "local_jwks": {"inline_string": wire.jwks()},
@@ -140,14 +134,78 @@ def callers():
     ]
 
 
+def filter_state(key, text):
+    written = {"text_format_source": {"inline_string": text}, "omit_empty_values": True}
+    return {"object_key": key, "factory_key": "envoy.string", "format_string": written, "skip_if_empty": True}
+
+
+def claims(node):
+    """What a module needs to read verified claims: Envoy gives it no metadata below the first name."""
+    found = {f"{jwt['provider']}.{jwt['claim']}": f"{jwt['provider']}:{jwt['claim']}" for jwt in jwts(node.config)}
+    if not found or not is_module(node):
+        return []
+    states = [filter_state(f"jwt.{key}", f"%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:{path})%") for key, path in found.items()]
+    return [http_filter("set_filter_state.v3.Config", on_request_headers=states)]
+
+
+def jwts(config):
+    """Each `jwt` in a configuration."""
+    inner = config.values() if isinstance(config, dict) else config if isinstance(config, list) else []
+    own = [config["jwt"]] if isinstance(config, dict) and isinstance(config.get("jwt"), dict) else []
+    return own + [jwt for each in inner for jwt in jwts(each)]
+
+
 def waybill(node):
     if node.config is None:
         return []
     if node.discovery:
         source = {"path_config_source": {"path": str(node.discovery)}}
-        discovery = {"config_source": source, "type_urls": [f"{HTTP}.wasm.v3.Wasm"]}
+        discovery = {"config_source": source, "type_urls": [typed_filter(node)["@type"]]}
         return [{"name": "waybill", "config_discovery": discovery}]
-    return [{"name": "waybill", "typed_config": wasm(node)}]
+    return [{"name": "waybill", "typed_config": typed_filter(node)}]
+
+
+def typed_filter(node):
+    return module(node) if is_module(node) else wasm(node)
+
+
+def is_module(node):
+    return node.wasm.suffix == ".so"
+
+
+def module(node):
+    """The filter as a dynamic module: the same configuration, in the same form."""
+    return {
+        "@type": f"{HTTP}.dynamic_modules.v3.DynamicModuleFilter",
+        "dynamic_module_config": {"module": {"local": {"filename": str(node.wasm)}}},
+        "filter_name": "waybill",
+        "filter_config": text(with_own_names(node)),
+    }
+
+
+def with_own_names(node):
+    """The configuration, with the names that its variables have in the process: all modules read the same environment."""
+    tag = (node.config or {}).get("tag", {})
+    keys = [{"env": own_name(node, key["env"])} if key.get("env") in node.environment else key for key in tag.get("keys", [])]
+    return {**node.config, "tag": {**tag, "keys": keys}} if keys else node.config
+
+
+def as_played(node):
+    """The configuration that the filter gets."""
+    return with_own_names(node) if is_module(node) else node.config
+
+
+def own_name(node, variable):
+    return f"{variable}_{re.sub('[^A-Za-z0-9]', '_', node.name)}"
+
+
+def process_environment(nodes):
+    """What Envoy itself needs in its environment, for modules; a VM has its own."""
+    return {own_name(node, key): value for node in nodes if is_module(node) for key, value in node.environment.items()}
+
+
+def text(config):
+    return {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps(config)}
 
 
 def wasm(node):
@@ -163,10 +221,7 @@ def wasm(node):
                 "environment_variables": {"key_values": node.environment},
             },
             **node.failure,
-            "configuration": {
-                "@type": "type.googleapis.com/google.protobuf.StringValue",
-                "value": json.dumps(node.config),
-            },
+            "configuration": text(node.config),
         },
     }
 

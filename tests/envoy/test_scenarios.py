@@ -205,11 +205,12 @@ def test_desk_agrees(case, sent, played, snapshots, lab, nodes, form, tmp_path):
     if case.get("before"):
         pytest.skip("the desk sees one request alone")
     snapshot = snapshots(case) if "register" in case else None
+    played_by = nodes[node_key(case)]
     if form == "bare":
-        explained = explain(case, sent, snapshot.asked_for_by(case["config"]) if snapshot else case["config"], snapshot, tmp_path)
+        explained = explain(played_by, sent, bootstrap.as_played(played_by), snapshot, tmp_path)
     else:
-        listener = bootstrap.listener(lab.nodes[nodes[node_key(case)].name], lab.certificates)
-        explained = explain(case, as_its_client_sent_it(sent), {"static_resources": {"listeners": [listener]}}, snapshot, tmp_path)
+        listener = bootstrap.listener(lab.nodes[played_by.name], lab.certificates)
+        explained = explain(played_by, as_its_client_sent_it(sent), {"static_resources": {"listeners": [listener]}}, snapshot, tmp_path)
     event = played.event
     verdict = explained["verdict"]
     assert (verdict["action"], verdict["would_be"], verdict["reason"]) == (
@@ -275,14 +276,14 @@ def as_its_client_sent_it(request):
     return sent
 
 
-def explain(case, sent, config_file, snapshot, folder):
-    """What `waybill explain` says about the case."""
+def explain(node, sent, config_file, snapshot, folder):
+    """What `waybill explain` says about a request to the node."""
     config, request = folder / "config.json", folder / "request.json"
     config.write_text(json.dumps(config_file))
     request.write_text(json.dumps(sent))
     command = [WAYBILL, "explain", "--config", config, "--request", request, "--json"]
     command += ["--snapshot", snapshot.file] if snapshot else []
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment(case)})
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **node.environment, **bootstrap.process_environment([node])})
     assert done.returncode == 0, f"waybill explain failed:\n{done.stderr}"
     return json.loads(done.stdout)
 

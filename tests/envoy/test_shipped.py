@@ -207,10 +207,13 @@ def test_shared_state_at_the_demo_reports(lab):
         assert (played.response.status, played.event["reason"]) == (200, "provider.shared-state"), path
 
 
+WITH_WASM = [path for path in sorted((ROOT / "envoy").glob("*.yaml")) if path.name != "module.yaml"]
+
+
 def test_what_each_node_has_around_it():
     """As `waybill check` wants it at each way to an injected credential; the node at a provider's own door has it too."""
     count = 0
-    for path in sorted((ROOT / "envoy").glob("*.yaml")):
+    for path in WITH_WASM:
         for manager in managers(yaml.safe_load(path.read_text())):
             count += 1
             assert (manager["normalize_path"], manager["path_with_escaped_slashes_action"]) == (True, "REJECT_REQUEST")
@@ -229,7 +232,7 @@ def test_what_each_node_has_around_it():
 def test_one_list_of_what_the_provider_may_not_see():
     """Each file has the same, and takes it off on every route."""
     lists = []
-    for path in sorted((ROOT / "envoy").glob("*.yaml")):
+    for path in WITH_WASM:
         document = yaml.safe_load(path.read_text())
         for manager in managers(document):
             lists.append(manager["route_config"].get("request_headers_to_remove") or manager["route_config"]["virtual_hosts"][0]["request_headers_to_remove"])
@@ -238,6 +241,24 @@ def test_one_list_of_what_the_provider_may_not_see():
             assert router["suppress_envoy_headers"] is True
     assert len(lists) == len(DOORS) and all(each == lists[0] for each in lists)
     assert "x-forwarded-for" in lists[0] and set(lists[0]) - {"x-waybill-route", "x-forwarded-for"} <= set(BALANCER)
+
+
+def test_the_module_s_file_is_the_wasm_one_with_another_filter():
+    """What differs is what docs/hosts.md names."""
+    wasm, module = (yaml.safe_load((ROOT / "envoy" / f"{name}.yaml").read_text()) for name in ("snapshot", "module"))
+    module.pop("layered_runtime")
+    wasm.pop("stats_config")
+    settings = []
+    for document in (wasm, module):
+        [listener] = document["static_resources"]["listeners"]
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        filters = {each["name"]: each for each in manager.pop("http_filters")}
+        filters.pop("envoy.filters.http.set_filter_state", None)
+        typed = filters.pop("waybill")["typed_config"]
+        settings.append(json.loads((typed.get("config") or {"configuration": typed.get("filter_config")})["configuration"]["value"]))
+        document["filters"] = filters
+    assert settings[0] == settings[1]
+    assert wasm == module
 
 
 def managers(document):

@@ -2,12 +2,15 @@
 //! judges by.
 
 use super::super::files::Spot;
-use super::super::kinds::{JWT_AUTHN, SET_FILTER_STATE, Writes, is_code, request_writes};
+use super::super::kinds::{
+    DYNAMIC_MODULE, JWT_AUTHN, SET_FILTER_STATE, Writes, is_code, request_writes,
+};
+use super::super::model::Filter;
 use super::super::overrides::{Bypass, bypass, writes_on_way};
 use super::super::report::{Promise, Report};
 use super::super::way::{NodeInList, Way};
 use super::super::yaml::Yaml;
-use crate::config::{CredentialPlace, ForwardingHeader, UserSource};
+use crate::config::{Claim, CredentialPlace, ForwardingHeader, UserSource};
 
 const PEER: &str = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%";
 const CLIENT: &str = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%";
@@ -16,7 +19,31 @@ const CLAIMS: &str = "envoy.filters.http.jwt_authn";
 
 pub(super) fn prove(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut Report) {
     direct_peer(way, node, report);
+    claims(node, report);
     inputs(way, node, report);
+}
+
+/// A dynamic module can't read verified claims where jwt_authn leaves them: a filter copies each.
+fn claims(node: &NodeInList<'_, '_>, report: &mut Report) {
+    let Some(own) = node.filter().filter(|own| own.is(DYNAMIC_MODULE)) else { return };
+    for Claim { provider, claim } in node.config().claims() {
+        let key = format!("jwt.{provider}.{claim}");
+        let copies = |filter: &&Filter<'_>| {
+            filter.is(SET_FILTER_STATE)
+                && filter.config.is_some_and(|(_, config)| {
+                    let entries = config.list("on_request_headers");
+                    entries.iter().any(|entry| entry.str("object_key") == Some(&key))
+                })
+        };
+        if !node.before().iter().any(|filter| copies(&filter)) {
+            let message = format!("no filter before this one sets the filter state `{key}`");
+            let help = format!(
+                "put `set_filter_state` behind jwt_authn, with object_key `{key}`, factory_key \
+                 `envoy.string` and `%DYNAMIC_METADATA({CLAIMS}:{provider}:{claim})%`"
+            );
+            report.wrong(Promise::Inputs, &own.spot, message, help);
+        }
+    }
 }
 
 /// One filter before the node sets `direct`, to an address that no header can change.
@@ -35,6 +62,10 @@ fn direct_peer(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut Report
         filter.is(SET_FILTER_STATE) && is_direct_peer(entry, false) && !filter.is_disabled
     });
     let Some((writer, spot, entry)) = sound.next() else {
+        // as a dynamic module it asks Envoy
+        if own.is(DYNAMIC_MODULE) && writers.is_empty() {
+            return;
+        }
         let spot = writers.first().map_or(&own.spot, |(_, spot, _)| spot);
         let message = "no filter before this one sets the filter state `direct` to the connected \
                        machine's address, so the node can't see the direct peer";

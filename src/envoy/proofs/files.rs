@@ -3,7 +3,7 @@
 
 use super::super::files::{EnvoyFile, Spot, source_path};
 use super::super::kinds::{
-    COMPOSITE_MATCHER, HTTP_CONNECTION_MANAGER, WASM, configuration, is_waybill,
+    COMPOSITE_MATCHER, DYNAMIC_MODULE, HTTP_CONNECTION_MANAGER, WASM, configuration, is_waybill,
 };
 use super::super::model::Gateway;
 use super::super::nodes;
@@ -33,12 +33,18 @@ pub(super) fn prove(gateway: &Gateway<'_>, surroundings: &Surroundings<'_>, repo
                     Some((HTTP_CONNECTION_MANAGER, _)) => managers = managers.saturating_add(1),
                     // told where its filter is
                     Some((COMPOSITE_MATCHER, _)) | None => {}
-                    Some((WASM, wasm)) if !is_waybill(wasm) => {
-                        other_modules = other_modules.saturating_add(1);
-                    }
-                    Some((WASM, wasm)) => {
+                    Some((kind @ (WASM | DYNAMIC_MODULE), settings)) => {
+                        let place = Spot::new(file, value, "");
+                        if !is_waybill(kind, settings) {
+                            other_modules = other_modules.saturating_add(1);
+                            return;
+                        }
                         nodes = nodes.saturating_add(1);
-                        filter(wasm, &Spot::new(file, value, ""), surroundings, report);
+                        if kind == WASM {
+                            filter(settings, &place, surroundings, report);
+                        } else {
+                            dynamic_module(settings, &place, surroundings, report);
+                        }
                     }
                     Some(_) => {}
                 }
@@ -156,7 +162,9 @@ fn filter(wasm: &Yaml, place: &Spot, surroundings: &Surroundings<'_>, report: &m
     failure(config, &spot, report);
     if let Some(vm) = config.get("vm_config") {
         let vm_spot = spot.member("vm_config", vm);
-        module(vm, &vm_spot, surroundings, report);
+        if let Some(file) = vm.at(&["code", "local", "filename"]) {
+            module(file, &vm_spot.member("code.local.filename", file), surroundings, report);
+        }
     }
     let restricted = config.at(&["capability_restriction_config", "allowed_capabilities"]);
     if let Some(restricted) = restricted.filter(|it| !it.members().is_empty()) {
@@ -216,28 +224,56 @@ fn seconds(duration: &Yaml) -> Option<f64> {
     duration.text()?.strip_suffix('s')?.parse().ok()
 }
 
+/// The settings of one Waybill filter that is a dynamic module.
+fn dynamic_module(
+    settings: &Yaml,
+    place: &Spot,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report,
+) {
+    if let Some(config) = settings.get("dynamic_module_config") {
+        let spot = place.member("dynamic_module_config", config);
+        if let Some(remote) = config.at(&["module", "remote"]) {
+            report.wrong(
+                Promise::Failure,
+                &spot.member("module.remote", remote),
+                "until Envoy has fetched this module, every request passes unscreened",
+                "put the file on the machine, and name it in `module.local.filename`",
+            );
+        }
+        if let Some(file) = config.at(&["module", "local", "filename"]) {
+            module(file, &spot.member("module.local.filename", file), surroundings, report);
+        }
+    }
+    match configuration(settings) {
+        Some(text) => nodes::check_text(text, place.file, surroundings, report),
+        None => {
+            let spot = place.field(settings, "filter_config");
+            report.wrong(Promise::Configuration, &spot, nodes::NO_TEXT.0, nodes::NO_TEXT.1);
+        }
+    }
+}
+
 /// A local file of code is there.
-fn module(vm: &Yaml, spot: &Spot, surroundings: &Surroundings<'_>, report: &mut Report) {
-    let Some(file) = vm.at(&["code", "local", "filename"]) else { return };
+fn module(file: &Yaml, spot: &Spot, surroundings: &Surroundings<'_>, report: &mut Report) {
     let name = file.text().unwrap_or_default();
-    let spot = spot.member("code.local.filename", file);
     match (surroundings.local_file)(name) {
         LocalFile::Present => {}
         LocalFile::Foreign => {
             let message = format!("`{name}` isn't a module of Waybill");
-            report.note(Promise::Module, &spot, message, "name the file that `./build.sh` makes");
+            report.note(Promise::Module, spot, message, "name the file that `./build.sh` makes");
         }
         LocalFile::Missing => {
             let message =
                 format!("missing file `{name}`: Envoy doesn't start without the filter's code");
             let help = "make it by `./build.sh`, or correct the path; a relative path counts from \
                         the folder that Envoy is started in";
-            report.wrong(Promise::Module, &spot, message, help);
+            report.wrong(Promise::Module, spot, message, help);
         }
         LocalFile::Elsewhere => {
             let message =
                 format!("`{name}` isn't on this machine, so check can't tell whether it is there");
-            report.note(Promise::Module, &spot, message, "run check where Envoy runs");
+            report.note(Promise::Module, spot, message, "run check where Envoy runs");
         }
     }
 }

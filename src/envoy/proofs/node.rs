@@ -1,6 +1,6 @@
 //! The node is on each way to a credential: enabled, once, and no route takes it off.
 
-use super::super::kinds::{WASM, is_waybill};
+use super::super::kinds::is_waybill;
 use super::super::model::{Filter, FilterList};
 use super::super::overrides::{Bypass, BypassCause, bypass};
 use super::super::report::{Promise, Report};
@@ -17,7 +17,7 @@ pub(super) fn prove(way: &Way<'_, '_>, list: &FilterList<'_>, report: &mut Repor
         report.wrong(Promise::Node, &second.spot, "a second Waybill filter", help);
     }
     if let Some((kind, wasm)) = node.until_discovered
-        && !(kind == WASM && is_waybill(wasm))
+        && !is_waybill(kind, wasm)
     {
         let spot = node.spot.member("config_discovery.default_config", wasm);
         let help = "remove it: without it, Envoy refuses requests until the configuration is there";

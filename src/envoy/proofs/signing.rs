@@ -1,6 +1,7 @@
 //! A signed request arrives as it was signed, and once.
 
 use super::super::files::Spot;
+use super::super::kinds::DYNAMIC_MODULE;
 use super::super::model::{Destination, http_options};
 use super::super::report::{Promise, Report};
 use super::super::way::{NodeInList, Way};
@@ -179,7 +180,8 @@ fn sent_twice(yaml: &Yaml, spot: &Spot, report: &mut Report) {
 
 /// The filter gets the variables of its keys: Envoy passes only those that are listed.
 fn key_variables(config: &Config, node: &NodeInList<'_, '_>, report: &mut Report) {
-    let Some(filter) = node.filter() else { return };
+    // a dynamic module reads Envoy's own environment
+    let Some(filter) = node.filter().filter(|it| !it.is(DYNAMIC_MODULE)) else { return };
     let variables = filter
         .config
         .and_then(|(_, wasm)| wasm.at(&["config", "vm_config", "environment_variables"]));

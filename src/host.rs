@@ -1,0 +1,360 @@
+//! What every host does alike: the order of a request's life, the calls for a snapshot, the names
+//! of metrics, the words of the log.
+//!
+//! [`ExchangeHost`] is the port of a request to its host. No host is named here, and nothing here
+//! is done differently for one.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::chain::keyring::Keyring;
+use crate::config::SnapshotSettings;
+use crate::decision::event::Ledger;
+use crate::decision::evidence::admits_trailer;
+use crate::decision::outcome::{Edits, Outcome};
+use crate::decision::reply::LocalReply;
+use crate::decision::request::{Pair, Time};
+use crate::decision::signals::{Signal, Signals};
+use crate::decision::{Decision, Screen, Worker, endpoints};
+use crate::register::PageGone;
+use crate::shape::Problem;
+use crate::snapshot::Snapshot;
+use crate::snapshot::fetch::{PartRequest, PartResponse};
+use crate::snapshot::keeping::News;
+use crate::terms::finding::{Action, FindingCode, Intervention};
+use crate::terms::time::UnixSeconds;
+
+/// How often a host looks for a newer snapshot, and whether it is time to ask for one.
+pub const TICK: Duration = Duration::from_millis(100);
+/// How long a part of a snapshot may take. A server that drips it in slower counts as down.
+pub const PART_TIMEOUT: Duration = Duration::from_secs(20);
+/// The name of the event in the access log: `%FILTER_STATE(wasm.waybill:PLAIN)%`. Hosts that prefix
+/// names of their own write what is behind the dot.
+pub const EVENT_NAME: &str = "wasm.waybill";
+
+/// The header fields of a request that a host lets the filter change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldMap {
+    /// The request's headers
+    Headers,
+    /// Its trailers
+    Trailers,
+}
+
+/// What happens to a request after a filter saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// It goes on to the next filter
+    Continue,
+    /// It was answered
+    Stop,
+}
+
+/// The port of a request to its host.
+pub trait ExchangeHost {
+    /// A fact that only the host knows.
+    fn ask(&self, signal: Signal<'_>) -> Option<Vec<u8>>;
+    /// The host's clock.
+    fn now(&self) -> Time;
+    /// The snapshot to decide by.
+    fn snapshot(&self) -> Option<Arc<Snapshot>>;
+    /// Looks for a newer snapshot at once: a page of this one is gone.
+    fn look(&self);
+    /// Counts a decision.
+    fn count(&self, decision: &Decision<'_>);
+    /// Hands the event to the access log. Returns whether the host took it.
+    fn log_event(&self, event: &[u8]) -> bool;
+    /// Sets a header: the value replaces all there were. Returns whether the host took it.
+    fn set_header(&self, name: &str, value: &[u8]) -> bool;
+    /// Removes every copy of a header or trailer. Returns whether the host did so.
+    fn remove(&self, map: FieldMap, name: &[u8]) -> bool;
+    /// All headers are set and removed: the route is to be chosen by what they are now.
+    fn choose_route(&self);
+    /// Answers the request. Returns whether the host took it.
+    fn answer(&self, reply: &LocalReply) -> bool;
+    /// Writes an error to the host's log.
+    fn complain(&self, text: fmt::Arguments<'_>);
+}
+
+/// Decides a request whose headers are complete, and does what the outcome says.
+pub fn serve(
+    host: &impl ExchangeHost,
+    screen: &Screen,
+    (worker, ledger): (&mut Worker, &mut Ledger),
+    headers: Vec<Pair<'_>>,
+) -> Flow {
+    let config = screen.config();
+    let signals = Signals::read(config, &headers, |signal| host.ask(signal));
+    let request = signals.request(headers, host.now());
+    let is_ready = || config.snapshot.is_none() || host.snapshot().is_some();
+    let keyring = worker.signer.keyring();
+    if let Some(reply) = endpoints::answer(config, screen.watch(), keyring, is_ready, &request) {
+        return answer(host, &reply);
+    }
+    // a page is gone for a worker that slept through two snapshots: then it has the newest one.
+    // Without a snapshot no page can be gone, so this ends
+    let mut tries = 0..2;
+    loop {
+        let snapshot = tries.next().and_then(|_| host.snapshot());
+        match screen.decide(&request, snapshot.as_deref(), worker, ledger.next_id()) {
+            Ok(decision) => return act(host, &decision, ledger),
+            Err(PageGone) => host.look(),
+        }
+    }
+}
+
+/// Removes the trailers that a caller mustn't send on.
+pub fn strip_trailers(host: &impl ExchangeHost, trailers: &[Pair<'_>]) {
+    for (name, _) in trailers.iter().filter(|(name, _)| !admits_trailer(name)) {
+        remove(host, FieldMap::Trailers, name);
+    }
+}
+
+/// Answers a request that can't be decided.
+pub fn give_up(host: &impl ExchangeHost) -> Flow {
+    answer(host, &LocalReply::undecided())
+}
+
+fn act(host: &impl ExchangeHost, decision: &Decision<'_>, ledger: &mut Ledger) -> Flow {
+    host.count(decision);
+    if !host.log_event(ledger.write(decision)) {
+        host.complain(format_args!("waybill: the host didn't take the event {}", decision.id));
+    }
+    match &decision.outcome {
+        Outcome::Forward(edits) => forward(host, edits),
+        Outcome::Answer(reply) => answer(host, reply),
+    }
+}
+
+fn forward(host: &impl ExchangeHost, edits: &Edits<'_>) -> Flow {
+    for name in &edits.remove {
+        remove(host, FieldMap::Headers, name);
+    }
+    for (name, value) in &edits.set {
+        if !host.set_header(name, value) {
+            host.complain(format_args!("waybill: header {name} can't be set"));
+            return give_up(host);
+        }
+    }
+    if !edits.remove.is_empty() || !edits.set.is_empty() {
+        host.choose_route();
+    }
+    Flow::Continue
+}
+
+fn remove(host: &impl ExchangeHost, map: FieldMap, name: &[u8]) {
+    if !host.remove(map, name) {
+        host.complain(format_args!("waybill: a header or trailer can't be removed"));
+    }
+}
+
+fn answer(host: &impl ExchangeHost, reply: &LocalReply) -> Flow {
+    if !host.answer(reply) {
+        host.complain(format_args!("waybill: the host didn't take the reply {}", reply.details));
+    }
+    Flow::Stop
+}
+
+// === Metrics ===
+
+/// The gauge of the current snapshot's sequence.
+pub const SEQUENCE_GAUGE: &str = "waybill_snapshot_sequence";
+/// The gauge of its age, in seconds.
+pub const AGE_GAUGE: &str = "waybill_snapshot_age_seconds";
+/// The gauge of its size, in bytes.
+pub const SIZE_GAUGE: &str = "waybill_snapshot_bytes";
+/// The counter of attempts to fetch a snapshot that failed.
+pub const FAILURES_COUNTER: &str = "waybill_snapshot_failures_total";
+/// The counter of nonces that went though they could still pass.
+pub const EVICTIONS_COUNTER: &str = "waybill_replays_forgotten_total";
+
+/// A counter of requests: its name, its label, and the label's value.
+#[derive(Debug, Clone, Copy)]
+pub struct CounterName {
+    /// The name
+    pub name: &'static str,
+    /// The label
+    pub label: &'static str,
+    /// The label's value
+    pub value: &'static str,
+}
+
+/// The counters of requests, by what the host knows them by.
+#[derive(Debug)]
+pub struct RequestCounters<C> {
+    // INVARIANT (order): by `Action::strength`
+    requests: Vec<C>,
+    // INVARIANT (order): by `Intervention::ALL`
+    would_be: Vec<C>,
+    // INVARIANT (order): by `FindingCode::ALL`
+    findings: Vec<C>,
+}
+
+impl<C: Copy> RequestCounters<C> {
+    /// Defines each counter.
+    pub fn define(define: impl Fn(CounterName) -> C) -> Self {
+        let requests = ["allow", "report", "reroute", "block"]
+            .into_iter()
+            .map(|value| CounterName { name: "waybill_requests_total", label: "verdict", value });
+        let would_be = Intervention::ALL.iter().map(|action| CounterName {
+            name: "waybill_would_be_total",
+            label: "action",
+            value: action.as_str(),
+        });
+        let findings = FindingCode::ALL.iter().map(|code| CounterName {
+            name: "waybill_findings_total",
+            label: "code",
+            value: code.as_str(),
+        });
+        Self {
+            requests: requests.map(&define).collect(),
+            would_be: would_be.map(&define).collect(),
+            findings: findings.map(&define).collect(),
+        }
+    }
+
+    /// Counts a decision.
+    pub fn count(&self, decision: &Decision<'_>, increment: impl Fn(C)) {
+        let Self { requests, would_be, findings } = self;
+        let verdict = requests.get(usize::from(Action::strength(&decision.verdict.action)));
+        let softened = decision.verdict.would_be.as_ref().and_then(Action::intervention);
+        let softened = softened.and_then(|action| would_be.get(action as usize));
+        let codes =
+            decision.weighed.iter().map(|weighed| findings.get(weighed.finding.code as usize));
+        let counters = [verdict, softened].into_iter().chain(codes);
+        counters.flatten().for_each(|counter| increment(*counter));
+    }
+}
+
+// === Configuration ===
+
+/// Reads a configuration and the keys that it names.
+///
+/// # Errors
+/// The lines that say what is wrong with it.
+pub fn configure(text: &[u8]) -> Result<(Screen, Keyring), Vec<String>> {
+    let text = std::str::from_utf8(text).map_err(|_| {
+        let why = "waybill: the configuration isn't UTF-8; give it as JSON in a \
+                   google.protobuf.StringValue";
+        vec![why.to_owned()]
+    })?;
+    let read = Screen::parse(text).and_then(|screen| {
+        let keyring = Keyring::read(&screen.config().tag, &|name| std::env::var(name))?;
+        Ok((screen, keyring))
+    });
+    let line = |problem: &Problem| format!("waybill: configuration refused: {problem}");
+    read.map_err(|problems| problems.iter().map(line).collect())
+}
+
+/// The lines that tell the operator which node, policy, register and key this host now works by:
+/// one of information, then warnings.
+pub fn announcement(screen: &Screen, keyring: &Keyring, now: UnixSeconds) -> (String, Vec<String>) {
+    let config = screen.config();
+    let line = format!(
+        "waybill {}: node {}, mode {}, policy {}, customers {}, regions {}, signs by {}",
+        env!("CARGO_PKG_VERSION"),
+        config.node.id,
+        config.policy.mode,
+        config.policy.revision,
+        config.register.as_ref().map_or_else(
+            || "by snapshot".to_owned(),
+            |register| register.customers().count().to_string()
+        ),
+        config.regions.as_ref().map_or("by snapshot", |regions| regions.set.as_str()),
+        keyring.signing(now).map_or("no key", |signer| signer.keyid.as_str()),
+    );
+    let notices = keyring.notices(now);
+    let notices = config.notices.iter().chain(&notices).map(|notice| format!("waybill: {notice}"));
+    (line, notices.collect())
+}
+
+// === The snapshot ===
+
+/// How loud a line of the log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// As it should be
+    Info,
+    /// Something to look at
+    Warning,
+    /// Something that doesn't work
+    Error,
+}
+
+/// A node's name for the file that it fetches.
+pub fn snapshot_source(node: &str, settings: &SnapshotSettings) -> String {
+    let SnapshotSettings { cluster, authority, path, .. } = settings;
+    format!("{node} {cluster} {authority}{path}")
+}
+
+/// Calls the server for a part of the file: `dispatch` gets the headers of the call.
+pub fn with_part_headers<T>(
+    settings: &SnapshotSettings,
+    part: &PartRequest,
+    dispatch: impl FnOnce(&[(&str, &str)]) -> T,
+) -> T {
+    let range = format!("bytes={}-{}", part.range.start, part.range.end.saturating_sub(1));
+    let mut headers = vec![
+        (":method", "GET"),
+        (":path", settings.path.as_str()),
+        (":authority", settings.authority.as_str()),
+        ("range", range.as_str()),
+        ("accept-encoding", "identity"),
+    ];
+    headers.extend(part.etag.as_deref().map(|etag| ("if-none-match", etag)));
+    dispatch(&headers)
+}
+
+/// Why no call can be made.
+pub fn uncallable(settings: &SnapshotSettings, status: impl fmt::Debug) -> String {
+    let cluster = &settings.cluster;
+    format!("cluster `{cluster}` can't be called ({status:?}): is it in this Envoy's clusters?")
+}
+
+/// The server's answer. `size` is the body's, in bytes; `body` reads from it.
+pub fn part_response<'a>(
+    headers: &[Pair<'a>],
+    size: usize,
+    body: &'a dyn Fn(usize, usize) -> Vec<u8>,
+) -> PartResponse<'a> {
+    let header = |name: &[u8]| {
+        let (_, value) = headers.iter().find(|(other, _)| *other == name)?;
+        std::str::from_utf8(value).ok()
+    };
+    PartResponse {
+        // Envoy makes an answer up if there was none; an answer that broke off has no headers
+        status: header(b":status").and_then(|status| status.parse().ok()),
+        etag: header(b"etag"),
+        size,
+        body,
+    }
+}
+
+/// The line of the log that says what happened to the snapshot. `None` if it was said before.
+pub fn news_line(news: &News<'_>) -> Option<(Severity, String)> {
+    Some(match news {
+        News::Published(preamble) => (
+            Severity::Info,
+            format!(
+                "waybill: snapshot {}, made {}, {} bytes, is now the current one",
+                preamble.sequence, preamble.created, preamble.file_size
+            ),
+        ),
+        News::Failed { is_repeated: true, .. } => return None,
+        News::Failed { why, current, .. } => {
+            let current =
+                current.map_or("there is none".into(), |number| format!("{number} stays"));
+            (Severity::Warning, format!("waybill: no new snapshot ({current}): {why}"))
+        }
+        News::Recovered => {
+            (Severity::Info, "waybill: the snapshot server answers again".to_owned())
+        }
+        News::Dropped(refused) => {
+            (Severity::Error, format!("waybill: the current snapshot is dropped: {refused}"))
+        }
+        News::Unfreed => {
+            (Severity::Warning, "waybill: the host doesn't take memory back".to_owned())
+        }
+    })
+}

@@ -1,0 +1,600 @@
+//! Envoy's interface for dynamic modules, written by hand from its header
+//! (`source/extensions/dynamic_modules/abi/abi.h`): declarations, calls, and the hooks that Envoy
+//! finds by name.
+//!
+//! By Envoy's policy a released function never changes in place. An Envoy that lacks one of these
+//! refuses the module by the function's name. Each hook with code of ours is behind [`barrier`].
+
+#![expect(
+    unsafe_code,
+    reason = "the calls and hooks of a C interface: each pointer is of a live slice or local, or \
+              Envoy keeps it alive until the hook returns, or it is one of ours that comes back"
+)]
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::barrier::barrier;
+use super::lent::{Answer, Attribute, CallRefusal, FieldCopy};
+use crate::host::{FieldMap, Flow, Severity};
+
+// === Declarations ===
+
+/// Bytes, Envoy's or ours: the header has a type for each, of the same form.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Slice {
+    data: *const u8,
+    size: usize,
+}
+
+/// A header: name and value.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct SlicePair {
+    name: Slice,
+    value: Slice,
+}
+
+pub(super) type Raw = *mut c_void;
+pub(super) type Slices = *const Slice;
+pub(super) type Pairs = *const SlicePair;
+pub(super) type Opaque = *const c_void;
+/// Defines a metric: name, labels, where its number goes.
+type Define = unsafe extern "C" fn(Raw, Slice, Slices, usize, *mut usize) -> u32;
+/// Changes a metric: its number, the labels' values, by or to what.
+type Change = unsafe extern "C" fn(Raw, usize, Slices, usize, u64) -> u32;
+
+#[rustfmt::skip] // a name and a line each
+unsafe extern "C" {
+    #[link_name = "envoy_dynamic_module_callback_log"]
+    fn write_log(level: u32, message: Slice);
+    #[link_name = "envoy_dynamic_module_callback_get_concurrency"]
+    fn get_concurrency() -> u32;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_get_worker_index"]
+    fn get_worker_index(stream: Raw) -> u32;
+    #[link_name = "envoy_dynamic_module_callback_http_get_headers_size"]
+    fn get_headers_size(stream: Raw, map: u32) -> usize;
+    #[link_name = "envoy_dynamic_module_callback_http_get_headers"]
+    fn get_headers(stream: Raw, map: u32, headers: *mut SlicePair) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_http_set_header"]
+    fn set_header(stream: Raw, map: u32, name: Slice, value: Slice) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_http_clear_route_cache"]
+    fn clear_route_cache(stream: Raw);
+    #[link_name = "envoy_dynamic_module_callback_http_send_response"]
+    fn send_response(stream: Raw, status: u32, h: Pairs, count: usize, body: Slice, details: Slice);
+    #[link_name = "envoy_dynamic_module_callback_http_set_filter_state_bytes"]
+    fn set_filter_state(stream: Raw, key: Slice, value: Slice) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_http_get_filter_state_bytes"]
+    fn get_filter_state(stream: Raw, key: Slice, value: *mut Slice) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_http_get_downstream_direct_remote_address"]
+    fn get_direct_remote_address(stream: Raw, address: *mut Slice, port: *mut u32) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_get_attribute_string"]
+    fn get_attribute(stream: Raw, attribute: u32, value: *mut Slice) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_increment_counter"]
+    fn stream_increment(stream: Raw, id: usize, values: Slices, count: usize, by: u64) -> u32;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_config_define_counter"]
+    fn define_counter(config: Raw, name: Slice, l: Slices, count: usize, id: *mut usize) -> u32;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_config_define_gauge"]
+    fn define_gauge(config: Raw, name: Slice, l: Slices, count: usize, id: *mut usize) -> u32;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_config_increment_counter"]
+    fn config_increment(config: Raw, id: usize, values: Slices, count: usize, by: u64) -> u32;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_config_set_gauge"]
+    fn config_set_gauge(config: Raw, id: usize, values: Slices, count: usize, to: u64) -> u32;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_config_http_callout"]
+    fn http_callout(
+        config: Raw, call: *mut u64, cluster: Slice, headers: Pairs, count: usize, body: Slice,
+        milliseconds: u64,
+    ) -> u32;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_config_scheduler_new"]
+    fn scheduler_new(config: Raw) -> Raw;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_config_scheduler_commit"]
+    fn scheduler_commit(scheduler: Raw, event: u64);
+    #[link_name = "envoy_dynamic_module_callback_http_filter_config_scheduler_delete"]
+    fn scheduler_delete(scheduler: Raw);
+}
+
+impl Slice {
+    /// Removes a header, where it is the value.
+    const NULL: Self = Self { data: std::ptr::null(), size: 0 };
+
+    fn of(bytes: &[u8]) -> Self {
+        Self { data: bytes.as_ptr(), size: bytes.len() }
+    }
+
+    /// The bytes, as long as Envoy keeps them.
+    ///
+    /// # Safety
+    /// They are alive and don't change for `'a`.
+    unsafe fn bytes<'a>(self) -> &'a [u8] {
+        // SAFETY: the caller says so
+        unsafe { elements(self.data, self.size) }
+    }
+}
+
+/// # Safety
+/// The list is null or has so many elements, which live for `'a`.
+unsafe fn elements<'a, T>(list: *const T, count: usize) -> &'a [T] {
+    if list.is_null() || count == 0 {
+        return &[];
+    }
+    // SAFETY: the caller says so
+    unsafe { std::slice::from_raw_parts(list, count) }
+}
+
+/// Null where there is nothing.
+fn list<T>(values: &[T]) -> (*const T, usize) {
+    (if values.is_empty() { std::ptr::null() } else { values.as_ptr() }, values.len())
+}
+
+fn pair(name: &str, value: &str) -> SlicePair {
+    SlicePair { name: Slice::of(name.as_bytes()), value: Slice::of(value.as_bytes()) }
+}
+
+// === Calls ===
+
+/// Writes a line to Envoy's log.
+pub fn log(severity: Severity, line: &str) {
+    let level = match severity {
+        Severity::Info => 2,
+        Severity::Warning => 3,
+        Severity::Error => 4,
+    };
+    // SAFETY: the slice is live
+    unsafe { write_log(level, Slice::of(line.as_bytes())) }
+}
+
+/// A metric's number in a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricId(usize);
+
+/// Envoy's side of a configuration, for the main thread.
+#[derive(Debug, Clone, Copy)]
+pub struct ConfigHandle(Raw);
+
+// SAFETY: a pointer that only Envoy reads. Hooks on the main thread make the calls.
+unsafe impl Send for ConfigHandle {}
+// SAFETY: likewise
+unsafe impl Sync for ConfigHandle {}
+
+impl ConfigHandle {
+    /// Defines a counter. Envoy takes definitions only while a configuration is opened.
+    pub fn define_counter(self, name: &str, labels: &[&str]) -> MetricId {
+        self.define(define_counter, name, labels)
+    }
+
+    /// Defines a gauge.
+    pub fn define_gauge(self, name: &str) -> MetricId {
+        self.define(define_gauge, name, &[])
+    }
+
+    fn define(self, define: Define, name: &str, labels: &[&str]) -> MetricId {
+        let labels: Vec<Slice> = labels.iter().map(|label| Slice::of(label.as_bytes())).collect();
+        let (labels, count) = list(&labels);
+        let mut id = 0;
+        // SAFETY: the slices and the local are live
+        let _status =
+            unsafe { define(self.0, Slice::of(name.as_bytes()), labels, count, &raw mut id) };
+        MetricId(id)
+    }
+
+    /// Adds to a counter. `label` is the value of its one label.
+    pub fn add(self, id: MetricId, label: Option<&str>, amount: u64) {
+        change(config_increment, self.0, id, label, amount);
+    }
+
+    /// Sets a gauge.
+    pub fn set_gauge(self, id: MetricId, value: u64) {
+        change(config_set_gauge, self.0, id, None, value);
+    }
+
+    /// Calls a server of a cluster; returns the call's number.
+    ///
+    /// # Errors
+    /// Why no call can be made.
+    pub fn call(
+        self,
+        cluster: &str,
+        headers: &[(&str, &str)],
+        timeout: Duration,
+    ) -> Result<u64, CallRefusal> {
+        let headers: Vec<SlicePair> =
+            headers.iter().map(|(name, value)| pair(name, value)).collect();
+        let (headers, count) = list(&headers);
+        let (cluster, body) = (Slice::of(cluster.as_bytes()), Slice::of(&[]));
+        let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let mut call = 0;
+        // SAFETY: the slices and the local are live
+        let status =
+            unsafe { http_callout(self.0, &raw mut call, cluster, headers, count, body, timeout) };
+        match status {
+            0 => Ok(call),
+            1 => Err(CallRefusal::MissingHeaders),
+            2 => Err(CallRefusal::ClusterNotFound),
+            _ => Err(CallRefusal::CannotCreateRequest),
+        }
+    }
+
+    /// How many workers Envoy has.
+    pub fn workers(self) -> usize {
+        // SAFETY: no pointers
+        usize::try_from(unsafe { get_concurrency() }).unwrap_or(0)
+    }
+
+    /// A scheduler of the configuration.
+    pub fn scheduler(self) -> ConfigScheduler {
+        // SAFETY: the configuration is alive
+        ConfigScheduler(unsafe { scheduler_new(self.0) })
+    }
+}
+
+fn change(change: Change, whose: Raw, id: MetricId, label: Option<&str>, amount: u64) {
+    let label = label.map(|label| Slice::of(label.as_bytes()));
+    let (values, count) = list(label.as_slice());
+    // SAFETY: the slice is live
+    let _status = unsafe { change(whose, id.0, values, count, amount) };
+}
+
+/// What brings another thread's wish to the main thread.
+#[derive(Debug)]
+pub struct ConfigScheduler(Raw);
+
+// SAFETY: Envoy takes the call from any thread
+unsafe impl Send for ConfigScheduler {}
+
+impl ConfigScheduler {
+    /// Has Envoy call [`Hooks::tick`] on its main thread.
+    pub fn commit(&self) {
+        // SAFETY: it is alive until it is dropped
+        unsafe { scheduler_commit(self.0, 0) }
+    }
+}
+
+impl Drop for ConfigScheduler {
+    fn drop(&mut self) {
+        // SAFETY: nothing uses it from here on
+        unsafe { scheduler_delete(self.0) }
+    }
+}
+
+/// Envoy's side of a request, while one of its hooks runs.
+#[derive(Debug)]
+pub struct StreamHandle {
+    stream: Raw,
+    is_answered: Cell<bool>,
+}
+
+impl StreamHandle {
+    /// The worker that it belongs to, counted from 0.
+    pub fn worker(&self) -> usize {
+        // SAFETY: the stream is alive
+        usize::try_from(unsafe { get_worker_index(self.stream) }).unwrap_or(usize::MAX)
+    }
+
+    /// Copies all headers or trailers at once. Envoy's own may move when one is set.
+    pub fn copy_fields(&self, map: FieldMap) -> FieldCopy {
+        let map = number(map);
+        // SAFETY: the stream is alive
+        let count = unsafe { get_headers_size(self.stream, map) };
+        let mut pairs = vec![SlicePair { name: Slice::NULL, value: Slice::NULL }; count];
+        // SAFETY: there is room for `count` pairs, which is how many Envoy writes
+        if count == 0 || !unsafe { get_headers(self.stream, map, pairs.as_mut_ptr()) } {
+            return FieldCopy::default();
+        }
+        // SAFETY: Envoy keeps the bytes until a header is set
+        FieldCopy::of(pairs.iter().map(|it| unsafe { (it.name.bytes(), it.value.bytes()) }))
+    }
+
+    /// Sets a header. Returns whether Envoy took it.
+    pub fn set(&self, map: FieldMap, name: &[u8], value: &[u8]) -> bool {
+        // SAFETY: both slices are live; Envoy copies them
+        unsafe { set_header(self.stream, number(map), Slice::of(name), Slice::of(value)) }
+    }
+
+    /// Removes every copy of a header. Returns whether Envoy did so.
+    pub fn remove(&self, map: FieldMap, name: &[u8]) -> bool {
+        // SAFETY: the slice is live
+        unsafe { set_header(self.stream, number(map), Slice::of(name), Slice::NULL) }
+    }
+
+    /// Has Envoy choose the route by the headers as they are now.
+    pub fn choose_route(&self) {
+        // SAFETY: the stream is alive
+        unsafe { clear_route_cache(self.stream) }
+    }
+
+    /// Answers the request, unless it was answered in this hook.
+    pub fn answer(&self, status: u16, headers: &[(&str, String)], body: &[u8], details: &str) {
+        let headers: Vec<SlicePair> =
+            headers.iter().map(|(name, value)| pair(name, value)).collect();
+        let (headers, count) = list(&headers);
+        let (body, details) = (Slice::of(body), Slice::of(details.as_bytes()));
+        if !self.is_answered.replace(true) {
+            // SAFETY: all slices are live; Envoy copies them
+            unsafe {
+                send_response(self.stream, status.into(), headers, count, body, details);
+            }
+        }
+    }
+
+    /// Writes filter state. Returns whether Envoy took it.
+    pub fn set_filter_state(&self, key: &str, value: &[u8]) -> bool {
+        // SAFETY: both slices are live; Envoy copies them
+        unsafe { set_filter_state(self.stream, Slice::of(key.as_bytes()), Slice::of(value)) }
+    }
+
+    /// Filter state that is text.
+    pub fn filter_state(&self, key: &str) -> Option<Vec<u8>> {
+        let key = Slice::of(key.as_bytes());
+        // SAFETY: the slice and the local are live
+        lent(|value| unsafe { get_filter_state(self.stream, key, value) })
+    }
+
+    /// The address at the other end of the connection, without its port.
+    pub fn direct_remote_address(&self) -> Option<Vec<u8>> {
+        let mut port = 0;
+        // SAFETY: both locals are live
+        lent(|address| unsafe { get_direct_remote_address(self.stream, address, &raw mut port) })
+    }
+
+    /// An attribute that is text.
+    pub fn attribute(&self, attribute: Attribute) -> Option<Vec<u8>> {
+        // SAFETY: the local is live
+        lent(|value| unsafe { get_attribute(self.stream, attribute as u32, value) })
+    }
+
+    /// Adds to a counter. `label` is the value of its one label.
+    pub fn add(&self, id: MetricId, label: Option<&str>, amount: u64) {
+        change(stream_increment, self.stream, id, label, amount);
+    }
+}
+
+fn number(map: FieldMap) -> u32 {
+    match map {
+        FieldMap::Headers => 0,
+        FieldMap::Trailers => 1,
+    }
+}
+
+/// A copy of the bytes that Envoy points at.
+fn lent(call: impl FnOnce(*mut Slice) -> bool) -> Option<Vec<u8>> {
+    let mut value = Slice::NULL;
+    // SAFETY: Envoy keeps the bytes until a header is set; they are copied at once
+    call(&raw mut value).then(|| unsafe { value.bytes() }.to_vec())
+}
+
+// === Hooks ===
+
+/// What a configuration does at Envoy's hooks. Envoy's main thread calls all but the last two.
+pub trait Hooks: Send + Sync + Sized + 'static {
+    /// Opens a configuration. `None` refuses it; the log says why.
+    fn open(config: ConfigHandle, text: &[u8]) -> Option<Self>;
+    /// No more calls for Envoy's side of the configuration. Its streams may go on.
+    fn close(&self);
+    /// What a scheduler asked for.
+    fn tick(&self, config: ConfigHandle);
+    /// A server answered a call.
+    fn answered(&self, call: u64, answer: &Answer<'_>);
+    /// An answer was lost.
+    fn unanswered(&self);
+    /// The headers of a request are complete.
+    fn headers(&self, stream: &StreamHandle) -> Flow;
+    /// The trailers of a request are complete.
+    fn trailers(&self, stream: &StreamHandle);
+}
+
+/// The stream of a filter that couldn't be made. Its request is answered.
+static NOBODY: u8 = 0;
+
+/// Says where a panic was. What it says may have a request's bytes in it, so that stays out of the
+/// log.
+pub(super) fn program_init() -> *const std::ffi::c_char {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        log(Severity::Error, &format!("waybill: panicked at {place}"));
+    }));
+    c"v0.2.0".as_ptr() // of these declarations; Envoy warns where its own is another
+}
+
+/// # Safety
+/// As Envoy calls it: all pointers are live.
+pub(super) unsafe fn config_new<H: Hooks>(config: Raw, text: Slice) -> *const H {
+    let work = || {
+        // SAFETY: Envoy keeps the text until the hook returns
+        let text = unsafe { text.bytes() };
+        H::open(ConfigHandle(config), text).map_or(std::ptr::null(), |it| Arc::into_raw(it.into()))
+    };
+    barrier("http_filter_config_new", work, std::ptr::null)
+}
+
+/// # Safety
+/// `instance` is of `config_new`, and this is its last use there.
+pub(super) unsafe fn config_destroy<H: Hooks>(instance: *const H) {
+    // SAFETY: the caller says so; streams hold it for themselves
+    let instance = unsafe { Arc::from_raw(instance) };
+    barrier("http_filter_config_destroy", || instance.close(), || ());
+    barrier("drop", || drop(instance), || ());
+}
+
+/// # Safety
+/// `instance` is of `config_new`, and not destroyed.
+pub(super) unsafe fn scheduled<H: Hooks>(config: Raw, instance: *const H) {
+    // SAFETY: the caller says so
+    let instance = unsafe { &*instance };
+    barrier("http_filter_config_scheduled", || instance.tick(ConfigHandle(config)), || ());
+}
+
+/// # Safety
+/// `instance` is of `config_new`, and not destroyed. The lists have so many elements, or are null.
+pub(super) unsafe fn callout_done<H: Hooks>(
+    instance: *const H,
+    call: u64,
+    (headers, header_count): (*const SlicePair, usize),
+    (body, body_count): (*const Slice, usize),
+) {
+    // SAFETY: the caller says so
+    let instance = unsafe { &*instance };
+    let work = || {
+        // SAFETY: Envoy keeps lists and bytes until the hook returns
+        let (headers, body) =
+            unsafe { (elements(headers, header_count), elements(body, body_count)) };
+        // SAFETY: likewise
+        let headers = headers.iter().map(|it| unsafe { (it.name.bytes(), it.value.bytes()) });
+        // SAFETY: likewise
+        let body = body.iter().map(|part| unsafe { part.bytes() });
+        let answer = Answer { headers: headers.collect(), body: body.collect() };
+        instance.answered(call, &answer);
+    };
+    let forget = || barrier("forget", || instance.unanswered(), || ());
+    barrier("http_filter_config_http_callout_done", work, forget);
+}
+
+/// # Safety
+/// `instance` is of `config_new`, and not destroyed.
+pub(super) unsafe fn filter_new<H: Hooks>(instance: *const H) -> *const c_void {
+    let work = || {
+        // SAFETY: the caller says so. A stream may outlive its configuration
+        unsafe { Arc::increment_strong_count(instance) };
+        instance.cast()
+    };
+    barrier("http_filter_new", work, || (&raw const NOBODY).cast())
+}
+
+/// # Safety
+/// `filter` is of `filter_new`, and this is its last use.
+pub(super) unsafe fn filter_destroy<H: Hooks>(filter: Opaque) {
+    let work = || {
+        // SAFETY: the caller says so
+        unsafe { instance::<H>(filter) }.is_some().then(|| {
+            // SAFETY: `filter_new` counted it
+            unsafe { Arc::decrement_strong_count(filter.cast::<H>()) }
+        });
+    };
+    barrier("http_filter_destroy", work, || ());
+}
+
+/// # Safety
+/// `filter` is of `filter_new`, and not destroyed while the instance is used.
+unsafe fn instance<'a, H: Hooks>(filter: Opaque) -> Option<&'a H> {
+    // SAFETY: the caller says so
+    (!std::ptr::addr_eq(filter, &raw const NOBODY)).then(|| unsafe { &*filter.cast() })
+}
+
+/// # Safety
+/// `stream` is alive, and `filter` of `filter_new` for it.
+pub(super) unsafe fn request_headers<H: Hooks>(stream: Raw, filter: Opaque) -> u32 {
+    let stream = StreamHandle { stream, is_answered: Cell::new(false) };
+    let work = || {
+        // SAFETY: the caller says so
+        let flow = unsafe { instance::<H>(filter) }.map(|instance| instance.headers(&stream));
+        flow.unwrap_or_else(|| stop(&stream))
+    };
+    match barrier("http_filter_request_headers", work, || stop(&stream)) {
+        Flow::Continue => 0,
+        Flow::Stop => 1,
+    }
+}
+
+/// # Safety
+/// `stream` is alive, and `filter` of `filter_new` for it.
+pub(super) unsafe fn request_trailers<H: Hooks>(stream: Raw, filter: Opaque) -> u32 {
+    let stream = StreamHandle { stream, is_answered: Cell::new(false) };
+    let work = || {
+        // SAFETY: the caller says so
+        unsafe { instance::<H>(filter) }.into_iter().for_each(|it| it.trailers(&stream));
+        Flow::Continue
+    };
+    match barrier("http_filter_request_trailers", work, || stop(&stream)) {
+        Flow::Continue => 0,
+        Flow::Stop => 1,
+    }
+}
+
+fn stop(stream: &StreamHandle) -> Flow {
+    stream.answer(503, &[], &[], "waybill_undecided");
+    Flow::Stop
+}
+
+/// Writes the functions by which Envoy finds a module, for one kind of configuration. Envoy wants
+/// the last fourteen too. Nothing of ours happens there; 0 lets the stream go on.
+macro_rules! export {
+    ($hooks:ty) => {
+        use std::ffi::c_char;
+        use $crate::module::abi::{self, Opaque, Pairs, Raw, Slice, Slices};
+
+        abi::hooks! {
+            envoy_dynamic_module_on_program_init() -> *const c_char { abi::program_init() }
+            envoy_dynamic_module_on_http_filter_config_new(c: Raw, _name: Slice, text: Slice)
+                -> *const $hooks { abi::config_new(c, text) }
+            envoy_dynamic_module_on_http_filter_config_destroy(instance: *const $hooks) -> ()
+                { abi::config_destroy(instance) }
+            envoy_dynamic_module_on_http_filter_config_scheduled(
+                config: Raw, instance: *const $hooks, _event: u64
+            ) -> () { abi::scheduled(config, instance) }
+            envoy_dynamic_module_on_http_filter_config_http_callout_done(
+                _config: Raw, instance: *const $hooks, call: u64, _result: u32,
+                headers: Pairs, header_count: usize, body: Slices, body_count: usize
+            ) -> ()
+                { abi::callout_done(instance, call, (headers, header_count), (body, body_count)) }
+            envoy_dynamic_module_on_http_filter_new(instance: *const $hooks, _s: Raw) -> Opaque
+                { abi::filter_new(instance) }
+            envoy_dynamic_module_on_http_filter_destroy(filter: Opaque) -> ()
+                { abi::filter_destroy::<$hooks>(filter) }
+            envoy_dynamic_module_on_http_filter_request_headers(s: Raw, f: Opaque, _e: bool) -> u32
+                { abi::request_headers::<$hooks>(s, f) }
+            envoy_dynamic_module_on_http_filter_request_trailers(s: Raw, f: Opaque) -> u32
+                { abi::request_trailers::<$hooks>(s, f) }
+
+            envoy_dynamic_module_on_http_filter_request_body(_s: Raw, _f: Opaque, _end: bool) -> u32
+                { 0 }
+            envoy_dynamic_module_on_http_filter_response_headers(_s: Raw, _f: Opaque, _end: bool)
+                -> u32 { 0 }
+            envoy_dynamic_module_on_http_filter_response_body(_s: Raw, _f: Opaque, _end: bool)
+                -> u32 { 0 }
+            envoy_dynamic_module_on_http_filter_response_trailers(_s: Raw, _f: Opaque) -> u32 { 0 }
+            envoy_dynamic_module_on_http_filter_stream_complete(_s: Raw, _f: Opaque) -> () {}
+            envoy_dynamic_module_on_http_filter_scheduled(_s: Raw, _f: Opaque, _event: u64) -> () {}
+            envoy_dynamic_module_on_http_filter_http_callout_done(
+                _s: Raw, _f: Opaque, _call: u64, _result: u32,
+                _headers: Pairs, _header_count: usize, _body: Slices, _body_count: usize
+            ) -> () {}
+            envoy_dynamic_module_on_http_filter_http_stream_headers(
+                _s: Raw, _f: Opaque, _call: u64, _headers: Pairs, _count: usize, _end: bool
+            ) -> () {}
+            envoy_dynamic_module_on_http_filter_http_stream_data(
+                _s: Raw, _f: Opaque, _call: u64, _data: Slices, _count: usize, _end: bool
+            ) -> () {}
+            envoy_dynamic_module_on_http_filter_http_stream_trailers(
+                _s: Raw, _f: Opaque, _call: u64, _trailers: Pairs, _count: usize
+            ) -> () {}
+            envoy_dynamic_module_on_http_filter_http_stream_complete(
+                _s: Raw, _f: Opaque, _call: u64
+            ) -> () {}
+            envoy_dynamic_module_on_http_filter_http_stream_reset(
+                _s: Raw, _f: Opaque, _call: u64, _reason: u32
+            ) -> () {}
+            envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark(
+                _s: Raw, _f: Opaque
+            ) -> () {}
+            envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark(
+                _s: Raw, _f: Opaque
+            ) -> () {}
+        }
+    };
+}
+pub(super) use export;
+
+macro_rules! hooks {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $back:ty { $($body:tt)* })*) => {$(
+        #[expect(unsafe_code, clippy::allow_attributes, reason = "one of Envoy's hooks")]
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name($($arg: $type),*) -> $back {
+            #[allow(unused_unsafe, reason = "a hook may do nothing")]
+            // SAFETY: Envoy calls it as its header says
+            unsafe { $($body)* }
+        }
+    )*};
+}
+pub(super) use hooks;

@@ -1,0 +1,130 @@
+//! One HTTP exchange: the request's port to Envoy.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::abi::{self, MetricId, StreamHandle};
+use super::barrier::take_panics;
+use super::lent::Attribute;
+use super::nonces::NodeNonces;
+use crate::config::{Claim, San};
+use crate::decision::Decision;
+use crate::decision::reply::LocalReply;
+use crate::decision::request::Time;
+use crate::decision::signals::Signal;
+use crate::host::{EVENT_NAME, ExchangeHost, FieldMap, RequestCounters, Severity};
+use crate::lock::Lock;
+use crate::snapshot::Snapshot;
+
+/// A counter of requests: its number in Envoy, and its label's value.
+#[derive(Debug, Clone, Copy)]
+pub struct LabelledCounter {
+    /// The number of all counters of that name
+    pub id: MetricId,
+    /// The value
+    pub value: &'static str,
+}
+
+/// What the requests of a configuration share.
+#[derive(Debug)]
+pub struct ExchangeParts {
+    /// The snapshot that they begin with
+    pub current: Lock<Option<Arc<Snapshot>>>,
+    /// The node's nonces
+    pub nonces: NodeNonces,
+    /// The counters of requests
+    pub counters: RequestCounters<LabelledCounter>,
+    /// The counter of nonces that went too early
+    pub evictions: MetricId,
+    /// The counter of panics that a barrier stopped
+    pub panics: MetricId,
+}
+
+/// A request of a stream, under its configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamExchange<'a> {
+    /// The configuration's
+    pub parts: &'a ExchangeParts,
+    /// The stream
+    pub stream: &'a StreamHandle,
+}
+
+impl ExchangeParts {
+    /// Adds to counters what happened where nothing could be counted.
+    pub fn count_aside(&self, add: impl Fn(MetricId, u64)) {
+        let aside = [(self.evictions, self.nonces.take_evictions()), (self.panics, take_panics())];
+        aside.into_iter().filter(|(_, amount)| *amount > 0).for_each(|(id, n)| add(id, n));
+    }
+}
+
+impl ExchangeHost for StreamExchange<'_> {
+    fn ask(&self, signal: Signal<'_>) -> Option<Vec<u8>> {
+        let stream = self.stream;
+        match signal {
+            // an operator may say who the direct peer is; else Envoy knows
+            Signal::DirectPeer => {
+                stream.filter_state("direct").or_else(|| stream.direct_remote_address())
+            }
+            Signal::EnvoyClient => stream.attribute(Attribute::SourceAddress),
+            Signal::Certificate(San::Uri) => stream.attribute(Attribute::UriSanPeerCertificate),
+            Signal::Certificate(San::Dns) => stream.attribute(Attribute::DnsSanPeerCertificate),
+            // Envoy gives a module no metadata below the first name: a filter has to copy claims
+            Signal::Claim(Claim { provider, claim }) => {
+                stream.filter_state(&["jwt.", provider.as_str(), ".", claim.as_str()].concat())
+            }
+        }
+    }
+
+    fn now(&self) -> Time {
+        now()
+    }
+
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.parts.current.hold().clone()
+    }
+
+    fn look(&self) {} // pages are held, so none is ever gone
+
+    fn count(&self, decision: &Decision<'_>) {
+        let add = |counter: LabelledCounter| self.stream.add(counter.id, Some(counter.value), 1);
+        self.parts.counters.count(decision, add);
+        self.parts.count_aside(|id, amount| self.stream.add(id, None, amount));
+    }
+
+    fn log_event(&self, event: &[u8]) -> bool {
+        self.stream.set_filter_state(EVENT_NAME, event)
+    }
+
+    fn set_header(&self, name: &str, value: &[u8]) -> bool {
+        self.stream.set(FieldMap::Headers, name.as_bytes(), value)
+    }
+
+    fn remove(&self, map: FieldMap, name: &[u8]) -> bool {
+        self.stream.remove(map, name)
+    }
+
+    fn choose_route(&self) {
+        self.stream.choose_route();
+    }
+
+    fn answer(&self, reply: &LocalReply) -> bool {
+        let LocalReply { status, headers, body, details } = reply;
+        self.stream.answer(*status, headers, body.as_bytes(), details);
+        true
+    }
+
+    fn complain(&self, text: fmt::Arguments<'_>) {
+        abi::log(Severity::Error, &text.to_string());
+    }
+}
+
+/// The system's clock. The beginning of 1970 if it is before that.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the host's side of that: it gives the core its time"
+)]
+pub fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}

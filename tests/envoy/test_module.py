@@ -1,0 +1,87 @@
+"""What only the dynamic module has to show: a panic in any hook ends at a barrier, and Envoy goes on."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bootstrap import Node, bootstrap
+from harness import HOST, ROOT, command_line, configuration, request, until
+from snapshots import Register, Server, by_snapshot
+from test_snapshot import SOON_SECONDS, calling
+from wire import raw_request
+
+pytestmark = pytest.mark.skipif(HOST != "module", reason="the module's own: WAYBILL_HOST=module")
+PANICS = Path(os.environ.get("PANICS", ""))  # the module with the feature `panics`
+SAID = "waybill: panicked at src/module/barrier.rs"
+
+
+@pytest.fixture
+def panicking(start, monkeypatch):
+    """Starts an Envoy whose module panics once, in that hook."""
+    assert PANICS.is_file(), f"PANICS={os.environ.get('PANICS')} isn't the module with the feature `panics`: see CONTRIBUTING.md"
+
+    def started(hook, config=None, **options):
+        monkeypatch.setenv("WAYBILL_PANIC", hook)
+        return start(Node("edge", config or configuration(), PANICS, **options))
+
+    return started
+
+
+def panics(lab):
+    return sum(lab.stats("waybill_panics_total$").values())
+
+
+@pytest.mark.parametrize("hook", ["http_filter_new", "http_filter_request_headers"])
+def test_the_request_of_a_panic_is_refused(panicking, hook):
+    lab = panicking(hook)
+    refused = lab.play("edge", request())
+    assert (refused.response.status, refused.event, refused.received) == (503, None, None)
+    assert_goes_on(lab)
+
+
+def test_a_panic_at_trailers_ends_the_request(panicking):
+    lab = panicking("http_filter_request_trailers")
+    headers = [("transfer-encoding", "chunked"), *request()["headers"], ("x-test-direct-peer", "127.0.0.1")]
+    sent = raw_request("POST", "/v1/messages", "localhost", headers)
+    refused = lab.send("edge", sent + b"4\r\nbody\r\n0\r\nx-api-key: forged\r\n\r\n", method="POST")
+    assert refused.response.status == 503
+    assert_goes_on(lab)
+
+
+def test_a_panic_at_the_end_of_a_request_harms_none(panicking):
+    lab = panicking("http_filter_destroy")
+    assert lab.play("edge", request()).response.status == 200
+    assert_goes_on(lab)
+
+
+@pytest.mark.parametrize("hook", ["http_filter_config_scheduled", "http_filter_config_http_callout_done"])
+def test_the_snapshot_comes_after_a_panic(panicking, tmp_path, hook):
+    register = Register(tmp_path / "register")
+    server = Server(register.compiled(1))
+    lab = panicking(hook, by_snapshot("edge", register.trusted), clusters={"edge": server.port})
+    until(SOON_SECONDS, "the snapshot", lambda: lab.play("edge", calling("c-1")).response.status == 200, lab.log)
+    assert panics(lab) == 1
+    assert SAID in lab.log.read_text()
+
+
+def test_a_panic_over_a_configuration_refuses_it(tmp_path, upstream, certificates):
+    path = tmp_path / "envoy.json"
+    node = Node("edge", configuration(), PANICS)
+    path.write_text(json.dumps(bootstrap([node], upstream.port, certificates)))
+    environment = {**os.environ, "WAYBILL_PANIC": "http_filter_config_new"}
+    command = [*command_line(path), "--mode", "validate"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=ROOT, env=environment)
+    assert done.returncode == 1, done.stderr  # a crash would be a signal's number
+    assert SAID in done.stderr
+
+
+def assert_goes_on(lab):
+    """The next request is decided, the panic is counted and said, and nothing of the request is in the log."""
+    played = lab.play("edge", request())
+    assert (played.response.status, played.event["verdict"]) == (200, "allow")
+    assert panics(lab) == 1
+    log = lab.log.read_text()
+    assert SAID in log and "asked for a panic" not in log
