@@ -20,4 +20,4 @@ pub use index::{InlineRegister, Match, Name, PageGone, Register};
 pub(crate) use node::check_node;
 pub use node::{Binding, Curve, KeyType, KeyUse, Node, NodeKey, Nodes, PrivatePart};
 pub use screening::{Screening, ScreeningStatus};
-pub use sharing::{CustomerSignal, LookedAt, SharingFile, SharingSignal};
+pub use sharing::{CustomerSignal, LookedAt, SharingCount, SharingFile, SharingSignal};

@@ -10,7 +10,7 @@ use super::arguments::span;
 use super::error::CommandError;
 use super::logs::{FileNames, each_line};
 use super::output::{complain, print, print_json, wrap_page};
-use crate::compile::remarks::grouped;
+use crate::compile::remarks::{counted, grouped};
 use crate::journal::audit::{
     Audit, AuditRemark, AuditRemarkKind, AuditReport, AuditSettings, EventPlace,
 };
@@ -97,9 +97,12 @@ fn as_text(report: &AuditReport, names: &FileNames, lines: u64) -> String {
     let result = match report.fault_count {
         0 => "no event is missing, altered or duplicate".to_owned(),
         1 => "1 fault".to_owned(),
-        many => format!("{} faults", count(many)),
+        many => format!("{} faults", grouped(many)),
     };
-    say(&format!("{result} ({} in {})", of(report.events, "event"), of(lines, "line")), "");
+    say(
+        &format!("{result} ({} in {})", counted(report.events, "event"), counted(lines, "line")),
+        "",
+    );
     for vm in &report.vms {
         say(&format!("  VM {}: numbers {} to {}", vm.vm, vm.first, vm.last), "    ");
     }
@@ -112,7 +115,7 @@ fn as_text(report: &AuditReport, names: &FileNames, lines: u64) -> String {
         let printed = u64::try_from(remarks.len().min(MOST_PRINTED)).unwrap_or(u64::MAX);
         let more = all.saturating_sub(printed);
         if more > 0 {
-            say(&format!("{sort}: and {} more; `--json` has them", count(more)), "  ");
+            say(&format!("{sort}: and {} more; `--json` has them", grouped(more)), "  ");
         }
     };
     list("fault", &report.faults.iter().collect::<Vec<_>>(), report.fault_count);
@@ -128,16 +131,16 @@ fn as_text(report: &AuditReport, names: &FileNames, lines: u64) -> String {
             .map(|note| names.line(note.place.file, note.place.line))
             .collect();
         let more = late_count.saturating_sub(u64::try_from(places.len()).unwrap_or(0));
-        let more = if more > 0 { format!(" and {} more", count(more)) } else { String::new() };
+        let more = if more > 0 { format!(" and {} more", grouped(more)) } else { String::new() };
         let what = first.kind.describe(&|place| names.line(place.file, place.line));
         say(&format!("note: {}{more}: {what}", places.join(", ")), "  ");
     }
     if report.without_event > 0 {
-        let lines = of(report.without_event, "line");
+        let lines = counted(report.without_event, "line");
         say(&format!("note: {lines} without an event: Envoy answered before the node"), "  ");
     }
     if report.others > 0 {
-        let lines = of(report.others, "line");
+        let lines = counted(report.others, "line");
         say(&format!("note: {lines} of another format passed over"), "  ");
     }
     if report.events > 0 {
@@ -146,12 +149,4 @@ fn as_text(report: &AuditReport, names: &FileNames, lines: u64) -> String {
         say(judged, "  ");
     }
     out
-}
-
-fn count(number: u64) -> String {
-    grouped(usize::try_from(number).unwrap_or(usize::MAX))
-}
-
-fn of(number: u64, what: &str) -> String {
-    format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
 }

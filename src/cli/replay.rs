@@ -11,7 +11,7 @@ use super::error::CommandError;
 use super::input::NodeArguments;
 use super::logs::each_line;
 use super::output::{complain, print, print_json, wrap};
-use crate::compile::remarks::grouped;
+use crate::compile::remarks::{counted, grouped};
 use crate::decision::event::Event;
 use crate::journal::again::{EventVerdict, SecondLook};
 use crate::journal::line::LogLine;
@@ -131,10 +131,9 @@ impl Replay {
 
     /// The summary, the first changed events, then what couldn't be judged.
     fn as_text(&self) -> String {
-        let events = if self.events == 1 { "event" } else { "events" };
         let mut out = format!(
-            "{} {events} decided again, {} decided otherwise\n",
-            grouped(self.events),
+            "{} decided again, {} decided otherwise\n",
+            counted(self.events, "event"),
             grouped(self.changed.len()),
         );
         if self.passed_over > 0 {

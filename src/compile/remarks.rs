@@ -315,6 +315,11 @@ pub fn grouped(number: impl fmt::Display) -> String {
     out
 }
 
+/// A count and its noun: 1 event, 1,204 events.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
 /// Whether a text has two or four bytes a character: by its byte order mark, or by a zero byte
 /// within the first two characters. No valid file has one there.
 pub(super) fn is_wide(bytes: &[u8]) -> bool {

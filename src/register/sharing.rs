@@ -8,6 +8,9 @@ use crate::terms::finding::FindingCode;
 use crate::terms::names::{CustomerId, Text};
 use crate::terms::time::UnixSeconds;
 
+/// A figure of a sign, or how many there were.
+pub type SharingCount = Integer<0, { u32::MAX as u64 }>;
+
 object! {
     /// Signs of sharing that hold for a time, in a register's sharing.json.
     pub struct SharingFile {
@@ -36,7 +39,7 @@ object! {
         /// The measure and its threshold in words
         evidence: Text,
         /// The figures of the evidence, by their names
-        numbers: Dictionary<Text, Integer<0, { u32::MAX as u64 }>> = Dictionary::new(),
+        numbers: Dictionary<Text, SharingCount> = Dictionary::new(),
     }
 }
 
@@ -73,35 +76,35 @@ impl SharingSignal {
 }
 
 object! {
-    /// What was looked at: how much, and what of it couldn't be used.
+    /// How much was looked at, and what couldn't be used.
     pub struct LookedAt {
         /// Customers with events
-        customers: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        customers: SharingCount = Integer(0),
         /// Days from the first event to the last
-        days: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        days: SharingCount = Integer(0),
         /// Events, each once
-        events: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        events: SharingCount = Integer(0),
         /// Events that were there more than once
-        doubles: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        doubles: SharingCount = Integer(0),
         /// Lines of requests that Envoy answered before the node
-        without_event: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        without_event: SharingCount = Integer(0),
         /// Lines that are nothing known, or an event that can't be read
-        other_lines: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        other_lines: SharingCount = Integer(0),
         /// Events that count as nothing in flight, since their line has no duration
-        without_duration: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        without_duration: SharingCount = Integer(0),
         /// Events that no credential names a customer of: nothing proves whose they are
-        without_credential: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        without_credential: SharingCount = Integer(0),
         /// Events by a certificate or a verified chain, which are bound to their holder
-        bound_events: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        bound_events: SharingCount = Integer(0),
         /// Credentials with events that are bound to networks, and exempt
-        bound_credentials: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        bound_credentials: SharingCount = Integer(0),
         /// Customers with events that are registered resellers, and exempt
-        resellers: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        resellers: SharingCount = Integer(0),
         /// Credentials with events that the register doesn't have any more
-        unknown: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        unknown: SharingCount = Integer(0),
         /// Signs of an earlier sharing.json that hold, and that these events are too few to repeat
-        kept: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        kept: SharingCount = Integer(0),
         /// Customers whose credentials without labels count as one
-        without_labels: Integer<0, { u32::MAX as u64 }> = Integer(0),
+        without_labels: SharingCount = Integer(0),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::register::SharingCount;
 use crate::shape::{
     Dictionary, Integer, Mismatch, Nullable, Path, Problems, Word, object, read_document,
 };
@@ -9,8 +10,6 @@ use crate::terms::names::{CustomerId, Text};
 use crate::terms::region::CountryCode;
 use crate::terms::time::UnixSeconds;
 
-/// A count of a row.
-pub type RowCount = Integer<0, { u32::MAX as u64 }>;
 /// A minute of a day.
 pub type DayMinute = Integer<0, 1_439>;
 
@@ -31,24 +30,24 @@ object! {
         /// The label of the credential; null for all of the customer's credentials without labels
         credential: Nullable<Text>,
         /// Events
-        events: RowCount,
+        events: SharingCount,
         /// Different networks: cut addresses (/24, /48)
-        networks: RowCount,
+        networks: SharingCount,
         /// Different autonomous systems; null where no event has one
-        systems: Nullable<RowCount>,
+        systems: Nullable<SharingCount>,
         /// Events by origin; those from networks of class hosting, proxy, vpn or tor left out
-        countries: Dictionary<CountryCode, RowCount>,
+        countries: Dictionary<CountryCode, SharingCount>,
         /// The minutes of the day with such an event, by origin: each once, in order
         minutes: Dictionary<CountryCode, Vec<DayMinute>>,
         /// The most different programs that people sit at (`people` in data/client-software.json)
         /// from one network of class hosting within one hour of UTC
-        programs: RowCount,
+        programs: SharingCount,
         /// The most requests in flight at once of one such program from one network of class
         /// hosting: at a moment, those that began then or before and end later. A request counts
         /// on the day on which it began
-        in_flight: RowCount,
+        in_flight: SharingCount,
         /// Events of such programs from such networks without duration_ms beside them
-        without_duration: RowCount,
+        without_duration: SharingCount,
     }
 }
 

@@ -6,14 +6,14 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use super::day::{SharingDay, UtcDay};
+use super::day::{DayMinute, SharingDay, UtcDay};
 use super::excerpt::EventExcerpt;
 use super::flight::{self, Flight, day_of, minute_of};
 use super::seen::{Occurrence, SeenEvents};
 use crate::journal::audit::EventPlace;
 use crate::journal::line::{LogLine, LoggedEvent};
 use crate::journal::selection::UnixMillis;
-use crate::register::LookedAt;
+use crate::register::{LookedAt, SharingCount};
 use crate::shape::{Dictionary, Integer, Json, Nullable, Problems, Word as _, to_text};
 use crate::terms::names::{CustomerId, Text};
 use crate::terms::network::NetworkClass;
@@ -305,8 +305,8 @@ impl Gathered {
 struct CellFigures {
     networks: u64,
     systems: u64,
-    countries: Vec<(CountryCode, Integer<0, { u32::MAX as u64 }>)>,
-    minutes: Vec<(CountryCode, Vec<Integer<0, 1_439>>)>,
+    countries: Vec<(CountryCode, SharingCount)>,
+    minutes: Vec<(CountryCode, Vec<DayMinute>)>,
     programs: u64,
     in_flight: u64,
     without_duration: u64,
@@ -413,7 +413,7 @@ fn index(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn count(count: &mut u64) {
+pub(super) fn count(count: &mut u64) {
     *count = count.saturating_add(1);
 }
 

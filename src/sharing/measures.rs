@@ -4,7 +4,7 @@ use super::day::{SharingDay, UtcDay};
 use super::distance::CountryDistances;
 use super::thresholds::SharingThresholds;
 use super::velocity::fast_changes;
-use crate::compile::remarks::grouped;
+use crate::compile::remarks::{counted, grouped};
 use crate::terms::finding::FindingCode;
 use crate::terms::region::CountryCode;
 
@@ -237,13 +237,13 @@ fn velocity(
     let shown = format!(
         "country changed {} on {day} faster than anybody travels, such as from {} to {} ({} km by \
          the shortest way) within {}",
-        many(changes.into(), "time"),
+        counted(changes.into(), "time"),
         fastest.from,
         fastest.to,
         grouped(fastest.km),
-        many(fastest.minutes.into(), "minute"),
+        counted(fastest.minutes.into(), "minute"),
     );
-    let threshold = format!("from {} a day above {} km/h", many(times, "time"), grouped(speed));
+    let threshold = format!("from {} a day above {} km/h", counted(times, "time"), grouped(speed));
     let numbers = vec![
         ("changes", changes.into()),
         ("changes_least", times),
@@ -264,10 +264,10 @@ fn clients(row: &SharingDay, thresholds: &SharingThresholds) -> Option<ShowingDa
     let shown = format!(
         "{} that people sit at from one hosting network within an hour, and {} of one in flight at \
          once, on {day}",
-        many(programs.0, "program"),
-        many(in_flight.0, "request"),
+        counted(programs.0, "program"),
+        counted(in_flight.0, "request"),
     );
-    let threshold = format!("from {} or {} in flight", many(least, "program"), grouped(most));
+    let threshold = format!("from {} or {} in flight", counted(least, "program"), grouped(most));
     let numbers = vec![
         ("programs", programs.0),
         ("programs_least", least),
@@ -275,9 +275,4 @@ fn clients(row: &SharingDay, thresholds: &SharingThresholds) -> Option<ShowingDa
         ("in_flight_least", most),
     ];
     Some(ShowingDay { day: *day, shown, threshold, numbers })
-}
-
-/// A count and its noun.
-pub(super) fn many(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
 }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::day::{SharingDay, UtcDay};
 use super::distance::CountryDistances;
-use super::gathering::Gathered;
-use super::measures::{Measure, ShowingDay, many, measures};
+use super::gathering::{Gathered, count};
+use super::measures::{Measure, ShowingDay, measures};
 use super::roster::{Concern, Roster};
 use super::thresholds::SharingThresholds;
+use crate::compile::remarks::counted;
 use crate::journal::selection::UnixMillis;
-use crate::register::{Customer, LookedAt, SharingFile, SharingSignal};
+use crate::register::{Customer, LookedAt, SharingCount, SharingFile, SharingSignal};
 use crate::shape::{Dictionary, Integer, Nullable, Word as _};
 use crate::terms::finding::FindingCode;
 use crate::terms::names::{CustomerId, Text};
@@ -50,7 +51,7 @@ pub fn signals(gathered: &Gathered, basis: &SignalBasis<'_>) -> SharingFile {
                 let is_covered = reach.covers(last, known.finding);
                 if !is_covered && is_concerned(known, &roster) {
                     signals.push(known.clone());
-                    add(&mut looked_at.kept.0);
+                    count(&mut looked_at.kept.0);
                 }
             }
         }
@@ -71,24 +72,24 @@ fn of_one(
     let Some(customer) = rows.first().map(|row| &row.customer) else { return signals };
     let entry = roster.get(customer);
     if entry.is_some_and(|entry| entry.is_reseller) {
-        add(&mut looked_at.resellers.0);
+        count(&mut looked_at.resellers.0);
         return signals;
     }
     for of_credential in rows.chunk_by(|one, next| one.credential == next.credential) {
         let label = of_credential.first().and_then(|row| row.credential.0.as_ref());
         match roster.concern(customer, label) {
             Concern::Unknown | Concern::Reseller => {
-                add(&mut looked_at.unknown.0);
+                count(&mut looked_at.unknown.0);
                 continue;
             }
             Concern::Bound => {
-                add(&mut looked_at.bound_credentials.0);
+                count(&mut looked_at.bound_credentials.0);
                 continue;
             }
             Concern::Concerned => {}
         }
         if label.is_none() && entry.is_some_and(|entry| entry.has_unlabelled) {
-            add(&mut looked_at.without_labels.0);
+            count(&mut looked_at.without_labels.0);
         }
         let declared = entry.map(|entry| entry.declared).unwrap_or_default();
         for measure in measures(of_credential, declared, basis.thresholds, basis.distances) {
@@ -144,7 +145,7 @@ fn signal(
     let window = thresholds.window_days.0;
     let evidence = format!(
         "{shown}; on {within} of the {} up to then (fires {threshold}, on {} of {window})",
-        many(window, "day"),
+        counted(window, "day"),
         measure.days,
     );
     let days = [("days", *within), ("days_least", measure.days), ("days_window", window)];
@@ -214,9 +215,9 @@ fn relay(
     let evidence = format!(
         "{} of signs ({}) within the {} up to {last} (fires from {least} of 3: addresses, \
          countries or velocity, clients)",
-        many(number(&found), "kind"),
+        counted(number(&found), "kind"),
         names.join(", "),
-        many(window, "day"),
+        counted(window, "day"),
     );
     let numbers = [("kinds", number(&found)), ("kinds_least", least), ("days_window", window)];
     let signal = SharingSignal {
@@ -279,15 +280,9 @@ fn key(signal: &SharingSignal) -> (&CustomerId, Option<&Text>, FindingCode) {
     (&signal.customer, signal.credential.0.as_ref(), signal.finding)
 }
 
-fn figures(
-    numbers: impl Iterator<Item = (&'static str, u64)>,
-) -> Dictionary<Text, Integer<0, { u32::MAX as u64 }>> {
+fn figures(numbers: impl Iterator<Item = (&'static str, u64)>) -> Dictionary<Text, SharingCount> {
     let limited = |number: u64| Integer(number.min(u32::MAX.into()));
     let named =
         numbers.filter_map(|(name, number)| Some((Text::parse(name).ok()?, limited(number))));
     Dictionary::from_entries(named.collect())
-}
-
-fn add(count: &mut u64) {
-    *count = count.saturating_add(1);
 }

@@ -5,7 +5,7 @@ use super::content::ReportContent;
 use super::figures_json::customers;
 use super::standing;
 use crate::compile::countries::spelled;
-use crate::compile::remarks::grouped;
+use crate::compile::remarks::{counted, grouped};
 use crate::journal::explanation::moment;
 use crate::journal::selection::EventField;
 use crate::shape::Word as _;
@@ -18,11 +18,10 @@ const MOST_ROWS: usize = 20;
 pub(super) fn summary(content: &ReportContent<'_>) -> String {
     let ReportContent { figures, audit, .. } = content;
     let tally = &figures.tally;
-    let events = if tally.events == 1 { "event" } else { "events" };
     let between = tally.between.map(|(first, last)| {
         format!(", {} to {}", moment(&first.to_string()), moment(&last.to_string()))
     });
-    let title = format!("{} {events}{}", grouped(tally.events), between.unwrap_or_default());
+    let title = counted(tally.events, "event") + &between.unwrap_or_default();
     let mut out = wrap_page(&title, "", "");
     let mut list = |label: &str, parts: Vec<String>| {
         let more = parts.len().saturating_sub(MOST_ROWS);
@@ -32,12 +31,12 @@ pub(super) fn summary(content: &ReportContent<'_>) -> String {
             out.push_str(&wrap_page(&words.join(", "), &format!("{label:<11}"), &" ".repeat(11)));
         }
     };
-    let counted = |field| {
+    let by_value = |field| {
         let values = figures.of(field).into_iter().filter(|(value, _)| !value.is_empty());
         values.map(|(value, tally)| (value, grouped(tally.events))).collect::<Vec<_>>()
     };
     let plain = |field| {
-        let rows = counted(field).into_iter();
+        let rows = by_value(field).into_iter();
         rows.map(|(value, events)| format!("{value} {events}")).collect::<Vec<_>>()
     };
     list("verdicts", plain(EventField::Verdict));
@@ -45,14 +44,12 @@ pub(super) fn summary(content: &ReportContent<'_>) -> String {
         "enforce",
         plain(EventField::WouldBe).into_iter().map(|it| format!("would {it}")).collect(),
     );
-    let countries = counted(EventField::Origin).into_iter();
+    let countries = by_value(EventField::Origin).into_iter();
     list(
         "countries",
         countries.map(|(code, events)| format!("{} {events}", spelled(code))).collect(),
     );
-    let number = audit.fault_count;
-    let faults = if number == 1 { "fault" } else { "faults" };
-    list("the log", vec![format!("{} {faults}", grouped(number))]);
+    list("the log", vec![counted(audit.fault_count, "fault")]);
 
     let standing = content.register.map(|it| standing::signals(it, content.made).len());
     if let Some(signs) = standing.filter(|signs| *signs > 0) {
@@ -72,7 +69,7 @@ pub(super) fn summary(content: &ReportContent<'_>) -> String {
     if let Some(more) = rows.len().checked_sub(MOST_ROWS).filter(|more| *more > 0) {
         out.push_str(&format!("  and {} more: `--json` and `--csv` have all\n", grouped(more)));
     }
-    let reasons = counted(EventField::Reason);
+    let reasons = by_value(EventField::Reason);
     if !reasons.is_empty() {
         out.push_str("\n   events  reason\n");
     }
