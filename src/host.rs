@@ -269,6 +269,11 @@ pub fn announcement(screen: &Screen, keyring: &Keyring, now: UnixSeconds) -> (St
     (line, notices.collect())
 }
 
+/// A random number, as a new ledger's, which no other has; zero without a random source.
+pub fn random_number() -> u64 {
+    getrandom::u64().unwrap_or(0)
+}
+
 // === The snapshot ===
 
 /// How loud a line of the log is.

@@ -21,15 +21,6 @@ const ADDRESS_FACTS: &[&str] = &["country", "network", "asn"];
 const DERIVED_FROM: [&str; 7] =
     ["time", "duration", "country", "address", "network", "asn", "software"];
 
-/// What it may find, which the register's next snapshot then has.
-const DERIVED: [FindingCode; 5] = [
-    FindingCode::SharingAddresses,
-    FindingCode::SharingCountries,
-    FindingCode::SharingVelocity,
-    FindingCode::SharingClients,
-    FindingCode::RelaySuspected,
-];
-
 /// The document, as JSON.
 #[cold]
 pub fn disclosure(config: &Config, watch: &Watch) -> String {
@@ -66,7 +57,8 @@ pub fn disclosure(config: &Config, watch: &Watch) -> String {
     document.push_str(r#"]},"derives":{"from":["#);
     append(&mut document, DERIVED_FROM.map(str::to_owned).into_iter());
     document.push_str(r#"],"findings":["#);
-    append(&mut document, DERIVED.map(|code| code.to_string()).into_iter());
+    let derived = FindingCode::ALL.iter().filter(|code| code.is_of_sharing());
+    append(&mut document, derived.map(ToString::to_string));
     document.push_str(r#"],"objections":"#);
     let appeal = settings.appeal_url.as_ref().map(|url| url.as_str());
     let objections = appeal.or(settings.contact.as_ref().map(|text| text.as_str()));

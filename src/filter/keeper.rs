@@ -15,7 +15,7 @@ use super::{shared, vm};
 use crate::config::{Config, SnapshotSettings};
 use crate::host::{
     AGE_GAUGE, FAILURES_COUNTER, PART_TIMEOUT, SEQUENCE_GAUGE, SIZE_GAUGE, Severity, news_line,
-    part_response, snapshot_source, uncallable, with_part_headers,
+    part_response, random_number, snapshot_source, uncallable, with_part_headers,
 };
 use crate::snapshot::fetch::PartRequest;
 use crate::snapshot::keeping::{self, Gauge, KeeperHost, News, SharedEntry};
@@ -59,7 +59,7 @@ pub fn open(config: &Config) -> Option<VmKeeper> {
     let metric = |kind, name: &str| hostcalls::define_metric(kind, name).unwrap_or(0);
     let host = VmHost {
         settings: settings.clone(),
-        owner: getrandom::u64().unwrap_or(0),
+        owner: random_number(),
         stamp: name("stamp"),
         current: name("current"),
         lease: name("lease"),
@@ -141,7 +141,7 @@ impl KeeperHost for Arc<VmHost> {
     }
 
     fn random(&self) -> u64 {
-        getrandom::u64().unwrap_or(0)
+        random_number()
     }
 
     fn show(&self, gauge: Gauge, value: u64) {

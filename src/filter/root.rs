@@ -30,7 +30,7 @@ mod start {
 thread_local! {
     /// One chain of events for each VM. It outlives configurations: an update makes a new root
     /// context in the same VM, and streams of the old one still end.
-    static LEDGER: Rc<RefCell<Ledger>> = Rc::new(RefCell::new(Ledger::new(vm_number())));
+    static LEDGER: Rc<RefCell<Ledger>> = Rc::new(RefCell::new(Ledger::new(host::random_number())));
 }
 
 /// What Envoy calls for a configuration: begins without one, and gets it when it is configured.
@@ -101,9 +101,4 @@ impl RootContext for Root {
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
     }
-}
-
-/// A number that no other VM has. Where the host has no random source, the ledger says so by zeros.
-fn vm_number() -> u64 {
-    getrandom::u64().unwrap_or(0)
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::line::LogLine;
 use crate::shape::Word as _;
 use crate::terms::names::digest;
+use crate::terms::names::is_hex;
 use crate::terms::time::UnixSeconds;
 
 /// How a log is judged.
@@ -358,10 +359,6 @@ fn link(text: &str) -> Option<(ChainLink<'_>, i64)> {
     let is_vm = is_hex(link.vm, 16) && link.prev.is_none_or(|prev| is_hex(prev, 64));
     let UnixSeconds(time) = UnixSeconds::parse(link.time).ok().filter(|_| is_vm)?;
     Some((link, time))
-}
-
-fn is_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Whether a line that isn't valid was an event: it begins as an object, and has an event's names.

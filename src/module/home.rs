@@ -12,7 +12,7 @@ use super::abi::{ConfigHandle, MetricId};
 use crate::config::{Config, SnapshotSettings};
 use crate::host::{
     AGE_GAUGE, FAILURES_COUNTER, PART_TIMEOUT, SEQUENCE_GAUGE, SIZE_GAUGE, news_line,
-    snapshot_source, uncallable, with_part_headers,
+    random_number, snapshot_source, uncallable, with_part_headers,
 };
 use crate::lock::Lock;
 use crate::register::PageGone;
@@ -71,7 +71,7 @@ pub struct MainThread {
 pub fn open(config: &Config, handle: ConfigHandle) -> Option<(ConfigKeeper, Arc<MainThread>)> {
     let settings = config.snapshot.clone()?;
     let home = home_of(snapshot_source(config.node.id.as_str(), &settings));
-    let owner = getrandom::u64().unwrap_or(1).max(1);
+    let owner = random_number().max(1);
     let replaced = home.newest.swap(owner, Ordering::Relaxed);
     let host = Arc::new(MainThread {
         settings: settings.clone(),
@@ -193,18 +193,15 @@ impl KeeperHost for Arc<MainThread> {
 
     fn pages(&self, places: Vec<(u32, [u8; 8])>) -> Box<dyn PageSource> {
         let cells = places.into_iter().map(|(slot, mark)| {
-            let buckets = 0..if slot == NOWHERE { 0 } else { BUCKETS };
-            let pages = buckets.map_while(|bucket| {
-                self.home.page(cell(slot, bucket)).filter(|page| page.mark == mark)
-            });
-            let pages: Vec<Arc<[u8]>> = pages.map(|page| page.bytes).collect();
-            if slot == NOWHERE { None } else { Some(pages) }
+            let page = |bucket| self.home.page(cell(slot, bucket));
+            let held = |bucket| page(bucket).filter(|page| page.mark == mark);
+            (slot != NOWHERE).then(|| (0..BUCKETS).map_while(held).map(|page| page.bytes).collect())
         });
         Box::new(HeldPages(cells.collect()))
     }
 
     fn random(&self) -> u64 {
-        getrandom::u64().unwrap_or(0)
+        random_number()
     }
 
     fn show(&self, gauge: Gauge, value: u64) {

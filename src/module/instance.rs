@@ -15,7 +15,7 @@ use crate::decision::event::Ledger;
 use crate::decision::{Screen, Worker};
 use crate::host::{
     EVICTIONS_COUNTER, FieldMap, Flow, RequestCounters, Severity, TICK, announcement, configure,
-    part_response, serve, strip_trailers,
+    part_response, random_number, serve, strip_trailers,
 };
 use crate::lock::Lock;
 use crate::snapshot::Snapshot;
@@ -72,8 +72,7 @@ impl ModuleInstance {
         own.unwrap_or_else(|| {
             let memory = Box::new(self.parts.nonces.clone());
             let worker = self.pattern.hold().fork(memory);
-            // where there is no random source, the ledger says so by zeros
-            Seat { worker, ledger: Ledger::new(getrandom::u64().unwrap_or(0)) }
+            Seat { worker, ledger: Ledger::new(random_number()) }
         })
     }
 

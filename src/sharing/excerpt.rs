@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::journal::selection::UnixMillis;
 use crate::shape::Word as _;
+use crate::terms::names::is_hex;
 use crate::terms::network::NetworkClass;
 use crate::terms::region::CountryCode;
 
@@ -124,8 +125,7 @@ fn event_number(id: &str) -> Option<(u64, u64)> {
     let (vm, place) = id.split_once('-')?;
     let is_plain = place.bytes().all(|b| b.is_ascii_digit())
         && (place == "0" || !place.starts_with('0'))
-        && vm.len() == 16
-        && vm.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        && is_hex(vm, 16);
     if !is_plain {
         return None;
     }

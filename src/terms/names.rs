@@ -335,6 +335,11 @@ pub fn hex(bytes: &[u8]) -> String {
     text
 }
 
+/// Whether a text is so many lower-case hexadecimal digits.
+pub fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// The SHA-256 of bytes, in lower-case hexadecimal digits.
 pub fn digest(bytes: &[u8]) -> String {
     hex(&sha2::Sha256::digest(bytes))

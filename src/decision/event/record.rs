@@ -10,6 +10,7 @@ use crate::shape::{
     Integer, JsonWriter, Mismatch, Nullable, Path, Problems, Shape, Word, object, read_document,
 };
 use crate::terms::finding::{ActionName, FindingCode, Intervention};
+use crate::terms::names::is_hex;
 use crate::terms::network::Network;
 use crate::terms::network::NetworkClass;
 use crate::terms::region::CountryCode;
@@ -263,8 +264,4 @@ fn close_words<'w>(schema: &mut serde_json::Value, at: &str, words: impl Iterato
 
 fn chain_of_type(kind: &str) -> serde_json::Value {
     serde_json::json!({"properties": {"chain": {"type": kind}}})
-}
-
-fn is_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
