@@ -50,22 +50,12 @@ pub(super) fn run(arguments: &DueArguments) -> Result<(), CommandError> {
         print_json(&json!({"due": due, "ended": ended}));
         return Ok(());
     }
-    let names: HashMap<&str, &str> = register
-        .customers
-        .iter()
-        .filter_map(|customer| Some((customer.id.as_str(), customer.name.as_ref()?.as_str())))
-        .collect();
-    let name = |id: &str| names.get(id).copied().unwrap_or_default();
+    let names = register.names();
     if format.csv {
-        let row = |state: &str, Deadline { until, customer, what, label, days }: &Deadline<'_>| {
-            let (until, days) = (until.to_string(), days.to_string());
-            [state, customer, name(customer), what, label, &until, &days].map(str::to_owned).into()
-        };
-        let due = due.iter().map(|deadline| row("due", deadline));
-        let rows = due.chain(ended.iter().map(|deadline| row("ended", deadline)));
-        print(&table(&["state", "customer", "name", "what", "label", "until", "days"], rows)?);
+        print(&as_table((&due, &ended), &names)?);
         return Ok(());
     }
+    let name = |id: &str| names.get(id).copied().unwrap_or_default();
     let spaced = |text: &str| if text.is_empty() { String::new() } else { format!(" {text}") };
     let parts = [(format!("due until {horizon}"), &due), (format!("ended by {now}"), &ended)];
     for (title, deadlines) in parts {
@@ -81,6 +71,21 @@ pub(super) fn run(arguments: &DueArguments) -> Result<(), CommandError> {
         }
     }
     Ok(())
+}
+
+/// What ends and what has ended, as a table for a spreadsheet.
+pub(super) fn as_table(
+    (due, ended): (&[Deadline<'_>], &[Deadline<'_>]),
+    names: &HashMap<&str, &str>,
+) -> Result<String, CommandError> {
+    let row = |state: &str, Deadline { until, customer, what, label, days }: &Deadline<'_>| {
+        let name = names.get(customer).copied().unwrap_or_default();
+        let (until, days) = (until.to_string(), days.to_string());
+        [state, customer, name, what, label, &until, &days].map(str::to_owned).into()
+    };
+    let due = due.iter().map(|deadline| row("due", deadline));
+    let rows = due.chain(ended.iter().map(|deadline| row("ended", deadline)));
+    table(&["state", "customer", "name", "what", "label", "until", "days"], rows)
 }
 
 /// What ends after `now` and until `horizon`, and what has ended; the earliest first.

@@ -8,12 +8,24 @@ use super::event::{configuration, customers};
 use super::files::replace;
 use super::lookup::{EventArguments, EventHit};
 use super::output::{complain, escape, inert, print, wrap_page};
+use crate::config::Config;
 use crate::journal::letter::{Letter, LetterPart};
+use crate::register::Customer;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct LetterArguments {
     #[command(flatten)]
     event: EventArguments,
+    #[command(flatten)]
+    sender: SenderArguments,
+    /// The file to write: its ending, .txt or .html, chooses the form; by default text on stdout
+    #[arg(short = 'o', long = "output", value_name = "FILE", value_parser = LetterFile::parse)]
+    output: Option<LetterFile>,
+}
+
+/// On whose behalf a letter is written, and to whom.
+#[derive(Debug, clap::Args)]
+pub(super) struct SenderArguments {
     /// The node's configuration, for the operator and the appeal: bare JSON, or an Envoy file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -23,9 +35,15 @@ pub(super) struct LetterArguments {
     /// The register's directory, for the customer's name
     #[arg(long, value_name = "DIR")]
     register: Option<PathBuf>,
-    /// The file to write: its ending, .txt or .html, chooses the form; by default text on stdout
-    #[arg(short = 'o', long = "output", value_name = "FILE", value_parser = LetterFile::parse)]
-    output: Option<LetterFile>,
+}
+
+impl SenderArguments {
+    /// The configuration, and the customers of the register.
+    pub(super) fn read(&self) -> Result<(Config, Vec<Customer>), CommandError> {
+        let config = configuration(&self.config, self.filter)?;
+        let customers = self.register.as_deref().map(customers).transpose()?;
+        Ok((config, customers.unwrap_or_default()))
+    }
 }
 
 /// A file for a letter.
@@ -49,8 +67,7 @@ impl LetterFile {
 }
 
 pub(super) fn run(arguments: &LetterArguments) -> Result<(), CommandError> {
-    let config = configuration(&arguments.config, arguments.filter)?;
-    let customers = arguments.register.as_deref().map(customers).transpose()?;
+    let (config, customers) = arguments.sender.read()?;
     let mut hits = arguments.event.find()?;
     // a client may send another event's id as its `x-request-id`
     if hits.iter().any(EventHit::is_by_own_id) {
@@ -68,10 +85,11 @@ pub(super) fn run(arguments: &LetterArguments) -> Result<(), CommandError> {
             ids.join("\n")
         )));
     };
-    let customer =
-        event.customer.0.as_ref().and_then(|id| {
-            customers.iter().flatten().find(|customer| customer.id.as_str() == id.0)
-        });
+    let customer = event
+        .customer
+        .0
+        .as_ref()
+        .and_then(|id| customers.iter().find(|customer| customer.id.as_str() == id.0));
     let letter = Letter::write(event, envelope, &config, customer).map_err(CommandError::new)?;
     if config.policy.revision != event.policy.0 {
         complain(&format!(

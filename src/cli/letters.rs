@@ -1,19 +1,19 @@
 //! `waybill letters`: a draft of the letter to each refused customer who has none yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::error::CommandError;
-use super::event::{configuration, customers};
 use super::files::replace;
-use super::letter::as_page;
+use super::letter::{SenderArguments, as_page};
 use super::logs::each_line;
 use super::output::{complain, inert, print};
-use crate::compile::remarks::grouped;
+use crate::compile::remarks::{counted, grouped};
 use crate::decision::event::Event;
 use crate::journal::letter::{Letter, NoLetter};
 use crate::journal::line::{LineEnvelope, LogLine};
+use crate::register::Customer;
 use crate::terms::finding::{ActionName, FindingCode};
 
 #[derive(Debug, clap::Args)]
@@ -21,15 +21,8 @@ pub(super) struct LettersArguments {
     /// Log files: JSON Lines, also gzip or zstd; `-` is stdin
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The node's configuration, for the operator and the appeal: bare JSON, or an Envoy file
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// The number, from 1, of the Waybill filter in a file with several
-    #[arg(long, value_name = "NUMBER")]
-    filter: Option<usize>,
-    /// The register's directory, for the customers' names
-    #[arg(long, value_name = "DIR")]
-    register: Option<PathBuf>,
+    #[command(flatten)]
+    sender: SenderArguments,
     /// The folder of the letters. A letter that is there is never written again
     #[arg(short = 'o', long = "output", value_name = "DIR")]
     output: PathBuf,
@@ -46,8 +39,10 @@ struct LatestRefusal {
 const MOST_LETTERS: usize = 10_000;
 
 pub(super) fn run(arguments: &LettersArguments) -> Result<(), CommandError> {
-    let config = configuration(&arguments.config, arguments.filter)?;
-    let register = arguments.register.as_deref().map(customers).transpose()?;
+    let (config, customers) = arguments.sender.read()?;
+    // of several with one id the first, as elsewhere
+    let customers: HashMap<&str, &Customer> =
+        customers.iter().rev().map(|customer| (customer.id.as_str(), customer)).collect();
     let folder = &arguments.output;
     let failed = |path: &Path, what: &str, error: std::io::Error| {
         CommandError::about(path, format!("can't be {what}: {error}"))
@@ -83,7 +78,7 @@ pub(super) fn run(arguments: &LettersArguments) -> Result<(), CommandError> {
             continue;
         }
         let Ok(event) = Event::parse(&refusal.text) else { continue };
-        let entry = register.iter().flatten().find(|it| it.id.as_str() == customer);
+        let entry = customers.get(&*customer).copied();
         let letter = match Letter::write(&event, &refusal.envelope, &config, entry) {
             Ok(letter) => letter,
             Err(NoLetter::OtherNode { .. } | NoLetter::Passed(_)) => {
@@ -97,8 +92,8 @@ pub(super) fn run(arguments: &LettersArguments) -> Result<(), CommandError> {
             .map_err(|error| failed(&path, "written", error))?;
         written.push(name);
     }
-    let drafts = if written.len() == 1 { "draft" } else { "drafts" };
-    print(&format!("{} new {drafts}, {} there before\n", grouped(written.len()), grouped(known)));
+    let number = u64::try_from(written.len()).unwrap_or(u64::MAX);
+    print(&format!("{}, {} there before\n", counted(number, "new draft"), grouped(known)));
     for name in &written {
         print(&format!("  {name}\n"));
     }

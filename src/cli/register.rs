@@ -9,7 +9,7 @@ use super::output::complain;
 use crate::compile::directory::{
     Directory, Files, SHARING, is_document, read, read_to_renew_signals,
 };
-use crate::compile::remarks::{Remarks, grouped};
+use crate::compile::remarks::{Remark, Remarks, grouped};
 use crate::terms::time::UnixSeconds;
 
 /// Reads those files of a register's directory whose names are `wanted`.
@@ -74,8 +74,7 @@ pub(super) fn open(
     otherwise: &str,
 ) -> Result<Directory, CommandError> {
     let (register, remarks) = read(files(directory, is_document)?, now);
-    complain_of(directory, &remarks);
-    register.ok_or_else(|| CommandError::about(directory, otherwise))
+    found(directory, register, &remarks, otherwise)
 }
 
 /// Opens a register whose sharing.json is about to be written anew, and says which of its signals
@@ -86,22 +85,35 @@ pub(super) fn open_to_renew_signals(
     otherwise: &str,
 ) -> Result<Directory, CommandError> {
     let (register, remarks) = read_to_renew_signals(files(directory, is_document)?, now);
-    complain_of(directory, &remarks);
-    let name = directory.display().to_string();
-    for notice in remarks.notices.iter().filter(|notice| notice.file == SHARING) {
-        complain(&format!("{}/{notice}", name.trim_end_matches('/')));
-    }
+    let register = found(directory, register, &remarks, otherwise);
+    complain_in(directory, remarks.notices.iter().filter(|notice| notice.file == SHARING));
+    register
+}
+
+/// The register, if nothing is wrong; prints its mistakes.
+fn found(
+    directory: &Path,
+    register: Option<Directory>,
+    remarks: &Remarks,
+    otherwise: &str,
+) -> Result<Directory, CommandError> {
+    complain_of(directory, remarks);
     register.ok_or_else(|| CommandError::about(directory, otherwise))
 }
 
 /// Prints the errors of a register on stderr, each with its file.
 pub(super) fn complain_of(directory: &Path, remarks: &Remarks) {
-    let name = directory.display().to_string();
-    for remark in &remarks.errors {
-        complain(&format!("{}/{remark}", name.trim_end_matches('/')));
-    }
+    complain_in(directory, &remarks.errors);
     if remarks.more > 0 {
-        complain(&format!("{name}: and {} more", grouped(remarks.more)));
+        complain(&format!("{}: and {} more", directory.display(), grouped(remarks.more)));
+    }
+}
+
+/// Prints remarks on stderr, each with its file in the register.
+fn complain_in<'r>(directory: &Path, remarks: impl IntoIterator<Item = &'r Remark>) {
+    let name = directory.display().to_string();
+    for remark in remarks {
+        complain(&format!("{}/{remark}", name.trim_end_matches('/')));
     }
 }
 

@@ -22,6 +22,7 @@ use super::files::replace;
 use super::logs::{FileNames, each_line};
 use super::output::{complain, print, print_json};
 use super::register;
+use crate::compile::directory::Directory;
 use crate::compile::remarks::grouped;
 use crate::journal::audit::{Audit, AuditSettings, EventPlace};
 use crate::journal::figures::Figures;
@@ -130,11 +131,9 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), CommandError> {
         made,
         register: register.as_ref(),
         dates: register.as_ref().map(|register| due::ending(register, made, horizon)),
-        names: register
-            .iter()
-            .flat_map(|register| &register.customers)
-            .filter_map(|customer| Some((customer.id.as_str(), customer.name.as_ref()?.as_str())))
-            .collect(),
+        signals: register.as_ref().map(|it| standing::signals(it, made)).unwrap_or_default(),
+        overrides: register.as_ref().map(|it| standing::overrides(it, made)).unwrap_or_default(),
+        names: register.as_ref().map(Directory::names).unwrap_or_default(),
     };
     if content.figures.is_cut {
         complain("too many customers, nodes or snapshots: the later ones are only in the totals");

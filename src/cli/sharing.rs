@@ -1,6 +1,5 @@
 //! `waybill sharing`: what events of days and weeks show of one credential in many hands.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +21,6 @@ use crate::sharing::distance::CountryDistances;
 use crate::sharing::gathering::{Gathered, Gathering, GatheringError};
 use crate::sharing::signals::{SignalBasis, signals};
 use crate::sharing::thresholds::ThresholdSetting;
-use crate::terms::finding::FindingCode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SharingArguments {
@@ -145,20 +143,13 @@ fn in_words(place: Option<EventPlace>, error: &GatheringError, names: &FileNames
 
 /// The answer for people: who, by which figures, until when; then what was looked at.
 fn as_text(answer: &SharingFile, gathered: &Gathered, register: &Directory) -> String {
-    let names: HashMap<&str, &str> = register
-        .customers
-        .iter()
-        .filter_map(|customer| Some((customer.id.as_str(), customer.name.as_ref()?.as_str())))
-        .collect();
+    let names = register.names();
     let mut out = String::new();
     for signal in &answer.signals {
-        let SharingSignal { customer, credential, finding, since, until, evidence, .. } = signal;
+        let SharingSignal { customer, finding, since, until, evidence, .. } = signal;
         let name = names.get(customer.as_str()).map(|name| format!(" {name}")).unwrap_or_default();
-        let what = match &credential.0 {
-            Some(label) => format!(", credential {label}"),
-            None if *finding == FindingCode::RelaySuspected => String::new(),
-            None => ", credentials without a label".to_owned(),
-        };
+        let subject = signal.subject();
+        let what = if subject.is_empty() { subject } else { format!(", {subject}") };
         out.push_str(&wrap_page(&format!("{customer}{name}{what}: {finding}"), "", "  "));
         out.push_str(&wrap_page(&format!("{evidence}."), "  ", "  "));
         let (since, until) = (UtcDay::of(*since), UtcDay::of(*until));

@@ -37,7 +37,7 @@ mod statements;
 mod table;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use self::customers::{check_customers, check_entity_references, notice_customers, read_customers};
 use self::files::{CUSTOMERS_JSON, NETWORKS, NODES, SETTINGS, document};
@@ -167,6 +167,12 @@ impl Directory {
     /// A customer's file and line, counted from 1.
     pub fn place(&self, customer: usize) -> (&'static str, usize) {
         (self.locations.file, self.locations.line(customer))
+    }
+
+    /// The names of those customers that have one, by id.
+    pub fn names(&self) -> HashMap<&str, &str> {
+        let customers = self.customers.iter();
+        customers.filter_map(|it| Some((it.id.as_str(), it.name.as_ref()?.as_str()))).collect()
     }
 }
 

@@ -67,6 +67,16 @@ impl CustomerSignal {
 }
 
 impl SharingSignal {
+    /// What it is about beside the customer, in words: a credential, or nothing.
+    #[cfg(feature = "desk")]
+    pub fn subject(&self) -> String {
+        match &self.credential {
+            Nullable(Some(label)) => format!("credential {label}"),
+            Nullable(None) if self.finding == FindingCode::RelaySuspected => String::new(),
+            Nullable(None) => "credentials without a label".to_owned(),
+        }
+    }
+
     /// The same as nodes need it.
     pub fn of_customer(&self) -> CustomerSignal {
         let Self { credential: Nullable(credential), finding, until, evidence, .. } = self;

@@ -1,9 +1,10 @@
 //! All that a report tells.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::super::due::Deadline;
+use super::standing::{StandingOverride, StandingSignal};
 use crate::compile::directory::Directory;
 use crate::journal::audit::{AuditReport, AuditSettings};
 use crate::journal::figures::Figures;
@@ -23,8 +24,12 @@ pub(super) struct ReportContent<'a> {
     pub(super) register: Option<&'a Directory>,
     /// Without a register: none
     pub(super) dates: Option<(Vec<Deadline<'a>>, Vec<Deadline<'a>>)>,
+    /// The signs of sharing that hold; without a register: none
+    pub(super) signals: Vec<StandingSignal<'a>>,
+    /// The overrides that hold; without a register: none
+    pub(super) overrides: Vec<StandingOverride<'a>>,
     /// The customers' names by id
-    pub(super) names: BTreeMap<&'a str, &'a str>,
+    pub(super) names: HashMap<&'a str, &'a str>,
 }
 
 impl ReportContent<'_> {

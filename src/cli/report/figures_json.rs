@@ -29,6 +29,7 @@ pub(super) fn figures(content: &ReportContent<'_>) -> Value {
         let values = figures.of(field).into_iter().filter(|(value, _)| !value.is_empty());
         values.map(|(value, tally)| (value.to_owned(), json!(tally.events))).collect::<Map<_, _>>()
     };
+    let sharing = content.register.map(|_| standing::as_json(&content.signals, &content.overrides));
     let mut document = json!({
         "events": figures.tally.events,
         "by_verdict": by_verdict(&figures.tally),
@@ -48,7 +49,7 @@ pub(super) fn figures(content: &ReportContent<'_>) -> Value {
             "until": selection.until.or(last).map(|time| time.to_string()),
         },
         "faults": audit.fault_count,
-        "sharing": standing::as_json(content),
+        "sharing": sharing,
     });
     if content.is_by_reseller {
         let nodes = resellers(content).into_iter().map(|(node, hop)| {

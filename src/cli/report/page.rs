@@ -14,9 +14,9 @@ use super::super::logs::FileNames;
 use super::super::output::inert;
 use super::content::ReportContent;
 use super::figures_json::{customers, resellers};
-use super::standing::{self, StandingSignal};
+use super::standing::StandingSignal;
 use super::terms::meaning;
-use super::words::{clock, command, day, short};
+use super::words::{clock, command, short};
 use crate::compile::countries::spelled;
 use crate::compile::remarks::grouped;
 use crate::journal::figures::{CustomerFigures, EventTally, decided, undeclared};
@@ -24,6 +24,7 @@ use crate::journal::recent::EventBrief;
 use crate::journal::selection::{Condition, EventField};
 use crate::register::{Customer, Override, SharingSignal};
 use crate::shape::Word as _;
+use crate::sharing::day::UtcDay;
 use crate::terms::finding::{ActionName, FindingCode};
 use crate::terms::names::Text;
 
@@ -190,7 +191,7 @@ pub(super) fn render(
     let passed = &figures.passed_over;
     let terms: BTreeMap<&'static str, String> =
         TERMS.iter().map(|term| (*term, meaning(term))).collect();
-    let (width, spans) = spans(content);
+    let (width, spans, most) = spans(content);
     let conditions: Vec<String> = selection.conditions.iter().map(ToString::to_string).collect();
     let model = PageModel {
         style: STYLE,
@@ -240,7 +241,7 @@ pub(super) fn render(
         nodes: field_rows(content, EventField::Node),
         width,
         spans,
-        most: spans_most(content),
+        most,
     };
     let page = template.render(Value::from(Serde(model))).map_err(CommandError::new)?;
     Ok(inert(&page).into_owned())
@@ -431,10 +432,12 @@ fn bar(tally: &EventTally, most: u64) -> Vec<(&'static str, String, String)> {
         .collect()
 }
 
-/// The picture over time: how wide a span is, and the spans.
-fn spans(content: &ReportContent<'_>) -> (String, Vec<SpanBars>) {
+/// The picture over time: how wide a span is, the spans, and the events of the fullest.
+fn spans(content: &ReportContent<'_>) -> (String, Vec<SpanBars>, u64) {
     let (width, spans) = content.figures.timeline.spans();
-    let most = spans_most(content);
+    let sums =
+        spans.iter().map(|(_, counts)| counts.iter().fold(0, |a: u64, b| a.saturating_add(*b)));
+    let most = sums.max().unwrap_or_default();
     let number = u64::try_from(spans.len()).unwrap_or(u64::MAX);
     let place = |index: usize| u64::try_from(index).unwrap_or(u64::MAX);
     let bars = spans.into_iter().enumerate().map(|(index, (since, counts))| {
@@ -461,15 +464,7 @@ fn spans(content: &ReportContent<'_>) -> (String, Vec<SpanBars>) {
         86_400 => "a day".to_owned(),
         _ => format!("{} days", width.div_euclid(86_400)),
     };
-    (width, bars.collect())
-}
-
-/// The events of the fullest span.
-fn spans_most(content: &ReportContent<'_>) -> u64 {
-    let (_, spans) = content.figures.timeline.spans();
-    let sums =
-        spans.iter().map(|(_, counts)| counts.iter().fold(0, |a: u64, b| a.saturating_add(*b)));
-    sums.max().unwrap_or_default()
+    (width, bars.collect(), most)
 }
 
 fn dates(content: &ReportContent<'_>, dates: &[Deadline<'_>]) -> Vec<DateRow> {
@@ -483,8 +478,7 @@ fn dates(content: &ReportContent<'_>, dates: &[Deadline<'_>]) -> Vec<DateRow> {
 }
 
 fn signal_rows(content: &ReportContent<'_>) -> Vec<SignalRow> {
-    let standing = content.register.map(|it| standing::signals(it, content.made));
-    let row = |it: StandingSignal<'_>| {
+    let row = |it: &StandingSignal<'_>| {
         let SharingSignal { customer, finding, since, until, evidence, .. } = it.signal;
         let silenced = it.silenced.map(|it| (it.author.to_string(), clock(it.until)));
         let conditions = [
@@ -493,22 +487,21 @@ fn signal_rows(content: &ReportContent<'_>) -> Vec<SignalRow> {
         ];
         SignalRow {
             customer: content.named(customer.as_str()),
-            subject: standing::subject(it.signal),
+            subject: it.signal.subject(),
             finding: format!("{finding}: {}", finding.title()),
             evidence: evidence.to_string(),
-            since: day(*since),
-            until: day(*until),
+            since: UtcDay::of(*since).to_string(),
+            until: UtcDay::of(*until).to_string(),
             silenced,
             command: command(content, "report", &conditions, " --events"),
         }
     };
-    standing.into_iter().flatten().map(row).collect()
+    content.signals.iter().map(row).collect()
 }
 
 fn override_rows(content: &ReportContent<'_>) -> Vec<OverrideRow> {
-    let standing = content.register.map(|it| standing::overrides(it, content.made));
     let text = |text: &Option<Text>| text.as_ref().map(ToString::to_string).unwrap_or_default();
-    let row = |(customer, entry): (&Customer, &Override)| OverrideRow {
+    let row = |(customer, entry): &(&Customer, &Override)| OverrideRow {
         customer: content.named(customer.id.as_str()),
         finding: entry.finding.to_string(),
         action: entry.action.name().to_string(),
@@ -517,7 +510,7 @@ fn override_rows(content: &ReportContent<'_>) -> Vec<OverrideRow> {
         reason: text(&entry.reason),
         event: text(&entry.event),
     };
-    standing.into_iter().flatten().map(row).collect()
+    content.overrides.iter().map(row).collect()
 }
 
 /// A share in per cent, with two digits behind the point.

@@ -1,11 +1,11 @@
 //! What the register says at the report's time: dates that end, signs of sharing, and overrides.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
-use super::content::ReportContent;
 use crate::compile::directory::Directory;
 use crate::register::{Customer, Override, SharingSignal};
-use crate::shape::Nullable;
 use crate::terms::finding::{Action, FindingCode};
 use crate::terms::time::UnixSeconds;
 
@@ -21,9 +21,13 @@ pub(super) type StandingOverride<'a> = (&'a Customer, &'a Override);
 
 /// The signs of sharing that nodes fire at a time; those about whole customers first.
 pub(super) fn signals(register: &Directory, now: UnixSeconds) -> Vec<StandingSignal<'_>> {
+    let customers: HashMap<&str, &Customer> =
+        register.customers.iter().map(|it| (it.id.as_str(), it)).collect();
     let active = |signal: &SharingSignal| {
-        let mut owners = register.customers.iter().filter(|it| it.id == signal.customer);
-        let customer = owners.find(|it| it.signals.contains(&signal.of_customer()))?;
+        let customer = customers.get(signal.customer.as_str())?;
+        if !customer.signals.contains(&signal.of_customer()) {
+            return None;
+        }
         let silent = customer.overrides.iter().find(|it| {
             it.finding == signal.finding && it.until > now && it.action == Action::Allow
         });
@@ -46,27 +50,16 @@ pub(super) fn overrides(register: &Directory, now: UnixSeconds) -> Vec<StandingO
     all.filter(|(_, entry)| entry.until > now).collect()
 }
 
-/// What a sign is about: a credential, or the whole customer.
-pub(super) fn subject(signal: &SharingSignal) -> String {
-    match &signal.credential {
-        Nullable(Some(label)) => format!("credential {label}"),
-        Nullable(None) if signal.finding == FindingCode::RelaySuspected => String::new(),
-        Nullable(None) => "credentials without a label".to_owned(),
-    }
-}
-
-/// The signs and the overrides as JSON; null without a register.
-pub(super) fn as_json(content: &ReportContent<'_>) -> Value {
-    let Some(register) = content.register else { return Value::Null };
-    let signals = signals(register, content.made).into_iter();
-    let signals = signals.map(|StandingSignal { signal, silenced }| {
+/// The signs and the overrides as JSON.
+pub(super) fn as_json(signals: &[StandingSignal<'_>], overrides: &[StandingOverride<'_>]) -> Value {
+    let signals = signals.iter().map(|StandingSignal { signal, silenced }| {
         json!({
             "customer": signal.customer, "credential": signal.credential.0,
             "finding": signal.finding, "since": signal.since, "until": signal.until,
             "evidence": signal.evidence, "silenced": silenced.is_some(),
         })
     });
-    let overrides = overrides(register, content.made).into_iter().map(|(customer, entry)| {
+    let overrides = overrides.iter().map(|(customer, entry)| {
         let Override { finding, action, author, until, reason, event } = entry;
         json!({
             "customer": customer.id, "finding": finding, "action": action.name(),

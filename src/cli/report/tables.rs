@@ -1,10 +1,10 @@
 //! The figures as tables for spreadsheets.
 
+use super::super::due;
 use super::super::error::CommandError;
 use super::super::output::table;
 use super::content::ReportContent;
 use super::figures_json::{customers, resellers};
-use super::standing;
 use crate::journal::figures::EventTally;
 use crate::journal::selection::EventField;
 use crate::register::{Override, SharingSignal};
@@ -58,21 +58,10 @@ pub(super) fn all(
         ("resellers.csv", table(&node_header, node_rows)?),
     ];
     if let Some((due, ended)) = &content.dates {
-        let states = [("due", due), ("ended", ended)].into_iter();
-        let rows = states.flat_map(|(state, dates)| {
-            dates.iter().map(move |date| {
-                let name = names.get(date.customer).copied().unwrap_or_default();
-                let (until, days) = (date.until.to_string(), date.days.to_string());
-                [state, date.customer, name, date.what, &date.label, &until, &days]
-                    .map(str::to_owned)
-                    .into()
-            })
-        });
-        let header = ["state", "customer", "name", "what", "label", "until", "days"];
-        tables.push(("due.csv", table(&header, rows)?));
+        tables.push(("due.csv", due::as_table((due, ended), names)?));
     }
-    if let Some(register) = content.register {
-        let rows = standing::signals(register, content.made).into_iter().map(|it| {
+    if content.register.is_some() {
+        let rows = content.signals.iter().map(|it| {
             let SharingSignal { customer, finding, since, until, evidence, .. } = it.signal;
             let label = it.signal.credential.0.as_ref().map(Text::as_str).unwrap_or_default();
             let name = names.get(customer.as_str()).copied().unwrap_or_default();
@@ -95,7 +84,7 @@ pub(super) fn all(
         let header: Vec<&str> = header.into_iter().chain(["silenced_by"]).collect();
         tables.push(("sharing.csv", table(&header, rows)?));
         let text = |text: &Option<Text>| text.as_ref().map(ToString::to_string).unwrap_or_default();
-        let rows = standing::overrides(register, content.made).into_iter().map(|(it, entry)| {
+        let rows = content.overrides.iter().map(|(it, entry)| {
             let Override { finding, action, author, until, reason, event } = entry;
             let name = names.get(it.id.as_str()).copied().unwrap_or_default();
             let words = [it.id.as_str(), name, finding.as_str(), action.name().as_str()];

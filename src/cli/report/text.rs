@@ -3,7 +3,6 @@
 use super::super::output::{wrap, wrap_page};
 use super::content::ReportContent;
 use super::figures_json::customers;
-use super::standing;
 use crate::compile::countries::spelled;
 use crate::compile::remarks::{counted, grouped};
 use crate::journal::explanation::moment;
@@ -51,8 +50,8 @@ pub(super) fn summary(content: &ReportContent<'_>) -> String {
     );
     list("the log", vec![counted(audit.fault_count, "fault")]);
 
-    let standing = content.register.map(|it| standing::signals(it, content.made).len());
-    if let Some(signs) = standing.filter(|signs| *signs > 0) {
+    let signs = content.signals.len();
+    if signs > 0 {
         let noun = if signs == 1 { "sign" } else { "signs" };
         list("sharing", vec![format!("{signs} {noun} in force: `waybill report -o` shows them")]);
     }

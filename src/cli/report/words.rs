@@ -45,10 +45,6 @@ pub(super) fn short(time: UnixMillis) -> String {
     clock(UnixSeconds(time.0.div_euclid(1_000)))
 }
 
-pub(super) fn day(time: UnixSeconds) -> String {
-    time.to_string().split('T').next().unwrap_or_default().to_owned()
-}
-
 pub(super) fn clock(time: UnixSeconds) -> String {
     time.to_string().trim_end_matches('Z').replace('T', " ")
 }
