@@ -14,7 +14,7 @@ mod excerpt;
 mod flight;
 pub mod gathering;
 mod measures;
-mod roster;
+pub mod roster;
 mod seen;
 pub mod signals;
 pub mod thresholds;

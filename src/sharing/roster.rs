@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::register::{Customer, CustomerKind};
+use crate::register::{Customer, CustomerKind, SharingSignal};
+use crate::terms::finding::FindingCode;
 use crate::terms::names::{CustomerId, Text};
 use crate::terms::region::CountryCode;
 
 /// The customers of a register.
 #[derive(Debug)]
-pub(super) struct Roster<'a>(HashMap<&'a str, RosterEntry<'a>>);
+pub struct Roster<'a>(HashMap<&'a str, RosterEntry<'a>>);
 
 /// A customer.
 #[derive(Debug)]
@@ -21,9 +22,9 @@ pub(super) struct RosterEntry<'a> {
     pub(super) has_unlabelled: bool,
 }
 
-/// What becomes of a credential.
+/// What becomes of a credential, or of a customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Concern {
+pub enum Concern {
     /// It is looked at
     Concerned,
     /// Its customer is a registered reseller
@@ -35,12 +36,27 @@ pub(super) enum Concern {
 }
 
 impl<'a> Roster<'a> {
-    pub(super) fn new(customers: &'a [Customer]) -> Self {
-        Self(customers.iter().map(|customer| (customer.id.as_str(), entry(customer))).collect())
+    /// The roster of these customers.
+    pub fn new(customers: impl Iterator<Item = &'a Customer>) -> Self {
+        Self(customers.map(|customer| (customer.id.as_str(), entry(customer))).collect())
     }
 
     pub(super) fn get(&self, customer: &CustomerId) -> Option<&RosterEntry<'a>> {
         self.0.get(customer.as_str())
+    }
+
+    /// What becomes of what a signal is about.
+    pub fn concern_of(&self, signal: &SharingSignal) -> Concern {
+        match self.get(&signal.customer) {
+            Some(entry) if signal.finding == FindingCode::RelaySuspected => {
+                if entry.is_reseller {
+                    Concern::Reseller
+                } else {
+                    Concern::Concerned
+                }
+            }
+            _ => self.concern(&signal.customer, signal.credential.0.as_ref()),
+        }
     }
 
     /// What becomes of a credential.

@@ -31,7 +31,7 @@ pub struct SignalBasis<'a> {
 /// Finds the signs that hold at the end of the window.
 pub fn signals(gathered: &Gathered, basis: &SignalBasis<'_>) -> SharingFile {
     let Gathered { rows, end, first, looked_at } = gathered;
-    let roster = Roster::new(basis.customers);
+    let roster = Roster::new(basis.customers.iter());
     let mut looked_at = looked_at.clone();
     let mut signals = Vec::new();
     for of_customer in rows.chunk_by(|one, next| one.customer == next.customer) {
@@ -49,7 +49,7 @@ pub fn signals(gathered: &Gathered, basis: &SignalBasis<'_>) -> SharingFile {
             None => {
                 let last = UtcDay::of(known.until).minus(lasting(basis.thresholds));
                 let is_covered = reach.covers(last, known.finding);
-                if !is_covered && is_concerned(known, &roster) {
+                if !is_covered && roster.concern_of(known) == Concern::Concerned {
                     signals.push(known.clone());
                     count(&mut looked_at.kept.0);
                 }
@@ -264,15 +264,6 @@ impl Reach<'_> {
         let needed = past.saturating_add(thresholds.window_days.0).saturating_sub(1);
         *first <= day && day.since(*first) >= needed && day.start().0.saturating_mul(1_000) <= end.0
     }
-}
-
-/// Whether the register still has the customer and the credential, and neither is exempt.
-fn is_concerned(known: &SharingSignal, roster: &Roster<'_>) -> bool {
-    if known.finding == FindingCode::RelaySuspected {
-        return roster.get(&known.customer).is_some_and(|entry| !entry.is_reseller);
-    }
-    let label = known.credential.0.as_ref();
-    roster.concern(&known.customer, label) == Concern::Concerned
 }
 
 /// The order of signals.

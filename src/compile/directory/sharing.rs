@@ -1,13 +1,14 @@
 //! `sharing.json`: what customers' traffic showed. It is a file of its own, as `waybill sharing`
 //! writes it and a person reviews it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::files::{Documents, SHARING, document};
 use super::guess::SuggestionBudget;
 use crate::compile::remarks::{Remark, Remarks};
-use crate::register::{Customer, CustomerKind, SharingFile, SharingSignal};
+use crate::register::{Customer, SharingFile, SharingSignal};
 use crate::shape::{Path, Problems};
+use crate::sharing::roster::{Concern, Roster};
 use crate::terms::finding::FindingCode;
 use crate::terms::names::Text;
 
@@ -77,6 +78,9 @@ impl Checked {
         let mut budget = SuggestionBudget::MOST;
         let mut known: HashSet<(&str, Option<&str>, FindingCode)> = HashSet::new();
         let list = Path::Member(&Path::Root, "signals");
+        let named: BTreeSet<usize> =
+            signals.iter().filter_map(|it| places.get(it.customer.as_str()).copied()).collect();
+        let roster = Roster::new(named.iter().filter_map(|i| customers.get(*i)));
         for (n, signal) in signals.iter().enumerate() {
             let here = Path::Element(&list, n);
             let (id, finding) = (signal.customer.as_str(), signal.finding);
@@ -87,7 +91,7 @@ impl Checked {
             }
             let place = places.get(id).copied();
             match place.and_then(|i| customers.get(i).map(|customer| (i, customer))) {
-                Some((i, customer)) => match checked.concerns(signal, customer, &here) {
+                Some((i, customer)) => match checked.concerns(signal, &roster, &here) {
                     SignalTarget::Some => checked.active.push((i, n)),
                     SignalTarget::None => {}
                     SignalTarget::UnknownLabel(label) => {
@@ -147,10 +151,10 @@ impl Checked {
     fn concerns<'s>(
         &mut self,
         signal: &'s SharingSignal,
-        customer: &Customer,
+        roster: &Roster<'_>,
         here: &Path<'_>,
     ) -> SignalTarget<'s> {
-        let id = &customer.id;
+        let id = &signal.customer;
         let at = &Path::Member(here, "credential");
         let mut note = |at: &Path<'_>, why: String, help: &str| {
             if self.unknown != UnknownNames::LeftOut {
@@ -159,31 +163,21 @@ impl Checked {
             }
             SignalTarget::None
         };
-        if customer.kind == CustomerKind::Reseller {
-            let at = Path::Member(here, "customer");
-            return note(&at, format!("`{id}` is a registered reseller"), "remove it");
-        }
-        if signal.finding == FindingCode::RelaySuspected {
-            return SignalTarget::Some;
-        }
-        let wanted = label(signal);
-        let same: Vec<_> = customer
-            .credentials
-            .iter()
-            .filter(|known| known.label.as_ref().map(Text::as_str) == wanted)
-            .collect();
-        match wanted {
-            Some(label) if same.is_empty() => SignalTarget::UnknownLabel(label),
-            None if same.is_empty() && customer.jwt.is_empty() => {
+        match (roster.concern_of(signal), label(signal)) {
+            (Concern::Reseller, _) => {
+                let at = Path::Member(here, "customer");
+                note(&at, format!("`{id}` is a registered reseller"), "remove it")
+            }
+            (Concern::Unknown, Some(label)) => SignalTarget::UnknownLabel(label),
+            (Concern::Unknown, None) => {
                 let why = format!("every credential of `{id}` has a label, or is a certificate");
                 note(at, why, "name a label, or remove it")
             }
-            None if !customer.jwt.is_empty() => SignalTarget::Some,
-            _ if same.iter().all(|known| !known.networks.is_empty()) => {
+            (Concern::Bound, _) => {
                 let why = "the credential is bound to networks by now".to_owned();
                 note(at, why, "remove it")
             }
-            _ => SignalTarget::Some,
+            (Concern::Concerned, _) => SignalTarget::Some,
         }
     }
 }
