@@ -207,7 +207,7 @@ validate_envoy_files() {
     local file
     for file in $(grep -l '^static_resources:' envoy/*.yaml envoy/steps/*.yaml envoy/observability/*.yaml); do
         if [[ $file == envoy/module.yaml && ! -e dist/libwaybill.so ]]; then
-            skip "check of $file: there is no dist/libwaybill.so (./build.sh module)"
+            skip "check of $file: dist/libwaybill.so is missing (./build.sh module makes it)"
             continue
         fi
         step "envoy --mode validate -c $file" with_keys "$ENVOY" --mode validate --log-level error -c "$file"

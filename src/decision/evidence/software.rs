@@ -289,7 +289,8 @@ mod tests {
             ("codex_cli_rs/0.46.0 (Mac OS 26.2.0; arm64) iTerm", "codex-cli 0.46 macos"),
             ("codex_exec/0.138.0 (Windows 10.0; x86_64)", "codex-exec 0.138 windows"),
             (
-                "GeminiCLI/0.34.0/gemini-2.5-pro (darwin; arm64) google-genai-sdk/1.41.0 gl-node/v22",
+                "GeminiCLI/0.34.0/gemini-2.5-pro (darwin; arm64) \
+                 google-genai-sdk/1.41.0 gl-node/v22",
                 "gemini-cli 0.34 macos",
             ),
             ("Zed/0.200.0 (linux; x86_64)", "zed 0.200 linux"),
