@@ -28,7 +28,7 @@ pub mod trail;
 pub use cache::EnvelopeCache;
 pub use error::{ChainError, Doubt};
 pub use proof::{Inbound, Peers, Proof, Receiver, Rejection};
-pub use signer::{Outbound, Signer};
+pub use signer::{Outbound, SignedParts, Signer};
 
 use crate::shape::words;
 

@@ -65,8 +65,10 @@ pub trait ExchangeHost {
     fn count(&self, decision: &Decision<'_>);
     /// Hands the event to the access log. Returns whether the host took it.
     fn log_event(&self, event: &[u8]) -> bool;
-    /// Sets a header: the value replaces all there were. Returns whether the host took it.
+    /// Sets a pseudo-header: the value replaces the one there was. Returns whether the host took it.
     fn set_header(&self, name: &str, value: &[u8]) -> bool;
+    /// Adds a header that the request doesn't have. Returns whether the host took it.
+    fn add_header(&self, name: &str, value: &[u8]) -> bool;
     /// Removes every copy of a header or trailer. Returns whether the host did so.
     fn remove(&self, map: FieldMap, name: &[u8]) -> bool;
     /// All headers are set and removed: the route is to be chosen by what they are now.
@@ -132,7 +134,12 @@ fn forward(host: &impl ExchangeHost, edits: &Edits<'_>) -> Flow {
         remove(host, FieldMap::Headers, name);
     }
     for (name, value) in &edits.set {
-        if !host.set_header(name, value) {
+        let is_set = if name.starts_with(':') {
+            host.set_header(name, value)
+        } else {
+            host.add_header(name, value)
+        };
+        if !is_set {
             host.complain(format_args!("waybill: header {name} can't be set"));
             return give_up(host);
         }

@@ -291,10 +291,10 @@ impl Endpoint {
         self.0.as_ref()
     }
 
-    /// Whether a request's path, without its query, is this one.
+    /// Whether a request's path, but for its query, is this one.
     pub fn is(&self, path: &[u8]) -> bool {
-        let path = path.split(|b| *b == b'?').next().unwrap_or_default();
-        self.0.as_ref().is_some_and(|own| own.as_str().as_bytes() == path)
+        let rest = self.0.as_ref().and_then(|own| path.strip_prefix(own.as_str().as_bytes()));
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'?')))
     }
 }
 

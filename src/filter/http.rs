@@ -97,6 +97,10 @@ impl ExchangeHost for Exchange {
         vm::set_header(MapType::HttpRequestHeaders, name.as_bytes(), value)
     }
 
+    fn add_header(&self, name: &str, value: &[u8]) -> bool {
+        vm::add_header(MapType::HttpRequestHeaders, name.as_bytes(), value)
+    }
+
     fn remove(&self, map: FieldMap, name: &[u8]) -> bool {
         let map = match map {
             FieldMap::Headers => MapType::HttpRequestHeaders,

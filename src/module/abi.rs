@@ -61,6 +61,8 @@ unsafe extern "C" {
     fn get_headers(stream: Raw, map: u32, headers: *mut SlicePair) -> bool;
     #[link_name = "envoy_dynamic_module_callback_http_set_header"]
     fn set_header(stream: Raw, map: u32, name: Slice, value: Slice) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_http_add_header"]
+    fn add_header(stream: Raw, map: u32, name: Slice, value: Slice) -> bool;
     #[link_name = "envoy_dynamic_module_callback_http_clear_route_cache"]
     fn clear_route_cache(stream: Raw);
     #[link_name = "envoy_dynamic_module_callback_http_send_response"]
@@ -287,10 +289,11 @@ impl StreamHandle {
         FieldCopy::of(pairs.iter().map(|it| unsafe { (it.name.bytes(), it.value.bytes()) }))
     }
 
-    /// Sets a header. Returns whether Envoy took it.
-    pub fn set(&self, map: FieldMap, name: &[u8], value: &[u8]) -> bool {
+    /// Sets a header, or adds one that there isn't. Returns whether Envoy took it.
+    pub fn put(&self, is_there: bool, name: &[u8], value: &[u8]) -> bool {
+        let put = if is_there { set_header } else { add_header };
         // SAFETY: both slices are live; Envoy copies them
-        unsafe { set_header(self.stream, number(map), Slice::of(name), Slice::of(value)) }
+        unsafe { put(self.stream, 0, Slice::of(name), Slice::of(value)) }
     }
 
     /// Removes every copy of a header. Returns whether Envoy did so.
@@ -313,9 +316,7 @@ impl StreamHandle {
         let (body, details) = (Slice::of(body), Slice::of(details.as_bytes()));
         if !self.is_answered.replace(true) {
             // SAFETY: all slices are live; Envoy copies them
-            unsafe {
-                send_response(self.stream, status.into(), headers, count, body, details);
-            }
+            unsafe { send_response(self.stream, status.into(), headers, count, body, details) }
         }
     }
 

@@ -97,7 +97,11 @@ impl ExchangeHost for StreamExchange<'_> {
     }
 
     fn set_header(&self, name: &str, value: &[u8]) -> bool {
-        self.stream.set(FieldMap::Headers, name.as_bytes(), value)
+        self.stream.put(true, name.as_bytes(), value)
+    }
+
+    fn add_header(&self, name: &str, value: &[u8]) -> bool {
+        self.stream.put(false, name.as_bytes(), value)
     }
 
     fn remove(&self, map: FieldMap, name: &[u8]) -> bool {
