@@ -12,7 +12,7 @@ use crate::chain::keyring::Keyring;
 use crate::config::SnapshotSettings;
 use crate::decision::event::Ledger;
 use crate::decision::evidence::admits_trailer;
-use crate::decision::outcome::{Edits, Outcome};
+use crate::decision::outcome::{Edits, HeaderValue, Outcome};
 use crate::decision::reply::LocalReply;
 use crate::decision::request::{Pair, Time};
 use crate::decision::signals::{Signal, Signals};
@@ -53,6 +53,8 @@ pub enum Flow {
 
 /// The port of a request to its host.
 pub trait ExchangeHost {
+    /// The fields of a map, in order. A host may lend its own: they are gone with the first edit.
+    fn fields(&self, map: FieldMap) -> Vec<Pair<'_>>;
     /// A fact that only the host knows.
     fn ask(&self, signal: Signal<'_>) -> Option<Vec<u8>>;
     /// The host's clock.
@@ -66,33 +68,69 @@ pub trait ExchangeHost {
     /// Hands the event to the access log. Returns whether the host took it.
     fn log_event(&self, event: &[u8]) -> bool;
     /// Sets a pseudo-header: the value replaces the one there was. Returns whether the host took it.
-    fn set_header(&self, name: &str, value: &[u8]) -> bool;
+    fn set_header(&mut self, name: &str, value: &[u8]) -> bool;
     /// Adds a header that the request doesn't have. Returns whether the host took it.
-    fn add_header(&self, name: &str, value: &[u8]) -> bool;
+    fn add_header(&mut self, name: &str, value: &[u8]) -> bool;
     /// Removes every copy of a header or trailer. Returns whether the host did so.
-    fn remove(&self, map: FieldMap, name: &[u8]) -> bool;
+    fn remove(&mut self, map: FieldMap, name: &[u8]) -> bool;
     /// All headers are set and removed: the route is to be chosen by what they are now.
-    fn choose_route(&self);
+    fn choose_route(&mut self);
     /// Answers the request. Returns whether the host took it.
-    fn answer(&self, reply: &LocalReply) -> bool;
+    fn answer(&mut self, reply: &LocalReply) -> bool;
     /// Writes an error to the host's log.
     fn complain(&self, text: fmt::Arguments<'_>);
 }
 
+/// What is done with a request, when nothing of it is lent any more.
+enum Deed {
+    Forward { remove: Names, set: Vec<(&'static str, HeaderValue)> },
+    Answer(LocalReply),
+}
+
+/// Names of fields in one piece.
+#[derive(Default)]
+struct Names {
+    bytes: Vec<u8>,
+    sizes: Vec<usize>,
+}
+
 /// Decides a request whose headers are complete, and does what the outcome says.
 pub fn serve(
+    host: &mut impl ExchangeHost,
+    screen: &Screen,
+    state: (&mut Worker, &mut Ledger),
+) -> Flow {
+    match decide(host, screen, state) {
+        Deed::Forward { remove, set } => forward(host, &remove, &set),
+        Deed::Answer(reply) => answer(host, &reply),
+    }
+}
+
+/// Removes the trailers that a caller mustn't send on.
+pub fn strip_trailers(host: &mut impl ExchangeHost) {
+    let trailers = host.fields(FieldMap::Trailers);
+    let names = trailers.iter().map(|(name, _)| *name).filter(|name| !admits_trailer(name));
+    remove(host, FieldMap::Trailers, &Names::of(names));
+}
+
+/// Answers a request that can't be decided.
+pub fn give_up(host: &mut impl ExchangeHost) -> Flow {
+    answer(host, &LocalReply::undecided())
+}
+
+fn decide(
     host: &impl ExchangeHost,
     screen: &Screen,
     (worker, ledger): (&mut Worker, &mut Ledger),
-    headers: Vec<Pair<'_>>,
-) -> Flow {
+) -> Deed {
     let config = screen.config();
+    let headers = host.fields(FieldMap::Headers);
     let signals = Signals::read(config, &headers, |signal| host.ask(signal));
     let request = signals.request(headers, host.now());
     let is_ready = || config.snapshot.is_none() || host.snapshot().is_some();
     let keyring = worker.signer.keyring();
     if let Some(reply) = endpoints::answer(config, screen.watch(), keyring, is_ready, &request) {
-        return answer(host, &reply);
+        return Deed::Answer(reply);
     }
     // a page is gone for a worker that slept through two snapshots: then it has the newest one.
     // Without a snapshot no page can be gone, so this ends
@@ -100,40 +138,33 @@ pub fn serve(
     loop {
         let snapshot = tries.next().and_then(|_| host.snapshot());
         match screen.decide(&request, snapshot.as_deref(), worker, ledger.next_id()) {
-            Ok(decision) => return act(host, &decision, ledger),
+            Ok(decision) => return tell(host, decision, ledger),
             Err(PageGone) => host.look(),
         }
     }
 }
 
-/// Removes the trailers that a caller mustn't send on.
-pub fn strip_trailers(host: &impl ExchangeHost, trailers: &[Pair<'_>]) {
-    for (name, _) in trailers.iter().filter(|(name, _)| !admits_trailer(name)) {
-        remove(host, FieldMap::Trailers, name);
-    }
-}
-
-/// Answers a request that can't be decided.
-pub fn give_up(host: &impl ExchangeHost) -> Flow {
-    answer(host, &LocalReply::undecided())
-}
-
-fn act(host: &impl ExchangeHost, decision: &Decision<'_>, ledger: &mut Ledger) -> Flow {
-    host.count(decision);
-    if !host.log_event(ledger.write(decision)) {
+/// Counts a decision and writes its event.
+fn tell(host: &impl ExchangeHost, decision: Decision<'_>, ledger: &mut Ledger) -> Deed {
+    host.count(&decision);
+    if !host.log_event(ledger.write(&decision)) {
         host.complain(format_args!("waybill: the host didn't take the event {}", decision.id));
     }
-    match &decision.outcome {
-        Outcome::Forward(edits) => forward(host, edits),
-        Outcome::Answer(reply) => answer(host, reply),
+    match decision.outcome {
+        Outcome::Forward(Edits { remove, set }) => {
+            Deed::Forward { remove: Names::of(remove.into_iter()), set }
+        }
+        Outcome::Answer(reply) => Deed::Answer(reply),
     }
 }
 
-fn forward(host: &impl ExchangeHost, edits: &Edits<'_>) -> Flow {
-    for name in &edits.remove {
-        remove(host, FieldMap::Headers, name);
-    }
-    for (name, value) in &edits.set {
+fn forward(
+    host: &mut impl ExchangeHost,
+    removed: &Names,
+    set: &[(&'static str, HeaderValue)],
+) -> Flow {
+    remove(host, FieldMap::Headers, removed);
+    for (name, value) in set {
         let is_set = if name.starts_with(':') {
             host.set_header(name, value)
         } else {
@@ -144,23 +175,39 @@ fn forward(host: &impl ExchangeHost, edits: &Edits<'_>) -> Flow {
             return give_up(host);
         }
     }
-    if !edits.remove.is_empty() || !edits.set.is_empty() {
+    if !removed.sizes.is_empty() || !set.is_empty() {
         host.choose_route();
     }
     Flow::Continue
 }
 
-fn remove(host: &impl ExchangeHost, map: FieldMap, name: &[u8]) {
-    if !host.remove(map, name) {
-        host.complain(format_args!("waybill: a header or trailer can't be removed"));
+fn remove(host: &mut impl ExchangeHost, map: FieldMap, names: &Names) {
+    let mut rest = names.bytes.as_slice();
+    for size in &names.sizes {
+        let (name, others) = rest.split_at_checked(*size).unwrap_or_default();
+        if !host.remove(map, name) {
+            host.complain(format_args!("waybill: a header or trailer can't be removed"));
+        }
+        rest = others;
     }
 }
 
-fn answer(host: &impl ExchangeHost, reply: &LocalReply) -> Flow {
+fn answer(host: &mut impl ExchangeHost, reply: &LocalReply) -> Flow {
     if !host.answer(reply) {
         host.complain(format_args!("waybill: the host didn't take the reply {}", reply.details));
     }
     Flow::Stop
+}
+
+impl Names {
+    fn of<'a>(names: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut all = Self::default();
+        for name in names {
+            all.bytes.extend_from_slice(name);
+            all.sizes.push(name.len());
+        }
+        all
+    }
 }
 
 // === Metrics ===

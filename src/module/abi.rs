@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::barrier::barrier;
-use super::lent::{Answer, Attribute, CallRefusal, FieldCopy};
+use super::lent::{Answer, Attribute, CallRefusal};
+use crate::decision::request::Pair;
 use crate::host::{FieldMap, Flow, Severity};
 
 // === Declarations ===
@@ -261,55 +262,63 @@ impl Drop for ConfigScheduler {
     }
 }
 
-/// Envoy's side of a request, while one of its hooks runs.
+/// Envoy's side of a request, while one of its hooks runs. Each hook has one, so what it lends is
+/// alive until something is set by it.
 #[derive(Debug)]
-pub struct StreamHandle {
+pub struct StreamHandle<'s> {
     stream: Raw,
-    is_answered: Cell<bool>,
+    is_answered: &'s Cell<bool>,
 }
 
-impl StreamHandle {
+/// How many fields are read without an allocation.
+const FEW: usize = 32;
+
+impl StreamHandle<'_> {
     /// The worker that it belongs to, counted from 0.
     pub fn worker(&self) -> usize {
         // SAFETY: the stream is alive
         usize::try_from(unsafe { get_worker_index(self.stream) }).unwrap_or(usize::MAX)
     }
 
-    /// Copies all headers or trailers at once. Envoy's own may move when one is set.
-    pub fn copy_fields(&self, map: FieldMap) -> FieldCopy {
-        let map = number(map);
+    /// All headers or trailers, as Envoy holds them.
+    pub fn fields(&self, map: FieldMap) -> Vec<Pair<'_>> {
+        let (map, empty) = (number(map), SlicePair { name: Slice::NULL, value: Slice::NULL });
         // SAFETY: the stream is alive
         let count = unsafe { get_headers_size(self.stream, map) };
-        let mut pairs = vec![SlicePair { name: Slice::NULL, value: Slice::NULL }; count];
+        let (mut few, mut many) = ([empty; FEW], Vec::new());
+        let fields = few.get_mut(..count).unwrap_or_else(|| {
+            many.resize(count, empty);
+            &mut many
+        });
         // SAFETY: there is room for `count` pairs, which is how many Envoy writes
-        if count == 0 || !unsafe { get_headers(self.stream, map, pairs.as_mut_ptr()) } {
-            return FieldCopy::default();
+        if count == 0 || !unsafe { get_headers(self.stream, map, fields.as_mut_ptr()) } {
+            return Vec::new();
         }
-        // SAFETY: Envoy keeps the bytes until a header is set
-        FieldCopy::of(pairs.iter().map(|it| unsafe { (it.name.bytes(), it.value.bytes()) }))
+        // SAFETY: Envoy keeps the bytes until a field is set. That takes this handle whole
+        fields.iter().map(|it| unsafe { (it.name.bytes(), it.value.bytes()) }).collect()
     }
 
     /// Sets a header, or adds one that there isn't. Returns whether Envoy took it.
-    pub fn put(&self, is_there: bool, name: &[u8], value: &[u8]) -> bool {
+    pub fn put(&mut self, is_there: bool, name: &[u8], value: &[u8]) -> bool {
         let put = if is_there { set_header } else { add_header };
         // SAFETY: both slices are live; Envoy copies them
         unsafe { put(self.stream, 0, Slice::of(name), Slice::of(value)) }
     }
 
     /// Removes every copy of a header. Returns whether Envoy did so.
-    pub fn remove(&self, map: FieldMap, name: &[u8]) -> bool {
+    pub fn remove(&mut self, map: FieldMap, name: &[u8]) -> bool {
         // SAFETY: the slice is live
         unsafe { set_header(self.stream, number(map), Slice::of(name), Slice::NULL) }
     }
 
     /// Has Envoy choose the route by the headers as they are now.
-    pub fn choose_route(&self) {
+    pub fn choose_route(&mut self) {
         // SAFETY: the stream is alive
         unsafe { clear_route_cache(self.stream) }
     }
 
     /// Answers the request, unless it was answered in this hook.
-    pub fn answer(&self, status: u16, headers: &[(&str, String)], body: &[u8], details: &str) {
+    pub fn answer(&mut self, status: u16, headers: &[(&str, String)], body: &[u8], details: &str) {
         let headers: Vec<SlicePair> =
             headers.iter().map(|(name, value)| pair(name, value)).collect();
         let (headers, count) = list(&headers);
@@ -381,9 +390,9 @@ pub trait Hooks: Send + Sync + Sized + 'static {
     /// An answer was lost.
     fn unanswered(&self);
     /// The headers of a request are complete.
-    fn headers(&self, stream: &StreamHandle) -> Flow;
+    fn headers(&self, stream: &mut StreamHandle<'_>) -> Flow;
     /// The trailers of a request are complete.
-    fn trailers(&self, stream: &StreamHandle);
+    fn trailers(&self, stream: &mut StreamHandle<'_>);
 }
 
 /// The stream of a filter that couldn't be made. Its request is answered.
@@ -486,34 +495,36 @@ unsafe fn instance<'a, H: Hooks>(filter: Opaque) -> Option<&'a H> {
 /// # Safety
 /// `stream` is alive, and `filter` of `filter_new` for it.
 pub(super) unsafe fn request_headers<H: Hooks>(stream: Raw, filter: Opaque) -> u32 {
-    let stream = StreamHandle { stream, is_answered: Cell::new(false) };
-    let work = || {
+    request_hook("http_filter_request_headers", stream, |stream: &mut StreamHandle<'_>| {
         // SAFETY: the caller says so
-        let flow = unsafe { instance::<H>(filter) }.map(|instance| instance.headers(&stream));
-        flow.unwrap_or_else(|| stop(&stream))
-    };
-    match barrier("http_filter_request_headers", work, || stop(&stream)) {
-        Flow::Continue => 0,
-        Flow::Stop => 1,
-    }
+        match unsafe { instance::<H>(filter) } {
+            Some(instance) => instance.headers(stream),
+            None => stop(stream),
+        }
+    })
 }
 
 /// # Safety
 /// `stream` is alive, and `filter` of `filter_new` for it.
 pub(super) unsafe fn request_trailers<H: Hooks>(stream: Raw, filter: Opaque) -> u32 {
-    let stream = StreamHandle { stream, is_answered: Cell::new(false) };
-    let work = || {
+    request_hook("http_filter_request_trailers", stream, |stream: &mut StreamHandle<'_>| {
         // SAFETY: the caller says so
-        unsafe { instance::<H>(filter) }.into_iter().for_each(|it| it.trailers(&stream));
+        unsafe { instance::<H>(filter) }.into_iter().for_each(|it| it.trailers(stream));
         Flow::Continue
-    };
-    match barrier("http_filter_request_trailers", work, || stop(&stream)) {
+    })
+}
+
+/// A hook for a request that is alive. A panic answers it.
+fn request_hook(hook: &str, stream: Raw, work: impl FnOnce(&mut StreamHandle<'_>) -> Flow) -> u32 {
+    let is_answered = &Cell::new(false);
+    let handle = || StreamHandle { stream, is_answered };
+    match barrier(hook, || work(&mut handle()), || stop(&mut handle())) {
         Flow::Continue => 0,
         Flow::Stop => 1,
     }
 }
 
-fn stop(stream: &StreamHandle) -> Flow {
+fn stop(stream: &mut StreamHandle<'_>) -> Flow {
     stream.answer(503, &[], &[], "waybill_undecided");
     Flow::Stop
 }

@@ -11,7 +11,7 @@ use super::nonces::NodeNonces;
 use crate::config::{Claim, San};
 use crate::decision::Decision;
 use crate::decision::reply::LocalReply;
-use crate::decision::request::Time;
+use crate::decision::request::{Pair, Time};
 use crate::decision::signals::Signal;
 use crate::host::{EVENT_NAME, ExchangeHost, FieldMap, RequestCounters, Severity};
 use crate::lock::Lock;
@@ -42,12 +42,12 @@ pub struct ExchangeParts {
 }
 
 /// A request of a stream, under its configuration.
-#[derive(Debug, Clone, Copy)]
-pub struct StreamExchange<'a> {
+#[derive(Debug)]
+pub struct StreamExchange<'a, 's> {
     /// The configuration's
     pub parts: &'a ExchangeParts,
     /// The stream
-    pub stream: &'a StreamHandle,
+    pub stream: &'a mut StreamHandle<'s>,
 }
 
 impl ExchangeParts {
@@ -58,9 +58,13 @@ impl ExchangeParts {
     }
 }
 
-impl ExchangeHost for StreamExchange<'_> {
+impl ExchangeHost for StreamExchange<'_, '_> {
+    fn fields(&self, map: FieldMap) -> Vec<Pair<'_>> {
+        self.stream.fields(map)
+    }
+
     fn ask(&self, signal: Signal<'_>) -> Option<Vec<u8>> {
-        let stream = self.stream;
+        let stream = &*self.stream;
         match signal {
             // an operator may say who the direct peer is; else Envoy knows
             Signal::DirectPeer => {
@@ -96,23 +100,23 @@ impl ExchangeHost for StreamExchange<'_> {
         self.stream.set_filter_state(EVENT_NAME, event)
     }
 
-    fn set_header(&self, name: &str, value: &[u8]) -> bool {
+    fn set_header(&mut self, name: &str, value: &[u8]) -> bool {
         self.stream.put(true, name.as_bytes(), value)
     }
 
-    fn add_header(&self, name: &str, value: &[u8]) -> bool {
+    fn add_header(&mut self, name: &str, value: &[u8]) -> bool {
         self.stream.put(false, name.as_bytes(), value)
     }
 
-    fn remove(&self, map: FieldMap, name: &[u8]) -> bool {
+    fn remove(&mut self, map: FieldMap, name: &[u8]) -> bool {
         self.stream.remove(map, name)
     }
 
-    fn choose_route(&self) {
+    fn choose_route(&mut self) {
         self.stream.choose_route();
     }
 
-    fn answer(&self, reply: &LocalReply) -> bool {
+    fn answer(&mut self, reply: &LocalReply) -> bool {
         let LocalReply { status, headers, body, details } = reply;
         self.stream.answer(*status, headers, body.as_bytes(), details);
         true

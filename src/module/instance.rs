@@ -14,7 +14,7 @@ use crate::chain::Signer;
 use crate::decision::event::Ledger;
 use crate::decision::{Screen, Worker};
 use crate::host::{
-    EVICTIONS_COUNTER, FieldMap, Flow, RequestCounters, Severity, TICK, announcement, configure,
+    EVICTIONS_COUNTER, Flow, RequestCounters, Severity, TICK, announcement, configure,
     part_response, random_number, serve, strip_trailers,
 };
 use crate::lock::Lock;
@@ -181,22 +181,19 @@ impl Hooks for ModuleInstance {
         self.at_desk(ConfigKeeper::forget);
     }
 
-    fn headers(&self, stream: &StreamHandle) -> Flow {
-        let exchange = StreamExchange { parts: &self.parts, stream };
-        let headers = stream.copy_fields(FieldMap::Headers);
-        let Seat { mut worker, mut ledger } = self.seat(stream.worker());
-        let state = (&mut worker, &mut ledger);
-        let flow = serve(&exchange, &self.screen, state, headers.pairs());
-        if let Some(place) = self.seats.get(stream.worker()) {
+    fn headers(&self, stream: &mut StreamHandle<'_>) -> Flow {
+        let place = stream.worker();
+        let Seat { mut worker, mut ledger } = self.seat(place);
+        let mut exchange = StreamExchange { parts: &self.parts, stream };
+        let flow = serve(&mut exchange, &self.screen, (&mut worker, &mut ledger));
+        if let Some(place) = self.seats.get(place) {
             place.hold().replace(Seat { worker, ledger });
         }
         flow
     }
 
-    fn trailers(&self, stream: &StreamHandle) {
-        let exchange = StreamExchange { parts: &self.parts, stream };
-        let trailers = stream.copy_fields(FieldMap::Trailers);
-        strip_trailers(&exchange, &trailers.pairs());
+    fn trailers(&self, stream: &mut StreamHandle<'_>) {
+        strip_trailers(&mut StreamExchange { parts: &self.parts, stream });
     }
 }
 

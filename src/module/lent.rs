@@ -2,13 +2,6 @@
 
 use crate::decision::request::Pair;
 
-/// A copy of headers or trailers.
-#[derive(Debug, Default)]
-pub struct FieldCopy {
-    bytes: Vec<u8>,
-    sizes: Vec<(usize, usize)>,
-}
-
 /// A server's answer to a call. Of one that broke off, nothing is there.
 #[derive(Debug)]
 pub struct Answer<'a> {
@@ -41,32 +34,6 @@ pub enum CallRefusal {
     CannotCreateRequest,
 }
 
-impl FieldCopy {
-    /// A copy of these pairs.
-    pub fn of<'a>(pairs: impl ExactSizeIterator<Item = Pair<'a>>) -> Self {
-        // an ordinary request has less
-        let mut copy =
-            Self { bytes: Vec::with_capacity(2_048), sizes: Vec::with_capacity(pairs.len()) };
-        for (name, value) in pairs {
-            copy.bytes.extend_from_slice(name);
-            copy.bytes.extend_from_slice(value);
-            copy.sizes.push((name.len(), value.len()));
-        }
-        copy
-    }
-
-    /// The pairs, in order.
-    pub fn pairs(&self) -> Vec<Pair<'_>> {
-        let mut rest = self.bytes.as_slice();
-        let mut take = |size: usize| {
-            let (taken, others) = rest.split_at_checked(size).unwrap_or_default();
-            rest = others;
-            taken
-        };
-        self.sizes.iter().map(|(name, value)| (take(*name), take(*value))).collect()
-    }
-}
-
 impl Answer<'_> {
     /// The body's size in bytes.
     pub fn size(&self) -> usize {
@@ -90,12 +57,6 @@ impl Answer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_copy_has_what_was_copied() {
-        let pairs: [Pair<'_>; 3] = [(b"a", b"1"), (b"empty", b""), (b"c", b"333")];
-        assert_eq!(FieldCopy::of(pairs.into_iter()).pairs(), pairs);
-    }
 
     #[test]
     fn a_body_in_parts_is_read_from_anywhere() {
