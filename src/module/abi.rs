@@ -474,7 +474,9 @@ pub(super) unsafe fn config_new<H: Hooks>(config: Raw, text: Slice) -> *const H 
 pub(super) unsafe fn config_destroy<H: Hooks>(instance: *const H) {
     // SAFETY: the caller says so; streams hold it for themselves
     let instance = unsafe { Arc::from_raw(instance) };
-    barrier("http_filter_config_destroy", || instance.close(), || ());
+    // whatever comes in between, nothing calls Envoy for this configuration from here on
+    let again = || barrier("close", || instance.close(), || ());
+    barrier("http_filter_config_destroy", || instance.close(), again);
     barrier("drop", || drop(instance), || ());
 }
 
