@@ -19,6 +19,7 @@ mod envelope;
 mod error;
 pub mod hops;
 pub mod keyring;
+pub mod memory;
 mod proof;
 pub mod replay;
 pub mod signature;

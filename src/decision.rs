@@ -27,7 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 
 #[cfg(feature = "desk")]
-use crate::chain::replay::InMemory;
+use crate::chain::memory::InMemory;
 use crate::chain::replay::ReplayMemory;
 use crate::chain::{EnvelopeCache, Inbound, Signer};
 use crate::config::{Config, Upstream};

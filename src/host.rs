@@ -8,8 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::chain::keyring::Keyring;
-use crate::config::SnapshotSettings;
+use crate::chain::keyring::{KeyAbsence, Keyring};
+use crate::config::{KeySource, SnapshotSettings};
 use crate::decision::event::Ledger;
 use crate::decision::evidence::admits_trailer;
 use crate::decision::outcome::{Edits, HeaderValue, Outcome};
@@ -21,7 +21,7 @@ use crate::register::PageGone;
 use crate::shape::Problem;
 use crate::snapshot::Snapshot;
 use crate::snapshot::fetch::{PartRequest, PartResponse};
-use crate::snapshot::keeping::News;
+use crate::snapshot::keeping::{Gauge, News};
 use crate::terms::finding::{Action, FindingCode, Intervention};
 use crate::terms::time::UnixSeconds;
 
@@ -37,9 +37,9 @@ pub const EVENT_NAME: &str = "wasm.waybill";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldMap {
     /// The request's headers
-    Headers,
+    Headers = 0,
     /// Its trailers
-    Trailers,
+    Trailers = 1,
 }
 
 /// What happens to a request after a filter saw it.
@@ -127,10 +127,13 @@ fn decide(
     let headers = host.fields(FieldMap::Headers);
     let signals = Signals::read(config, &headers, |signal| host.ask(signal));
     let request = signals.request(headers, host.now());
-    let is_ready = || config.snapshot.is_none() || host.snapshot().is_some();
     let keyring = worker.signer.keyring();
+    let is_ready = || !keyring.awaits() && (config.snapshot.is_none() || host.snapshot().is_some());
     if let Some(reply) = endpoints::answer(config, screen.watch(), keyring, is_ready, &request) {
         return Deed::Answer(reply);
+    }
+    if keyring.awaits() {
+        return Deed::Answer(LocalReply::undecided());
     }
     // a page is gone for a worker that slept through two snapshots: then it has the newest one.
     // Without a snapshot no page can be gone, so this ends
@@ -212,14 +215,6 @@ impl Names {
 
 // === Metrics ===
 
-/// The gauge of the current snapshot's sequence.
-pub const SEQUENCE_GAUGE: &str = "waybill_snapshot_sequence";
-/// The gauge of its age, in seconds.
-pub const AGE_GAUGE: &str = "waybill_snapshot_age_seconds";
-/// The gauge of its size, in bytes.
-pub const SIZE_GAUGE: &str = "waybill_snapshot_bytes";
-/// The counter of attempts to fetch a snapshot that failed.
-pub const FAILURES_COUNTER: &str = "waybill_snapshot_failures_total";
 /// The counter of nonces that went though they could still pass.
 pub const EVICTIONS_COUNTER: &str = "waybill_replays_forgotten_total";
 
@@ -281,20 +276,54 @@ impl<C: Copy> RequestCounters<C> {
     }
 }
 
+/// The metrics of the snapshot, by what the host knows them by.
+#[derive(Debug)]
+pub struct SnapshotMetrics<C> {
+    sequence: C,
+    age: C,
+    size: C,
+    /// The counter of attempts to fetch a snapshot that failed
+    pub failures: C,
+}
+
+impl<C: Copy> SnapshotMetrics<C> {
+    /// Defines each.
+    pub fn define(gauge: impl Fn(&str) -> C, counter: impl Fn(&str) -> C) -> Self {
+        Self {
+            sequence: gauge("waybill_snapshot_sequence"),
+            age: gauge("waybill_snapshot_age_seconds"),
+            size: gauge("waybill_snapshot_bytes"),
+            failures: counter("waybill_snapshot_failures_total"),
+        }
+    }
+
+    /// What the host knows a gauge by.
+    pub fn gauge(&self, gauge: Gauge) -> C {
+        match gauge {
+            Gauge::Sequence => self.sequence,
+            Gauge::Age => self.age,
+            Gauge::Size => self.size,
+        }
+    }
+}
+
 // === Configuration ===
 
-/// Reads a configuration and the keys that it names.
+/// Reads a configuration and the keys that it names. `key` gives the text of each.
 ///
 /// # Errors
 /// The lines that say what is wrong with it.
-pub fn configure(text: &[u8]) -> Result<(Screen, Keyring), Vec<String>> {
+pub fn configure(
+    text: &[u8],
+    key: &dyn Fn(&KeySource) -> Result<String, KeyAbsence>,
+) -> Result<(Screen, Keyring), Vec<String>> {
     let text = std::str::from_utf8(text).map_err(|_| {
         let why = "waybill: the configuration isn't UTF-8; give it as JSON in a \
                    google.protobuf.StringValue";
         vec![why.to_owned()]
     })?;
     let read = Screen::parse(text).and_then(|screen| {
-        let keyring = Keyring::read(&screen.config().tag, &|name| std::env::var(name))?;
+        let keyring = Keyring::read(&screen.config().tag, key)?;
         Ok((screen, keyring))
     });
     let line = |problem: &Problem| format!("waybill: configuration refused: {problem}");
@@ -316,11 +345,20 @@ pub fn announcement(screen: &Screen, keyring: &Keyring, now: UnixSeconds) -> (St
             |register| register.customers().count().to_string()
         ),
         config.regions.as_ref().map_or("by snapshot", |regions| regions.set.as_str()),
-        keyring.signing(now).map_or("no key", |signer| signer.keyid.as_str()),
+        signs_by(keyring, now),
     );
     let notices = keyring.notices(now);
     let notices = config.notices.iter().chain(&notices).map(|notice| format!("waybill: {notice}"));
     (line, notices.collect())
+}
+
+/// The key that signs now, in words.
+pub fn signs_by(keyring: &Keyring, now: UnixSeconds) -> &str {
+    match keyring.signing(now) {
+        Some(signer) => &signer.keyid,
+        None if keyring.awaits() => "a key that is still to come",
+        None => "no key",
+    }
 }
 
 /// A random number, as a new ledger's, which no other has; zero without a random source.

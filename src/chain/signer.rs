@@ -62,6 +62,11 @@ impl Signer {
         Self { keyring, signed, ..Self::default() }
     }
 
+    /// Signs by other keys from now on. What the keys before signed isn't used again.
+    pub fn replace(&mut self, keyring: Keyring) {
+        self.keyring = Arc::new(keyring);
+    }
+
     /// The keys.
     pub fn keyring(&self) -> &Keyring {
         &self.keyring

@@ -1,12 +1,12 @@
 //! The document of a configuration: its sections, each with its defaults.
 
-use super::sources::{IdentitySource, OriginSource, UserSource};
+use super::sources::{IdentitySource, KeySource, OriginSource, UserSource};
 use crate::register::{Binding, InlineRegister};
 use crate::shape::{Dictionary, Integer, Mismatch, Shape as _, Word, object, words};
 use crate::terms::finding::{Action, FindingCode};
 use crate::terms::key::TrustedKey;
 use crate::terms::names::{
-    Authority, HeaderName, HeaderText, NodeId, RouteName, Text, Url, UrlPath, VariableName,
+    Authority, HeaderName, HeaderText, NodeId, RouteName, Text, Url, UrlPath,
 };
 use crate::terms::network::{Nat64Prefix, Network};
 use crate::terms::region::{RegionSettings, Residency};
@@ -133,14 +133,6 @@ object! {
         header: HeaderName,
         /// The value, whole; any where left out
         value: Option<Text> = None,
-    }
-}
-
-object! {
-    /// Where a signing key is.
-    pub struct KeySource {
-        /// The environment variable that holds a private JWK or JWK Set
-        env: VariableName,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Envoy's interface for dynamic modules, written by hand from its header
-//! (`source/extensions/dynamic_modules/abi/abi.h`): declarations, calls, and the hooks that Envoy
-//! finds by name.
+//! (`source/extensions/dynamic_modules/abi/abi.h`): declarations, calls, and the hooks. `exports`
+//! has the names by which Envoy finds these.
 //!
 //! By Envoy's policy a released function never changes in place. An Envoy that lacks one of these
 //! refuses the module by the function's name. Each hook with code of ours is behind [`barrier`].
@@ -11,13 +11,15 @@
               Envoy keeps it alive until the hook returns, or it is one of ours that comes back"
 )]
 
+pub mod exports;
+
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::barrier::barrier;
-use super::lent::{Answer, Attribute, CallRefusal};
+use super::lent::Answer;
 use crate::decision::request::Pair;
 use crate::host::{FieldMap, Flow, Severity};
 
@@ -86,6 +88,12 @@ unsafe extern "C" {
     fn config_increment(config: Raw, id: usize, values: Slices, count: usize, by: u64) -> u32;
     #[link_name = "envoy_dynamic_module_callback_http_filter_config_set_gauge"]
     fn config_set_gauge(config: Raw, id: usize, values: Slices, count: usize, to: u64) -> u32;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_config_generic_secret_subscribe"]
+    fn secret_subscribe(config: Raw, name: Slice, config_source: Slice) -> usize;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_config_get_generic_secret"]
+    fn config_secret(config: Raw, id: usize, value: *mut Slice) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_get_generic_secret"]
+    fn stream_secret(stream: Raw, id: usize, value: *mut Slice) -> bool;
     #[link_name = "envoy_dynamic_module_callback_http_filter_config_http_callout"]
     fn http_callout(
         config: Raw, call: *mut u64, cluster: Slice, headers: Pairs, count: usize, body: Slice,
@@ -138,6 +146,29 @@ fn pair(name: &str, value: &str) -> SlicePair {
 
 // === Calls ===
 
+/// A fact about a request, by its number in Envoy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Attribute {
+    /// `source.address`
+    SourceAddress = 24,
+    /// `connection.dns_san_peer_certificate`
+    DnsSanPeerCertificate = 35,
+    /// `connection.uri_san_peer_certificate`
+    UriSanPeerCertificate = 37,
+}
+
+/// Why a call can't be made, in Envoy's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallRefusal {
+    /// A header that each call has is missing
+    MissingHeaders,
+    /// No cluster has that name
+    ClusterNotFound,
+    /// No server of the cluster can be asked
+    CannotCreateRequest,
+}
+
 /// Writes a line to Envoy's log.
 pub fn log(severity: Severity, line: &str) {
     let level = match severity {
@@ -152,6 +183,10 @@ pub fn log(severity: Severity, line: &str) {
 /// A metric's number in a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MetricId(usize);
+
+/// A secret's number in a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretId(usize);
 
 /// Envoy's side of a configuration, for the main thread.
 #[derive(Debug, Clone, Copy)]
@@ -191,6 +226,22 @@ impl ConfigHandle {
     /// Sets a gauge.
     pub fn set_gauge(self, id: MetricId, value: u64) {
         change(config_set_gauge, self.0, id, None, value);
+    }
+
+    /// Has Envoy keep a generic secret. `source` is a `ConfigSource` in JSON; empty for a secret of
+    /// the bootstrap. `None` if Envoy refuses; its log says why. Envoy takes that only while a
+    /// configuration is opened, and opens no listener before the secret came or took too long.
+    pub fn subscribe(self, name: &str, source: &str) -> Option<SecretId> {
+        let (name, source) = (Slice::of(name.as_bytes()), Slice::of(source.as_bytes()));
+        // SAFETY: both slices are live
+        let id = unsafe { secret_subscribe(self.0, name, source) };
+        (id != 0).then_some(SecretId(id))
+    }
+
+    /// A secret, if it is there by now.
+    pub fn secret(self, id: SecretId) -> Option<Vec<u8>> {
+        // SAFETY: the local is live
+        lent(|value| unsafe { config_secret(self.0, id.0, value) }).filter(|it| !it.is_empty())
     }
 
     /// Calls a server of a cluster; returns the call's number.
@@ -282,7 +333,7 @@ impl StreamHandle<'_> {
 
     /// All headers or trailers, as Envoy holds them.
     pub fn fields(&self, map: FieldMap) -> Vec<Pair<'_>> {
-        let (map, empty) = (number(map), SlicePair { name: Slice::NULL, value: Slice::NULL });
+        let (map, empty) = (map as u32, SlicePair { name: Slice::NULL, value: Slice::NULL });
         // SAFETY: the stream is alive
         let count = unsafe { get_headers_size(self.stream, map) };
         let (mut few, mut many) = ([empty; FEW], Vec::new());
@@ -308,7 +359,7 @@ impl StreamHandle<'_> {
     /// Removes every copy of a header. Returns whether Envoy did so.
     pub fn remove(&mut self, map: FieldMap, name: &[u8]) -> bool {
         // SAFETY: the slice is live
-        unsafe { set_header(self.stream, number(map), Slice::of(name), Slice::NULL) }
+        unsafe { set_header(self.stream, map as u32, Slice::of(name), Slice::NULL) }
     }
 
     /// Has Envoy choose the route by the headers as they are now.
@@ -342,6 +393,15 @@ impl StreamHandle<'_> {
         lent(|value| unsafe { get_filter_state(self.stream, key, value) })
     }
 
+    /// A secret as it is now. Empty if it isn't there.
+    pub fn secret(&self, id: SecretId) -> &[u8] {
+        let mut value = Slice::NULL;
+        // SAFETY: the local is live. Envoy replaces a worker's secret between hooks alone
+        unsafe {
+            if stream_secret(self.stream, id.0, &raw mut value) { value.bytes() } else { &[] }
+        }
+    }
+
     /// The address at the other end of the connection, without its port.
     pub fn direct_remote_address(&self) -> Option<Vec<u8>> {
         let mut port = 0;
@@ -358,13 +418,6 @@ impl StreamHandle<'_> {
     /// Adds to a counter. `label` is the value of its one label.
     pub fn add(&self, id: MetricId, label: Option<&str>, amount: u64) {
         change(stream_increment, self.stream, id, label, amount);
-    }
-}
-
-fn number(map: FieldMap) -> u32 {
-    match map {
-        FieldMap::Headers => 0,
-        FieldMap::Trailers => 1,
     }
 }
 
@@ -424,7 +477,9 @@ pub(super) unsafe fn config_new<H: Hooks>(config: Raw, text: Slice) -> *const H 
 pub(super) unsafe fn config_destroy<H: Hooks>(instance: *const H) {
     // SAFETY: the caller says so; streams hold it for themselves
     let instance = unsafe { Arc::from_raw(instance) };
-    barrier("http_filter_config_destroy", || instance.close(), || ());
+    // whatever comes in between, nothing calls Envoy for this configuration from here on
+    let again = || barrier("close", || instance.close(), || ());
+    barrier("http_filter_config_destroy", || instance.close(), again);
     barrier("drop", || drop(instance), || ());
 }
 
@@ -528,75 +583,6 @@ fn stop(stream: &mut StreamHandle<'_>) -> Flow {
     stream.answer(503, &[], &[], "waybill_undecided");
     Flow::Stop
 }
-
-/// Writes the functions by which Envoy finds a module, for one kind of configuration. Envoy wants
-/// the last fourteen too. Nothing of ours happens there; 0 lets the stream go on.
-macro_rules! export {
-    ($hooks:ty) => {
-        use std::ffi::c_char;
-        use $crate::module::abi::{self, Opaque, Pairs, Raw, Slice, Slices};
-
-        abi::hooks! {
-            envoy_dynamic_module_on_program_init() -> *const c_char { abi::program_init() }
-            envoy_dynamic_module_on_http_filter_config_new(c: Raw, _name: Slice, text: Slice)
-                -> *const $hooks { abi::config_new(c, text) }
-            envoy_dynamic_module_on_http_filter_config_destroy(instance: *const $hooks) -> ()
-                { abi::config_destroy(instance) }
-            envoy_dynamic_module_on_http_filter_config_scheduled(
-                config: Raw, instance: *const $hooks, _event: u64
-            ) -> () { abi::scheduled(config, instance) }
-            envoy_dynamic_module_on_http_filter_config_http_callout_done(
-                _config: Raw, instance: *const $hooks, call: u64, _result: u32,
-                headers: Pairs, header_count: usize, body: Slices, body_count: usize
-            ) -> ()
-                { abi::callout_done(instance, call, (headers, header_count), (body, body_count)) }
-            envoy_dynamic_module_on_http_filter_new(instance: *const $hooks, _s: Raw) -> Opaque
-                { abi::filter_new(instance) }
-            envoy_dynamic_module_on_http_filter_destroy(filter: Opaque) -> ()
-                { abi::filter_destroy::<$hooks>(filter) }
-            envoy_dynamic_module_on_http_filter_request_headers(s: Raw, f: Opaque, _e: bool) -> u32
-                { abi::request_headers::<$hooks>(s, f) }
-            envoy_dynamic_module_on_http_filter_request_trailers(s: Raw, f: Opaque) -> u32
-                { abi::request_trailers::<$hooks>(s, f) }
-
-            envoy_dynamic_module_on_http_filter_request_body(_s: Raw, _f: Opaque, _end: bool) -> u32
-                { 0 }
-            envoy_dynamic_module_on_http_filter_response_headers(_s: Raw, _f: Opaque, _end: bool)
-                -> u32 { 0 }
-            envoy_dynamic_module_on_http_filter_response_body(_s: Raw, _f: Opaque, _end: bool)
-                -> u32 { 0 }
-            envoy_dynamic_module_on_http_filter_response_trailers(_s: Raw, _f: Opaque) -> u32 { 0 }
-            envoy_dynamic_module_on_http_filter_stream_complete(_s: Raw, _f: Opaque) -> () {}
-            envoy_dynamic_module_on_http_filter_scheduled(_s: Raw, _f: Opaque, _event: u64) -> () {}
-            envoy_dynamic_module_on_http_filter_http_callout_done(
-                _s: Raw, _f: Opaque, _call: u64, _result: u32,
-                _headers: Pairs, _header_count: usize, _body: Slices, _body_count: usize
-            ) -> () {}
-            envoy_dynamic_module_on_http_filter_http_stream_headers(
-                _s: Raw, _f: Opaque, _call: u64, _headers: Pairs, _count: usize, _end: bool
-            ) -> () {}
-            envoy_dynamic_module_on_http_filter_http_stream_data(
-                _s: Raw, _f: Opaque, _call: u64, _data: Slices, _count: usize, _end: bool
-            ) -> () {}
-            envoy_dynamic_module_on_http_filter_http_stream_trailers(
-                _s: Raw, _f: Opaque, _call: u64, _trailers: Pairs, _count: usize
-            ) -> () {}
-            envoy_dynamic_module_on_http_filter_http_stream_complete(
-                _s: Raw, _f: Opaque, _call: u64
-            ) -> () {}
-            envoy_dynamic_module_on_http_filter_http_stream_reset(
-                _s: Raw, _f: Opaque, _call: u64, _reason: u32
-            ) -> () {}
-            envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark(
-                _s: Raw, _f: Opaque
-            ) -> () {}
-            envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark(
-                _s: Raw, _f: Opaque
-            ) -> () {}
-        }
-    };
-}
-pub(super) use export;
 
 macro_rules! hooks {
     ($($name:ident($($arg:ident: $type:ty),*) -> $back:ty { $($body:tt)* })*) => {$(

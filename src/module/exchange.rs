@@ -4,10 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::abi::{self, MetricId, StreamHandle};
+use super::abi::{self, Attribute, MetricId, StreamHandle};
 use super::barrier::take_panics;
-use super::lent::Attribute;
-use super::nonces::NodeNonces;
+use crate::chain::memory::InMemory;
 use crate::config::{Claim, San};
 use crate::decision::Decision;
 use crate::decision::reply::LocalReply;
@@ -17,24 +16,15 @@ use crate::host::{EVENT_NAME, ExchangeHost, FieldMap, RequestCounters, Severity}
 use crate::lock::Lock;
 use crate::snapshot::Snapshot;
 
-/// A counter of requests: its number in Envoy, and its label's value.
-#[derive(Debug, Clone, Copy)]
-pub struct LabelledCounter {
-    /// The number of all counters of that name
-    pub id: MetricId,
-    /// The value
-    pub value: &'static str,
-}
-
 /// What the requests of a configuration share.
 #[derive(Debug)]
 pub struct ExchangeParts {
     /// The snapshot that they begin with
     pub current: Lock<Option<Arc<Snapshot>>>,
     /// The node's nonces
-    pub nonces: NodeNonces,
-    /// The counters of requests
-    pub counters: RequestCounters<LabelledCounter>,
+    pub nonces: InMemory,
+    /// The counters of requests: the number in Envoy, and the label's value
+    pub counters: RequestCounters<(MetricId, &'static str)>,
     /// The counter of nonces that went too early
     pub evictions: MetricId,
     /// The counter of panics that a barrier stopped
@@ -91,8 +81,7 @@ impl ExchangeHost for StreamExchange<'_, '_> {
     fn look(&self) {} // pages are held, so none is ever gone
 
     fn count(&self, decision: &Decision<'_>) {
-        let add = |counter: LabelledCounter| self.stream.add(counter.id, Some(counter.value), 1);
-        self.parts.counters.count(decision, add);
+        self.parts.counters.count(decision, |(id, value)| self.stream.add(id, Some(value), 1));
         self.parts.count_aside(|id, amount| self.stream.add(id, None, amount));
     }
 

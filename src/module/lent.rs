@@ -1,4 +1,4 @@
-//! What Envoy lends for the time of a hook, and how it names what it knows.
+//! What Envoy lends for the time of a hook.
 
 use crate::decision::request::Pair;
 
@@ -9,29 +9,6 @@ pub struct Answer<'a> {
     pub headers: Vec<Pair<'a>>,
     /// The body, in parts
     pub body: Vec<&'a [u8]>,
-}
-
-/// A fact about a request, by its number in Envoy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Attribute {
-    /// `source.address`
-    SourceAddress = 24,
-    /// `connection.dns_san_peer_certificate`
-    DnsSanPeerCertificate = 35,
-    /// `connection.uri_san_peer_certificate`
-    UriSanPeerCertificate = 37,
-}
-
-/// Why a call can't be made, in Envoy's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallRefusal {
-    /// A header that each call has is missing
-    MissingHeaders,
-    /// No cluster has that name
-    ClusterNotFound,
-    /// No server of the cluster can be asked
-    CannotCreateRequest,
 }
 
 impl Answer<'_> {
