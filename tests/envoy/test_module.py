@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from bootstrap import Node, bootstrap
 from harness import HOST, ROOT, command_line, configuration, request, until
 from snapshots import Register, Server, by_snapshot
 from test_snapshot import SOON_SECONDS, calling
+from test_start import publish
 from wire import raw_request
 
 pytestmark = pytest.mark.skipif(HOST != "module", reason="the module's own: WAYBILL_HOST=module")
@@ -57,6 +59,21 @@ def test_a_panic_at_the_end_of_a_request_harms_none(panicking):
     assert_goes_on(lab)
 
 
+def test_a_panic_at_the_end_of_a_configuration_harms_none(panicking, tmp_path):
+    """The next configuration is in force, and the old one's clock has stopped: Envoy would crash at its next tick."""
+    path = tmp_path / "filter.json"
+    register = Register(tmp_path / "register")
+    server = Server(register.compiled(1))
+    config = by_snapshot("edge", register.trusted)
+    publish(path, Node("edge", config, PANICS))
+    lab = panicking("http_filter_config_destroy", config, discovery=path, clusters={"edge": server.port})
+    until(SOON_SECONDS, "the snapshot", lambda: lab.play("edge", calling("c-1")).response.status == 200, lab.log)
+    publish(path, Node("edge", {**config, "identity": {"sources": [{"header": "x-other-key"}]}}, PANICS))
+    until(SOON_SECONDS, "the update", lambda: lab.play("edge", calling("c-1")).response.status == 401, lab.log)
+    time.sleep(1)
+    assert_goes_on(lab, calling("c-1"), 401)
+
+
 @pytest.mark.parametrize("hook", ["http_filter_config_scheduled", "http_filter_config_http_callout_done"])
 def test_the_snapshot_comes_after_a_panic(panicking, tmp_path, hook):
     register = Register(tmp_path / "register")
@@ -78,10 +95,10 @@ def test_a_panic_over_a_configuration_refuses_it(tmp_path, upstream, certificate
     assert SAID in done.stderr
 
 
-def assert_goes_on(lab):
+def assert_goes_on(lab, next_one=None, status=200):
     """The next request is decided, the panic is counted and said, and nothing of the request is in the log."""
-    played = lab.play("edge", request())
-    assert (played.response.status, played.event["verdict"]) == (200, "allow")
+    played = lab.play("edge", next_one or request())
+    assert (played.response.status, played.event["verdict"]) == (status, "allow" if status == 200 else "block")
     assert panics(lab) == 1
     log = lab.log.read_text()
     assert SAID in log and "asked for a panic" not in log
