@@ -116,6 +116,7 @@ class Peers:
         nodes = {IN_WASM: Node(IN_WASM, self.configuration(), WASM, environment=environment), AS_MODULE: Node(AS_MODULE, self.configuration(), MODULE, environment=environment)}
         filters = {**self.others(), **{name: waybill(node) for name, node in nodes.items()}}
         config = bootstrap.bootstrap([], self.upstream.port, None)
+        config["watchdogs"] = {name: NEVER for name in ("main_thread_watchdog", "worker_watchdog")}
         config["static_resources"]["listeners"] = [listener(name, filters[name]) for name in names]
         clusters = [bootstrap.cluster("upstream", [self.upstream.port]), bootstrap.cluster("snapshots", [self.bench.port])]
         config["static_resources"]["clusters"] = [*clusters, *(http2(name, port) for name, (_, port) in self.servers.items())]
@@ -201,6 +202,7 @@ class Peers:
         return path
 
 
+NEVER = {"miss_timeout": "9999s", "megamiss_timeout": "9999s"}  # a watchdog wakes its thread ten times a second
 READ = {"patterns": [{"exact": name} for name in ("x-api-key", "x-geo-country")]}
 
 

@@ -7,6 +7,7 @@ run time, which is what V8 makes of a wasm module. What the kernel does isn't se
 """
 
 import ctypes
+import itertools
 import os
 import platform
 import socket
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import peers
@@ -23,10 +25,12 @@ from register import secret
 from request import ALL, LIMITS, judged
 
 WARM_UP = 600  # requests, of the customers that are stepped too; V8 has compiled all by then, and the allocators are in their stride
-STEPPED = int(os.environ.get("STEPPED", "7"))  # requests, each of another customer: the median counts
+STEPPED = int(os.environ.get("STEPPED", "5"))  # requests, each of another customer: the median counts
 SETTLED = 0.3  # seconds without anything to do
-SEIZE, INTERRUPT, CONTINUE, SINGLE_STEP, PEEK_USER, DETACH = 0x4206, 0x4207, 7, 9, 3, 17  # ptrace(2)
+TICK = 0.1  # seconds between the ticks of a wasm filter
+SEIZE, INTERRUPT, SINGLE_STEP, PEEK_USER, DETACH = 0x4206, 0x4207, 9, 3, 17  # ptrace(2)
 INSTRUCTION_POINTER = 16 * 8  # in struct user_regs_struct
+SYSCALL = 2  # bytes of that instruction
 ANY_CHILD = 0x40000000  # waitpid(2): __WALL
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -37,36 +41,66 @@ def main():
     if platform.machine() != "x86_64":
         sys.exit("steps: x86-64 only")
     names = [name for name in ALL if name not in (AUTHZ, PROC)]
-    print(f"{'':18}{'instructions':>13}{'added':>9}{'lines':>7}{'pages':>7}   made at run time:{'instructions':>13}{'lines':>7}{'pages':>7}")
-    with tempfile.TemporaryDirectory() as folder, peers.Peers(Path(folder)) as setting, setting.envoy(names) as (envoy, ports):
-        measured = {name: stepped(envoy.process.pid, ports[name]) for name in names}
-    instructions = {name: statistics.median(len(whole) for whole, _ in each) for name, each in measured.items()}
-    none = (instructions[NONE] + instructions[CONTROL]) / 2
-    added = {name: count - none for name, count in instructions.items()}
-    for name, each in measured.items():
-        middle, made = sorted(each, key=lambda pair: len(pair[0]))[len(each) // 2]
-        print(f"{name:18}{len(middle):13,}{len(middle) - none:9,.0f}{touched(middle)}                    {len(made):13,}{touched(made)}")
-    control = abs(instructions[NONE] - instructions[CONTROL])
-    print(f"the median of {STEPPED} requests; no filter against no filter: {control:,.0f} instructions, {control / added[AS_MODULE]:.1%} of what the module adds")
+    measured = {}
+    with tempfile.TemporaryDirectory() as folder, peers.Peers(Path(folder)) as setting:
+        for name in names:  # alone, so that no other's timers come due
+            print(f"stepping through {name}", file=sys.stderr, flush=True)
+            with setting.envoy([name]) as (envoy, ports):
+                measured[name] = stepped(envoy.process.pid, ports[name])
+    print(report(measured))
+
+
+def report(measured):
+    """The median of each listener's requests, and what the module adds against what others add."""
+    middle = {name: sorted(requests, key=lambda request: request.count)[len(requests) // 2] for name, requests in measured.items()}
+    none = (middle[NONE].count + middle[CONTROL].count) / 2
+    added = {name: request.count - none for name, request in middle.items()}
+    control = abs(middle[NONE].count - middle[CONTROL].count)
+    lines = [f"{'':18}{'instructions':>13}{'added':>9}{'lines':>7}{'pages':>7}   made at run time:{'instructions':>13}{'lines':>7}{'pages':>7}"]
+    for name, request in middle.items():
+        lines.append(f"{name:18}{request.count:13,}{added[name]:9,.0f}{touched(request.all)}{'':20}{len(request.made):13,}{touched(request.made)}")
+    lines.append(f"the median of {STEPPED} requests; no filter against no filter: {control:,.0f}, {control / added[AS_MODULE]:.1%} of what the module adds")
     for name, limit, kind in LIMITS:
         if name in added:
             ratio = added[AS_MODULE] / added[name]
-            print(f"the module adds, against {name}: {ratio:.2f}, at most {limit:.2f} ({kind}): {judged(ratio, limit, control > added[AS_MODULE] / 10)}")
+            lines.append(f"the module adds, against {name}: {ratio:.2f}, at most {limit:.2f} ({kind}): {judged(ratio, limit, control > added[AS_MODULE] / 10)}")
+    return "\n".join(lines)
+
+
+@dataclass
+class Stepped:
+    """The addresses of a request's instructions; of those whose code was made at run time; how many they are without timers."""
+
+    all: list
+    made: list
+    count: int
 
 
 def stepped(pid, port):
-    """The addresses of some requests, and those of them whose code was made at run time, each request of another customer."""
-    customers = peers.hot()[:STEPPED]
+    """Some requests, each of another customer."""
+    thread, customers = worker(pid), peers.hot()[:STEPPED]
+
+    def wake():
+        socket.create_connection(("127.0.0.1", port)).close()
+
     found = []
     with socket.create_connection(("127.0.0.1", port)) as connection:
         for turn in range(WARM_UP):
             ask(connection, customers[turn % STEPPED])
+        idle = timers(*step_through(thread, lambda: time.sleep(3 * TICK), wake))
         for customer in customers:
             time.sleep(SETTLED)
-            addresses = step_through(worker(pid), lambda c=customer: ask(connection, c))
+            addresses, _ = step_through(thread, lambda c=customer: ask(connection, c), wake)
             code = compiled(pid)
-            found.append((addresses, [each for each in addresses if any(begin <= each < end for begin, end in code)]))
+            made = [each for each in addresses if any(begin <= each < end for begin, end in code)]
+            found.append(Stepped(addresses, made, len(addresses) - idle))
     return found
+
+
+def timers(addresses, waits):
+    """What a thread executes between two waits while it has nothing to do. That comes due once while a request is stepped."""
+    ends = [number for number, address in enumerate(addresses) if address in waits]
+    return max((after - before for before, after in itertools.pairwise(ends)), default=0)
 
 
 def touched(addresses):
@@ -100,35 +134,35 @@ def compiled(pid):
     return [tuple(int(end, 16) for end in fields[0].split("-")) for fields in maps if "x" in fields[1] and len(fields) == 5]
 
 
-def step_through(thread, send):
-    """The address of each instruction that a thread executes until it has nothing left to do."""
+def step_through(thread, send, wake):
+    """The address of each instruction that a thread executes for a request, and those at which it waits for events.
+
+    That is all until the thread waits again, with the answer sent. A step out of a wait ends when the wait does: `wake` sees to it.
+    """
+    together = {max(os.sched_getaffinity(0))}  # on one CPU a step wakes no other
+    for each in (0, thread):
+        os.sched_setaffinity(each, together)
     ptrace(SEIZE, thread)
     ptrace(INTERRUPT, thread)
     os.waitpid(thread, ANY_CHILD)
-    done = threading.Event()
+    waits = ptrace(PEEK_USER, thread, INSTRUCTION_POINTER)  # at the call that waits, or behind it
+    waits = {waits, waits + SYSCALL}
+    answered = threading.Event()
 
     def client():
         send()
+        answered.set()
         time.sleep(SETTLED)
-        done.set()
+        wake()
 
-    addresses = []
-    ptrace(SINGLE_STEP, thread)
     threading.Thread(target=client).start()
-    while not done.is_set():
-        if os.waitpid(thread, ANY_CHILD | os.WNOHANG)[0]:
-            addresses.append(ptrace(PEEK_USER, thread, INSTRUCTION_POINTER))
-            ptrace(SINGLE_STEP, thread)
-    ptrace(INTERRUPT, thread)
-    os.waitpid(thread, ANY_CHILD)
-    ptrace(CONTINUE, thread)
-    time.sleep(SETTLED)
-    while os.waitpid(thread, ANY_CHILD | os.WNOHANG)[0]:
-        ptrace(CONTINUE, thread)  # the trap of the last step comes only now; left to itself it would end Envoy
-    ptrace(INTERRUPT, thread)
-    os.waitpid(thread, ANY_CHILD)
+    addresses = []
+    while not (answered.is_set() and addresses[-1] in waits):
+        ptrace(SINGLE_STEP, thread)
+        os.waitpid(thread, ANY_CHILD)
+        addresses.append(ptrace(PEEK_USER, thread, INSTRUCTION_POINTER))
     ptrace(DETACH, thread)
-    return addresses
+    return addresses, waits
 
 
 def ptrace(what, thread, where=None):
