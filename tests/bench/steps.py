@@ -28,8 +28,9 @@ WARM_UP = 600  # requests, of the customers that are stepped too; V8 has compile
 STEPPED = int(os.environ.get("STEPPED", "5"))  # requests, each of another customer: the median counts
 SETTLED = 0.3  # seconds without anything to do
 TICK = 0.1  # seconds between the ticks of a wasm filter
-SEIZE, INTERRUPT, SINGLE_STEP, PEEK_USER, DETACH = 0x4206, 0x4207, 9, 3, 17  # ptrace(2)
-INSTRUCTION_POINTER = 16 * 8  # in struct user_regs_struct
+SEIZE, INTERRUPT, CONTINUE, SINGLE_STEP, PEEK_USER, DETACH = 0x4206, 0x4207, 7, 9, 3, 17  # ptrace(2)
+INSTRUCTION_POINTER, SYSTEM_CALL = 16 * 8, 15 * 8  # in struct user_regs_struct
+EPOLL_WAITS = {232, 281}  # epoll_wait(2), epoll_pwait(2)
 SYSCALL = 2  # bytes of that instruction
 ANY_CHILD = 0x40000000  # waitpid(2): __WALL
 
@@ -89,7 +90,6 @@ def stepped(pid, port):
             ask(connection, customers[turn % STEPPED])
         idle = timers(*step_through(thread, lambda: time.sleep(3 * TICK), wake))
         for customer in customers:
-            time.sleep(SETTLED)
             addresses, _ = step_through(thread, lambda c=customer: ask(connection, c), wake)
             code = compiled(pid)
             made = [each for each in addresses if any(begin <= each < end for begin, end in code)]
@@ -143,8 +143,13 @@ def step_through(thread, send, wake):
     for each in (0, thread):
         os.sched_setaffinity(each, together)
     ptrace(SEIZE, thread)
-    ptrace(INTERRUPT, thread)
-    os.waitpid(thread, ANY_CHILD)
+    while True:
+        time.sleep(SETTLED)
+        ptrace(INTERRUPT, thread)
+        os.waitpid(thread, ANY_CHILD)
+        if ptrace(PEEK_USER, thread, SYSTEM_CALL) in EPOLL_WAITS:
+            break
+        ptrace(CONTINUE, thread)
     waits = ptrace(PEEK_USER, thread, INSTRUCTION_POINTER)  # at the call that waits, or behind it
     waits = {waits, waits + SYSCALL}
     answered = threading.Event()
