@@ -197,6 +197,15 @@ def command_line(config):
     return [ENVOY, "-c", config, "--disable-hot-restart", "--log-level", "warning"]
 
 
+def validated(folder, node, certificates, mode="validate", **variables):
+    """What Envoy says of a file with that node, which it only reads: its exit status, and its log."""
+    path = folder / "envoy.json"
+    path.write_text(json.dumps(bootstrap([node], 1, certificates)))
+    command = [*command_line(path), "--mode", mode]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, cwd=ROOT, env={**os.environ, **variables})
+    return done.returncode, done.stderr
+
+
 def direct(request):
     """Filter state `direct`: the peer, and behind a space the client's address as Envoy has it, unless its own will do."""
     forwarded = any(name.lower() in ("x-forwarded-for", "forwarded") for name, _ in request.get("headers", []))
