@@ -1,7 +1,7 @@
 //! The servers behind ext_authz and ext_proc, and the load, of `tests/bench/request.py`.
 //!
 //! ```text
-//! peers authz CUSTOMERS COUNTRIES   a line for each customer: key, id, profile; restricted countries
+//! peers authz CUSTOMERS COUNTRIES   a line a customer: key, id, profile; restricted countries
 //! peers proc CUSTOMERS COUNTRIES
 //! peers load PORT COUNT REQUESTS    sends the requests of the file in turn; all get a 200
 //! ```
