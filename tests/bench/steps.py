@@ -25,7 +25,7 @@ from register import secret
 from request import ALL, LIMITS, judged
 
 WARM_UP = 600  # requests, of the customers that are stepped too; V8 has compiled all by then, and the allocators are in their stride
-ENVOYS = int(os.environ.get("ENVOYS", "3"))  # for each listener: a table may fall out well or badly as long as an Envoy runs
+ENVOYS = int(os.environ.get("ENVOYS", "3"))  # for each listener: addresses are random, and with them how full hash tables are
 STEPPED = 3  # requests with each of them, each of another customer
 SETTLED = 0.3  # seconds without anything to do
 TICK = 0.1  # seconds between the ticks of a wasm filter
@@ -58,7 +58,8 @@ def main():
 def report(measured):
     """The least of each listener's requests, and what the module adds against what others add.
 
-    What an allocator or a timer does beside a request only adds to it.
+    What an allocator or a timer does beside a request only adds to it, and so does a full hash table: in nine requests of three
+    Envoys a listener without a filter took 126,000 to 154,000 instructions, and the least of nine came again within 0.1 %.
     """
     least = {name: min(requests, key=lambda request: request.count) for name, requests in measured.items()}
     none = (least[NONE].count + least[CONTROL].count) / 2
