@@ -19,6 +19,7 @@ mod envelope;
 mod error;
 pub mod hops;
 pub mod keyring;
+pub mod memory;
 mod proof;
 pub mod replay;
 pub mod signature;
@@ -28,7 +29,7 @@ pub mod trail;
 pub use cache::EnvelopeCache;
 pub use error::{ChainError, Doubt};
 pub use proof::{Inbound, Peers, Proof, Receiver, Rejection};
-pub use signer::{Outbound, Signer};
+pub use signer::{Outbound, SignedParts, Signer};
 
 use crate::shape::words;
 

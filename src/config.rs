@@ -18,11 +18,13 @@ pub use build::{Config, SourceIndex};
 pub use policy::Policy;
 pub use settings::{
     ChainSettings, ClientAddressSettings, ConfigDocument, DisclosureSettings, Endpoint,
-    EndpointSettings, ForwardingHeader, GeoSettings, IdentitySettings, IgnoredMark, KeySource,
-    Mode, NodeSettings, PolicySettings, ProviderSettings, RelaySettings, RouteSettings,
-    SnapshotSettings, TagSettings, schema,
+    EndpointSettings, ForwardingHeader, GeoSettings, IdentitySettings, IgnoredMark, Mode,
+    NodeSettings, PolicySettings, ProviderSettings, RelaySettings, RouteSettings, SnapshotSettings,
+    TagSettings, schema,
 };
-pub use sources::{Claim, CredentialPlace, IdentitySource, OriginSource, San, UserSource};
+pub use sources::{
+    Claim, CredentialPlace, IdentitySource, KeySource, OriginSource, San, UserSource,
+};
 pub use upstream::{Convention, Upstream};
 
 use crate::shape::{Problems, read_document};

@@ -22,15 +22,17 @@ pub mod signals;
 pub mod tag;
 pub mod verdict;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 #[cfg(feature = "desk")]
-use crate::chain::replay::InMemory;
+use crate::chain::memory::InMemory;
 use crate::chain::replay::ReplayMemory;
 use crate::chain::{EnvelopeCache, Inbound, Signer};
 use crate::config::{Config, Upstream};
 use crate::decision::case::Case;
+use crate::decision::evidence::software::SoftwareMemo;
 use crate::decision::evidence::{Evidence, Watch};
 use crate::decision::geography::{AddressProfile, Geography};
 use crate::decision::identity::Identity;
@@ -62,6 +64,8 @@ pub struct Worker {
     pub cache: Arc<EnvelopeCache>,
     /// The nonces that all workers of the process have seen
     pub memory: Box<dyn ReplayMemory + Send>,
+    /// Which programs clients named
+    programs: SoftwareMemo,
 }
 
 /// A request's decision with all that led to it.
@@ -117,16 +121,16 @@ impl Screen {
         worker: &mut Worker,
         id: String,
     ) -> Result<Decision<'a>, PageGone> {
-        let Worker { signer, cache, memory } = worker;
+        let Worker { signer, cache, memory, programs } = worker;
         let config = &self.config;
         let now = request.time.seconds();
         let lookups = Lookups::new(config, snapshot);
 
-        let evidence = Evidence::gather(config, &self.watch, request);
+        let evidence = Evidence::gather(config, &self.watch, request, programs);
         let identity = Identity::look_up(lookups, &evidence, now)?;
         let origin = AddressProfile::of(config, lookups, &evidence);
         let authority = if evidence.lines.is_empty() {
-            String::new()
+            Cow::default()
         } else {
             names::authority(request.authority()).unwrap_or_default()
         };
@@ -204,12 +208,12 @@ impl Default for Worker {
 impl Worker {
     /// A worker that has seen no request.
     pub fn new(signer: Signer, memory: Box<dyn ReplayMemory + Send>) -> Self {
-        Self { signer, cache: Arc::default(), memory }
+        Self { signer, cache: Arc::default(), memory, programs: SoftwareMemo::default() }
     }
 
     /// Another worker of the same process, which finds what this one verified and signed.
     pub fn fork(&self, memory: Box<dyn ReplayMemory + Send>) -> Self {
-        Self { signer: self.signer.fork(), cache: Arc::clone(&self.cache), memory }
+        Self { cache: Arc::clone(&self.cache), ..Self::new(self.signer.fork(), memory) }
     }
 }
 

@@ -8,11 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::chain::keyring::Keyring;
-use crate::config::SnapshotSettings;
+use crate::chain::keyring::{KeyAbsence, Keyring};
+use crate::config::{KeySource, SnapshotSettings};
 use crate::decision::event::Ledger;
 use crate::decision::evidence::admits_trailer;
-use crate::decision::outcome::{Edits, Outcome};
+use crate::decision::outcome::{Edits, HeaderValue, Outcome};
 use crate::decision::reply::LocalReply;
 use crate::decision::request::{Pair, Time};
 use crate::decision::signals::{Signal, Signals};
@@ -21,7 +21,7 @@ use crate::register::PageGone;
 use crate::shape::Problem;
 use crate::snapshot::Snapshot;
 use crate::snapshot::fetch::{PartRequest, PartResponse};
-use crate::snapshot::keeping::News;
+use crate::snapshot::keeping::{Gauge, News};
 use crate::terms::finding::{Action, FindingCode, Intervention};
 use crate::terms::time::UnixSeconds;
 
@@ -37,9 +37,9 @@ pub const EVENT_NAME: &str = "wasm.waybill";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldMap {
     /// The request's headers
-    Headers,
+    Headers = 0,
     /// Its trailers
-    Trailers,
+    Trailers = 1,
 }
 
 /// What happens to a request after a filter saw it.
@@ -53,6 +53,8 @@ pub enum Flow {
 
 /// The port of a request to its host.
 pub trait ExchangeHost {
+    /// The fields of a map, in order. A host may lend its own: they are gone with the first edit.
+    fn fields(&self, map: FieldMap) -> Vec<Pair<'_>>;
     /// A fact that only the host knows.
     fn ask(&self, signal: Signal<'_>) -> Option<Vec<u8>>;
     /// The host's clock.
@@ -65,32 +67,73 @@ pub trait ExchangeHost {
     fn count(&self, decision: &Decision<'_>);
     /// Hands the event to the access log. Returns whether the host took it.
     fn log_event(&self, event: &[u8]) -> bool;
-    /// Sets a header: the value replaces all there were. Returns whether the host took it.
-    fn set_header(&self, name: &str, value: &[u8]) -> bool;
+    /// Sets a pseudo-header: the value replaces the one there was. Returns whether the host took it.
+    fn set_header(&mut self, name: &str, value: &[u8]) -> bool;
+    /// Adds a header that the request doesn't have. Returns whether the host took it.
+    fn add_header(&mut self, name: &str, value: &[u8]) -> bool;
     /// Removes every copy of a header or trailer. Returns whether the host did so.
-    fn remove(&self, map: FieldMap, name: &[u8]) -> bool;
+    fn remove(&mut self, map: FieldMap, name: &[u8]) -> bool;
     /// All headers are set and removed: the route is to be chosen by what they are now.
-    fn choose_route(&self);
+    fn choose_route(&mut self);
     /// Answers the request. Returns whether the host took it.
-    fn answer(&self, reply: &LocalReply) -> bool;
+    fn answer(&mut self, reply: &LocalReply) -> bool;
     /// Writes an error to the host's log.
     fn complain(&self, text: fmt::Arguments<'_>);
 }
 
+/// What is done with a request, when nothing of it is lent any more.
+enum Deed {
+    Forward { remove: Names, set: Vec<(&'static str, HeaderValue)> },
+    Answer(LocalReply),
+}
+
+/// Names of fields in one piece.
+#[derive(Default)]
+struct Names {
+    bytes: Vec<u8>,
+    sizes: Vec<usize>,
+}
+
 /// Decides a request whose headers are complete, and does what the outcome says.
 pub fn serve(
+    host: &mut impl ExchangeHost,
+    screen: &Screen,
+    state: (&mut Worker, &mut Ledger),
+) -> Flow {
+    match decide(host, screen, state) {
+        Deed::Forward { remove, set } => forward(host, &remove, &set),
+        Deed::Answer(reply) => answer(host, &reply),
+    }
+}
+
+/// Removes the trailers that a caller mustn't send on.
+pub fn strip_trailers(host: &mut impl ExchangeHost) {
+    let trailers = host.fields(FieldMap::Trailers);
+    let names = trailers.iter().map(|(name, _)| *name).filter(|name| !admits_trailer(name));
+    remove(host, FieldMap::Trailers, &Names::of(names));
+}
+
+/// Answers a request that can't be decided.
+pub fn give_up(host: &mut impl ExchangeHost) -> Flow {
+    answer(host, &LocalReply::undecided())
+}
+
+fn decide(
     host: &impl ExchangeHost,
     screen: &Screen,
     (worker, ledger): (&mut Worker, &mut Ledger),
-    headers: Vec<Pair<'_>>,
-) -> Flow {
+) -> Deed {
     let config = screen.config();
+    let headers = host.fields(FieldMap::Headers);
     let signals = Signals::read(config, &headers, |signal| host.ask(signal));
     let request = signals.request(headers, host.now());
-    let is_ready = || config.snapshot.is_none() || host.snapshot().is_some();
     let keyring = worker.signer.keyring();
+    let is_ready = || !keyring.awaits() && (config.snapshot.is_none() || host.snapshot().is_some());
     if let Some(reply) = endpoints::answer(config, screen.watch(), keyring, is_ready, &request) {
-        return answer(host, &reply);
+        return Deed::Answer(reply);
+    }
+    if keyring.awaits() {
+        return Deed::Answer(LocalReply::undecided());
     }
     // a page is gone for a worker that slept through two snapshots: then it has the newest one.
     // Without a snapshot no page can be gone, so this ends
@@ -98,74 +141,80 @@ pub fn serve(
     loop {
         let snapshot = tries.next().and_then(|_| host.snapshot());
         match screen.decide(&request, snapshot.as_deref(), worker, ledger.next_id()) {
-            Ok(decision) => return act(host, &decision, ledger),
+            Ok(decision) => return tell(host, decision, ledger),
             Err(PageGone) => host.look(),
         }
     }
 }
 
-/// Removes the trailers that a caller mustn't send on.
-pub fn strip_trailers(host: &impl ExchangeHost, trailers: &[Pair<'_>]) {
-    for (name, _) in trailers.iter().filter(|(name, _)| !admits_trailer(name)) {
-        remove(host, FieldMap::Trailers, name);
-    }
-}
-
-/// Answers a request that can't be decided.
-pub fn give_up(host: &impl ExchangeHost) -> Flow {
-    answer(host, &LocalReply::undecided())
-}
-
-fn act(host: &impl ExchangeHost, decision: &Decision<'_>, ledger: &mut Ledger) -> Flow {
-    host.count(decision);
-    if !host.log_event(ledger.write(decision)) {
+/// Counts a decision and writes its event.
+fn tell(host: &impl ExchangeHost, decision: Decision<'_>, ledger: &mut Ledger) -> Deed {
+    host.count(&decision);
+    if !host.log_event(ledger.write(&decision)) {
         host.complain(format_args!("waybill: the host didn't take the event {}", decision.id));
     }
-    match &decision.outcome {
-        Outcome::Forward(edits) => forward(host, edits),
-        Outcome::Answer(reply) => answer(host, reply),
+    match decision.outcome {
+        Outcome::Forward(Edits { remove, set }) => {
+            Deed::Forward { remove: Names::of(remove.into_iter()), set }
+        }
+        Outcome::Answer(reply) => Deed::Answer(reply),
     }
 }
 
-fn forward(host: &impl ExchangeHost, edits: &Edits<'_>) -> Flow {
-    for name in &edits.remove {
-        remove(host, FieldMap::Headers, name);
-    }
-    for (name, value) in &edits.set {
-        if !host.set_header(name, value) {
+fn forward(
+    host: &mut impl ExchangeHost,
+    removed: &Names,
+    set: &[(&'static str, HeaderValue)],
+) -> Flow {
+    remove(host, FieldMap::Headers, removed);
+    for (name, value) in set {
+        let is_set = if name.starts_with(':') {
+            host.set_header(name, value)
+        } else {
+            host.add_header(name, value)
+        };
+        if !is_set {
             host.complain(format_args!("waybill: header {name} can't be set"));
             return give_up(host);
         }
     }
-    if !edits.remove.is_empty() || !edits.set.is_empty() {
+    if !removed.sizes.is_empty() || !set.is_empty() {
         host.choose_route();
     }
     Flow::Continue
 }
 
-fn remove(host: &impl ExchangeHost, map: FieldMap, name: &[u8]) {
-    if !host.remove(map, name) {
-        host.complain(format_args!("waybill: a header or trailer can't be removed"));
+fn remove(host: &mut impl ExchangeHost, map: FieldMap, names: &Names) {
+    let mut rest = names.bytes.as_slice();
+    for size in &names.sizes {
+        let (name, others) = rest.split_at_checked(*size).unwrap_or_default();
+        if !host.remove(map, name) {
+            host.complain(format_args!("waybill: a header or trailer can't be removed"));
+        }
+        rest = others;
     }
 }
 
-fn answer(host: &impl ExchangeHost, reply: &LocalReply) -> Flow {
+fn answer(host: &mut impl ExchangeHost, reply: &LocalReply) -> Flow {
     if !host.answer(reply) {
         host.complain(format_args!("waybill: the host didn't take the reply {}", reply.details));
     }
     Flow::Stop
 }
 
+impl Names {
+    fn of<'a>(names: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut all = Self::default();
+        for name in names {
+            all.bytes.extend_from_slice(name);
+            all.sizes.push(name.len());
+        }
+        all
+    }
+}
+
 // === Metrics ===
 
-/// The gauge of the current snapshot's sequence.
-pub const SEQUENCE_GAUGE: &str = "waybill_snapshot_sequence";
-/// The gauge of its age, in seconds.
-pub const AGE_GAUGE: &str = "waybill_snapshot_age_seconds";
-/// The gauge of its size, in bytes.
-pub const SIZE_GAUGE: &str = "waybill_snapshot_bytes";
-/// The counter of attempts to fetch a snapshot that failed.
-pub const FAILURES_COUNTER: &str = "waybill_snapshot_failures_total";
 /// The counter of nonces that went though they could still pass.
 pub const EVICTIONS_COUNTER: &str = "waybill_replays_forgotten_total";
 
@@ -227,20 +276,54 @@ impl<C: Copy> RequestCounters<C> {
     }
 }
 
+/// The metrics of the snapshot, by what the host knows them by.
+#[derive(Debug)]
+pub struct SnapshotMetrics<C> {
+    sequence: C,
+    age: C,
+    size: C,
+    /// The counter of attempts to fetch a snapshot that failed
+    pub failures: C,
+}
+
+impl<C: Copy> SnapshotMetrics<C> {
+    /// Defines each.
+    pub fn define(gauge: impl Fn(&str) -> C, counter: impl Fn(&str) -> C) -> Self {
+        Self {
+            sequence: gauge("waybill_snapshot_sequence"),
+            age: gauge("waybill_snapshot_age_seconds"),
+            size: gauge("waybill_snapshot_bytes"),
+            failures: counter("waybill_snapshot_failures_total"),
+        }
+    }
+
+    /// What the host knows a gauge by.
+    pub fn gauge(&self, gauge: Gauge) -> C {
+        match gauge {
+            Gauge::Sequence => self.sequence,
+            Gauge::Age => self.age,
+            Gauge::Size => self.size,
+        }
+    }
+}
+
 // === Configuration ===
 
-/// Reads a configuration and the keys that it names.
+/// Reads a configuration and the keys that it names. `key` gives the text of each.
 ///
 /// # Errors
 /// The lines that say what is wrong with it.
-pub fn configure(text: &[u8]) -> Result<(Screen, Keyring), Vec<String>> {
+pub fn configure(
+    text: &[u8],
+    key: &dyn Fn(&KeySource) -> Result<String, KeyAbsence>,
+) -> Result<(Screen, Keyring), Vec<String>> {
     let text = std::str::from_utf8(text).map_err(|_| {
         let why = "waybill: the configuration isn't UTF-8; give it as JSON in a \
                    google.protobuf.StringValue";
         vec![why.to_owned()]
     })?;
     let read = Screen::parse(text).and_then(|screen| {
-        let keyring = Keyring::read(&screen.config().tag, &|name| std::env::var(name))?;
+        let keyring = Keyring::read(&screen.config().tag, key)?;
         Ok((screen, keyring))
     });
     let line = |problem: &Problem| format!("waybill: configuration refused: {problem}");
@@ -262,11 +345,20 @@ pub fn announcement(screen: &Screen, keyring: &Keyring, now: UnixSeconds) -> (St
             |register| register.customers().count().to_string()
         ),
         config.regions.as_ref().map_or("by snapshot", |regions| regions.set.as_str()),
-        keyring.signing(now).map_or("no key", |signer| signer.keyid.as_str()),
+        signs_by(keyring, now),
     );
     let notices = keyring.notices(now);
     let notices = config.notices.iter().chain(&notices).map(|notice| format!("waybill: {notice}"));
     (line, notices.collect())
+}
+
+/// The key that signs now, in words.
+pub fn signs_by(keyring: &Keyring, now: UnixSeconds) -> &str {
+    match keyring.signing(now) {
+        Some(signer) => &signer.keyid,
+        None if keyring.awaits() => "a key that is still to come",
+        None => "no key",
+    }
 }
 
 /// A random number, as a new ledger's, which no other has; zero without a random source.

@@ -23,7 +23,7 @@
 //! - [`lookups`]: what a request asks of the register; [`snapshot`]: its compiled form
 //! - [`config`], [`register`]: what operators and officers write
 //! - [`terms`]: the vocabulary; [`shape`]: JSON with errors, schema and writer from one declaration
-//! - [`lock`]: for what threads share
+//! - [`lock`]: for what threads share; [`ticker`]: a clock for hosts without one
 
 #[cfg(feature = "proxy-wasm")]
 pub mod filter;
@@ -56,3 +56,4 @@ pub mod register;
 pub mod lock;
 pub mod shape;
 pub mod terms;
+pub mod ticker;

@@ -16,6 +16,11 @@ impl<T> Lock<T> {
         Self(Mutex::new(value))
     }
 
+    /// The value, once nobody shares it.
+    pub fn into_inner(self) -> T {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits for the value.
     pub fn hold(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -12,8 +12,9 @@ pub mod home;
 pub mod instance;
 pub mod lent;
 pub mod nonces;
+pub mod secrets;
 
 /// The functions that Envoy calls.
 mod entry {
-    super::abi::export!(super::instance::ModuleInstance);
+    super::abi::exports::export!(super::instance::ModuleInstance);
 }

@@ -181,7 +181,7 @@ macro_rules! words {
             }
 
             fn put(&self, out: &mut $crate::shape::JsonWriter) {
-                out.string(self.as_str());
+                out.plain(self.as_str()); // no word needs escapes
             }
         }
     };

@@ -15,6 +15,7 @@ pub mod keeping;
 pub mod layout;
 #[cfg(feature = "desk")]
 pub mod map;
+pub mod memory;
 pub mod nodes;
 pub mod table;
 #[cfg(feature = "desk")]

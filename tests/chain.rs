@@ -8,14 +8,14 @@
     reason = "a test fails by panicking"
 )]
 
-use std::env::VarError;
-
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use waybill::chain::keyring::Keyring;
-use waybill::chain::replay::{Admission, InMemory, SignedNonce, admit};
+use waybill::chain::memory::InMemory;
+use waybill::chain::replay::{Admission, SignedNonce, admit};
 use waybill::chain::signature::{Message, Signatures, base};
 use waybill::chain::{Attest, Proof, Signer};
+use waybill::config::KeySource;
 use waybill::decision::outcome::{Outcome, apply};
 use waybill::decision::request::{Request, Time, TlsNames};
 use waybill::decision::{Screen, Worker};
@@ -245,8 +245,8 @@ fn node(id: &str, next: &str, seed: u8, binding: &str, customers: Value, nodes: 
     });
     let screen =
         Screen::parse(&config.to_string()).map_err(|problems| problems.to_string()).unwrap();
-    let variable = |_: &str| Ok::<_, VarError>(key(seed).to_private_jwk());
-    let keyring = Keyring::read(&screen.config().tag, &variable)
+    let text = |_: &KeySource| Ok(key(seed).to_private_jwk());
+    let keyring = Keyring::read(&screen.config().tag, &text)
         .map_err(|problems| problems.to_string())
         .unwrap();
     Node {

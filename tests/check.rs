@@ -172,6 +172,30 @@ fn what_undoes_a_promise_of_a_module_is_refused() {
     }
 }
 
+/// Only a module reads secrets of Envoy's. One that doesn't come over SDS stays until a restart.
+#[test]
+fn keys_from_secrets_are_for_a_module_alone() {
+    let signing = |file: &str, key: &str| {
+        let changed = read(file).replace(
+            "\"version\": 1,",
+            &format!("\"version\": 1, \"tag\": {{\"keys\": [{key}]}},"),
+        );
+        check(&changed, "keys.yaml")
+    };
+    let bootstrap = r#"{"secret": "key"}"#;
+    let over_sds = r#"{"secret": "key", "sds_config": {"ads": {}}}"#;
+    for key in [bootstrap, over_sds] {
+        let (code, errors) = signing("envoy/edge.yaml", key);
+        assert_eq!(code, 1);
+        assert!(errors.contains("a wasm filter can't read the secret `key`"), "{errors}");
+    }
+    let once = "the secret `key` is read once: a leaked key needs a restart";
+    for (key, is_told) in [(bootstrap, true), (over_sds, false)] {
+        let (code, told) = signing("envoy/module.yaml", key);
+        assert_eq!((code, told.contains(once)), (0, is_told), "{told}");
+    }
+}
+
 #[test]
 fn what_breaks_a_signature_is_refused() {
     let edge = read("envoy/edge.yaml")

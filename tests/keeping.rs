@@ -7,13 +7,16 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use waybill::config::Config;
+use waybill::config::{Config, SnapshotSettings};
 use waybill::register::{Customer, Name, PageGone};
 use waybill::shape::{Path, Problems, Shape as _};
 use waybill::snapshot::fetch::{PartRequest, PartResponse};
 use waybill::snapshot::keeping::{Gauge, Keeper, KeeperHost, News, SharedEntry};
+use waybill::snapshot::layout::SnapshotError;
 use waybill::snapshot::map::AddressMap;
+use waybill::snapshot::memory::ProcessMemory;
 use waybill::snapshot::write::{Material, write};
+use waybill::snapshot::{PageSource, Snapshot};
 use waybill::terms::key::{SigningKey, Window};
 use waybill::terms::names::CredentialDigest;
 use waybill::terms::time::UnixSeconds;
@@ -81,18 +84,92 @@ impl KeeperHost for Worker {
     }
 }
 
+/// A configuration of a process that has all workers in it.
+#[derive(Debug, Clone)]
+struct Configuration {
+    worker: Worker,
+    memory: Arc<ProcessMemory>,
+}
+
+impl KeeperHost for Configuration {
+    fn owner(&self) -> u64 {
+        self.worker.owner
+    }
+
+    fn is_newest(&self) -> bool {
+        self.memory.is_newest(self.worker.owner)
+    }
+
+    fn read(&self, entry: SharedEntry) -> (Option<Vec<u8>>, Option<u32>) {
+        self.memory.read(entry)
+    }
+
+    fn write(&self, entry: SharedEntry, value: &[u8]) -> bool {
+        self.memory.write(entry, value);
+        true
+    }
+
+    fn swap(&self, entry: SharedEntry, value: &[u8], version: Option<u32>) -> bool {
+        self.memory.swap(entry, value, version)
+    }
+
+    fn call(&self, part: &PartRequest) -> Result<u64, String> {
+        self.worker.call(part)
+    }
+
+    fn pages(&self, places: Vec<(u32, [u8; 8])>) -> Box<dyn PageSource> {
+        self.memory.pages(places)
+    }
+
+    fn opened(
+        &self,
+        stamp: &[u8],
+        open: impl FnOnce() -> Result<Arc<Snapshot>, SnapshotError>,
+    ) -> Result<Arc<Snapshot>, SnapshotError> {
+        self.memory.opened(stamp, open)
+    }
+
+    fn random(&self) -> u64 {
+        self.worker.random()
+    }
+
+    fn show(&self, gauge: Gauge, value: u64) {
+        self.worker.show(gauge, value);
+    }
+
+    fn tell(&self, news: News<'_>) {
+        self.worker.tell(news);
+    }
+}
+
 fn signer() -> SigningKey {
     SigningKey::new(&[7; 32], Window::default())
 }
 
 fn worker(process: &Arc<Process>, owner: u64) -> Keeper<Worker> {
-    let key = signer().verifying_key().to_base64();
+    Keeper::new(Worker { process: Arc::clone(process), owner }, trusting(&signer()), None)
+}
+
+/// The newest configuration of the process.
+fn configuration(
+    process: &Arc<Process>,
+    memory: &Arc<ProcessMemory>,
+    owner: u64,
+    trusted: &SigningKey,
+) -> Keeper<Configuration> {
+    let worker = Worker { process: Arc::clone(process), owner };
+    let replaced = memory.enter(owner);
+    let host = Configuration { worker, memory: Arc::clone(memory) };
+    Keeper::new(host, trusting(trusted), replaced)
+}
+
+fn trusting(key: &SigningKey) -> SnapshotSettings {
+    let key = key.verifying_key().to_base64();
     let config = format!(
         r#"{{"version": 1, "node": {{"id": "n.example"}}, "identity": {{"sources": [{{"header": "x-api-key"}}]}},
         "snapshot": {{"cluster": "c", "authority": "a", "path": "/s", "trusted_keys": ["{key}"]}}}}"#
     );
-    let settings = Config::parse(&config).unwrap().snapshot.unwrap();
-    Keeper::new(Worker { process: Arc::clone(process), owner }, settings, None)
+    Config::parse(&config).unwrap().snapshot.unwrap()
 }
 
 /// A snapshot of so many customers `c-N` with the secrets `sk-N`.
@@ -123,7 +200,7 @@ fn file(sequence: u64, customers: usize) -> Vec<u8> {
 }
 
 /// Answers the call that is under way, if there is one, and those that follow from it.
-fn serve(keeper: &Keeper<Worker>, process: &Process, file: &[u8], now: u64) {
+fn serve<H: KeeperHost>(keeper: &Keeper<H>, process: &Process, file: &[u8], now: u64) {
     let mut answered = process.calls.load(Ordering::Relaxed).saturating_sub(1);
     // a server that ignores `Range` answers with the whole file
     let body = |begin: usize, most: usize| file.iter().copied().skip(begin).take(most).collect();
@@ -137,7 +214,7 @@ fn serve(keeper: &Keeper<Worker>, process: &Process, file: &[u8], now: u64) {
     }
 }
 
-fn customer(keeper: &Keeper<Worker>, secret: &str) -> Result<Option<String>, PageGone> {
+fn customer<H: KeeperHost>(keeper: &Keeper<H>, secret: &str) -> Result<Option<String>, PageGone> {
     let snapshot = keeper.snapshot();
     let found = snapshot
         .as_ref()
@@ -146,7 +223,7 @@ fn customer(keeper: &Keeper<Worker>, secret: &str) -> Result<Option<String>, Pag
     Ok(found.map(|found| found.customer.id.to_string()))
 }
 
-fn sequence(keeper: &Keeper<Worker>) -> Option<u64> {
+fn sequence<H: KeeperHost>(keeper: &Keeper<H>) -> Option<u64> {
     keeper.snapshot().as_ref().map(|snapshot| snapshot.preamble.sequence)
 }
 
@@ -229,4 +306,51 @@ fn a_failure_is_told_once_and_its_end_too() {
     let repeated = failed.iter().filter(|line| line.contains("is_repeated: true")).count();
     assert_eq!((failed.len(), repeated), (3, 2), "{log:?}");
     assert!(log.iter().any(|line| line == "Recovered"), "{log:?}");
+}
+
+#[test]
+fn a_process_has_one_snapshot_whatever_its_configurations() {
+    let (process, memory) = (Arc::new(Process::default()), Arc::new(ProcessMemory::default()));
+    let first = configuration(&process, &memory, 1, &signer());
+    first.tick(START);
+    serve(&first, &process, &file(5, 300), START);
+    let calls = process.calls.load(Ordering::Relaxed);
+    let second = configuration(&process, &memory, 2, &signer());
+    let [one, other] = [&first, &second].map(|keeper| keeper.snapshot().unwrap());
+    assert!(Arc::ptr_eq(&one, &other));
+    assert_eq!(customer(&second, "sk-7"), Ok(Some("c-7".into())));
+    assert_eq!(process.calls.load(Ordering::Relaxed), calls, "nothing is fetched twice");
+
+    // who trusts another key gets none, though it is there
+    let third = configuration(&process, &memory, 3, &SigningKey::new(&[8; 32], Window::default()));
+    assert!(third.snapshot().is_none());
+}
+
+#[test]
+fn an_old_snapshot_goes_with_its_last_request_and_its_pages_with_it() {
+    let (process, memory) = (Arc::new(Process::default()), Arc::new(ProcessMemory::default()));
+    let first = configuration(&process, &memory, 1, &signer());
+    first.tick(START);
+    serve(&first, &process, &file(1, 300), START);
+    let second = configuration(&process, &memory, 2, &signer());
+    let request = first.snapshot().unwrap();
+    let old = Arc::downgrade(&request);
+    // the older configuration stays for its last requests
+    let of_older = second.snapshot();
+    for (number, now) in [(2, 100), (3, 200)] {
+        let now = START + now * SECOND;
+        second.tick(now);
+        serve(&second, &process, &file(number, 400), now);
+    }
+    assert_eq!(sequence(&second), Some(3));
+    memory.retire(of_older.clone());
+    memory.retire(of_older);
+    first.tick(START + 300 * SECOND);
+    memory.retire(None);
+    let known = request.customer(Name::Secret(CredentialDigest::of(b"sk-299"))).unwrap();
+    assert_eq!(known.unwrap().customer.id.to_string(), "c-299", "two snapshots later");
+    drop(request);
+    assert!(old.upgrade().is_some(), "a request doesn't free it");
+    memory.retire(None);
+    assert!(old.upgrade().is_none());
 }

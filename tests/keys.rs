@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use waybill::chain::keyring::Keyring;
-use waybill::config::Config;
+use waybill::chain::keyring::{KeyAbsence, Keyring, from_variables};
+use waybill::config::{Config, KeySource};
 use waybill::shape::Word as _;
 use waybill::terms::key::{KEY_LENGTH, SigningKey, VerifyingKey, Window};
 use waybill::terms::time::UnixSeconds;
@@ -129,7 +129,21 @@ fn read(variables: &[Result<String, VarError>]) -> Result<Keyring, String> {
     let config = Config::parse(&text).unwrap();
     let variable =
         |name: &str| variables[name.trim_start_matches('K').parse::<usize>().unwrap()].clone();
-    Keyring::read(&config.tag, &variable).map_err(|problems| problems.to_string())
+    Keyring::read(&config.tag, &from_variables(&variable)).map_err(|problems| problems.to_string())
+}
+
+/// Reads a key from the secret `s`, which gives that.
+fn read_secret(text: Result<String, KeyAbsence>) -> Result<Keyring, String> {
+    let config = Config::parse(
+        r#"{"version":1,"node":{"id":"acme.example"},"register":{"customers":[]},
+            "identity":{"sources":[{"bearer":true}]},
+            "tag":{"keys":[{"secret":"s","sds_config":{"ads":{}}}]}}"#,
+    );
+    let secret = |source: &KeySource| {
+        assert_eq!(source.to_string(), "secret `s`");
+        text.clone()
+    };
+    Keyring::read(&config.unwrap().tag, &secret).map_err(|problems| problems.to_string())
 }
 
 fn read_all(texts: &[String]) -> Keyring {
@@ -187,6 +201,31 @@ fn a_set_is_as_good_as_its_keys() {
         signs(&read_all(&[set]), NOW),
         signs(&read_all(&[jwk(1, None, None), jwk(2, Some(5), None)]), NOW)
     );
+}
+
+#[test]
+fn a_secret_gives_keys_as_a_variable_does() {
+    let keyring = read_secret(Ok(jwk(1, None, None))).unwrap();
+    assert_eq!((keyring.awaits(), keyring.is_empty()), (false, false));
+
+    let awaited = read_secret(Err(KeyAbsence::Awaited)).unwrap();
+    assert_eq!((awaited.awaits(), awaited.is_empty()), (true, true));
+
+    let told = |text| read_secret(text).unwrap_err().lines().next().unwrap().to_owned();
+    let cases = [
+        (Err(KeyAbsence::NoSecrets), "the secret `s` can't be read"),
+        (
+            Err(KeyAbsence::Refused),
+            "Envoy doesn't give the secret `s`; a line of Envoy's above says why",
+        ),
+        (
+            Ok("{}".to_owned()),
+            "invalid private Ed25519 key: expected `kty` `OKP` and `crv` `Ed25519`",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(told(text), format!("$.tag.keys[0].secret: {expected}"));
+    }
 }
 
 #[test]

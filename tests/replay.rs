@@ -10,9 +10,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use sha2::Digest as _;
-use waybill::chain::replay::{
-    Admission, BUCKETS, Buckets, InMemory, MOST, SECRET, SignedNonce, admit,
-};
+use waybill::chain::memory::InMemory;
+use waybill::chain::replay::{Admission, BUCKETS, Buckets, MOST, SECRET, SignedNonce, admit};
 use waybill::terms::time::UnixSeconds;
 
 const NOW: i64 = 1_795_000_000;

@@ -18,8 +18,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::Digest as _;
 use waybill::chain::Signer;
-use waybill::chain::keyring::Keyring;
-use waybill::chain::replay::InMemory;
+use waybill::chain::keyring::{KeyAbsence, Keyring};
+use waybill::chain::memory::InMemory;
 use waybill::chain::signature::members;
 use waybill::cli::capture::{Capture, RequestBuffer};
 use waybill::compile::directory::{self, Files};
@@ -214,9 +214,7 @@ fn stage(
         Capture::parse(&request.to_string()).map_err(|problems| problems.to_string())
     };
     let secret = case.get("signs").map(|name| key(case, name.as_str().unwrap()).to_private_jwk());
-    let keyring = Keyring::read(&screen.config().tag, &|_| {
-        secret.clone().ok_or(std::env::VarError::NotPresent)
-    });
+    let keyring = Keyring::read(&screen.config().tag, &|_| secret.clone().ok_or(KeyAbsence::Unset));
     let mut worker = Worker::new(
         Signer::new(keyring.map_err(|problems| problems.to_string())?),
         Box::new(InMemory::default()),

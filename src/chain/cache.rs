@@ -6,6 +6,7 @@ use super::Lines;
 use super::envelope::Envelope;
 use crate::chain::signature::{self, Signatures};
 use crate::lock::Lock;
+use crate::terms::names::mixed;
 
 /// Envelopes that were verified before, by the lines that they came in.
 #[derive(Debug, Default)]
@@ -84,19 +85,8 @@ impl<V: Clone> Slots<V> {
     }
 }
 
-/// A place by all bytes of a key, eight at a time (the multiplier is FxHash's). A caller who forces
-/// two keys into one place only makes them take turns.
 fn place(key: &[u8]) -> usize {
-    let mut hash = 0_u64;
-    let (words, rest) = key.as_chunks::<8>();
-    for word in words
-        .iter()
-        .map(|word| u64::from_le_bytes(*word))
-        .chain(rest.iter().map(|byte| u64::from(*byte)))
-    {
-        hash = (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-    usize::try_from(hash >> 40).unwrap_or(0) % SLOTS
+    usize::try_from(mixed(key) >> 40).unwrap_or(0) % SLOTS
 }
 
 #[cfg(test)]

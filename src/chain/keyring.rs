@@ -1,8 +1,9 @@
-//! The keys that this node signs tags with, from environment variables, and their published form.
+//! The keys that this node signs tags with, and their published form. They come from environment
+//! variables, or from secrets of Envoy's where the host can read these.
 //!
 //! A node holds several keys, each with its window, so that the next one can be prepared ahead.
 //! That key is published before it counts, and signs from its `nbf` on. A running node never reads
-//! the variables again. So a leaked key needs a restart.
+//! a variable again, so a leaked key there needs a restart. A secret may change at any time.
 //!
 //! The published form is the HTTP Message Signatures Directory
 //! (draft-meunier-webbotauth-httpsig-directory-00): a JWK Set at a well-known path. The draft
@@ -21,6 +22,22 @@ use crate::terms::time::UnixSeconds;
 pub struct Keyring {
     // in the order of the configuration
     signers: Vec<NamedKey>,
+    awaits: bool,
+}
+
+/// Why there is no text of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyAbsence {
+    /// The variable isn't set
+    Unset,
+    /// The variable isn't UTF-8
+    NotText,
+    /// No secrets can be read here
+    NoSecrets,
+    /// Envoy refuses the secret
+    Refused,
+    /// The secret isn't there yet
+    Awaited,
 }
 
 /// A key and its name in signatures.
@@ -32,14 +49,14 @@ pub struct NamedKey {
     pub keyid: String,
 }
 
-/// The variables of a configuration as read, mistakes included.
+/// The keys of a configuration as read, mistakes included.
 #[derive(Debug, Default)]
 pub struct KeyringDraft {
     /// The keys that could be read
     pub keyring: Keyring,
-    /// Variables that aren't set
+    /// Keys that aren't there
     pub unset: Problems,
-    /// Variables that hold something else
+    /// Variables and secrets that hold something else
     pub wrong: Problems,
 }
 
@@ -50,45 +67,45 @@ pub const DIRECTORY_MEDIA_TYPE: &str = "application/http-message-signatures-dire
 const NOTICE_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 impl Keyring {
-    /// Reads the keys that `tag.keys` names. `variable` is [`std::env::var`].
+    /// Reads the keys that `tag.keys` names. `text` gives the text of each.
     ///
     /// # Errors
-    /// Every variable that isn't set or holds no keys, and every duplicate key. No error shows a
-    /// secret.
+    /// Every key that isn't there, every text without keys, and every duplicate key. No error shows
+    /// a private key.
     pub fn read(
         settings: &TagSettings,
-        variable: &dyn Fn(&str) -> Result<String, VarError>,
+        text: &dyn Fn(&KeySource) -> Result<String, KeyAbsence>,
     ) -> Result<Self, Problems> {
-        let KeyringDraft { keyring, mut unset, wrong } = Self::gather(settings, variable);
+        let KeyringDraft { keyring, mut unset, wrong } = Self::gather(settings, text);
         wrong.iter().for_each(|problem| unset.push(problem.clone()));
         if unset.is_empty() { Ok(keyring) } else { Err(unset) }
     }
 
-    /// Reads the variables that are set, and lists the others apart: at the desk none needs to be
-    /// set.
+    /// Reads the keys that are there, and lists the others apart: at the desk none needs to be.
     #[cold]
     pub fn gather(
         settings: &TagSettings,
-        variable: &dyn Fn(&str) -> Result<String, VarError>,
+        text: &dyn Fn(&KeySource) -> Result<String, KeyAbsence>,
     ) -> KeyringDraft {
         let mut draft = KeyringDraft::default();
         let tag_at = Path::Member(&Path::Root, "tag");
         let keys_at = Path::Member(&tag_at, "keys");
-        for (i, KeySource { env }) in settings.keys.iter().enumerate() {
+        for (i, source) in settings.keys.iter().enumerate() {
             let key_at = Path::Element(&keys_at, i);
-            let at = Path::Member(&key_at, "env");
-            let keys = match variable(env.as_str()) {
+            let at = Path::Member(&key_at, source.kind());
+            let keys = match text(source) {
                 Ok(text) => SigningKey::all_from_jwk(&text),
-                Err(VarError::NotUnicode(_)) => Err(Mismatch::new(
+                Err(KeyAbsence::NotText) => Err(Mismatch::new(
                     "the variable isn't UTF-8 text",
                     "a private JWK, as `waybill keygen` prints it",
                 )),
-                Err(VarError::NotPresent) => {
-                    let help = format!(
-                        "set it where Envoy starts, and name `{env}` in \
-                         `vm_config.environment_variables.host_env_keys`"
-                    );
-                    draft.unset.note(&at, format!("the variable `{env}` isn't set"), Some(help));
+                Err(KeyAbsence::Awaited) => {
+                    draft.keyring.awaits = true;
+                    continue;
+                }
+                Err(absence) => {
+                    let (message, help) = told(source, absence);
+                    draft.unset.note(&at, message, Some(help));
                     continue;
                 }
             };
@@ -111,6 +128,11 @@ impl Keyring {
         } else {
             self.signers.push(NamedKey { key, keyid });
         }
+    }
+
+    /// Whether keys are still to come. Until then nothing may be sent, as it would go unsigned.
+    pub fn awaits(&self) -> bool {
+        self.awaits
     }
 
     /// Whether the node has no key and sends its tags unsigned.
@@ -182,6 +204,41 @@ impl Keyring {
             }
         }
         Some(covered)
+    }
+}
+
+/// Reads variables by [`std::env::var`] or alike, and no secrets.
+pub fn from_variables(
+    variable: &dyn Fn(&str) -> Result<String, VarError>,
+) -> impl Fn(&KeySource) -> Result<String, KeyAbsence> {
+    move |source| match source {
+        KeySource::Env(name) => variable(name.as_str()).map_err(|why| match why {
+            VarError::NotPresent => KeyAbsence::Unset,
+            VarError::NotUnicode(_) => KeyAbsence::NotText,
+        }),
+        KeySource::Secret { .. } => Err(KeyAbsence::NoSecrets),
+    }
+}
+
+/// What is wrong with a source that gives no text, and what to do.
+fn told(source: &KeySource, absence: KeyAbsence) -> (String, String) {
+    match (source, absence) {
+        (KeySource::Env(name), _) => (
+            format!("the {source} isn't set"),
+            format!(
+                "set it where Envoy starts, and name `{name}` in \
+                 `vm_config.environment_variables.host_env_keys`"
+            ),
+        ),
+        (KeySource::Secret { .. }, KeyAbsence::Refused) => (
+            format!("Envoy doesn't give the {source}; a line of Envoy's above says why"),
+            "name one of `static_resources.secrets`, or say in `sds_config` where it comes from"
+                .to_owned(),
+        ),
+        (KeySource::Secret { .. }, _) => (
+            format!("the {source} can't be read"),
+            "only the dynamic module reads secrets of Envoy's; else use `env`".to_owned(),
+        ),
     }
 }
 

@@ -15,8 +15,6 @@
 //! bucket. Then it could evict the other's nonces.
 
 use std::cmp::Reverse;
-#[cfg(feature = "desk")]
-use std::collections::BTreeMap;
 
 use sha2::Digest as _;
 
@@ -200,39 +198,5 @@ impl BucketEntry {
 
     fn can_pass(&self, now: u32) -> bool {
         (now..=now.saturating_add(HORIZON)).contains(&self.until())
-    }
-}
-
-/// Buckets of one process alone: what the desk and tests use.
-#[cfg(feature = "desk")]
-#[derive(Debug, Default)]
-pub struct InMemory(BTreeMap<u16, (Vec<u8>, u32)>);
-
-#[cfg(feature = "desk")]
-impl ReplayMemory for InMemory {
-    fn admit(&mut self, nonce: SignedNonce<'_>, now: UnixSeconds) -> Admission {
-        admit(self, nonce, now)
-    }
-}
-
-#[cfg(feature = "desk")]
-impl Buckets for InMemory {
-    fn secret(&mut self) -> [u8; SECRET] {
-        [0; SECRET] // nobody else is here
-    }
-
-    fn get(&mut self, bucket: u16) -> (Vec<u8>, Option<u32>) {
-        self.0
-            .get(&bucket)
-            .map_or_else(Default::default, |(value, version)| (value.clone(), Some(*version)))
-    }
-
-    fn set(&mut self, bucket: u16, value: &[u8], version: Option<u32>) -> bool {
-        let current = self.0.get(&bucket).map(|(_, version)| *version);
-        let is_current = current == version;
-        if is_current {
-            self.0.insert(bucket, (value.to_vec(), current.unwrap_or(0).wrapping_add(1)));
-        }
-        is_current
     }
 }

@@ -1,5 +1,6 @@
 //! What this node signs with, and what it signed: tag and chain for the next hop.
 
+use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -17,22 +18,36 @@ pub struct Signer {
     keyring: Arc<Keyring>,
     nonces: NonceSource,
     signed: Arc<Slots<Arc<Outbound>>>,
+    /// What the signature of this request would be kept under; one buffer for all requests
+    place: Vec<u8>,
 }
 
 /// Tag and chain with their signature, as they go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outbound {
     /// `Compliance-Tag`
-    pub tag: String,
+    pub tag: Arc<str>,
     /// `Compliance-Chain`
-    pub chain: String,
+    pub chain: Arc<str>,
     /// The member of `Signature-Input`
-    pub signature_input: String,
+    pub signature_input: Arc<str>,
     /// The member of `Signature`
-    pub signature: String,
+    pub signature: Arc<str>,
     /// The key that signed it
     keyid: String,
     expires: UnixSeconds,
+}
+
+/// What is signed. Tag and chain are made only where a new signature is.
+pub struct SignedParts<'a> {
+    /// The tag but for its time
+    pub steady: &'a str,
+    /// The signature before this one
+    pub before: &'a [u8],
+    /// The tag
+    pub tag: &'a dyn Fn() -> String,
+    /// The chain
+    pub chain: &'a dyn Fn() -> Option<String>,
 }
 
 impl Signer {
@@ -44,7 +59,12 @@ impl Signer {
     /// Another worker's signer, with the same keys and signatures.
     pub fn fork(&self) -> Self {
         let (keyring, signed) = (Arc::clone(&self.keyring), Arc::clone(&self.signed));
-        Self { keyring, signed, nonces: NonceSource::default() }
+        Self { keyring, signed, ..Self::default() }
+    }
+
+    /// Signs by other keys from now on. What the keys before signed isn't used again.
+    pub fn replace(&mut self, keyring: Keyring) {
+        self.keyring = Arc::new(keyring);
     }
 
     /// The keys.
@@ -54,54 +74,58 @@ impl Signer {
 
     /// Signs tag and chain. `None` where no key counts now.
     ///
-    /// `chain` makes the chain out of the tag and of the signature `before`.
-    ///
-    /// Bound to the customer, a signature is used again while everything in the tag but `at` stays
-    /// the same. It is used for three quarters of its lifetime, so that the last receiver has the
+    /// Bound to the customer, a signature is used again while what is steady stays the same. It is
+    /// used for three quarters of its lifetime, so that the last receiver has the
     /// rest.
     pub fn sign(
         &mut self,
         (binding, lifetime): (Binding, i64),
-        tag: &str,
-        (before, chain): (&[u8], &dyn Fn() -> Option<String>),
+        SignedParts { steady, before, tag, chain }: SignedParts<'_>,
         message: Message<'_>,
         now: UnixSeconds,
     ) -> Option<Arc<Outbound>> {
         let signer = self.keyring.signing(now)?;
         let reused = binding == Binding::Customer;
-        let mut place = Vec::new();
         if reused {
-            let steady = tag.rsplit_once(", at=").map_or(tag, |(steady, _)| steady);
-            place =
-                [steady.as_bytes(), b"\n", message.authority.as_bytes(), b"\n", before].concat();
+            self.place.clear();
+            for part in [steady.as_bytes(), message.authority.as_bytes(), before] {
+                self.place.extend_from_slice(part);
+                self.place.push(b'\n');
+            }
             let left = lifetime.checked_div(4).unwrap_or(0);
             let fresh = |known: &Arc<Outbound>| {
                 known.keyid == signer.keyid
                     && known.expires.0.saturating_sub(left) > now.0
                     && known.expires.0.saturating_sub(lifetime) <= now.0
             };
-            if let Some(known) = self.signed.get(&place).filter(fresh) {
+            if let Some(known) = self.signed.get(&self.place).filter(fresh) {
                 return Some(known);
             }
         }
-        let (nonce, chain) = (self.nonces.next()?, chain()?);
+        let (nonce, tag, chain) = (self.nonces.next()?, tag(), chain()?);
         let expires = UnixSeconds(now.0.saturating_add(lifetime));
         let values = [("compliance-tag", tag.as_bytes()), ("compliance-chain", chain.as_bytes())];
         let message = Message { values: &values, fields: &[], ..message };
         let (params, signature) =
             sign(&signer.key, &signer.keyid, (now, expires), &nonce, !reused, &message)?;
         let outbound = Arc::new(Outbound {
-            signature_input: [LABEL, "=", &params].concat(),
-            signature: [LABEL, "=:", &STANDARD.encode(signature), ":"].concat(),
+            signature_input: [LABEL, "=", &params].concat().into(),
+            signature: [LABEL, "=:", &STANDARD.encode(signature), ":"].concat().into(),
             keyid: signer.keyid.clone(),
             expires,
-            tag: tag.to_owned(),
-            chain,
+            tag: tag.into(),
+            chain: chain.into(),
         });
         if reused {
-            self.signed.put(place, Arc::clone(&outbound));
+            self.signed.put(self.place.clone(), Arc::clone(&outbound));
         }
         Some(outbound)
+    }
+}
+
+impl fmt::Debug for SignedParts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedParts").field("steady", &self.steady).finish_non_exhaustive()
     }
 }
 

@@ -9,8 +9,8 @@ use super::files::read;
 use super::output::complain;
 use super::{check, inspect, register};
 use crate::chain::Signer;
-use crate::chain::keyring::Keyring;
-use crate::chain::replay::InMemory;
+use crate::chain::keyring::{Keyring, from_variables};
+use crate::chain::memory::InMemory;
 use crate::cli::capture::{Capture, RequestBuffer};
 use crate::compile::{Order, compile};
 use crate::decision::{Screen, Worker};
@@ -160,12 +160,15 @@ impl NodeCase {
     /// A worker that has seen no request, with the keys whose variables are set here. Adds to
     /// `gaps` that some aren't.
     pub(super) fn worker(&self, gaps: &mut Vec<String>) -> Result<Worker, CommandError> {
-        let draft = Keyring::gather(&self.screen.config().tag, &|name| std::env::var(name));
+        let draft = Keyring::gather(
+            &self.screen.config().tag,
+            &from_variables(&|name| std::env::var(name)),
+        );
         if let Some(problem) = draft.wrong.iter().next() {
             return Err(CommandError(problem.to_string()));
         }
         if !draft.unset.is_empty() {
-            let gap = "the variables of `tag.keys` aren't set here, so the tag is shown unsigned";
+            let gap = "some keys of `tag.keys` aren't here, so the tag is shown unsigned";
             gaps.push(gap.to_owned());
         }
         Ok(Worker::new(Signer::new(draft.keyring), Box::new(InMemory::default())))

@@ -14,6 +14,7 @@ use crate::chain::hops::Claims;
 use crate::chain::{Inbound, Proof, Rejection};
 use crate::decision::Worker;
 use crate::decision::evidence::Evidence;
+use crate::decision::evidence::software::SoftwareMemo;
 use crate::decision::receipt::receiver;
 use crate::lookups::Lookups;
 use crate::terms::names;
@@ -31,7 +32,8 @@ pub(super) fn run(arguments: &RequestArguments) -> Result<(), CommandError> {
     let now = request.time.seconds();
     let config = screen.config();
     let Worker { cache, mut memory, .. } = Worker::default();
-    let lines = Evidence::gather(config, screen.watch(), &request).lines;
+    let lines =
+        Evidence::gather(config, screen.watch(), &request, &mut SoftwareMemo::default()).lines;
     let authority = names::authority(request.authority()).unwrap_or_default();
     let inbound = Inbound::read(&lines, &authority, &cache);
     let lookups = Lookups::new(config, snapshot.as_ref());

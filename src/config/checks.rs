@@ -1,7 +1,7 @@
 //! Contradictions between settings, which no single type can refuse.
 
-use super::settings::{EndpointSettings, KeySource};
-use super::sources::IdentitySource;
+use super::settings::EndpointSettings;
+use super::sources::{IdentitySource, KeySource};
 use super::upstream::{Convention, Upstream};
 use crate::register::Register;
 use crate::shape::{Dictionary, Json, Path, Problems, suggestion};
@@ -71,13 +71,14 @@ pub(super) fn check_sources(sources: &[IdentitySource], problems: &mut Problems)
     }
 }
 
-/// Notes duplicate variables.
+/// Notes duplicate variables and secrets.
 pub(super) fn check_keys(keys: &[KeySource], problems: &mut Problems) {
     let at = Path::Member(&Path::Member(&Path::Root, "tag"), "keys");
     for (i, key) in keys.iter().enumerate() {
-        if keys.iter().take(i).any(|earlier| earlier.env == key.env) {
-            let at = Path::Member(&Path::Element(&at, i), "env");
-            problems.wrong(&at, &format!("duplicate variable `{}`", key.env), "name each key once");
+        if keys.iter().take(i).any(|earlier| earlier == key) {
+            let at = Path::Element(&at, i);
+            let at = Path::Member(&at, key.kind());
+            problems.wrong(&at, &format!("duplicate {key}"), "name each key once");
         }
     }
 }

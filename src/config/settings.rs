@@ -1,12 +1,12 @@
 //! The document of a configuration: its sections, each with its defaults.
 
-use super::sources::{IdentitySource, OriginSource, UserSource};
+use super::sources::{IdentitySource, KeySource, OriginSource, UserSource};
 use crate::register::{Binding, InlineRegister};
 use crate::shape::{Dictionary, Integer, Mismatch, Shape as _, Word, object, words};
 use crate::terms::finding::{Action, FindingCode};
 use crate::terms::key::TrustedKey;
 use crate::terms::names::{
-    Authority, HeaderName, HeaderText, NodeId, RouteName, Text, Url, UrlPath, VariableName,
+    Authority, HeaderName, HeaderText, NodeId, RouteName, Text, Url, UrlPath,
 };
 use crate::terms::network::{Nat64Prefix, Network};
 use crate::terms::region::{RegionSettings, Residency};
@@ -133,14 +133,6 @@ object! {
         header: HeaderName,
         /// The value, whole; any where left out
         value: Option<Text> = None,
-    }
-}
-
-object! {
-    /// Where a signing key is.
-    pub struct KeySource {
-        /// The environment variable that holds a private JWK or JWK Set
-        env: VariableName,
     }
 }
 
@@ -291,10 +283,10 @@ impl Endpoint {
         self.0.as_ref()
     }
 
-    /// Whether a request's path, without its query, is this one.
+    /// Whether a request's path, but for its query, is this one.
     pub fn is(&self, path: &[u8]) -> bool {
-        let path = path.split(|b| *b == b'?').next().unwrap_or_default();
-        self.0.as_ref().is_some_and(|own| own.as_str().as_bytes() == path)
+        let rest = self.0.as_ref().and_then(|own| path.strip_prefix(own.as_str().as_bytes()));
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'?')))
     }
 }
 

@@ -1,9 +1,11 @@
-//! Sources: where credentials and countries are looked for. The name of one member tells the kind.
+//! Sources: where credentials, countries and keys are looked for. The name of one member tells the
+//! kind.
 
 use crate::shape::{
-    Json, JsonWriter, Members, Path, Problems, Shape, Switch, nearest, object, words,
+    Json, JsonWriter, Members, Path, Problems, Shape, Switch, nearest, object, to_text, words,
+    wrong_type,
 };
-use crate::terms::names::{HeaderName, Text};
+use crate::terms::names::{HeaderName, Text, VariableName};
 use crate::terms::network::SourceRole;
 
 /// A place that a request's credential is looked for in.
@@ -70,6 +72,51 @@ pub enum UserSource {
     Header(HeaderName),
     /// A JWT claim
     Jwt(Claim),
+}
+
+/// Where a signing key is: a private JWK or JWK Set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// An environment variable
+    Env(VariableName),
+    /// A generic secret of Envoy's
+    Secret {
+        /// Its name
+        name: Text,
+        /// Where Envoy gets it from
+        sds_config: SdsConfig,
+    },
+}
+
+/// Where Envoy gets a secret from: its `ConfigSource`, as JSON. Empty for one of the bootstrap,
+/// which stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SdsConfig(String);
+
+impl SdsConfig {
+    /// The JSON.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl KeySource {
+    /// The member that says what kind it is.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Env(_) => "env",
+            Self::Secret { .. } => "secret",
+        }
+    }
+}
+
+impl std::fmt::Display for KeySource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "variable `{name}`"),
+            Self::Secret { name, .. } => write!(f, "secret `{name}`"),
+        }
+    }
 }
 
 impl CredentialPlace {
@@ -278,5 +325,69 @@ impl Shape for UserSource {
 
     fn schema() -> serde_json::Value {
         kinds_schema(&[("header", HeaderName::schema()), ("jwt", Claim::schema())], &[])
+    }
+}
+
+impl Shape for KeySource {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let members = Members::open(json, at, problems)?;
+        match one_kind(&members, &["env", "secret"], at, problems)? {
+            "env" => {
+                let name = members.required("env", problems);
+                members.close(&["env"], problems);
+                name.map(Self::Env)
+            }
+            _ => {
+                let name = members.required("secret", problems);
+                let source: Option<SdsConfig> = members.optional("sds_config", problems).flatten();
+                members.close(&["secret", "sds_config"], problems);
+                name.map(|name| Self::Secret { name, sds_config: source.unwrap_or_default() })
+            }
+        }
+    }
+
+    fn write(&self, out: &mut JsonWriter) {
+        out.raw("{");
+        match self {
+            Self::Env(name) => out.field("\"env\":", name),
+            Self::Secret { name, sds_config } => {
+                out.field("\"secret\":", name);
+                if !sds_config.as_str().is_empty() {
+                    out.field(",\"sds_config\":", sds_config);
+                }
+            }
+        }
+        out.raw("}");
+    }
+
+    fn schema() -> serde_json::Value {
+        let secret = serde_json::json!({
+            "type": "object",
+            "properties": {"secret": Text::schema(), "sds_config": SdsConfig::schema()},
+            "required": ["secret"],
+            "additionalProperties": false,
+        });
+        let mut schema = kinds_schema(&[("env", VariableName::schema())], &[]);
+        let alternatives = schema.get_mut("oneOf").and_then(serde_json::Value::as_array_mut);
+        alternatives.into_iter().for_each(|alternatives| alternatives.push(secret.clone()));
+        schema
+    }
+}
+
+impl Shape for SdsConfig {
+    fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        if let Json::Object(_) = json {
+            return Some(Self(to_text(json)));
+        }
+        wrong_type(at, "an object, Envoy's `ConfigSource`", json, problems);
+        None
+    }
+
+    fn write(&self, out: &mut JsonWriter) {
+        out.raw(&self.0);
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({"type": "object"})
     }
 }

@@ -18,7 +18,7 @@ use std::net::IpAddr;
 
 use address::ClientAddress;
 use relay::RelayMark;
-use software::Software;
+use software::{Software, SoftwareMemo};
 use watch::{HeaderRole, MarkGroupIndex, Spelling};
 pub use watch::{Watch, admits_trailer};
 
@@ -135,8 +135,13 @@ struct HeaderLines<'a> {
 }
 
 impl<'a> Evidence<'a> {
-    /// Gathers the evidence in a request.
-    pub fn gather(config: &'a Config, watch: &'a Watch, request: &Request<'a>) -> Self {
+    /// Gathers the evidence in a request. `programs` remembers which programs clients named.
+    pub fn gather(
+        config: &'a Config,
+        watch: &'a Watch,
+        request: &Request<'a>,
+        programs: &mut SoftwareMemo,
+    ) -> Self {
         let full_path = request.path();
         let readings = PathReadings::of(full_path);
         let mut evidence = Self {
@@ -145,7 +150,7 @@ impl<'a> Evidence<'a> {
             readings,
             ..Self::default()
         };
-        let lines = evidence.read_headers(config, watch, request);
+        let lines = evidence.read_headers(config, watch, request, programs);
         if evidence.is_upgrade {
             evidence.find_listed(watch, &lines.connection);
         }
@@ -167,11 +172,12 @@ impl<'a> Evidence<'a> {
         config: &Config,
         watch: &'a Watch,
         request: &Request<'a>,
+        programs: &mut SoftwareMemo,
     ) -> HeaderLines<'a> {
         let mut lines = HeaderLines::default();
         for (name, value) in &request.headers {
             let mut is_place = false;
-            for (role, spelling, shown) in watch.roles(name) {
+            watch.each_role(name, |role, spelling, shown| {
                 is_place |= role.is_place();
                 match (spelling, role) {
                     (Spelling::Underscores, _) => self.note_misspelled(role, name, shown),
@@ -180,14 +186,14 @@ impl<'a> Evidence<'a> {
                         self.note_marks(config, watch, group, (name, value));
                     }
                     (Spelling::Exact, HeaderRole::UserAgent) => {
-                        self.software.read_user_agent(watch.software(), value);
+                        self.software.read_user_agent(watch.software(), programs, value);
                     }
                     (Spelling::Exact, HeaderRole::StainlessOs) => {
-                        self.software.read_system(watch.software(), value);
+                        self.software.read_system(watch.software(), programs, value);
                     }
                     (Spelling::Exact, _) => self.note(&mut lines, role, (name, value), shown),
                 }
-            }
+            });
         }
         lines
     }

@@ -4,10 +4,11 @@
 //! was looked for in is emptied: the reseller's own credential is put in by Envoy's
 //! `credential_injector`.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::chain::signature::{Message, Signatures};
-use crate::chain::{Outbound, Proof, Signer, hops, trail};
+use crate::chain::{Outbound, Proof, SignedParts, Signer, hops, trail};
 use crate::config::{Config, Convention, CredentialPlace, Upstream};
 use crate::decision::case::Case;
 use crate::decision::evidence::Evidence;
@@ -15,7 +16,7 @@ use crate::decision::path;
 use crate::decision::receipt::Attestation;
 use crate::decision::refusal;
 use crate::decision::reply::LocalReply;
-use crate::decision::request::Request;
+use crate::decision::request::{Pair, Request};
 use crate::decision::tag;
 use crate::decision::verdict::{Verdict, Weighed};
 use crate::register::Customer;
@@ -37,8 +38,35 @@ pub struct Edits<'a> {
     // INVARIANT (sorted): each once
     /// Names to remove, in every copy, as received
     pub remove: Vec<&'a [u8]>,
-    /// Names and values to set; a value replaces all there were
-    pub set: Vec<(&'static str, Vec<u8>)>,
+    // INVARIANT (absent): once the removals are done, the request has none of these headers
+    /// Names and values to set; a pseudo-header's value replaces the one there was
+    pub set: Vec<(&'static str, HeaderValue)>,
+}
+
+/// A value that is set.
+#[derive(Debug, Clone)]
+pub enum HeaderValue {
+    /// Made for this request
+    Own(Vec<u8>),
+    /// Signed for many
+    Shared(Arc<str>),
+}
+
+impl Deref for HeaderValue {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(value) => value,
+            Self::Shared(value) => value.as_bytes(),
+        }
+    }
+}
+
+impl<T: Into<Vec<u8>>> From<T> for HeaderValue {
+    fn from(value: T) -> Self {
+        Self::Own(value.into())
+    }
 }
 
 /// The header by which the route table chooses another upstream.
@@ -90,15 +118,15 @@ fn edits<'a>(
     }
     edits.follow_convention(upstream, evidence, customer);
     let attestation = Attestation::for_request(&case.identity, &case.receipt);
-    if let Some(tag) = tag::tag(case, attestation, weighed) {
-        match sign(case, request, upstream, attestation, signer, &tag) {
-            None => edits.set.push((tag::HEADER, tag.into_bytes())),
-            Some(outbound) => edits.attest(case, &outbound),
-        }
+    let steady = tag::steady(case, attestation, weighed);
+    match sign(case, request, upstream, attestation, signer, &steady) {
+        None => edits.put(tag::HEADER, tag::finished(&steady, case.now)),
+        Some(outbound) => edits.attest(case, &outbound),
     }
     if let Action::Reroute(route) = &verdict.action {
-        edits.set.push((ROUTE_HEADER, route.as_str().into()));
+        edits.put(ROUTE_HEADER, route.as_str());
     }
+    debug_assert!(edits.are_of_absent_headers(request), "{edits:?}");
     edits
 }
 
@@ -110,25 +138,35 @@ impl<'a> Edits<'a> {
         }
     }
 
+    /// Sets a header that there isn't once `remove` is done.
+    fn put(&mut self, name: &'static str, value: impl Into<HeaderValue>) {
+        self.set.push((name, value.into()));
+    }
+
+    /// Likewise, to a value that is signed for many requests.
+    fn share(&mut self, name: &'static str, value: &Arc<str>) {
+        self.set.push((name, HeaderValue::Shared(Arc::clone(value))));
+    }
+
     /// Sets a header that there was before, or removes it where nothing is left of it.
     fn replace(&mut self, name: &'static str, value: Option<Vec<u8>>) {
         self.remove(name.as_bytes());
         self.set.retain(|(other, _)| *other != name);
-        self.set.extend(value.map(|value| (name, value)));
+        self.set.extend(value.map(|value| (name, value.into())));
     }
 
     /// Sets tag, chain and trail with their signature.
     fn attest(&mut self, case: &Case<'_>, outbound: &Outbound) {
         let Case { evidence, inbound, receipt, .. } = case;
-        self.set.push((tag::HEADER, outbound.tag.as_bytes().into()));
-        self.set.push((hops::HEADER, outbound.chain.as_bytes().into()));
+        self.share(tag::HEADER, &outbound.tag);
+        self.share(hops::HEADER, &outbound.chain);
         if let Some(trail) = receipt.proof().and_then(Proof::trail_onward) {
-            self.set.push((trail::HEADER, trail.into_bytes()));
+            self.put(trail::HEADER, trail);
         }
         let Outbound { signature_input, signature, .. } = outbound;
         if evidence.lines.signature.is_empty() && evidence.lines.signature_input.is_empty() {
-            self.set.push(("signature-input", signature_input.as_bytes().into()));
-            self.set.push(("signature", signature.as_bytes().into()));
+            self.share("signature-input", signature_input);
+            self.share("signature", signature);
             return;
         }
         // other people's signatures stay beside ours
@@ -141,6 +179,17 @@ impl<'a> Edits<'a> {
         self.replace("signature", Some(beside(&others.signature, signature)));
     }
 
+    /// The invariant of `set`: a host adds these headers without looking for others.
+    fn are_of_absent_headers(&self, request: &Request<'_>) -> bool {
+        let stays = |name: &str| {
+            let is_it = |(other, _): &Pair<'_>| *other == name.as_bytes();
+            request.headers.iter().any(is_it) && !self.remove.contains(&name.as_bytes())
+        };
+        let mut names = self.set.iter().map(|(name, _)| *name);
+        names.clone().all(|name| name.starts_with(':') || !stays(name))
+            && names.all(|name| self.set.iter().filter(|(other, _)| *other == name).count() == 1)
+    }
+
     fn empty_path(&mut self, config: &Config, request: &Request<'_>) {
         let mut emptied: Option<Vec<u8>> = None;
         for source in config.sources.iter().filter(|source| !source.forward) {
@@ -149,7 +198,7 @@ impl<'a> Edits<'a> {
                 emptied = path::without_parameter(path, name.as_str()).or(emptied);
             }
         }
-        self.set.extend(emptied.map(|path| (":path", path)));
+        self.set.extend(emptied.map(|path| (":path", path.into())));
     }
 
     fn follow_convention(
@@ -164,7 +213,7 @@ impl<'a> Edits<'a> {
         match &upstream.convention {
             Convention::Anthropic(beta) => {
                 let Some(profile) = profile else { return };
-                self.set.push(("anthropic-user-profile-id", profile.into()));
+                self.put("anthropic-user-profile-id", profile);
                 let Some(beta) = beta.as_ref().map(|beta| beta.as_str().as_bytes()) else { return };
                 let asked = evidence.anthropic_betas.join(&b","[..]);
                 if !asked.split(|b| *b == b',').any(|element| element.trim_ascii() == beta) {
@@ -198,7 +247,7 @@ fn sign(
     upstream: &Upstream,
     Attestation { attest, .. }: Attestation,
     signer: &mut Signer,
-    tag: &str,
+    steady: &str,
 ) -> Option<Arc<Outbound>> {
     if signer.keyring().is_empty() {
         return None;
@@ -214,7 +263,9 @@ fn sign(
     let authority = names::authority(named.unwrap_or(request.authority()))?;
     let message = Message { fields: &[], ..request.message(&authority) };
     let lifetime = i64::try_from(config.tag.lifetime_seconds.0).unwrap_or(0);
-    signer.sign((config.tag.binding, lifetime), tag, (before, &chain), message, *now)
+    let tag = || tag::finished(steady, *now);
+    let parts = SignedParts { steady, before, tag: &tag, chain: &chain };
+    signer.sign((config.tag.binding, lifetime), parts, message, *now)
 }
 
 /// The request's headers after the edits, as the next hop gets them.
@@ -223,13 +274,12 @@ pub fn apply(request: &Request<'_>, edits: &Edits<'_>) -> Vec<(Vec<u8>, Vec<u8>)
     let mut headers: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     for (name, value) in &request.headers {
         match is_set(name) {
-            Some((_, new)) if name.starts_with(b":") => headers.push((name.to_vec(), new.clone())),
-            Some(_) => {}
-            None if edits.remove.contains(name) => {}
-            None => headers.push((name.to_vec(), value.to_vec())),
+            Some((_, new)) if name.starts_with(b":") => headers.push((name.to_vec(), new.to_vec())),
+            _ if edits.remove.contains(name) => {}
+            _ => headers.push((name.to_vec(), value.to_vec())),
         }
     }
     let added = edits.set.iter().filter(|(name, _)| !name.starts_with(':'));
-    headers.extend(added.map(|(name, value)| (name.as_bytes().to_vec(), value.clone())));
+    headers.extend(added.map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())));
     headers
 }

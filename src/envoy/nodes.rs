@@ -5,7 +5,7 @@ use super::files::{EnvoyFile, Spot};
 use super::kinds::{DYNAMIC_MODULE, configuration, is_waybill};
 use super::report::{Promise, Report, Surroundings};
 use super::yaml::{Yaml, parse};
-use crate::chain::keyring::{Keyring, KeyringDraft};
+use crate::chain::keyring::{Keyring, KeyringDraft, from_variables};
 use crate::decision::Screen;
 use crate::shape::Problem;
 use crate::terms::finding::{Action, FindingCode};
@@ -83,7 +83,7 @@ fn check(
     };
     let config = screen.config();
     let KeyringDraft { keyring, unset, wrong } =
-        Keyring::gather(&config.tag, surroundings.variable);
+        Keyring::gather(&config.tag, &from_variables(surroundings.variable));
     for Problem { path, message, help } in wrong.iter().cloned() {
         report.wrong(Promise::Configuration, &spot(&path), message, help.unwrap_or_default());
     }

@@ -10,10 +10,10 @@ use proxy_wasm::types::{Action, MapType};
 
 use super::instance::Instance;
 use super::keeper::VmKeeper;
-use super::vm;
+use super::vm::{self, HeaderMap};
 use crate::decision::Decision;
 use crate::decision::reply::LocalReply;
-use crate::decision::request::Time;
+use crate::decision::request::{Pair, Time};
 use crate::decision::signals::Signal;
 use crate::host::{self, ExchangeHost, FieldMap, Flow};
 use crate::snapshot::Snapshot;
@@ -22,13 +22,15 @@ use crate::snapshot::Snapshot;
 #[derive(Debug)]
 pub struct Exchange {
     instance: Option<Rc<Instance>>,
+    /// A copy of the host's headers or trailers, for the time of a hook
+    fields: Option<HeaderMap>,
 }
 
 impl Exchange {
     /// An exchange. Without an instance nothing passes. Envoy always has one: it refuses to start
     /// else.
     pub fn new(instance: Option<Rc<Instance>>) -> Self {
-        Self { instance }
+        Self { instance, fields: None }
     }
 }
 
@@ -36,16 +38,16 @@ impl Context for Exchange {}
 
 impl HttpContext for Exchange {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        let map = vm::header_map(MapType::HttpRequestHeaders);
-        let flow = match (&self.instance, &map) {
-            (Some(instance), Some(map)) => {
+        self.fields = vm::header_map(MapType::HttpRequestHeaders);
+        let flow = match self.instance.clone() {
+            Some(instance) if self.fields.is_some() => {
                 let (mut worker, mut ledger) =
                     (instance.worker.borrow_mut(), instance.ledger.borrow_mut());
-                let state = (&mut *worker, &mut *ledger);
-                host::serve(self, &instance.screen, state, map.pairs())
+                host::serve(self, &instance.screen, (&mut *worker, &mut *ledger))
             }
             _ => host::give_up(self),
         };
+        self.fields = None;
         match flow {
             Flow::Continue => Action::Continue,
             Flow::Stop => Action::Pause,
@@ -53,9 +55,9 @@ impl HttpContext for Exchange {
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        if let Some(map) = vm::header_map(MapType::HttpRequestTrailers) {
-            host::strip_trailers(self, &map.pairs());
-        }
+        self.fields = vm::header_map(MapType::HttpRequestTrailers);
+        host::strip_trailers(self);
+        self.fields = None;
         Action::Continue
     }
 }
@@ -67,6 +69,10 @@ impl Exchange {
 }
 
 impl ExchangeHost for Exchange {
+    fn fields(&self, _map: FieldMap) -> Vec<Pair<'_>> {
+        self.fields.as_ref().map(HeaderMap::pairs).unwrap_or_default()
+    }
+
     fn ask(&self, signal: Signal<'_>) -> Option<Vec<u8>> {
         vm::property(&signal.path())
     }
@@ -93,11 +99,15 @@ impl ExchangeHost for Exchange {
         vm::set_property("waybill", event) // Envoy puts `wasm.` before it
     }
 
-    fn set_header(&self, name: &str, value: &[u8]) -> bool {
+    fn set_header(&mut self, name: &str, value: &[u8]) -> bool {
         vm::set_header(MapType::HttpRequestHeaders, name.as_bytes(), value)
     }
 
-    fn remove(&self, map: FieldMap, name: &[u8]) -> bool {
+    fn add_header(&mut self, name: &str, value: &[u8]) -> bool {
+        vm::add_header(MapType::HttpRequestHeaders, name.as_bytes(), value)
+    }
+
+    fn remove(&mut self, map: FieldMap, name: &[u8]) -> bool {
         let map = match map {
             FieldMap::Headers => MapType::HttpRequestHeaders,
             FieldMap::Trailers => MapType::HttpRequestTrailers,
@@ -105,9 +115,9 @@ impl ExchangeHost for Exchange {
         vm::remove_header(map, name)
     }
 
-    fn choose_route(&self) {} // Envoy does with each header
+    fn choose_route(&mut self) {} // Envoy does with each header
 
-    fn answer(&self, reply: &LocalReply) -> bool {
+    fn answer(&mut self, reply: &LocalReply) -> bool {
         let LocalReply { status, headers, body, details } = reply;
         vm::send_local_response(*status, details, headers, body.as_bytes())
     }

@@ -14,8 +14,8 @@ use proxy_wasm::types::{BufferType, MapType, MetricType};
 use super::{shared, vm};
 use crate::config::{Config, SnapshotSettings};
 use crate::host::{
-    AGE_GAUGE, FAILURES_COUNTER, PART_TIMEOUT, SEQUENCE_GAUGE, SIZE_GAUGE, Severity, news_line,
-    part_response, random_number, snapshot_source, uncallable, with_part_headers,
+    PART_TIMEOUT, Severity, SnapshotMetrics, news_line, part_response, random_number,
+    snapshot_source, uncallable, with_part_headers,
 };
 use crate::snapshot::fetch::PartRequest;
 use crate::snapshot::keeping::{self, Gauge, KeeperHost, News, SharedEntry};
@@ -32,16 +32,7 @@ pub struct VmHost {
     stamp: String,
     current: String,
     lease: String,
-    gauges: SnapshotGauges,
-    failures: u32,
-}
-
-/// The metrics' ids.
-#[derive(Debug)]
-struct SnapshotGauges {
-    sequence: u32,
-    age: u32,
-    size: u32,
+    metrics: SnapshotMetrics<u32>,
 }
 
 thread_local! {
@@ -63,12 +54,10 @@ pub fn open(config: &Config) -> Option<VmKeeper> {
         stamp: name("stamp"),
         current: name("current"),
         lease: name("lease"),
-        gauges: SnapshotGauges {
-            sequence: metric(MetricType::Gauge, SEQUENCE_GAUGE),
-            age: metric(MetricType::Gauge, AGE_GAUGE),
-            size: metric(MetricType::Gauge, SIZE_GAUGE),
-        },
-        failures: metric(MetricType::Counter, FAILURES_COUNTER),
+        metrics: SnapshotMetrics::define(
+            |name| metric(MetricType::Gauge, name),
+            |name| metric(MetricType::Counter, name),
+        ),
         prefix,
     };
     let replaced = NEWEST.with_borrow_mut(|newest| {
@@ -145,19 +134,14 @@ impl KeeperHost for Arc<VmHost> {
     }
 
     fn show(&self, gauge: Gauge, value: u64) {
-        let id = match gauge {
-            Gauge::Sequence => self.gauges.sequence,
-            Gauge::Size => self.gauges.size,
-            Gauge::Age => self.gauges.age,
-        };
-        if let Err(status) = hostcalls::record_metric(id, value) {
+        if let Err(status) = hostcalls::record_metric(self.metrics.gauge(gauge), value) {
             warn!("waybill: a gauge can't be set: {status:?}");
         }
     }
 
     fn tell(&self, news: News<'_>) {
         if let News::Failed { .. } = news {
-            vm::increment(self.failures);
+            vm::increment(self.metrics.failures);
         }
         match news_line(&news) {
             Some((Severity::Info, line)) => info!("{line}"),

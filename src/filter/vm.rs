@@ -27,6 +27,13 @@ unsafe extern "C" {
         value: *const u8,
         value_size: usize,
     ) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
     fn proxy_get_property(
         path: *const u8,
@@ -88,6 +95,20 @@ pub fn set_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
     // SAFETY: both slices are live
     0 == unsafe {
         proxy_replace_header_map_value(
+            map as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    }
+}
+
+/// Adds a header that there isn't. Returns whether the host took it.
+pub fn add_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
+    // SAFETY: both slices are live
+    0 == unsafe {
+        proxy_add_header_map_value(
             map as u32,
             name.as_ptr(),
             name.len(),

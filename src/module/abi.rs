@@ -1,6 +1,6 @@
 //! Envoy's interface for dynamic modules, written by hand from its header
-//! (`source/extensions/dynamic_modules/abi/abi.h`): declarations, calls, and the hooks that Envoy
-//! finds by name.
+//! (`source/extensions/dynamic_modules/abi/abi.h`): declarations, calls, and the hooks. `exports`
+//! has the names by which Envoy finds these.
 //!
 //! By Envoy's policy a released function never changes in place. An Envoy that lacks one of these
 //! refuses the module by the function's name. Each hook with code of ours is behind [`barrier`].
@@ -11,13 +11,16 @@
               Envoy keeps it alive until the hook returns, or it is one of ours that comes back"
 )]
 
+pub mod exports;
+
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::barrier::barrier;
-use super::lent::{Answer, Attribute, CallRefusal, FieldCopy};
+use super::lent::Answer;
+use crate::decision::request::Pair;
 use crate::host::{FieldMap, Flow, Severity};
 
 // === Declarations ===
@@ -61,6 +64,8 @@ unsafe extern "C" {
     fn get_headers(stream: Raw, map: u32, headers: *mut SlicePair) -> bool;
     #[link_name = "envoy_dynamic_module_callback_http_set_header"]
     fn set_header(stream: Raw, map: u32, name: Slice, value: Slice) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_http_add_header"]
+    fn add_header(stream: Raw, map: u32, name: Slice, value: Slice) -> bool;
     #[link_name = "envoy_dynamic_module_callback_http_clear_route_cache"]
     fn clear_route_cache(stream: Raw);
     #[link_name = "envoy_dynamic_module_callback_http_send_response"]
@@ -83,6 +88,12 @@ unsafe extern "C" {
     fn config_increment(config: Raw, id: usize, values: Slices, count: usize, by: u64) -> u32;
     #[link_name = "envoy_dynamic_module_callback_http_filter_config_set_gauge"]
     fn config_set_gauge(config: Raw, id: usize, values: Slices, count: usize, to: u64) -> u32;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_config_generic_secret_subscribe"]
+    fn secret_subscribe(config: Raw, name: Slice, config_source: Slice) -> usize;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_config_get_generic_secret"]
+    fn config_secret(config: Raw, id: usize, value: *mut Slice) -> bool;
+    #[link_name = "envoy_dynamic_module_callback_http_filter_get_generic_secret"]
+    fn stream_secret(stream: Raw, id: usize, value: *mut Slice) -> bool;
     #[link_name = "envoy_dynamic_module_callback_http_filter_config_http_callout"]
     fn http_callout(
         config: Raw, call: *mut u64, cluster: Slice, headers: Pairs, count: usize, body: Slice,
@@ -135,6 +146,29 @@ fn pair(name: &str, value: &str) -> SlicePair {
 
 // === Calls ===
 
+/// A fact about a request, by its number in Envoy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Attribute {
+    /// `source.address`
+    SourceAddress = 24,
+    /// `connection.dns_san_peer_certificate`
+    DnsSanPeerCertificate = 35,
+    /// `connection.uri_san_peer_certificate`
+    UriSanPeerCertificate = 37,
+}
+
+/// Why a call can't be made, in Envoy's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallRefusal {
+    /// A header that each call has is missing
+    MissingHeaders,
+    /// No cluster has that name
+    ClusterNotFound,
+    /// No server of the cluster can be asked
+    CannotCreateRequest,
+}
+
 /// Writes a line to Envoy's log.
 pub fn log(severity: Severity, line: &str) {
     let level = match severity {
@@ -149,6 +183,10 @@ pub fn log(severity: Severity, line: &str) {
 /// A metric's number in a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MetricId(usize);
+
+/// A secret's number in a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretId(usize);
 
 /// Envoy's side of a configuration, for the main thread.
 #[derive(Debug, Clone, Copy)]
@@ -188,6 +226,22 @@ impl ConfigHandle {
     /// Sets a gauge.
     pub fn set_gauge(self, id: MetricId, value: u64) {
         change(config_set_gauge, self.0, id, None, value);
+    }
+
+    /// Has Envoy keep a generic secret. `source` is a `ConfigSource` in JSON; empty for a secret of
+    /// the bootstrap. `None` if Envoy refuses; its log says why. Envoy takes that only while a
+    /// configuration is opened, and opens no listener before the secret came or took too long.
+    pub fn subscribe(self, name: &str, source: &str) -> Option<SecretId> {
+        let (name, source) = (Slice::of(name.as_bytes()), Slice::of(source.as_bytes()));
+        // SAFETY: both slices are live
+        let id = unsafe { secret_subscribe(self.0, name, source) };
+        (id != 0).then_some(SecretId(id))
+    }
+
+    /// A secret, if it is there by now.
+    pub fn secret(self, id: SecretId) -> Option<Vec<u8>> {
+        // SAFETY: the local is live
+        lent(|value| unsafe { config_secret(self.0, id.0, value) }).filter(|it| !it.is_empty())
     }
 
     /// Calls a server of a cluster; returns the call's number.
@@ -259,63 +313,70 @@ impl Drop for ConfigScheduler {
     }
 }
 
-/// Envoy's side of a request, while one of its hooks runs.
+/// Envoy's side of a request, while one of its hooks runs. Each hook has one, so what it lends is
+/// alive until something is set by it.
 #[derive(Debug)]
-pub struct StreamHandle {
+pub struct StreamHandle<'s> {
     stream: Raw,
-    is_answered: Cell<bool>,
+    is_answered: &'s Cell<bool>,
 }
 
-impl StreamHandle {
+/// How many fields are read without an allocation.
+const FEW: usize = 32;
+
+impl StreamHandle<'_> {
     /// The worker that it belongs to, counted from 0.
     pub fn worker(&self) -> usize {
         // SAFETY: the stream is alive
         usize::try_from(unsafe { get_worker_index(self.stream) }).unwrap_or(usize::MAX)
     }
 
-    /// Copies all headers or trailers at once. Envoy's own may move when one is set.
-    pub fn copy_fields(&self, map: FieldMap) -> FieldCopy {
-        let map = number(map);
+    /// All headers or trailers, as Envoy holds them.
+    pub fn fields(&self, map: FieldMap) -> Vec<Pair<'_>> {
+        let (map, empty) = (map as u32, SlicePair { name: Slice::NULL, value: Slice::NULL });
         // SAFETY: the stream is alive
         let count = unsafe { get_headers_size(self.stream, map) };
-        let mut pairs = vec![SlicePair { name: Slice::NULL, value: Slice::NULL }; count];
+        let (mut few, mut many) = ([empty; FEW], Vec::new());
+        let fields = few.get_mut(..count).unwrap_or_else(|| {
+            many.resize(count, empty);
+            &mut many
+        });
         // SAFETY: there is room for `count` pairs, which is how many Envoy writes
-        if count == 0 || !unsafe { get_headers(self.stream, map, pairs.as_mut_ptr()) } {
-            return FieldCopy::default();
+        if count == 0 || !unsafe { get_headers(self.stream, map, fields.as_mut_ptr()) } {
+            return Vec::new();
         }
-        // SAFETY: Envoy keeps the bytes until a header is set
-        FieldCopy::of(pairs.iter().map(|it| unsafe { (it.name.bytes(), it.value.bytes()) }))
+        // SAFETY: Envoy keeps the bytes until a field is set. That takes this handle whole
+        fields.iter().map(|it| unsafe { (it.name.bytes(), it.value.bytes()) }).collect()
     }
 
-    /// Sets a header. Returns whether Envoy took it.
-    pub fn set(&self, map: FieldMap, name: &[u8], value: &[u8]) -> bool {
+    /// Sets a header, or adds one that there isn't. Returns whether Envoy took it.
+    pub fn put(&mut self, is_there: bool, name: &[u8], value: &[u8]) -> bool {
+        let put = if is_there { set_header } else { add_header };
         // SAFETY: both slices are live; Envoy copies them
-        unsafe { set_header(self.stream, number(map), Slice::of(name), Slice::of(value)) }
+        unsafe { put(self.stream, 0, Slice::of(name), Slice::of(value)) }
     }
 
     /// Removes every copy of a header. Returns whether Envoy did so.
-    pub fn remove(&self, map: FieldMap, name: &[u8]) -> bool {
+    pub fn remove(&mut self, map: FieldMap, name: &[u8]) -> bool {
         // SAFETY: the slice is live
-        unsafe { set_header(self.stream, number(map), Slice::of(name), Slice::NULL) }
+        unsafe { set_header(self.stream, map as u32, Slice::of(name), Slice::NULL) }
     }
 
     /// Has Envoy choose the route by the headers as they are now.
-    pub fn choose_route(&self) {
+    pub fn choose_route(&mut self) {
         // SAFETY: the stream is alive
         unsafe { clear_route_cache(self.stream) }
     }
 
     /// Answers the request, unless it was answered in this hook.
-    pub fn answer(&self, status: u16, headers: &[(&str, String)], body: &[u8], details: &str) {
+    pub fn answer(&mut self, status: u16, headers: &[(&str, String)], body: &[u8], details: &str) {
         let headers: Vec<SlicePair> =
             headers.iter().map(|(name, value)| pair(name, value)).collect();
         let (headers, count) = list(&headers);
         let (body, details) = (Slice::of(body), Slice::of(details.as_bytes()));
         if !self.is_answered.replace(true) {
             // SAFETY: all slices are live; Envoy copies them
-            unsafe {
-                send_response(self.stream, status.into(), headers, count, body, details);
-            }
+            unsafe { send_response(self.stream, status.into(), headers, count, body, details) }
         }
     }
 
@@ -330,6 +391,15 @@ impl StreamHandle {
         let key = Slice::of(key.as_bytes());
         // SAFETY: the slice and the local are live
         lent(|value| unsafe { get_filter_state(self.stream, key, value) })
+    }
+
+    /// A secret as it is now. Empty if it isn't there.
+    pub fn secret(&self, id: SecretId) -> &[u8] {
+        let mut value = Slice::NULL;
+        // SAFETY: the local is live. Envoy replaces a worker's secret between hooks alone
+        unsafe {
+            if stream_secret(self.stream, id.0, &raw mut value) { value.bytes() } else { &[] }
+        }
     }
 
     /// The address at the other end of the connection, without its port.
@@ -348,13 +418,6 @@ impl StreamHandle {
     /// Adds to a counter. `label` is the value of its one label.
     pub fn add(&self, id: MetricId, label: Option<&str>, amount: u64) {
         change(stream_increment, self.stream, id, label, amount);
-    }
-}
-
-fn number(map: FieldMap) -> u32 {
-    match map {
-        FieldMap::Headers => 0,
-        FieldMap::Trailers => 1,
     }
 }
 
@@ -380,9 +443,9 @@ pub trait Hooks: Send + Sync + Sized + 'static {
     /// An answer was lost.
     fn unanswered(&self);
     /// The headers of a request are complete.
-    fn headers(&self, stream: &StreamHandle) -> Flow;
+    fn headers(&self, stream: &mut StreamHandle<'_>) -> Flow;
     /// The trailers of a request are complete.
-    fn trailers(&self, stream: &StreamHandle);
+    fn trailers(&self, stream: &mut StreamHandle<'_>);
 }
 
 /// The stream of a filter that couldn't be made. Its request is answered.
@@ -414,7 +477,9 @@ pub(super) unsafe fn config_new<H: Hooks>(config: Raw, text: Slice) -> *const H 
 pub(super) unsafe fn config_destroy<H: Hooks>(instance: *const H) {
     // SAFETY: the caller says so; streams hold it for themselves
     let instance = unsafe { Arc::from_raw(instance) };
-    barrier("http_filter_config_destroy", || instance.close(), || ());
+    // whatever comes in between, nothing calls Envoy for this configuration from here on
+    let again = || barrier("close", || instance.close(), || ());
+    barrier("http_filter_config_destroy", || instance.close(), again);
     barrier("drop", || drop(instance), || ());
 }
 
@@ -485,106 +550,39 @@ unsafe fn instance<'a, H: Hooks>(filter: Opaque) -> Option<&'a H> {
 /// # Safety
 /// `stream` is alive, and `filter` of `filter_new` for it.
 pub(super) unsafe fn request_headers<H: Hooks>(stream: Raw, filter: Opaque) -> u32 {
-    let stream = StreamHandle { stream, is_answered: Cell::new(false) };
-    let work = || {
+    request_hook("http_filter_request_headers", stream, |stream: &mut StreamHandle<'_>| {
         // SAFETY: the caller says so
-        let flow = unsafe { instance::<H>(filter) }.map(|instance| instance.headers(&stream));
-        flow.unwrap_or_else(|| stop(&stream))
-    };
-    match barrier("http_filter_request_headers", work, || stop(&stream)) {
-        Flow::Continue => 0,
-        Flow::Stop => 1,
-    }
+        match unsafe { instance::<H>(filter) } {
+            Some(instance) => instance.headers(stream),
+            None => stop(stream),
+        }
+    })
 }
 
 /// # Safety
 /// `stream` is alive, and `filter` of `filter_new` for it.
 pub(super) unsafe fn request_trailers<H: Hooks>(stream: Raw, filter: Opaque) -> u32 {
-    let stream = StreamHandle { stream, is_answered: Cell::new(false) };
-    let work = || {
+    request_hook("http_filter_request_trailers", stream, |stream: &mut StreamHandle<'_>| {
         // SAFETY: the caller says so
-        unsafe { instance::<H>(filter) }.into_iter().for_each(|it| it.trailers(&stream));
+        unsafe { instance::<H>(filter) }.into_iter().for_each(|it| it.trailers(stream));
         Flow::Continue
-    };
-    match barrier("http_filter_request_trailers", work, || stop(&stream)) {
+    })
+}
+
+/// A hook for a request that is alive. A panic answers it.
+fn request_hook(hook: &str, stream: Raw, work: impl FnOnce(&mut StreamHandle<'_>) -> Flow) -> u32 {
+    let is_answered = &Cell::new(false);
+    let handle = || StreamHandle { stream, is_answered };
+    match barrier(hook, || work(&mut handle()), || stop(&mut handle())) {
         Flow::Continue => 0,
         Flow::Stop => 1,
     }
 }
 
-fn stop(stream: &StreamHandle) -> Flow {
+fn stop(stream: &mut StreamHandle<'_>) -> Flow {
     stream.answer(503, &[], &[], "waybill_undecided");
     Flow::Stop
 }
-
-/// Writes the functions by which Envoy finds a module, for one kind of configuration. Envoy wants
-/// the last fourteen too. Nothing of ours happens there; 0 lets the stream go on.
-macro_rules! export {
-    ($hooks:ty) => {
-        use std::ffi::c_char;
-        use $crate::module::abi::{self, Opaque, Pairs, Raw, Slice, Slices};
-
-        abi::hooks! {
-            envoy_dynamic_module_on_program_init() -> *const c_char { abi::program_init() }
-            envoy_dynamic_module_on_http_filter_config_new(c: Raw, _name: Slice, text: Slice)
-                -> *const $hooks { abi::config_new(c, text) }
-            envoy_dynamic_module_on_http_filter_config_destroy(instance: *const $hooks) -> ()
-                { abi::config_destroy(instance) }
-            envoy_dynamic_module_on_http_filter_config_scheduled(
-                config: Raw, instance: *const $hooks, _event: u64
-            ) -> () { abi::scheduled(config, instance) }
-            envoy_dynamic_module_on_http_filter_config_http_callout_done(
-                _config: Raw, instance: *const $hooks, call: u64, _result: u32,
-                headers: Pairs, header_count: usize, body: Slices, body_count: usize
-            ) -> ()
-                { abi::callout_done(instance, call, (headers, header_count), (body, body_count)) }
-            envoy_dynamic_module_on_http_filter_new(instance: *const $hooks, _s: Raw) -> Opaque
-                { abi::filter_new(instance) }
-            envoy_dynamic_module_on_http_filter_destroy(filter: Opaque) -> ()
-                { abi::filter_destroy::<$hooks>(filter) }
-            envoy_dynamic_module_on_http_filter_request_headers(s: Raw, f: Opaque, _e: bool) -> u32
-                { abi::request_headers::<$hooks>(s, f) }
-            envoy_dynamic_module_on_http_filter_request_trailers(s: Raw, f: Opaque) -> u32
-                { abi::request_trailers::<$hooks>(s, f) }
-
-            envoy_dynamic_module_on_http_filter_request_body(_s: Raw, _f: Opaque, _end: bool) -> u32
-                { 0 }
-            envoy_dynamic_module_on_http_filter_response_headers(_s: Raw, _f: Opaque, _end: bool)
-                -> u32 { 0 }
-            envoy_dynamic_module_on_http_filter_response_body(_s: Raw, _f: Opaque, _end: bool)
-                -> u32 { 0 }
-            envoy_dynamic_module_on_http_filter_response_trailers(_s: Raw, _f: Opaque) -> u32 { 0 }
-            envoy_dynamic_module_on_http_filter_stream_complete(_s: Raw, _f: Opaque) -> () {}
-            envoy_dynamic_module_on_http_filter_scheduled(_s: Raw, _f: Opaque, _event: u64) -> () {}
-            envoy_dynamic_module_on_http_filter_http_callout_done(
-                _s: Raw, _f: Opaque, _call: u64, _result: u32,
-                _headers: Pairs, _header_count: usize, _body: Slices, _body_count: usize
-            ) -> () {}
-            envoy_dynamic_module_on_http_filter_http_stream_headers(
-                _s: Raw, _f: Opaque, _call: u64, _headers: Pairs, _count: usize, _end: bool
-            ) -> () {}
-            envoy_dynamic_module_on_http_filter_http_stream_data(
-                _s: Raw, _f: Opaque, _call: u64, _data: Slices, _count: usize, _end: bool
-            ) -> () {}
-            envoy_dynamic_module_on_http_filter_http_stream_trailers(
-                _s: Raw, _f: Opaque, _call: u64, _trailers: Pairs, _count: usize
-            ) -> () {}
-            envoy_dynamic_module_on_http_filter_http_stream_complete(
-                _s: Raw, _f: Opaque, _call: u64
-            ) -> () {}
-            envoy_dynamic_module_on_http_filter_http_stream_reset(
-                _s: Raw, _f: Opaque, _call: u64, _reason: u32
-            ) -> () {}
-            envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark(
-                _s: Raw, _f: Opaque
-            ) -> () {}
-            envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark(
-                _s: Raw, _f: Opaque
-            ) -> () {}
-        }
-    };
-}
-pub(super) use export;
 
 macro_rules! hooks {
     ($($name:ident($($arg:ident: $type:ty),*) -> $back:ty { $($body:tt)* })*) => {$(

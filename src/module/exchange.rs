@@ -4,27 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::abi::{self, MetricId, StreamHandle};
+use super::abi::{self, Attribute, MetricId, StreamHandle};
 use super::barrier::take_panics;
-use super::lent::Attribute;
-use super::nonces::NodeNonces;
+use crate::chain::memory::InMemory;
 use crate::config::{Claim, San};
 use crate::decision::Decision;
 use crate::decision::reply::LocalReply;
-use crate::decision::request::Time;
+use crate::decision::request::{Pair, Time};
 use crate::decision::signals::Signal;
 use crate::host::{EVENT_NAME, ExchangeHost, FieldMap, RequestCounters, Severity};
 use crate::lock::Lock;
 use crate::snapshot::Snapshot;
-
-/// A counter of requests: its number in Envoy, and its label's value.
-#[derive(Debug, Clone, Copy)]
-pub struct LabelledCounter {
-    /// The number of all counters of that name
-    pub id: MetricId,
-    /// The value
-    pub value: &'static str,
-}
 
 /// What the requests of a configuration share.
 #[derive(Debug)]
@@ -32,9 +22,9 @@ pub struct ExchangeParts {
     /// The snapshot that they begin with
     pub current: Lock<Option<Arc<Snapshot>>>,
     /// The node's nonces
-    pub nonces: NodeNonces,
-    /// The counters of requests
-    pub counters: RequestCounters<LabelledCounter>,
+    pub nonces: InMemory,
+    /// The counters of requests: the number in Envoy, and the label's value
+    pub counters: RequestCounters<(MetricId, &'static str)>,
     /// The counter of nonces that went too early
     pub evictions: MetricId,
     /// The counter of panics that a barrier stopped
@@ -42,12 +32,12 @@ pub struct ExchangeParts {
 }
 
 /// A request of a stream, under its configuration.
-#[derive(Debug, Clone, Copy)]
-pub struct StreamExchange<'a> {
+#[derive(Debug)]
+pub struct StreamExchange<'a, 's> {
     /// The configuration's
     pub parts: &'a ExchangeParts,
     /// The stream
-    pub stream: &'a StreamHandle,
+    pub stream: &'a mut StreamHandle<'s>,
 }
 
 impl ExchangeParts {
@@ -58,9 +48,13 @@ impl ExchangeParts {
     }
 }
 
-impl ExchangeHost for StreamExchange<'_> {
+impl ExchangeHost for StreamExchange<'_, '_> {
+    fn fields(&self, map: FieldMap) -> Vec<Pair<'_>> {
+        self.stream.fields(map)
+    }
+
     fn ask(&self, signal: Signal<'_>) -> Option<Vec<u8>> {
-        let stream = self.stream;
+        let stream = &*self.stream;
         match signal {
             // an operator may say who the direct peer is; else Envoy knows
             Signal::DirectPeer => {
@@ -87,8 +81,7 @@ impl ExchangeHost for StreamExchange<'_> {
     fn look(&self) {} // pages are held, so none is ever gone
 
     fn count(&self, decision: &Decision<'_>) {
-        let add = |counter: LabelledCounter| self.stream.add(counter.id, Some(counter.value), 1);
-        self.parts.counters.count(decision, add);
+        self.parts.counters.count(decision, |(id, value)| self.stream.add(id, Some(value), 1));
         self.parts.count_aside(|id, amount| self.stream.add(id, None, amount));
     }
 
@@ -96,19 +89,23 @@ impl ExchangeHost for StreamExchange<'_> {
         self.stream.set_filter_state(EVENT_NAME, event)
     }
 
-    fn set_header(&self, name: &str, value: &[u8]) -> bool {
-        self.stream.set(FieldMap::Headers, name.as_bytes(), value)
+    fn set_header(&mut self, name: &str, value: &[u8]) -> bool {
+        self.stream.put(true, name.as_bytes(), value)
     }
 
-    fn remove(&self, map: FieldMap, name: &[u8]) -> bool {
+    fn add_header(&mut self, name: &str, value: &[u8]) -> bool {
+        self.stream.put(false, name.as_bytes(), value)
+    }
+
+    fn remove(&mut self, map: FieldMap, name: &[u8]) -> bool {
         self.stream.remove(map, name)
     }
 
-    fn choose_route(&self) {
+    fn choose_route(&mut self) {
         self.stream.choose_route();
     }
 
-    fn answer(&self, reply: &LocalReply) -> bool {
+    fn answer(&mut self, reply: &LocalReply) -> bool {
         let LocalReply { status, headers, body, details } = reply;
         self.stream.answer(*status, headers, body.as_bytes(), details);
         true

@@ -2,23 +2,23 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
-use super::abi::{self, ConfigHandle, ConfigScheduler, Hooks, MetricId, StreamHandle};
-use super::exchange::{ExchangeParts, LabelledCounter, StreamExchange, now};
+use super::abi::{self, ConfigHandle, Hooks, StreamHandle};
+use super::exchange::{ExchangeParts, StreamExchange, now};
 use super::home::{self, ConfigKeeper, MainThread};
 use super::lent::Answer;
-use super::nonces::NodeNonces;
+use super::nonces;
+use super::secrets::{KeySecrets, SecretTexts};
 use crate::chain::Signer;
+use crate::chain::keyring::Keyring;
 use crate::decision::event::Ledger;
 use crate::decision::{Screen, Worker};
 use crate::host::{
-    EVICTIONS_COUNTER, FieldMap, Flow, RequestCounters, Severity, TICK, announcement, configure,
-    part_response, random_number, serve, strip_trailers,
+    EVICTIONS_COUNTER, Flow, RequestCounters, Severity, TICK, announcement, configure,
+    part_response, random_number, serve, signs_by, strip_trailers,
 };
 use crate::lock::Lock;
-use crate::snapshot::Snapshot;
+use crate::ticker::Ticker;
 
 /// The counter of panics that a barrier stopped.
 const PANICS_COUNTER: &str = "waybill_panics_total";
@@ -26,12 +26,14 @@ const PANICS_COUNTER: &str = "waybill_panics_total";
 /// A configuration and what works under it, in all workers.
 pub struct ModuleInstance {
     screen: Screen,
+    secrets: KeySecrets,
     parts: ExchangeParts,
     /// What each seat's worker is a fork of
     pattern: Lock<Worker>,
     /// One for each worker of Envoy
     seats: Box<[Lock<Option<Seat>>]>,
-    desk: Lock<Option<MainDesk>>,
+    /// What Envoy's main thread works on
+    desk: Lock<Option<(ConfigKeeper, Option<Ticker>)>>,
     /// The desk's host, for an answer that comes while the desk is at work
     host: Option<Arc<MainThread>>,
 }
@@ -41,29 +43,8 @@ pub struct ModuleInstance {
 struct Seat {
     worker: Worker,
     ledger: Ledger,
-}
-
-/// What Envoy's main thread works on.
-struct MainDesk {
-    keeper: ConfigKeeper,
-    /// Snapshots that requests may still hold. The last of these requests doesn't free them: a
-    /// worker would wait for that
-    retired: Vec<Arc<Snapshot>>,
-    ticker: Option<Ticker>,
-}
-
-/// A thread that asks Envoy's main thread to look after the snapshot, ten times a second. Its end
-/// waits for it: it never calls Envoy for a configuration that is gone.
-struct Ticker {
-    state: Arc<TickerState>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct TickerState {
-    ends: AtomicBool,
-    /// Whether the main thread hasn't come to the tick before: a busy one gets no queue of them
-    waits: AtomicBool,
+    /// What the worker's keys were read from
+    texts: SecretTexts,
 }
 
 impl ModuleInstance {
@@ -72,13 +53,38 @@ impl ModuleInstance {
         own.unwrap_or_else(|| {
             let memory = Box::new(self.parts.nonces.clone());
             let worker = self.pattern.hold().fork(memory);
-            Seat { worker, ledger: Ledger::new(random_number()) }
+            Seat { worker, ledger: Ledger::new(random_number()), texts: Vec::new() }
         })
     }
 
+    /// Reads the keys again if Envoy replaced a secret. Wrong ones leave those before in use.
+    fn renew_keys(&self, seat: &mut Seat, stream: &StreamHandle<'_>) {
+        let Some(texts) = self.secrets.changed(&seat.texts, stream) else { return };
+        let text = |source: &_| self.secrets.text(&texts, source);
+        match Keyring::read(&self.screen.config().tag, &text) {
+            Ok(keyring) if keyring.awaits() => {
+                if !seat.worker.signer.keyring().awaits() {
+                    abi::log(Severity::Error, "waybill: new keys refused: a secret is empty");
+                }
+            }
+            Ok(keyring) => {
+                let (now, before) = (now().seconds(), seat.worker.signer.keyring());
+                let (new, old) = (signs_by(&keyring, now), signs_by(before, now));
+                if new != old {
+                    abi::log(Severity::Info, &format!("waybill: now signs by {new}"));
+                }
+                seat.worker.signer.replace(keyring);
+            }
+            Err(problems) => problems.iter().for_each(|problem| {
+                abi::log(Severity::Error, &format!("waybill: new keys refused: {problem}"));
+            }),
+        }
+        seat.texts = texts;
+    }
+
     /// Hands requests the keeper's snapshot.
-    fn hand_out(&self, desk: &mut MainDesk) {
-        let newest = desk.keeper.snapshot();
+    fn hand_out(&self, keeper: &ConfigKeeper) {
+        let newest = keeper.snapshot();
         let mut current = self.parts.current.hold();
         let is_same = match (&*current, &newest) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
@@ -86,16 +92,17 @@ impl ModuleInstance {
         };
         let before = if is_same { None } else { std::mem::replace(&mut *current, newest) };
         drop(current);
-        desk.retired.extend(before);
-        desk.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        if let Some(host) = &self.host {
+            host.home.retire(before);
+        }
     }
 
     fn at_desk(&self, work: impl FnOnce(&ConfigKeeper)) {
         match self.desk.try_hold() {
-            Some(mut desk) => {
-                if let Some(desk) = &mut *desk {
-                    work(&desk.keeper);
-                    self.hand_out(desk);
+            Some(desk) => {
+                if let Some((keeper, _)) = &*desk {
+                    work(keeper);
+                    self.hand_out(keeper);
                 }
             }
             // the desk is at work further up: Envoy answers a call before it returns
@@ -106,7 +113,8 @@ impl ModuleInstance {
 
 impl Hooks for ModuleInstance {
     fn open(config: ConfigHandle, text: &[u8]) -> Option<Self> {
-        let (screen, keyring) = match configure(text) {
+        let secrets = Lock::<KeySecrets>::default();
+        let (screen, keyring) = match configure(text, &|key| secrets.hold().open(config, key)) {
             Ok(read) => read,
             Err(lines) => {
                 lines.iter().for_each(|line| abi::log(Severity::Error, line));
@@ -117,30 +125,27 @@ impl Hooks for ModuleInstance {
         abi::log(Severity::Info, &line);
         notices.iter().for_each(|notice| abi::log(Severity::Warning, notice));
 
-        let nonces = NodeNonces::of(&screen.config().node.id);
+        let nonces = nonces::of(&screen.config().node.id);
         let pattern = Worker::new(Signer::new(keyring), Box::new(nonces.clone()));
-        let known: Lock<Vec<(&str, MetricId)>> = Lock::default();
         let counters = RequestCounters::define(|counted| {
-            let mut known = known.hold();
-            let id = known.iter().find(|(name, _)| *name == counted.name).map(|(_, id)| *id);
-            let id = id.unwrap_or_else(|| {
-                let id = config.define_counter(counted.name, &[counted.label]);
-                known.push((counted.name, id));
-                id
-            });
+            let id = config.define_counter(counted.name, &[counted.label]);
             // a counter is there from the start, at zero
             config.add(id, Some(counted.value), 0);
-            LabelledCounter { id, value: counted.value }
+            (id, counted.value)
         });
-        let opened = home::open(screen.config(), config);
-        let (keeper, host) =
-            opened.map_or((None, None), |(keeper, host)| (Some(keeper), Some(host)));
+        let (keeper, host) = home::open(screen.config(), config).unzip();
         let desk = keeper.map(|keeper| {
-            let ticker = Ticker::start(config.scheduler());
-            MainDesk { keeper, retired: Vec::new(), ticker }
+            let scheduler = config.scheduler();
+            let ticker = Ticker::start(TICK, move || scheduler.commit());
+            let ticker = ticker.map_err(|why| {
+                let line = format!("waybill: no thread, so no snapshot can be fetched: {why}");
+                abi::log(Severity::Error, &line);
+            });
+            (keeper, ticker.ok())
         });
         let instance = Self {
             screen,
+            secrets: secrets.into_inner(),
             parts: ExchangeParts {
                 current: Lock::default(),
                 nonces,
@@ -164,8 +169,8 @@ impl Hooks for ModuleInstance {
     }
 
     fn tick(&self, config: ConfigHandle) {
-        if let Some(ticker) = self.desk.hold().as_ref().and_then(|desk| desk.ticker.as_ref()) {
-            ticker.state.waits.store(false, Ordering::Relaxed);
+        if let Some((_, Some(ticker))) = &*self.desk.hold() {
+            ticker.came();
         }
         self.parts.count_aside(|id, amount| config.add(id, None, amount));
         self.at_desk(|keeper| keeper.tick(now().0));
@@ -181,59 +186,20 @@ impl Hooks for ModuleInstance {
         self.at_desk(ConfigKeeper::forget);
     }
 
-    fn headers(&self, stream: &StreamHandle) -> Flow {
-        let exchange = StreamExchange { parts: &self.parts, stream };
-        let headers = stream.copy_fields(FieldMap::Headers);
-        let Seat { mut worker, mut ledger } = self.seat(stream.worker());
-        let state = (&mut worker, &mut ledger);
-        let flow = serve(&exchange, &self.screen, state, headers.pairs());
-        if let Some(place) = self.seats.get(stream.worker()) {
-            place.hold().replace(Seat { worker, ledger });
+    fn headers(&self, stream: &mut StreamHandle<'_>) -> Flow {
+        let place = stream.worker();
+        let mut seat = self.seat(place);
+        self.renew_keys(&mut seat, stream);
+        let mut exchange = StreamExchange { parts: &self.parts, stream };
+        let flow = serve(&mut exchange, &self.screen, (&mut seat.worker, &mut seat.ledger));
+        if let Some(place) = self.seats.get(place) {
+            place.hold().replace(seat);
         }
         flow
     }
 
-    fn trailers(&self, stream: &StreamHandle) {
-        let exchange = StreamExchange { parts: &self.parts, stream };
-        let trailers = stream.copy_fields(FieldMap::Trailers);
-        strip_trailers(&exchange, &trailers.pairs());
-    }
-}
-
-impl Ticker {
-    fn start(scheduler: ConfigScheduler) -> Option<Self> {
-        let state = Arc::new(TickerState::default());
-        let shared = Arc::clone(&state);
-        let run = move || {
-            let mut left_out = 0_u8;
-            while !shared.ends.load(Ordering::Relaxed) {
-                // a tick that a panic ended never says that it came
-                let waits = shared.waits.swap(true, Ordering::Relaxed) && left_out < 10;
-                left_out = if waits { left_out.saturating_add(1) } else { 0 };
-                if !waits {
-                    scheduler.commit();
-                }
-                std::thread::park_timeout(TICK);
-            }
-        };
-        match std::thread::Builder::new().name("waybill".to_owned()).spawn(run) {
-            Ok(thread) => Some(Self { state, thread: Some(thread) }),
-            Err(why) => {
-                let line = format!("waybill: no thread, so no snapshot can be fetched: {why}");
-                abi::log(Severity::Error, &line);
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.state.ends.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ended = thread.join();
-        }
+    fn trailers(&self, stream: &mut StreamHandle<'_>) {
+        strip_trailers(&mut StreamExchange { parts: &self.parts, stream });
     }
 }
 

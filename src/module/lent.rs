@@ -1,13 +1,6 @@
-//! What Envoy lends for the time of a hook, and how it names what it knows.
+//! What Envoy lends for the time of a hook.
 
 use crate::decision::request::Pair;
-
-/// A copy of headers or trailers.
-#[derive(Debug, Default)]
-pub struct FieldCopy {
-    bytes: Vec<u8>,
-    sizes: Vec<(usize, usize)>,
-}
 
 /// A server's answer to a call. Of one that broke off, nothing is there.
 #[derive(Debug)]
@@ -16,55 +9,6 @@ pub struct Answer<'a> {
     pub headers: Vec<Pair<'a>>,
     /// The body, in parts
     pub body: Vec<&'a [u8]>,
-}
-
-/// A fact about a request, by its number in Envoy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Attribute {
-    /// `source.address`
-    SourceAddress = 24,
-    /// `connection.dns_san_peer_certificate`
-    DnsSanPeerCertificate = 35,
-    /// `connection.uri_san_peer_certificate`
-    UriSanPeerCertificate = 37,
-}
-
-/// Why a call can't be made, in Envoy's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallRefusal {
-    /// A header that each call has is missing
-    MissingHeaders,
-    /// No cluster has that name
-    ClusterNotFound,
-    /// No server of the cluster can be asked
-    CannotCreateRequest,
-}
-
-impl FieldCopy {
-    /// A copy of these pairs.
-    pub fn of<'a>(pairs: impl ExactSizeIterator<Item = Pair<'a>>) -> Self {
-        // an ordinary request has less
-        let mut copy =
-            Self { bytes: Vec::with_capacity(2_048), sizes: Vec::with_capacity(pairs.len()) };
-        for (name, value) in pairs {
-            copy.bytes.extend_from_slice(name);
-            copy.bytes.extend_from_slice(value);
-            copy.sizes.push((name.len(), value.len()));
-        }
-        copy
-    }
-
-    /// The pairs, in order.
-    pub fn pairs(&self) -> Vec<Pair<'_>> {
-        let mut rest = self.bytes.as_slice();
-        let mut take = |size: usize| {
-            let (taken, others) = rest.split_at_checked(size).unwrap_or_default();
-            rest = others;
-            taken
-        };
-        self.sizes.iter().map(|(name, value)| (take(*name), take(*value))).collect()
-    }
 }
 
 impl Answer<'_> {
@@ -90,12 +34,6 @@ impl Answer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_copy_has_what_was_copied() {
-        let pairs: [Pair<'_>; 3] = [(b"a", b"1"), (b"empty", b""), (b"c", b"333")];
-        assert_eq!(FieldCopy::of(pairs.into_iter()).pairs(), pairs);
-    }
 
     #[test]
     fn a_body_in_parts_is_read_from_anywhere() {

@@ -94,6 +94,18 @@ pub trait KeeperHost: Clone + Send + Sync + 'static {
     fn pages(&self, places: Vec<(u32, [u8; 8])>) -> Box<dyn PageSource> {
         Box::new(SharedPages { host: self.clone(), places })
     }
+    /// The snapshot of this stamp: what `open` gives, or one that another keeper opened. A snapshot
+    /// is asked for by a keeper that trusts its signature.
+    ///
+    /// # Errors
+    /// That of `open`.
+    fn opened(
+        &self,
+        _stamp: &[u8],
+        open: impl FnOnce() -> Result<Arc<Snapshot>, SnapshotError>,
+    ) -> Result<Arc<Snapshot>, SnapshotError> {
+        open()
+    }
     /// A random number.
     fn random(&self) -> u64;
     /// Sets a gauge.
@@ -266,13 +278,15 @@ impl<H: KeeperHost> Keeper<H> {
         // a host that lends it to other threads has new pages and old ones side by side
         let before = self.snapshot.take().and_then(|before| Arc::try_unwrap(before).ok());
         let adopted = CurrentSnapshot::parse(&stored, |key| self.trusts(key)).and_then(|current| {
-            let pages = current.head.pages.iter().zip(&current.slots);
-            let places = pages.map(|(page, slot)| (*slot, mark(&page.digest))).collect();
-            let pages = self.host.pages(places);
-            Snapshot::new(current.preamble, current.head, pages, before)
+            self.host.opened(&self.adopted_stamp.borrow(), || {
+                let pages = current.head.pages.iter().zip(&current.slots);
+                let places = pages.map(|(page, slot)| (*slot, mark(&page.digest))).collect();
+                let pages = self.host.pages(places);
+                Snapshot::new(current.preamble, current.head, pages, before).map(Arc::new)
+            })
         });
         match adopted {
-            Ok(snapshot) => drop(self.snapshot.replace(Some(Arc::new(snapshot)))),
+            Ok(snapshot) => drop(self.snapshot.replace(Some(snapshot))),
             Err(refused) => self.host.tell(News::Dropped(&refused)),
         }
     }

@@ -87,8 +87,8 @@ pub fn write(material: &Material<'_>, key: &SigningKey) -> Result<Vec<u8>, Write
     let contents = json!({
         "regions": {
             "set": regions.set,
-            "supported": regions.supported,
-            "restricted": regions.restricted,
+            "supported": regions.supported.codes().collect::<Vec<_>>(),
+            "restricted": regions.restricted.codes().collect::<Vec<_>>(),
             "restricted_parts": texts(&regions.restricted_parts),
         },
         "sources": material.sources.iter().map(to_value).collect::<Vec<_>>(),

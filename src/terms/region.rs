@@ -9,7 +9,6 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::shape::ordered;
 use crate::shape::{Json, JsonWriter, Mismatch, Path, Problems, Word, object, suggestion, words};
 
 /// A country or territory: ISO 3166-1 alpha-2, or XK, which geography databases use for Kosovo.
@@ -77,18 +76,20 @@ pub enum Standing {
 pub struct Regions {
     /// The set's id, for explanations
     pub set: String,
-    // INVARIANT (sorted): both, so that they can be searched
-    pub(crate) supported: Vec<CountryCode>,
-    pub(crate) restricted: Vec<CountryCode>,
+    pub(crate) supported: CountrySet,
+    pub(crate) restricted: CountrySet,
     pub(crate) restricted_parts: Vec<Place>,
 }
+
+/// Countries: for each first letter, a bit for each second one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CountrySet([u32; 26]);
 
 /// One dated set of `data/regions.json`, and what that file says of all sets.
 #[derive(Debug)]
 struct RegionSet {
     complete: bool,
-    // INVARIANT (sorted)
-    supported: Vec<CountryCode>,
+    supported: CountrySet,
     restricted_parts: Vec<Place>,
     /// Territories and the state that each belongs to
     territories: Vec<(CountryCode, CountryCode)>,
@@ -171,7 +172,7 @@ impl Word for CountryCode {
     }
 
     fn put(&self, out: &mut JsonWriter) {
-        out.string(self.as_str());
+        out.plain(self.as_str());
     }
 }
 
@@ -330,12 +331,12 @@ impl Regions {
             set.complete && settings.unsupported != Some(UnsupportedAction::Unlisted);
         let follows_its_state = |code: CountryCode| {
             let territory = set.territories.iter().find(|(territory, _)| *territory == code);
-            territory.is_some_and(|(_, state)| contains(&set.supported, *state))
+            territory.is_some_and(|(_, state)| set.supported.contains(*state))
         };
         let left_out = |code: CountryCode| {
             by_complement
                 && code != KOSOVO
-                && !contains(&set.supported, code)
+                && !set.supported.contains(code)
                 && !follows_its_state(code)
         };
         let named_or_left_out =
@@ -343,7 +344,7 @@ impl Regions {
         let with_china = |code: CountryCode| {
             FOLLOW_CHINA.contains(&code.0)
                 && named_or_left_out(CHINA)
-                && !contains(&set.supported, code)
+                && !set.supported.contains(code)
         };
         let restricted =
             countries().filter(|code| named_or_left_out(*code) || with_china(*code)).collect();
@@ -364,22 +365,22 @@ impl Regions {
     ) -> Self {
         Self {
             set,
-            supported: ordered::sorted(supported),
-            restricted: ordered::sorted(restricted),
+            supported: supported.into_iter().collect(),
+            restricted: restricted.into_iter().collect(),
             restricted_parts,
         }
     }
 
     /// Restricts more countries.
     pub fn restrict(&mut self, more: &[CountryCode]) {
-        self.restricted = ordered::sorted(self.restricted.iter().chain(more).copied());
+        self.restricted = self.restricted.codes().chain(more.iter().copied()).collect();
     }
 
     /// Whether the provider serves a place.
     pub fn standing(&self, place: Place) -> Standing {
-        if self.restricted_parts.contains(&place) || contains(&self.restricted, place.country) {
+        if self.restricted_parts.contains(&place) || self.restricted.contains(place.country) {
             Standing::Restricted
-        } else if contains(&self.supported, place.country) {
+        } else if self.supported.contains(place.country) {
             Standing::Supported
         } else {
             Standing::Unlisted
@@ -388,14 +389,14 @@ impl Regions {
 
     /// The parts of a country that are restricted where the country as a whole isn't.
     pub fn parts_apart(&self, country: CountryCode) -> impl Iterator<Item = Place> {
-        let whole = contains(&self.restricted, country);
+        let whole = self.restricted.contains(country);
         self.restricted_parts.iter().copied().filter(move |part| !whole && part.country == country)
     }
 
     /// The countries that are neither supported nor restricted: a call from them is reported.
     pub fn unlisted(&self) -> impl Iterator<Item = CountryCode> {
         countries()
-            .filter(|code| !contains(&self.supported, *code) && !contains(&self.restricted, *code))
+            .filter(|code| !self.supported.contains(*code) && !self.restricted.contains(*code))
     }
 }
 
@@ -405,8 +406,32 @@ fn countries() -> impl Iterator<Item = CountryCode> {
     codes.iter().map(|[first, second, _]| CountryCode([*first, *second]))
 }
 
-fn contains(sorted: &[CountryCode], code: CountryCode) -> bool {
-    sorted.binary_search(&code).is_ok()
+impl CountrySet {
+    fn contains(&self, code: CountryCode) -> bool {
+        let (first, bit) = Self::place(code);
+        self.0.get(first).is_some_and(|seconds| seconds & bit != 0)
+    }
+
+    /// In the order of the codes.
+    pub(crate) fn codes(&self) -> impl Iterator<Item = CountryCode> {
+        countries().filter(|code| self.contains(*code))
+    }
+
+    fn place(CountryCode([first, second]): CountryCode) -> (usize, u32) {
+        let letter = |b: u8| b.wrapping_sub(b'A');
+        (letter(first).into(), 1_u32.checked_shl(letter(second).into()).unwrap_or(0))
+    }
+}
+
+impl FromIterator<CountryCode> for CountrySet {
+    fn from_iter<I: IntoIterator<Item = CountryCode>>(codes: I) -> Self {
+        let mut set = Self::default();
+        for code in codes {
+            let (first, bit) = Self::place(code);
+            set.0.get_mut(first).into_iter().for_each(|seconds| *seconds |= bit);
+        }
+        set
+    }
 }
 
 /// The data that this build carries. A test reads it, so that a set is never silently empty.
@@ -437,7 +462,7 @@ impl RegionSet {
         };
         Some(Self {
             complete: set.get("complete") == Some(&Json::Bool(true)),
-            supported: ordered::sorted(supported),
+            supported: supported.collect(),
             restricted_parts: parts.collect(),
             territories: territories.iter().filter_map(territory).collect(),
         })

@@ -1,6 +1,8 @@
 """What only the dynamic module has to show: a panic in any hook ends at a barrier, and another Envoy doesn't run it unseen."""
 
 import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from bootstrap import Node
 from harness import FILTER, HOST, configuration, request, until, validated
 from snapshots import Register, Server, by_snapshot
 from test_snapshot import SOON_SECONDS, calling
+from test_start import publish
 from wire import raw_request
 
 pytestmark = pytest.mark.skipif(HOST != "module", reason="the module's own: WAYBILL_HOST=module")
@@ -55,6 +58,21 @@ def test_a_panic_at_the_end_of_a_request_harms_none(panicking):
     assert_goes_on(lab)
 
 
+def test_a_panic_at_the_end_of_a_configuration_harms_none(panicking, tmp_path):
+    """The next configuration is in force, and the old one's clock has stopped: Envoy would crash at its next tick."""
+    path = tmp_path / "filter.json"
+    register = Register(tmp_path / "register")
+    server = Server(register.compiled(1))
+    config = by_snapshot("edge", register.trusted)
+    publish(path, Node("edge", config, PANICS))
+    lab = panicking("http_filter_config_destroy", config, discovery=path, clusters={"edge": server.port})
+    until(SOON_SECONDS, "the snapshot", lambda: lab.play("edge", calling("c-1")).response.status == 200, lab.log)
+    publish(path, Node("edge", {**config, "identity": {"sources": [{"header": "x-other-key"}]}}, PANICS))
+    until(SOON_SECONDS, "the update", lambda: lab.play("edge", calling("c-1")).response.status == 401, lab.log)
+    time.sleep(1)
+    assert_goes_on(lab, calling("c-1"), 401)
+
+
 @pytest.mark.parametrize("hook", ["http_filter_config_scheduled", "http_filter_config_http_callout_done"])
 def test_the_snapshot_comes_after_a_panic(panicking, tmp_path, hook):
     register = Register(tmp_path / "register")
@@ -96,10 +114,10 @@ def test_an_envoy_of_another_interface_says_so(tmp_path, certificates):
     assert "ABI version" not in validated(tmp_path, Node("edge", configuration(), FILTER), certificates)[1]
 
 
-def assert_goes_on(lab):
+def assert_goes_on(lab, next_one=None, status=200):
     """The next request is decided, the panic is counted and said, and nothing of the request is in the log."""
-    played = lab.play("edge", request())
-    assert (played.response.status, played.event["verdict"]) == (200, "allow")
+    played = lab.play("edge", next_one or request())
+    assert (played.response.status, played.event["verdict"]) == (status, "allow" if status == 200 else "block")
     assert panics(lab) == 1
     log = lab.log.read_text()
     assert SAID in log and "asked for a panic" not in log

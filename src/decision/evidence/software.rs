@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::beginnings::Beginnings;
 use crate::shape::{Json, JsonWriter, Mismatch, Word};
+use crate::terms::names::mixed;
 
 /// What a caller's program says it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,6 +42,16 @@ pub struct ClientSoftware {
 
 /// What a header names: a form's place, and the version in it.
 type Named = Option<(usize, Option<SoftwareVersion>)>;
+
+/// What values name that were read lately: the clients of one program send the same ones. One
+/// worker's, of one table.
+#[derive(Debug, Default)]
+pub struct SoftwareMemo(Vec<(Vec<u8>, (Named, Named))>);
+
+/// How many values are remembered.
+const REMEMBERED: usize = 64;
+/// The longest value that is, in bytes: longer than those of programs.
+const REMEMBERED_AT_MOST: usize = 256;
 
 /// How a header names a program or a system: `head*middle{version}tail`, in lower case.
 #[derive(Debug)]
@@ -123,10 +134,30 @@ impl ClientSoftware {
     }
 }
 
+impl SoftwareMemo {
+    fn named_in(&mut self, table: &ClientSoftware, value: &[u8]) -> (Named, Named) {
+        self.0.resize_with(REMEMBERED, Default::default);
+        let place = usize::try_from(mixed(value) >> 40).unwrap_or(0) % REMEMBERED;
+        let slot = self.0.get_mut(place).filter(|_| value.len() <= REMEMBERED_AT_MOST);
+        let Some((known, named)) = slot else { return table.named_in(value) };
+        if known != value {
+            *named = table.named_in(value);
+            known.clear();
+            known.extend_from_slice(value);
+        }
+        *named
+    }
+}
+
 impl<'a> Software<'a> {
     /// Takes in a line of `user-agent`. What an earlier line said stays.
-    pub fn read_user_agent(&mut self, table: &'a ClientSoftware, value: &[u8]) {
-        let (program, system) = table.named_in(value);
+    pub fn read_user_agent(
+        &mut self,
+        table: &'a ClientSoftware,
+        memo: &mut SoftwareMemo,
+        value: &[u8],
+    ) {
+        let (program, system) = memo.named_in(table, value);
         if self.sdk.is_none()
             && let Some(named) = program
         {
@@ -136,8 +167,13 @@ impl<'a> Software<'a> {
     }
 
     /// Takes in a line of `x-stainless-os`. What an earlier line said stays.
-    pub fn read_system(&mut self, table: &'a ClientSoftware, value: &[u8]) {
-        let (_, system) = table.named_in(value);
+    pub fn read_system(
+        &mut self,
+        table: &'a ClientSoftware,
+        memo: &mut SoftwareMemo,
+        value: &[u8],
+    ) {
+        let (_, system) = memo.named_in(table, value);
         self.told_os = self.told_os.or_else(|| table.word(system?));
     }
 
@@ -224,7 +260,9 @@ const fn separates(byte: u8) -> bool {
 /// The text behind a beginning, which is in lower case.
 fn without<'t>(text: &'t [u8], beginning: &str) -> Option<&'t [u8]> {
     let (start, rest) = text.split_at_checked(beginning.len())?;
-    start.eq_ignore_ascii_case(beginning.as_bytes()).then_some(rest)
+    // forms of one program begin alike and end otherwise
+    let ends = start.last().map(u8::to_ascii_lowercase) == beginning.bytes().next_back();
+    (ends && start.eq_ignore_ascii_case(beginning.as_bytes())).then_some(rest)
 }
 
 /// The text behind such bytes.
@@ -248,13 +286,13 @@ fn number(text: &[u8]) -> Option<(u16, &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ClientSoftware, Software, SoftwareVersion};
+    use super::{ClientSoftware, REMEMBERED_AT_MOST, Software, SoftwareMemo, SoftwareVersion};
     use crate::shape::Word as _;
 
     fn read(value: &[u8]) -> String {
         let table = ClientSoftware::known();
         let mut software = Software::default();
-        software.read_user_agent(&table, value);
+        software.read_user_agent(&table, &mut SoftwareMemo::default(), value);
         let version = software.version.map(|version| version.to_string());
         let (sdk, os) = (software.sdk.unwrap_or("other"), software.os().unwrap_or("other"));
         [sdk, version.as_deref().unwrap_or("-"), os].join(" ")
@@ -348,13 +386,13 @@ mod tests {
     fn x_stainless_os_counts_before_the_name() {
         let table = ClientSoftware::known();
         let lines = |told: &[u8], is_first: bool| {
-            let mut software = Software::default();
+            let (mut software, memo) = (Software::default(), &mut SoftwareMemo::default());
             if is_first {
-                software.read_system(&table, told);
+                software.read_system(&table, memo, told);
             }
-            software.read_user_agent(&table, b"Zed/1.2 (windows; x86_64)");
-            software.read_system(&table, told);
-            software.read_system(&table, b"iOS");
+            software.read_user_agent(&table, memo, b"Zed/1.2 (windows; x86_64)");
+            software.read_system(&table, memo, told);
+            software.read_system(&table, memo, b"iOS");
             software.os().unwrap_or("other").to_owned()
         };
         for (told, wanted) in [
@@ -382,6 +420,19 @@ mod tests {
         ] {
             let version = SoftwareVersion::parse(text).ok().map(|version| version.to_string());
             assert_eq!(version.as_deref(), is_version.then_some(text));
+        }
+    }
+
+    /// Whatever was read before: each value is read as if it were the first.
+    #[test]
+    fn what_is_remembered_makes_no_difference() {
+        let (table, mut memo) = (ClientSoftware::known(), SoftwareMemo::default());
+        let long = ["curl/1.5", &" ".repeat(REMEMBERED_AT_MOST), "Linux"].concat();
+        let mut values: Vec<String> = (0..300).map(|n| format!("curl/1.{n} (Linux)")).collect();
+        values.extend([String::new(), "x".to_owned(), long]);
+        for value in values.iter().flat_map(|value| [value, value]).chain(&values) {
+            let value = value.as_bytes();
+            assert_eq!(memo.named_in(&table, value), table.named_in(value));
         }
     }
 }

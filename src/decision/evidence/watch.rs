@@ -238,8 +238,11 @@ impl Watch {
 
     /// The name of a reserved header in this list.
     pub(super) fn reserved(&self, name: &[u8]) -> Option<&str> {
-        let name = name.to_ascii_lowercase();
-        self.roles(&name).find(|(role, ..)| role.is_reserved()).map(|(_, _, shown)| shown)
+        let mut reserved = None;
+        self.each_role(&name.to_ascii_lowercase(), |role, _, shown| {
+            reserved = reserved.or(role.is_reserved().then_some(shown));
+        });
+        reserved
     }
 
     /// A group of marks.
@@ -247,19 +250,28 @@ impl Watch {
         self.marks.get(group)
     }
 
-    /// The roles of a header's name, in lower case, each with the name in this list. What
-    /// says what the caller's program is comes last.
-    pub(super) fn roles(&self, name: &[u8]) -> impl Iterator<Item = (HeaderRole, Spelling, &str)> {
-        let exact = self.exact.get(bucket(name)).map(Vec::as_slice).unwrap_or_default().iter();
-        let exact = exact.filter_map(|watched| Some((watched, spelling(name, &watched.name)?)));
-        let prefixes =
-            self.prefixes.get(bucket_of_prefix(name)).map(Vec::as_slice).unwrap_or_default().iter();
-        let prefixes = prefixes.filter_map(|watched| {
-            Some((watched, spelling(name.get(..watched.name.len())?, &watched.name)?))
-        });
-        exact.chain(prefixes).flat_map(|(watched, spelling)| {
-            watched.roles.iter().map(move |role| (*role, spelling, watched.shown.as_str()))
-        })
+    /// Calls `see` for the roles of a header's name, in lower case, each with the name in this
+    /// list. What says what the caller's program is comes last. Of most names there is nothing to
+    /// say.
+    #[inline]
+    pub(super) fn each_role<'w>(
+        &'w self,
+        name: &[u8],
+        mut see: impl FnMut(HeaderRole, Spelling, &'w str),
+    ) {
+        let mut see_all = |watched: &'w WatchEntry, name: &[u8]| {
+            if let Some(spelling) = spelling(name, &watched.name) {
+                watched.roles.iter().for_each(|role| see(*role, spelling, &watched.shown));
+            }
+        };
+        for watched in self.exact.get(bucket(name)).into_iter().flatten() {
+            see_all(watched, name);
+        }
+        for watched in self.prefixes.get(bucket_of_prefix(name)).into_iter().flatten() {
+            if let Some(beginning) = name.get(..watched.name.len()) {
+                see_all(watched, beginning);
+            }
+        }
     }
 
     fn add(&mut self, shown: &str, role: HeaderRole) {

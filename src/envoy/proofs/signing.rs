@@ -6,7 +6,7 @@ use super::super::model::{Destination, http_options};
 use super::super::report::{Promise, Report};
 use super::super::way::{NodeInList, Way};
 use super::super::yaml::Yaml;
-use crate::config::Config;
+use crate::config::{Config, KeySource};
 use crate::decision::outcome::ROUTE_HEADER;
 
 /// Retries that can't look like a replay: the upstream never received the first request.
@@ -44,7 +44,7 @@ pub(super) fn prove(way: &Way<'_, '_>, node: &NodeInList<'_, '_>, report: &mut R
     for (spot, table) in &way.tables {
         sent_twice(table, spot, report);
     }
-    key_variables(config, node, report);
+    keys(config, node, report);
 }
 
 /// A route keeps the path that the signature covers.
@@ -178,14 +178,41 @@ fn sent_twice(yaml: &Yaml, spot: &Spot, report: &mut Report) {
     }
 }
 
-/// The filter gets the variables of its keys: Envoy passes only those that are listed.
-fn key_variables(config: &Config, node: &NodeInList<'_, '_>, report: &mut Report) {
-    // a dynamic module reads Envoy's own environment
-    let Some(filter) = node.filter().filter(|it| !it.is(DYNAMIC_MODULE)) else { return };
+/// The filter gets its keys. Envoy passes only those variables that are listed, and shows secrets
+/// to dynamic modules alone.
+fn keys(config: &Config, node: &NodeInList<'_, '_>, report: &mut Report) {
+    let Some(filter) = node.filter() else { return };
+    let keys = config.tag.keys.iter();
+    if filter.is(DYNAMIC_MODULE) {
+        // its variables are those of Envoy's own environment
+        for key in keys {
+            if let KeySource::Secret { sds_config, .. } = key
+                && sds_config.as_str().is_empty()
+            {
+                report.note(
+                    Promise::Signature,
+                    &filter.spot,
+                    format!("the {key} is read once: a leaked key needs a restart"),
+                    "say in `sds_config` where Envoy gets it from, and Envoy replaces it",
+                );
+            }
+        }
+        return;
+    }
     let variables = filter
         .config
         .and_then(|(_, wasm)| wasm.at(&["config", "vm_config", "environment_variables"]));
-    for env in config.tag.keys.iter().map(|key| key.env.as_str()) {
+    for key in keys {
+        let KeySource::Env(name) = key else {
+            report.wrong(
+                Promise::Signature,
+                &filter.spot,
+                format!("a wasm filter can't read the {key}, which `tag.keys` names"),
+                "use `env`, or take the dynamic module: docs/hosts.md",
+            );
+            continue;
+        };
+        let env = name.as_str();
         let written = variables.and_then(|it| it.get("key_values"));
         let from_host = variables.map(|it| it.list("host_env_keys")).unwrap_or_default();
         let is_written = written

@@ -5,6 +5,7 @@ use waybill::chain::signature::{Message, sign};
 use waybill::chain::{EnvelopeCache, Inbound};
 use waybill::decision::Screen;
 use waybill::decision::evidence::Evidence;
+use waybill::decision::evidence::software::SoftwareMemo;
 use waybill::decision::receipt::receiver;
 use waybill::decision::request::{Request, Time, TlsNames};
 use waybill::lookups::Lookups;
@@ -69,7 +70,8 @@ pub(super) fn measure() -> String {
     };
     let (mut cache, mut memory) = (EnvelopeCache::default(), NoMemory);
     let config = screen.config();
-    let lines = Evidence::gather(config, screen.watch(), &request).lines;
+    let lines =
+        Evidence::gather(config, screen.watch(), &request, &mut SoftwareMemo::default()).lines;
     let lookups = Lookups::new(config, None);
     let receiver = receiver(config, &lookups, UnixSeconds(NOW));
     let message = request.message(AUTHORITY);
