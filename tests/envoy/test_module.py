@@ -1,7 +1,6 @@
 """What only the dynamic module has to show: a panic in any hook ends at a barrier, and another Envoy doesn't run it unseen."""
 
 import os
-import subprocess
 import time
 from pathlib import Path
 
