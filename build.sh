@@ -12,7 +12,8 @@ main() {
         demo) check_tools python; build; demo ;;
         prepare) check_tools python; build; prepare ;;
         test) check_tools python lint openssl h2load node; build both; run_tests ;;
-        test-engines) check_tools python; build; test_engines ;;
+        test-engines) check_tools python; build both; cross; test_engines ;;
+        cross) check_tools module; build both; cross ;;
         fuzz) check_tools python openssl; build; fuzz "${@:2}" ;;
         edits) check_tools python openssl; build; edits "${@:2}" ;;
         bench) check_tools python h2load; build both; bench "${@:2}" ;;
@@ -31,7 +32,9 @@ usage: ./build.sh [verb]
   prepare build, then make what the demo's nodes need in dist/: register, keys, signed snapshot, Envoy's files
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
   test-engines
-          build, then what needs heavy engines: Prometheus, ClickHouse, DuckDB, OpenTelemetry, over a real run
+          build, then what takes long: cross, and what needs heavy engines: Prometheus, ClickHouse, DuckDB, OpenTelemetry
+  cross   build, then make the module for the other system that Envoy has modules on, and check it: on x86-64
+          dist/libwaybill-aarch64.so
   fuzz SECONDS [SEED]
           build, then send random requests through the files of envoy/ in a real Envoy; \`test\` does 15 seconds
   edits SECONDS [SEED]
@@ -85,12 +88,16 @@ module() {
     check_symbols dist/libwaybill.so
 }
 
-# other_module TARGET FILE: for another system. It is compiled and checked here, not run.
-other_module() {
-    step "$2" make_module "$1" module module
-    put "target/$1/module/libwaybill.so" "$2"
-    check_symbols "$2"
-    check_same_interface "$2" dist/libwaybill.so
+# The module for another system is compiled and checked here, not run.
+cross() {
+    local target file
+    target=$(other_target)
+    file=dist/libwaybill-${target%%-*}.so
+    has_module && can_make_other "$target" "$file" || return 0
+    step "$file" make_module "$target" module module
+    put "target/$target/module/libwaybill.so" "$file"
+    check_symbols "$file"
+    check_same_interface "$file" dist/libwaybill.so
 }
 
 # Panics on demand, which shows the barrier. Made as `cargo test` makes its own: it is for this machine alone.
@@ -128,15 +135,10 @@ run_tests() {
 
 has_module() { [[ -e dist/libwaybill.so ]]; }
 
-# Modules that only tests load, and the one for another system.
+# What only tests load.
 make_for_tests() {
-    local target other parts=("test_modules trap")
-    target=$(other_target)
-    other=dist/libwaybill-${target%%-*}.so
-    if has_module; then
-        parts+=(panics)
-        ! can_make_other "$target" "$other" || parts+=("other_module $target $other")
-    fi
+    local parts=("test_modules trap")
+    ! has_module || parts+=(panics)
     together "for the tests: ${parts[*]}" "${parts[@]}"
     export TRAP=$PWD/$WASM_DIR/trap.wasm PANICS=$PWD/.build/panics.so
 }

@@ -2,22 +2,19 @@
 
 # The oldest GNU C library that the module runs with: Debian 11's, and older than that of Envoy's own image.
 GLIBC=2.31
-MODULE_SYSTEMS="Linux with the GNU C library, on x86-64 and aarch64"
+MODULE_PACKAGES=tools/module-requirements.txt
 
 # Asked before there is a compiler.
 runs_modules() { [[ "$(uname -sm)" =~ ^Linux\ (x86_64|aarch64)$ ]] && have getconf && silent getconf GNU_LIBC_VERSION; }
 
 # Whether there is what makes the module here. Else says why.
 can_make_modules() {
-    local why="zig can't be had here, which links it (see above)"
-    prepare_python
     if ! runs_modules; then
-        why="modules run on $MODULE_SYSTEMS"
-    elif has_packages tools/module-requirements.txt ||
-        try "Python packages of tools/module-requirements.txt" pip_install tools/module-requirements.txt; then
-        return
+        no_module dist/libwaybill.so "modules run on Linux with the GNU C library, on x86-64 and aarch64" || return
     fi
-    no_module dist/libwaybill.so "$why"
+    prepare_python
+    has_packages "$MODULE_PACKAGES" || try "Python packages of $MODULE_PACKAGES" pip_install "$MODULE_PACKAGES" ||
+        no_module dist/libwaybill.so "zig can't be had here, which links it (see above)"
 }
 
 # can_make_other TARGET FILE: the same for another system.

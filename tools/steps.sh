@@ -41,7 +41,7 @@ together() {
     local words number=0 pids=() status=0
     begin "$1"
     for words in "${@:2}"; do
-        (trap on_exit EXIT; BESIDE=yes; $words) >".build/beside-${#pids[@]}.log" 2>&1 &
+        (trap on_exit EXIT; BESIDE=yes HEART=; $words) >".build/beside-${#pids[@]}.log" 2>&1 &
         pids+=($!)
     done
     for number in "${!pids[@]}"; do

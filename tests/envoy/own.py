@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 import shipped
-from harness import FILTER, ROOT, WAYBILL, Envoy, Played, until
+from harness import FILTER, ROOT, WAYBILL, Envoy, Played, by_host, until
 from wire import exchange, raw_request
 
 EXAMPLE = "sk-example"  # the key of the customer in the files' own register
@@ -75,7 +75,7 @@ class Own(Envoy):
             manager["skip_xff_append"] = True  # for a peer on the loopback Envoy would append the machine's own address
             if "access_log" in manager:
                 manager["access_log"] = [self.access_log(name, each) for each in manager["access_log"]]
-        super().__init__(folder, document, concurrency)
+        super().__init__(folder, by_host(document), concurrency)
 
     def __enter__(self):
         super().__enter__()
@@ -139,7 +139,7 @@ class Discovered(Own):
             if source := each.get("path_config_source"):
                 file = Path(source["path"]).name
                 source |= {"path": str(self.resources / file), "watched_directory": {"path": str(self.resources)}}
-        (folder / "envoy.json").write_text(json.dumps(document, indent=1))
+        (folder / "envoy.json").write_text(json.dumps(by_host(document), indent=1))
 
     def publish(self, provider, change=lambda config: None):
         """Puts a resource of envoy/ecds/ into place as the page says: a new file, renamed."""
@@ -147,7 +147,7 @@ class Discovered(Own):
         configure(document, change)
         self.adapt(document)
         new = self.resources / f".{provider}.new"
-        new.write_text(json.dumps(document))
+        new.write_text(json.dumps(by_host(document)))
         os.replace(new, self.resources / f"{provider}.yaml")
 
     def updates(self, kind):

@@ -345,15 +345,16 @@ def by(key, name):
 
 def test_one_signature_for_a_customer(lab):
     """It comes again, tag and all, until three quarters of its lifetime; then a new one does, and none is refused."""
-    nonces, tags, end = [], {}, time.monotonic() + LIFETIME + 1
-    while time.monotonic() < end:
+    nonces, tags, begun = [], {}, time.monotonic()
+    while time.monotonic() < begun + LIFETIME + 1:
         received = dict(map(tuple, Way(lab, "tap-c", ask()).received["headers"]))
         nonce = received["signature-input"].split(';nonce="')[1].split('"')[0]
         tags.setdefault(nonce, set()).add(received["compliance-tag"])
         nonces.append(nonce)
         assert Way(lab, "c", ask()).status == 200
         time.sleep(0.1)
-    assert len(nonces) >= 6 and 2 <= len(tags) <= 3, tags
+    lifetimes = (time.monotonic() - begun) / (LIFETIME * 3 / 4)  # more on a machine that is busy
+    assert len(nonces) > len(tags) and 2 <= len(tags) <= 2 + lifetimes, tags
     assert all(len(same) == 1 for same in tags.values()), "another tag under the same signature"
     assert nonces == sorted(nonces, key=list(tags).index), "a signature came back"
 

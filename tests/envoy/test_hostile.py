@@ -282,12 +282,15 @@ def spelled(chance, name):
 
 @needs_h2load
 def test_memory_stays(lab):
-    """100,000 more requests, allowed and refused in turn, leave Envoy's memory where 20,000 left it."""
+    """100,000 more requests, allowed and refused in turn, leave Envoy's memory where 20,000 left it. What Envoy gave back to the
+    system after the tests before comes back once; a leak comes each time."""
     h2load(lab.nodes["load"].port, LOAD["warm"])
-    before = lab.resident_kilobytes()
-    h2load(lab.nodes["load"].port, LOAD["more"])
-    grown = lab.resident_kilobytes() - before
-    assert grown < GROWTH_KILOBYTES, f"{grown} kB more after {LOAD['more']} requests"
+    grown = []
+    while not grown or (grown[-1] >= GROWTH_KILOBYTES and len(grown) < 3):
+        before = lab.resident_kilobytes()
+        h2load(lab.nodes["load"].port, LOAD["more"])
+        grown.append(lab.resident_kilobytes() - before)
+    assert grown[-1] < GROWTH_KILOBYTES, f"{grown} kB more after {LOAD['more']} requests each"
     assert_serves(lab)
 
 
