@@ -16,7 +16,7 @@ main() {
         cross) check_tools module; build both; cross ;;
         fuzz) check_tools python openssl; build; fuzz "${@:2}" ;;
         edits) check_tools python openssl; build; edits "${@:2}" ;;
-        bench) check_tools python h2load; build; bench "${@:2}" ;;
+        bench) check_tools python h2load; build both; bench "${@:2}" ;;
         clean) rm -rf dist .build target ;;
         help | -h | --help) usage ;;
         *) usage >&2; exit 2 ;;
@@ -41,14 +41,17 @@ usage: ./build.sh [verb]
           build, then edit the files of envoy/ at random, play each in a real Envoy, and ask \`waybill check\` about it;
           \`test\` does a minute
   bench [PART...]
-          build, then measure what a request costs, beside no filter and an empty one, and what a snapshot and
-          remembered nonces cost (half an hour). Parts: request, steps, chain, compile, lookups, requests, memory,
-          swap, replays, desk (the command line over a million events)
+          build, then measure what a request costs, beside other ways to do the same, and what a snapshot and remembered
+          nonces cost (an hour and a half). Parts: request, steps, chain, replays, desk (the command line over a million
+          events), and compile, lookups, requests, steady, memory, swap, turns: the last five on either host
+  bench mixed MINUTES
+          build, then everything at once for so long: requests, chains, hostile requests, new snapshots and
+          configurations; fails where a request is lost
   bench sharing [SEEDS]
           build, then count what \`waybill sharing\` names, honest or hiding, in ten seeds of made traffic, or so many
   clean   remove dist/, .build/ and target/
   help    this text
-Environment: ENVOY=<path of an Envoy to use>  WAYBILL_HOST=module (demo, fuzz: on the dynamic module)
+Environment: ENVOY=<path of an Envoy to use>  WAYBILL_HOST=module (demo, fuzz, bench: on the dynamic module)
   WAYBILL_WASM_RUSTC=debian (make the filter with Debian's rustc-web)
 TEXT
 }
@@ -180,23 +183,41 @@ hunt() {
 
 bench() {
     local part snapshot=()
-    if [[ ${1:-} == sharing ]]; then
-        prepare_python
-        WAYBILL=dist/waybill "$PYTHON" tests/bench/sharing.py "${@:2}"
-        return
-    fi
+    case "${1:-}" in
+        sharing)
+            prepare_python
+            WAYBILL=dist/waybill "$PYTHON" tests/bench/sharing.py "${@:2}"
+            return
+            ;;
+        mixed)
+            (($# == 2)) || die "missing the number of minutes, for example: ./build.sh bench mixed 30"
+            prepare_envoy
+            python_packages tests/requirements.txt
+            WAYBILL=dist/waybill "$PYTHON" tests/bench/mixed.py "$2"
+            return
+            ;;
+    esac
     prepare_envoy
     test_modules noop speed replays
     export WAYBILL=dist/waybill
-    (($# > 0)) || set -- request steps chain compile lookups requests memory swap replays desk
+    (($# > 0)) || set -- request steps chain compile lookups requests steady memory swap turns replays desk
     for part in "$@"; do
         case "$part" in
             chain) python_packages tests/requirements.txt; "$PYTHON" tests/bench/chain.py ;;
-            request | steps | replays | desk) "$PYTHON" "tests/bench/$part.py" ;;
+            request | steps) python_packages tests/requirements.txt; peers; "$PYTHON" "tests/bench/$part.py" ;;
+            replays | desk) "$PYTHON" "tests/bench/$part.py" ;;
             *) snapshot+=("$part") ;;
         esac
     done
     ((${#snapshot[@]} == 0)) || "$PYTHON" tests/bench/snapshot.py "${snapshot[@]}"
+}
+
+# What `bench request` compares Waybill with: a module that does nothing, and a program with servers and the load.
+peers() {
+    step "tests/modules/peers" native_cargo build --release --locked -p peers --bin peers
+    step "tests/modules/peers as a module" module_cargo "$(module_target)" rustc --release --locked -p peers --lib \
+        --crate-type cdylib
+    export PEERS=$PWD/target/release/peers EMPTY=$PWD/target/$(module_target)/release/libempty.so
 }
 
 # Builds modules of tests/modules/, and exports each one's path under its name in capitals. One build for each:

@@ -503,6 +503,7 @@ fn links_lead_somewhere() {
         "docs/configuration.md",
         "docs/privacy.md",
         "docs/operating.md",
+        "docs/performance.md",
         "docs/observability.md",
         "docs/own-envoy.md",
         "docs/upgrading.md",

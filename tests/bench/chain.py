@@ -21,9 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "envoy"))
 import wire  # noqa: E402
 from bootstrap import Node  # noqa: E402
 from chains import Key, carried  # noqa: E402
-from harness import ENVOY, FILTER, Lab, configuration, node  # noqa: E402
-from load import cpu_seconds, expect, h2load, interleaved, require  # noqa: E402
-from request import CONNECTIONS, HEADERS  # noqa: E402
+from harness import ENVOY, FILTER, KEY, Lab, configuration, node  # noqa: E402
+from load import CONNECTIONS, HEADERS, cpu_seconds, expect, h2load, interleaved, require  # noqa: E402
 
 SPEED = os.environ.get("SPEED", "")
 ROUNDS = int(os.environ.get("ROUNDS", "7"))
@@ -31,6 +30,7 @@ REQUESTS = 20_000
 WARM_UP = 10_000
 UNSIGNED, CUSTOMER, REQUEST = "unsigned tag", "signed per customer", "signed per request"
 NO_CHAIN, VERIFIED = "reseller, no chain", "reseller, verified before"
+CALLER = {"x-api-key": KEY, "x-forwarded-for": "203.0.113.9", "x-geo-country": "SG", "x-test-direct-peer": "127.0.0.1 203.0.113.9"}
 PEER = {"p": {"seed": 5, "node": "peer.example"}}
 
 
@@ -76,7 +76,7 @@ def behind_a_reseller(**changes):
 
 def load(lab, name, requests):
     """Microseconds of CPU time per request."""
-    headers = dict(HEADERS)
+    headers = {**HEADERS, **CALLER}
     authority = lab.nodes[name].config["node"]["id"] if lab.nodes[name].config else "a.example"
     if name == VERIFIED:
         request = {"method": "GET", "authority": authority, "path": "/v1/messages", "headers": []}

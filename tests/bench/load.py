@@ -5,6 +5,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+CONNECTIONS = 4
+HEADERS = {  # what Anthropic's Python SDK sends, and the load balancer before Envoy
+    "accept": "application/json",
+    "accept-encoding": "gzip, deflate, br, zstd",
+    "anthropic-version": "2023-06-01",
+    "content-type": "application/json",
+    "user-agent": "Anthropic/Python 0.75.0",
+    "x-stainless-arch": "x64",
+    "x-stainless-async": "false",
+    "x-stainless-lang": "python",
+    "x-stainless-os": "Linux",
+    "x-stainless-retry-count": "0",
+    "x-stainless-runtime-version": "3.11.2",
+}
+
 
 def cpu_seconds(pid):
     """CPU time of the whole process: the first number, in nanoseconds, of each thread's schedstat in /proc (Linux's sched-stats.rst)."""
@@ -20,10 +35,10 @@ def require(**wanted):
         sys.exit(f"missing: {', '.join(missing)}; ./build.sh bench brings all of it")
 
 
-def h2load(*arguments, headers=None):
-    """Starts h2load over HTTP/1."""
+def h2load(*arguments, headers=None, over_h1=True):
+    """Starts h2load."""
     parts = [part for header in (headers or {}).items() for part in ("-H", ": ".join(header))]
-    command = ["h2load", "--h1", *map(str, arguments), *parts]
+    command = ["h2load", *(["--h1"] if over_h1 else []), *map(str, arguments), *parts]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

@@ -1,100 +1,124 @@
-"""What the node adds to a request, in CPU time: `./build.sh bench`.
+"""What a request costs, beside other ways to do the same: `./build.sh bench request`.
 
-An Envoy with one worker has five listeners, and answers by itself, so that no upstream is in the
-figures: without a filter; with a filter that does nothing (`tests/modules/noop`, what the SDK and the wasm host
-cost); with one that makes the host calls of a plain request and nothing else; with Waybill letting a
-request through; with Waybill refusing one. h2load sends each the same number of requests, in turn, several
-times; the CPU time is the Envoy process's own.
+Each way is a listener of one Envoy with one worker (peers.py), and shows first that it does its job. Envoy answers by itself, so
+no upstream is in the figures. A client sends each listener the same requests, of 1,000 customers among 100,000, in turn, many
+times. CPU time is that of the Envoy process and of the server behind ext_authz or ext_proc.
 
-What else runs on a machine takes caches away, and so only adds to CPU time; and where the system happens to
-put an Envoy's memory makes it cheaper or dearer for as long as it runs. So there are several Envoys, and of
-all rounds the cheapest third counts. Nothing is asserted: figures from a busy machine are not a failed build.
+What else runs on a machine takes caches away; and where the system puts an Envoy's memory makes it cheaper or dearer as long as
+it runs. So each ratio is taken within a round, over several Envoys. One listener without a filter is there twice. What it seems
+to add is what the machine adds. Nothing is asserted: figures from a busy machine are not a failed build.
 """
 
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "envoy"))
+import peers
+from load import cpu_seconds
+from peers import AS_MODULE, AUTHZ, CONTROL, EMPTY_MODULE, EMPTY_WASM, IN_WASM, LUA, NATIVE, NONE, PEERS, PROC
 
-import wire  # noqa: E402
-from bootstrap import Node  # noqa: E402
-from harness import ENVOY, FILTER, KEY, Lab, configuration, node  # noqa: E402
-from load import cpu_seconds, expect, h2load, interleaved, require  # noqa: E402
-
-NOOP = os.environ.get("NOOP", "")
-ENVOYS = 6
-ROUNDS = 9  # with each of them
-REQUESTS = 5_000
-WARM_UP = 5_000
-CONNECTIONS = 4
-PROMISE = 3  # times what the filter that does nothing adds; docs/operating.md says how far off that is
-
-HEADERS = {  # what Anthropic's Python SDK sends, and the load balancer before Envoy: 15 with the host ...
-    "accept": "application/json",
-    "accept-encoding": "gzip, deflate, br, zstd",
-    "anthropic-version": "2023-06-01",
-    "content-type": "application/json",
-    "user-agent": "Anthropic/Python 0.75.0",
-    "x-api-key": KEY,
-    "x-forwarded-for": "203.0.113.9",
-    "x-geo-country": "SG",
-    "x-stainless-arch": "x64",
-    "x-stainless-async": "false",
-    "x-stainless-lang": "python",
-    "x-stainless-os": "Linux",
-    "x-stainless-retry-count": "0",
-    "x-stainless-runtime-version": "3.11.2",
-    "x-test-direct-peer": "127.0.0.1 203.0.113.9",  # ... as this one doesn't reach the filter, see bootstrap.callers
-}
+ALL = [NONE, EMPTY_WASM, EMPTY_MODULE, NATIVE, LUA, CONTROL, AUTHZ, PROC, IN_WASM, AS_MODULE]
+ENVOYS = int(os.environ.get("ENVOYS", "5"))
+ROUNDS = 8  # with each of them
+MINUTES = 30  # no round begins later
+REQUESTS = 10_000
+WARM_UP = 10_000
+LIMITS = [  # what the module adds, against what another adds
+    (LUA, 1.0, "limit"),
+    (AUTHZ, 0.25, "limit"),
+    (PROC, 0.25, "limit"),
+    (IN_WASM, 0.45, "limit"),
+    (EMPTY_WASM, 1.0, "aim"),
+    (LUA, 0.5, "aim"),
+]
 
 
 def main():
-    listeners = nodes()
-    rounds = {node.name: [] for node in listeners}
-    with wire.Upstream() as upstream:
+    started = time.monotonic()
+    rounds = []
+    with tempfile.TemporaryDirectory() as folder, peers.Peers(Path(folder)) as setting:
+        requests = setting.requests()
         for number in range(ENVOYS):
-            print(f"Envoy {number + 1} of {ENVOYS}", file=sys.stderr)
-            with tempfile.TemporaryDirectory() as folder, Lab(Path(folder), listeners, upstream, None) as lab:
-                for name, measured in interleaved(ROUNDS, lab, load, WARM_UP, REQUESTS).items():
-                    rounds[name] += measured
-    print(table(rounds))
+            say(f"Envoy {number + 1} of {ENVOYS}")
+            with setting.envoy(ALL) as (envoy, ports):
+                measure = {name: Measure([envoy.process.pid, *setting.pids(name)], ports[name], requests) for name in ALL}
+                for each in measure.values():
+                    each.load(WARM_UP)
+                for _ in range(ROUNDS):
+                    if time.monotonic() - started < MINUTES * 60:
+                        rounds.append({name: each.load(REQUESTS) for name, each in measure.items()})
+    print(report(rounds))
 
 
-def nodes():
-    require(ENVOY=("Envoy", ENVOY), WAYBILL=("the filter", FILTER), NOOP=("tests/modules/noop as wasm", NOOP))
-    answers = {"direct_response": True, "log": False}
-    return [
-        Node("no filter", None, FILTER, **answers),
-        Node("empty filter", {}, Path(NOOP), **answers),
-        Node("only host calls", {"calls": True}, Path(NOOP), **answers),
-        node("waybill, allowed", configuration(), **answers),
-        node("waybill, refused", configuration(), **answers),
+class Measure:
+    """One listener, and the processes that work for it."""
+
+    def __init__(self, pids, port, requests):
+        self.pids, self.port, self.requests = pids, port, requests
+
+    def load(self, count):
+        """Microseconds of CPU time per request."""
+        before = sum(map(cpu_seconds, self.pids))
+        done = subprocess.run([PEERS, "load", str(self.port), str(count), self.requests], stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit(f"not all requests were let through: {done.stderr}")
+        return (sum(map(cpu_seconds, self.pids)) - before) / count * 1e6
+
+
+def report(rounds):
+    added = {name: [each[name] - base(each) for each in rounds] for name in ALL}
+    control = farthest([each[CONTROL] - each[NONE] for each in rounds])
+    lines = [f"{'':20}{'CPU us':>8}{'added':>8}{'10 %':>8}{'90 %':>8}"]
+    for name in ALL:
+        cpu = statistics.median(each[name] for each in rounds)
+        spread = "" if name in (NONE, CONTROL) else f"{statistics.median(added[name]):8.2f}{tenths(added[name])[0]:8.2f}{tenths(added[name])[1]:8.2f}"
+        lines.append(f"{name:20}{cpu:8.2f}{spread}")
+    ours = statistics.median(added[AS_MODULE])
+    lines += [
+        f"{len(rounds)} rounds of {REQUESTS:,} requests, {ENVOYS} Envoys, one worker, {peers.HOT:,} customers of 100,000",
+        f"the control, no filter against no filter: at most {control:.2f} us off, {control / ours:.0%} of what the module adds",
+        "",
+        f"{'the module adds, against':30}{'median':>8}{'10 %':>8}{'90 %':>8}   at most",
     ]
-
-
-def path(name):
-    return "/v1/organizations" if "refused" in name else "/v1/messages"
-
-
-def load(lab, name, requests):
-    """Microseconds of CPU time per request."""
-    url = f"http://127.0.0.1:{lab.nodes[name].port}{path(name)}"
-    cpu = cpu_seconds(lab.process.pid)
-    expect(h2load("-n", requests, "-c", CONNECTIONS, url, headers=HEADERS), f"{requests} {'4xx' if 'refused' in name else '2xx'}")
-    return (cpu_seconds(lab.process.pid) - cpu) / requests * 1e6
-
-
-def table(rounds):
-    cost = {name: statistics.mean(sorted(measured)[: len(measured) // 3]) for name, measured in rounds.items()}
-    lines = [f"{'':18}{'CPU us':>8}{'added':>8}{'x empty':>9}"]
-    for name in cost:
-        added, by_empty = cost[name] - cost["no filter"], cost["empty filter"] - cost["no filter"]
-        lines.append(f"{name:18}{cost[name]:8.2f}{added:8.2f}{added / by_empty:9.2f}")
-    lines.append(f"the cheapest third of {ENVOYS} x {ROUNDS} rounds of {REQUESTS} requests, one worker; promised for allowed: at most {PROMISE} x empty")
+    for name, limit, kind in LIMITS:
+        ratios = [mine / other for mine, other in zip(added[AS_MODULE], added[name], strict=True)]
+        low, high = tenths(ratios)
+        lines.append(f"{name:30}{statistics.median(ratios):8.2f}{low:8.2f}{high:8.2f}   {limit:.2f} {kind}: {judged(statistics.median(ratios), limit, control > ours / 10)}")
     return "\n".join(lines)
+
+
+def base(measured):
+    """What no filter costs in a round: both listeners."""
+    return (measured[NONE] + measured[CONTROL]) / 2
+
+
+def judged(ratio, limit, is_undecided):
+    return "undecided" if is_undecided else "holds" if ratio <= limit else "misses"
+
+
+def tenths(values):
+    """The 10th and the 90th percentile."""
+    cuts = statistics.quantiles(values, n=10, method="inclusive")
+    return cuts[0], cuts[-1]
+
+
+def farthest(differences):
+    """How far from nothing the median of the control may be: the farther end of its 95 % interval.
+
+    The median itself may be near zero by chance. The interval is the sign test's: it goes from the k-th smallest difference to
+    the k-th largest, and assumes nothing about how they are spread.
+    """
+    ordered, count = sorted(differences), len(differences)
+    k = max(0, int(count / 2 - 0.98 * count**0.5))
+    return max(abs(ordered[k]), abs(ordered[count - 1 - k]))
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

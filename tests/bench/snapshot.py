@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "envoy"))
 
 import bootstrap  # noqa: E402
 from bootstrap import Node  # noqa: E402
-from harness import ENVOY, FILTER, WAYBILL, Envoy, until  # noqa: E402
+from harness import ENVOY, FILTER, HOST, WAYBILL, Envoy, until  # noqa: E402
 from load import cpu_seconds, expect, h2load, require  # noqa: E402
 from register import Registers, secret  # noqa: E402
 
@@ -36,11 +36,19 @@ HOT = 1_000  # customers that call again and again
 ROUNDS = 7
 RUNS = 5  # of what a busy machine only adds to: the least counts
 REQUESTS = 40_000
+STEADY_WARM_UP = 200_000  # requests, which fill the caches
 WORKERS = (1, 2, 4)
 GIVEN_BACK = 345  # seconds: Envoy's allocator gives back what wasn't used for five minutes
 IDLE = 0.6  # milliseconds that polls and ticks take which find nothing new
 CLIENTS = 4
 SUSPENDED = 7  # the customer that a swap suspends; the load leaves it out
+THREADS = {"worker": "listener_manager.worker_0.dispatcher.", "main thread": "server.dispatcher."}
+TURNS = {  # in microseconds
+    "histogram_bucket_settings": [
+        {"match": {"suffix": "loop_duration_us"}, "buckets": [*range(250, 10_001, 250), 15_000, 20_000, 50_000, 100_000, 1_000_000]}
+    ]
+}
+FLUSHED = 3  # seconds after which Envoy shows what it counted
 SECONDS = 120  # for a snapshot to become the current one, on a machine that may be busy
 HEADERS = {  # a customer at home in the United States
     "x-forwarded-for": "73.158.64.1",
@@ -54,7 +62,10 @@ def main():
     require(
         ENVOY=("Envoy", ENVOY), WAYBILL=("the filter", FILTER), NOOP=("tests/modules/noop as wasm", NOOP), SPEED=("tests/modules/speed as wasm", SPEED)
     )
-    parts = {"compile": compile_speed, "lookups": lookups, "requests": requests, "memory": memory, "swap": swap}
+    memory = {"wasm": memory_of_wasm, "module": memory_of_module}[HOST]
+    parts = {"requests": requests, "steady": steady, "memory": memory, "swap": swap, "turns": turns}
+    if HOST == "wasm":
+        parts = {"compile": compile_speed, "lookups": lookups, **parts}
     wanted = sys.argv[1:] or list(parts)
     if unknown := set(wanted) - set(parts):
         sys.exit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
@@ -123,9 +134,9 @@ class Bench:
         environment = {"CUSTOMERS": str(customers)} if wasm != FILTER else {}
         return Node(str(customers), config, wasm, environment=environment, direct_response=True, log=False)
 
-    def envoy(self, nodes, concurrency=1):
+    def envoy(self, nodes, concurrency=1, **more):
         """An Envoy with a listener for each node; connections are spread evenly over its workers."""
-        config = bootstrap.bootstrap(nodes, 1, None)
+        config = bootstrap.bootstrap(nodes, 1, None) | more
         config["static_resources"]["clusters"].append(bootstrap.cluster("snapshots", [self.port]))
         for listener in config["static_resources"]["listeners"]:
             listener["connection_balance_config"] = {"exact_balance": {}}
@@ -244,6 +255,22 @@ def requests(bench):
     ]
 
 
+def steady(bench):
+    """Requests by all customers leave the process's memory where others left it."""
+    bench.serve(MILLION, 1)
+    with bench.envoy([bench.node(MILLION)]) as envoy:
+        await_ready(envoy, [MILLION])
+        chance = random.Random(8)
+        paths = files(bench, envoy, MILLION, lambda: chance.randrange(MILLION))
+        for _ in range(STEADY_WARM_UP // REQUESTS):
+            cpu_per_request(envoy, paths)
+        before = resident(envoy)
+        for number in range(MILLION // REQUESTS):
+            say(f"steady: {number * REQUESTS:,} of {MILLION:,} requests")
+            cpu_per_request(envoy, paths)
+        return [row("1,000,000 requests: memory grows by", resident(envoy) - before, "MB", 1)]
+
+
 def files(bench, envoy, customers, choose):
     """A file of requests for each client. h2load can't vary headers, so the key is in the query."""
     port = envoy.ports()[str(customers)]
@@ -267,16 +294,48 @@ def cpu_per_request(envoy, paths):
 # === memory ===
 
 
-def memory(bench):
-    """Above an empty filter. All Envoys run at once, since most of the time is waiting."""
-    empty = {workers: resident_empty(bench, workers) for workers in WORKERS}
-    chance, promises = random.Random(5), {HUNDRED_THOUSAND: 40, MILLION: 250}
-    for customers, sequence in itertools.product(promises, range(1, 5)):
+def memory_of_wasm(bench):
+    """Above an empty filter: what a worker takes, and what all share."""
+    promises, rows = {HUNDRED_THOUSAND: 40, MILLION: 250}, []
+    for (customers, when), megabytes in memory(bench, list(promises), {}, Path(NOOP)).items():
+        per_worker, once = line(megabytes)
+        if "just" in when:
+            rows.append((f"memory a worker, {customers:,} customers{when}", f"{per_worker:.1f} MB", "", ""))
+            rows.append(("  once per process", f"{once:.1f} MB", "", ""))
+        else:
+            rows.append(row(f"memory a worker, {customers:,} customers{when}", per_worker, "MB", 24))
+            rows.append(row("  once per process", once, "MB", promises[customers]))
+    return rows
+
+
+def memory_of_module(bench):
+    """Above an Envoy without a filter: the workers share all of it."""
+    measured, rows = memory(bench, [HUNDRED_THOUSAND, MILLION], None, FILTER), []
+    for (customers, when), megabytes in measured.items():
+        for workers, each in megabytes.items():
+            what = f"memory, {customers:,} customers, workers: {workers}{when}"
+            if when == "":
+                rows.append(row(what, each, "MB", 150))
+            elif "just" in when:
+                rows.append((what, f"{each:.1f} MB", "", ""))
+            else:
+                rows.append(row(f"{what}: more", each - measured[customers, ""][workers], "MB", 20))
+    return rows
+
+
+def memory(bench, sizes, config, wasm):
+    """What Envoys take above those with another configuration, by customers and moment, for each number of workers.
+
+    All Envoys run at once, since most of the time is waiting.
+    """
+    empty = {workers: resident_empty(bench, workers, config, wasm) for workers in WORKERS}
+    chance = random.Random(5)
+    for customers, sequence in itertools.product(sizes, range(1, 5)):
         bench.snapshot(customers, sequence)
     with contextlib.ExitStack() as stack:
-        for customers in promises:
+        for customers in sizes:
             bench.serve(customers, 1)
-        envoys = {each: stack.enter_context(bench.envoy([bench.node(each[0])], each[1])) for each in itertools.product(promises, WORKERS)}
+        envoys = {each: stack.enter_context(bench.envoy([bench.node(each[0])], each[1])) for each in itertools.product(sizes, WORKERS)}
         for (customers, _), envoy in envoys.items():
             await_ready(envoy, [customers])
         paths = {
@@ -286,7 +345,7 @@ def memory(bench):
 
         def move_on(sequence):
             say(f"memory: sequence {sequence}")
-            for customers in promises:
+            for customers in sizes:
                 bench.serve(customers, sequence)
             for each, envoy in envoys.items():
                 await_sequence(envoy, sequence)
@@ -303,20 +362,14 @@ def memory(bench):
             move_on(sequence)
         measured[", just after three swaps"] = above(1)
         measured[", after three swaps"] = above(GIVEN_BACK)
-    rows = []
-    for customers, (when, megabytes) in itertools.product(promises, measured.items()):
-        per_worker, once = line({workers: megabytes[customers, workers] for workers in WORKERS})
-        if "just" in when:
-            rows.append((f"memory a worker, {customers:,} customers{when}", f"{per_worker:.1f} MB", "", ""))
-            rows.append(("  once per process", f"{once:.1f} MB", "", ""))
-        else:
-            rows.append(row(f"memory a worker, {customers:,} customers{when}", per_worker, "MB", 24))
-            rows.append(row("  once per process", once, "MB", promises[customers]))
-    return rows
+    return {
+        (customers, when): {workers: megabytes[customers, workers] for workers in WORKERS}
+        for customers, (when, megabytes) in itertools.product(sizes, measured.items())
+    }
 
 
-def resident_empty(bench, workers):
-    with bench.envoy([Node("empty", {}, Path(NOOP), direct_response=True, log=False)], workers) as envoy:
+def resident_empty(bench, workers, config, wasm):
+    with bench.envoy([Node("empty", config, wasm, direct_response=True, log=False)], workers) as envoy:
         ask_all_workers(envoy, files(bench, envoy, "empty", lambda: 0))
         time.sleep(3)
         return resident(envoy)
@@ -384,11 +437,61 @@ def swap(bench):
     ]
 
 
+# === how long a swap holds a thread ===
+
+
+def turns(bench):
+    """The longest turn of an event loop while a snapshot is fetched and handed out: no callback takes longer.
+
+    Envoy measures each turn (`enable_dispatcher_stats`), without the wait for events, in wall time. What else runs on the machine
+    can only make one longer, so the least of several swaps counts. Requests come meanwhile, as in a worker's ordinary life.
+    """
+    for sequence in (1, 2, 3):
+        bench.snapshot(MILLION, sequence)
+    longest = {(kind, thread): [] for kind in ("one customer changed", "all changed") for thread in THREADS}
+    for number in range(RUNS):
+        say(f"turns: {number + 1} of {RUNS}")
+        bench.serve(MILLION, 1)
+        with bench.envoy([bench.node(MILLION)], enable_dispatcher_stats=True, stats_config=TURNS, stats_flush_interval="1s") as envoy:
+            await_ready(envoy, [MILLION])
+            chance = random.Random(6)
+            path = files(bench, envoy, MILLION, lambda: chance.randrange(SUSPENDED + 1, MILLION))[0]
+            with h2load("-D", 3_600, "-c", 4, "--rps", 100, "-i", path, headers=HEADERS) as load:
+                time.sleep(FLUSHED)
+                for sequence, kind in ((2, "one customer changed"), (3, "all changed")):
+                    before = turn_counts(envoy)
+                    bench.serve(MILLION, sequence)
+                    await_sequence(envoy, sequence)
+                    time.sleep(FLUSHED)
+                    after = turn_counts(envoy)
+                    for thread in THREADS:
+                        longest[kind, thread].append(longest_turn(before[thread], after[thread]))
+                load.kill()
+    return [row(f"longest turn of the {thread}, {kind}", min(each), "ms", 5) for (kind, thread), each in longest.items()]
+
+
+def turn_counts(envoy):
+    """How many turns of each thread took at most so many microseconds."""
+    stats = json.loads(envoy.admin("/stats?format=json&histogram_buckets=cumulative&filter=loop_duration_us"))
+    found = {}
+    for histogram in stats["stats"][0]["histograms"]:
+        thread = next((thread for thread, prefix in THREADS.items() if histogram["name"].startswith(prefix)), None)
+        if thread:
+            found[thread] = {bucket["upper_bound"]: bucket["cumulative"] for bucket in histogram["buckets"]}
+    return found
+
+
+def longest_turn(before, after):
+    """Milliseconds: the upper bound of the last bucket in which a turn is new."""
+    total = {bound: count - before[bound] for bound, count in after.items()}
+    return next(bound for bound in sorted(total) if total[bound] == max(total.values())) / 1000
+
+
 # === small things ===
 
 
 def await_sequence(envoy, sequence):
-    until(SECONDS, f"snapshot {sequence}", lambda: envoy.stats("waybill_snapshot_sequence").get("wasmcustom.waybill_snapshot_sequence") == sequence, envoy.log)
+    until(SECONDS, f"snapshot {sequence}", lambda: sequence in envoy.stats("custom.waybill_snapshot_sequence").values(), envoy.log)
 
 
 def await_ready(envoy, nodes):

@@ -1,29 +1,38 @@
 """What code a request touches: `./build.sh bench steps`.
 
-The same listeners as in request.py. A debugger (ptrace) takes one request through Envoy's worker instruction by
-instruction and notes where each stands. Unlike CPU time that hardly depends on what else a machine does: how many
-instructions, on how many cache lines (64 bytes) and pages (4 KB), and how much of it is code that V8 made of a module.
-What the kernel does isn't seen. x86-64 only.
+The same listeners as in request.py, but those whose work is in a second process. A debugger (ptrace) takes requests through
+Envoy's worker instruction by instruction and notes where each stands. Unlike CPU time that hardly depends on what else a machine
+does: how many instructions, on how many cache lines (64 bytes) and pages (4 KB), and how much of it is code that was made at
+run time, which is what V8 makes of a wasm module. What the kernel does isn't seen. x86-64 only.
 """
 
 import ctypes
+import itertools
 import os
 import platform
 import socket
+import statistics
 import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-import request
-import wire
-from harness import Lab
+import peers
+from peers import ANSWERED, AS_MODULE, AUTHZ, CONTROL, NONE, PROC, UNITED_STATES
+from register import secret
+from request import ALL, LIMITS, judged
 
-WARM_UP = 300  # requests; V8 has compiled all by then, and the allocators are in their stride
+WARM_UP = 600  # requests, of the customers that are stepped too; V8 has compiled all by then, and the allocators are in their stride
+ENVOYS = int(os.environ.get("ENVOYS", "5"))  # for each listener: addresses are random, and with them how full hash tables are
+STEPPED = 3  # requests with each of them, each of another customer: the least counts
 SETTLED = 0.3  # seconds without anything to do
+TICK = 0.1  # seconds between the ticks of a wasm filter
 SEIZE, INTERRUPT, CONTINUE, SINGLE_STEP, PEEK_USER, DETACH = 0x4206, 0x4207, 7, 9, 3, 17  # ptrace(2)
-INSTRUCTION_POINTER = 16 * 8  # in struct user_regs_struct
+INSTRUCTION_POINTER, SYSTEM_CALL = 16 * 8, 15 * 8  # in struct user_regs_struct
+EPOLL_WAITS = {232, 281}  # epoll_wait(2), epoll_pwait(2)
+SYSCALL = 2  # bytes of that instruction
 ANY_CHILD = 0x40000000  # waitpid(2): __WALL
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -33,32 +42,89 @@ libc.ptrace.restype, libc.ptrace.argtypes = ctypes.c_long, [ctypes.c_long, ctype
 def main():
     if platform.machine() != "x86_64":
         sys.exit("steps: x86-64 only")
-    nodes = request.nodes()
-    print(f"{'':18}{'instructions':>13}{'lines':>7}{'pages':>7}   of the module:{'instructions':>13}{'lines':>7}{'pages':>7}")
-    with tempfile.TemporaryDirectory() as folder, wire.Upstream() as upstream, Lab(Path(folder), nodes, upstream, None) as lab:
-        for name, node in lab.nodes.items():
-            with socket.create_connection(("127.0.0.1", node.port)) as connection:
-                for _ in range(WARM_UP):
-                    ask(connection, name)
-                time.sleep(SETTLED)
-                addresses = step_through(worker(lab.process.pid), lambda c=connection, n=name: ask(c, n))
-            code = compiled(lab.process.pid)
-            module = [each for each in addresses if any(begin <= each < end for begin, end in code)]
-            print(f"{name:18}{counted(addresses)}{'':18}{counted(module)}")
+    names = [name for name in ALL if name not in (AUTHZ, PROC)]
+    measured = {}
+    with tempfile.TemporaryDirectory() as folder, peers.Peers(Path(folder)) as setting:
+        for name in names:  # alone, so that no other's timers come due
+            print(f"stepping through {name}", file=sys.stderr, flush=True)
+            measured[name] = []
+            for _ in range(ENVOYS):
+                with setting.envoy([name]) as (envoy, ports):
+                    # what an allocator or a timer does beside a request only adds to it
+                    measured[name].append(min(stepped(envoy.process.pid, ports[name]), key=lambda request: request.count))
+            print(f"  {[request.count for request in measured[name]]}", file=sys.stderr, flush=True)
+    print(report(measured))
 
 
-def counted(addresses):
+def report(measured):
+    """The mean of the Envoys of each listener, and what the module adds against what others add."""
+    count = {name: statistics.mean(request.count for request in requests) for name, requests in measured.items()}
+    none = (count[NONE] + count[CONTROL]) / 2
+    added = {name: each - none for name, each in count.items()}
+    control = abs(count[NONE] - count[CONTROL])
+    lines = [f"{'':18}{'instructions':>13}{'added':>9}{'lines':>7}{'pages':>7}   made at run time:{'instructions':>13}{'lines':>7}{'pages':>7}"]
+    for name, requests in measured.items():
+        shown = sorted(requests, key=lambda request: request.count)[len(requests) // 2]
+        lines.append(f"{name:18}{count[name]:13,.0f}{added[name]:9,.0f}{touched(shown.all)}{'':20}{len(shown.made):13,}{touched(shown.made)}")
+    lines.append(
+        f"the mean of {ENVOYS} Envoys, in each the least of {STEPPED} requests; "
+        f"no filter against no filter: {control:,.0f}, {control / added[AS_MODULE]:.1%} of what the module adds"
+    )
+    for name, limit, kind in LIMITS:
+        if name in added:
+            ratio = added[AS_MODULE] / added[name]
+            lines.append(f"the module adds, against {name}: {ratio:.2f}, at most {limit:.2f} ({kind}): {judged(ratio, limit, control > added[AS_MODULE] / 10)}")
+    return "\n".join(lines)
+
+
+@dataclass
+class Stepped:
+    """The addresses of a request's instructions; of those whose code was made at run time; how many they are without timers."""
+
+    all: list
+    made: list
+    count: int
+
+
+def stepped(pid, port):
+    """Some requests, each of another customer."""
+    thread, customers = worker(pid), peers.hot()[:STEPPED]
+
+    def wake():
+        socket.create_connection(("127.0.0.1", port)).close()
+
+    found = []
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        for turn in range(WARM_UP):
+            ask(connection, customers[turn % STEPPED])
+        idle = timers(*step_through(thread, lambda: time.sleep(3 * TICK), wake))
+        for customer in customers:
+            addresses, _ = step_through(thread, lambda c=customer: ask(connection, c), wake)
+            code = compiled(pid)
+            made = [each for each in addresses if any(begin <= each < end for begin, end in code)]
+            found.append(Stepped(addresses, made, len(addresses) - idle))
+    return found
+
+
+def timers(addresses, waits):
+    """What a thread executes between two waits while it has nothing to do. That comes due once while a request is stepped."""
+    ends = [number for number, address in enumerate(addresses) if address in waits]
+    return max((after - before for before, after in itertools.pairwise(ends)), default=0)
+
+
+def touched(addresses):
     lines, pages = {each >> 6 for each in addresses}, {each >> 12 for each in addresses}
-    return f"{len(addresses):13,}{len(lines):7,}{len(pages):7,}"
+    return f"{len(lines):7,}{len(pages):7,}"
 
 
-def ask(connection, name):
+def ask(connection, customer):
     """One request, until its answer ends with its body."""
-    lines = [f"GET {request.path(name)} HTTP/1.1", "host: a.example", *(f"{key}: {value}" for key, value in request.HEADERS.items())]
-    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    connection.sendall(peers.request(ANSWERED, secret(customer), UNITED_STATES))
     answer = b""
     while b"\r\n\r\n" not in answer or len(answer.partition(b"\r\n\r\n")[2]) < length(answer):
         answer += connection.recv(1 << 16)
+    if not answer.startswith(b"HTTP/1.1 200 "):
+        sys.exit(f"steps: a request wasn't let through: {answer}")
 
 
 def length(answer):
@@ -72,40 +138,45 @@ def worker(pid):
 
 
 def compiled(pid):
-    """Where the code is that V8 made: executable, and of no file."""
+    """Where code is that was made at run time: executable, and of no file."""
     maps = (line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines())
     return [tuple(int(end, 16) for end in fields[0].split("-")) for fields in maps if "x" in fields[1] and len(fields) == 5]
 
 
-def step_through(thread, send):
-    """The address of each instruction that a thread executes until it has nothing left to do."""
+def step_through(thread, send, wake):
+    """The address of each instruction that a thread executes for a request, and those at which it waits for events.
+
+    That is all until the thread waits again, with the answer sent. A step out of a wait ends when the wait does: `wake` sees to it.
+    """
+    together = {max(os.sched_getaffinity(0))}  # on one CPU a step wakes no other
+    for each in (0, thread):
+        os.sched_setaffinity(each, together)
     ptrace(SEIZE, thread)
-    ptrace(INTERRUPT, thread)
-    os.waitpid(thread, ANY_CHILD)
-    done = threading.Event()
+    while True:
+        time.sleep(SETTLED)
+        ptrace(INTERRUPT, thread)
+        os.waitpid(thread, ANY_CHILD)
+        if ptrace(PEEK_USER, thread, SYSTEM_CALL) in EPOLL_WAITS:
+            break
+        ptrace(CONTINUE, thread)
+    waits = ptrace(PEEK_USER, thread, INSTRUCTION_POINTER)  # at the call that waits, or behind it
+    waits = {waits, waits + SYSCALL}
+    answered = threading.Event()
 
     def client():
         send()
+        answered.set()
         time.sleep(SETTLED)
-        done.set()
+        wake()
 
-    addresses = []
-    ptrace(SINGLE_STEP, thread)
     threading.Thread(target=client).start()
-    while not done.is_set():
-        if os.waitpid(thread, ANY_CHILD | os.WNOHANG)[0]:
-            addresses.append(ptrace(PEEK_USER, thread, INSTRUCTION_POINTER))
-            ptrace(SINGLE_STEP, thread)
-    ptrace(INTERRUPT, thread)
-    os.waitpid(thread, ANY_CHILD)
-    ptrace(CONTINUE, thread)
-    time.sleep(SETTLED)
-    while os.waitpid(thread, ANY_CHILD | os.WNOHANG)[0]:
-        ptrace(CONTINUE, thread)  # the trap of the last step comes only now; left to itself it would end Envoy
-    ptrace(INTERRUPT, thread)
-    os.waitpid(thread, ANY_CHILD)
+    addresses = []
+    while not (answered.is_set() and addresses[-1] in waits):
+        ptrace(SINGLE_STEP, thread)
+        os.waitpid(thread, ANY_CHILD)
+        addresses.append(ptrace(PEEK_USER, thread, INSTRUCTION_POINTER))
     ptrace(DETACH, thread)
-    return addresses
+    return addresses, waits
 
 
 def ptrace(what, thread, where=None):
