@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::authorization::is_token;
 use crate::config::{ClientAddressSettings, ForwardingHeader};
-use crate::shape::{DIGITS, decimal};
+use crate::shape::{DIGITS, digits};
 use crate::terms::network::embedded_v4;
 
 /// Where the request came from, as far as the operator's own proxies can tell.
@@ -39,25 +39,31 @@ impl<'a> ClientAddress<'a> {
         lines: &[&'a [u8]],
         settings: &ClientAddressSettings,
     ) -> Self {
-        let mut elements: Vec<&'a [u8]> = Vec::new();
-        for line in lines {
-            match settings.header {
-                ForwardingHeader::XForwardedFor => elements.extend(line.split(|b| *b == b',')),
-                ForwardingHeader::Forwarded => split_outside_quotes(line, b',', &mut elements),
+        let mut quoted: Vec<&'a [u8]> = Vec::new();
+        let elements: &mut dyn Iterator<Item = &'a [u8]> = match settings.header {
+            ForwardingHeader::XForwardedFor => {
+                &mut lines.iter().rev().flat_map(|line| line.rsplit(|b| *b == b','))
             }
-        }
-        elements.retain_mut(|element| {
-            *element = trim(element);
-            !element.is_empty()
-        });
+            ForwardingHeader::Forwarded => {
+                lines.iter().for_each(|line| split_outside_quotes(line, b',', &mut quoted));
+                &mut quoted.drain(..).rev()
+            }
+        };
+        let mut elements = elements.map(trim).filter(|element| !element.is_empty()).peekable();
+        let all_from = |left: &mut dyn Iterator<Item = &'a [u8]>| {
+            let mut left: Vec<&[u8]> = left.collect();
+            left.reverse();
+            left
+        };
 
         let Some(peer) = direct_peer.and_then(address_with_port) else {
-            return Self { client: None, claimed: elements, malformed: true, steps: 0 };
+            let claimed = all_from(&mut elements);
+            return Self { client: None, claimed, malformed: true, steps: 0 };
         };
         let mut client = peer;
         let (mut malformed, mut steps) = (false, 0_usize);
         while settings.trusted_proxies.iter().any(|network| network.contains(client)) {
-            let Some(element) = elements.last() else { break };
+            let Some(element) = elements.peek() else { break };
             let parsed = match settings.header {
                 ForwardingHeader::XForwardedFor => address_with_port(element),
                 ForwardingHeader::Forwarded => forwarded_for(element),
@@ -69,10 +75,10 @@ impl<'a> ClientAddress<'a> {
                     break;
                 }
             }
-            elements.pop();
+            elements.next();
             steps = steps.saturating_add(1);
         }
-        Self { client: Some(client), claimed: elements, malformed, steps }
+        Self { client: Some(client), claimed: all_from(&mut elements), malformed, steps }
     }
 
     /// The address that the client is judged by: the IPv4 address that its own embeds, else its
@@ -128,13 +134,13 @@ pub fn cut(address: IpAddr) -> String {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();
-            let mut text = String::with_capacity("255.255.255.0/24".len());
+            let mut text = Vec::with_capacity("255.255.255.0/24".len());
             for part in [a, b, c] {
-                text.push_str(decimal(part.into(), &mut [0; DIGITS]));
-                text.push('.');
+                text.extend_from_slice(digits(part.into(), &mut [0; DIGITS]));
+                text.push(b'.');
             }
-            text.push_str("0/24");
-            text
+            text.extend_from_slice(b"0/24");
+            String::from_utf8(text).unwrap_or_default()
         }
         IpAddr::V6(v6) => {
             let [a, b, c, ..] = v6.segments();
