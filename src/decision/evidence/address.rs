@@ -39,31 +39,25 @@ impl<'a> ClientAddress<'a> {
         lines: &[&'a [u8]],
         settings: &ClientAddressSettings,
     ) -> Self {
-        let mut quoted: Vec<&'a [u8]> = Vec::new();
-        let elements: &mut dyn Iterator<Item = &'a [u8]> = match settings.header {
-            ForwardingHeader::XForwardedFor => {
-                &mut lines.iter().rev().flat_map(|line| line.rsplit(|b| *b == b','))
+        let mut elements: Vec<&'a [u8]> = Vec::new();
+        for line in lines {
+            match settings.header {
+                ForwardingHeader::XForwardedFor => elements.extend(line.split(|b| *b == b',')),
+                ForwardingHeader::Forwarded => split_outside_quotes(line, b',', &mut elements),
             }
-            ForwardingHeader::Forwarded => {
-                lines.iter().for_each(|line| split_outside_quotes(line, b',', &mut quoted));
-                &mut quoted.drain(..).rev()
-            }
-        };
-        let mut elements = elements.map(trim).filter(|element| !element.is_empty()).peekable();
-        let all_from = |left: &mut dyn Iterator<Item = &'a [u8]>| {
-            let mut left: Vec<&[u8]> = left.collect();
-            left.reverse();
-            left
-        };
+        }
+        elements.retain_mut(|element| {
+            *element = trim(element);
+            !element.is_empty()
+        });
 
         let Some(peer) = direct_peer.and_then(address_with_port) else {
-            let claimed = all_from(&mut elements);
-            return Self { client: None, claimed, malformed: true, steps: 0 };
+            return Self { client: None, claimed: elements, malformed: true, steps: 0 };
         };
         let mut client = peer;
         let (mut malformed, mut steps) = (false, 0_usize);
         while settings.trusted_proxies.iter().any(|network| network.contains(client)) {
-            let Some(element) = elements.peek() else { break };
+            let Some(element) = elements.last() else { break };
             let parsed = match settings.header {
                 ForwardingHeader::XForwardedFor => address_with_port(element),
                 ForwardingHeader::Forwarded => forwarded_for(element),
@@ -75,10 +69,10 @@ impl<'a> ClientAddress<'a> {
                     break;
                 }
             }
-            elements.next();
+            elements.pop();
             steps = steps.saturating_add(1);
         }
-        Self { client: Some(client), claimed: all_from(&mut elements), malformed, steps }
+        Self { client: Some(client), claimed: elements, malformed, steps }
     }
 
     /// The address that the client is judged by: the IPv4 address that its own embeds, else its
