@@ -8,12 +8,10 @@ for part in steps system rust wasm module envoy engines; do . "tools/$part.sh"; 
 
 main() {
     case "${1:-build}" in
-        build) check_tools; build ;;
+        build) check_tools module; build both ;;
         demo) check_tools python; build; demo ;;
         prepare) check_tools python; build; prepare ;;
-        test) check_tools python lint openssl h2load node; build; run_tests ;;
-        module) check_tools python; module ;;
-        test-module) check_tools python openssl; build; module; test_module "${@:2}" ;;
+        test) check_tools python lint openssl h2load node; build both; run_tests ;;
         test-engines) check_tools python; build; test_engines ;;
         fuzz) check_tools python openssl; build; fuzz "${@:2}" ;;
         edits) check_tools python openssl; build; edits "${@:2}" ;;
@@ -27,13 +25,11 @@ main() {
 usage() {
     cat <<TEXT
 usage: ./build.sh [verb]
-  build   make dist/waybill.wasm (the filter) and dist/waybill (the command line); the default
+  build   make dist/waybill.wasm (the filter), dist/libwaybill.so (the same as Envoy's dynamic module, on Linux) and
+          dist/waybill (the command line); the default
   demo    build, then a told story: requests through a real Envoy, and what became of each
   prepare build, then make what the demo's nodes need in dist/: register, keys, signed snapshot, Envoy's files
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
-  module  make dist/libwaybill.so: the same filter as an Envoy dynamic module (begun; Linux, x86-64)
-  test-module [PYTEST ARGUMENT...]
-          build, module, then the tests in a real Envoy that run on either host, on the module
   test-engines
           build, then what needs heavy engines: Prometheus, ClickHouse, DuckDB, OpenTelemetry, over a real run
   fuzz SECONDS [SEED]
@@ -49,45 +45,55 @@ usage: ./build.sh [verb]
           build, then count what \`waybill sharing\` names, honest or hiding, in ten seeds of made traffic, or so many
   clean   remove dist/, .build/ and target/
   help    this text
-Environment: ENVOY=<path of an Envoy to use>  WAYBILL_WASM_RUSTC=debian (make the filter with Debian's rustc-web)
+Environment: ENVOY=<path of an Envoy to use>  WAYBILL_HOST=module (demo, fuzz: on the dynamic module)
+  WAYBILL_WASM_RUSTC=debian (make the filter with Debian's rustc-web)
 TEXT
 }
 
+# build [both]: with the module, where that is asked for or the host that is asked for.
 build() {
+    local parts=(filter desk)
     prepare_rust
     choose_wasm_compiler
     mkdir -p dist .build
+    if [[ "${1:-}" == both || "${WAYBILL_HOST:-}" == module ]] && can_make_modules; then
+        parts+=(module)
+    fi
     step "crates that Cargo.lock names" cargo fetch --locked --quiet --target "$TARGET" --target "$(rust_host)"
-    step "dist/waybill.wasm ($WASM_COMPILER)" wasm_cargo rustc --release --locked --lib --crate-type cdylib \
-        --no-default-features --features entry
-    shrink "$WASM_DIR/waybill.wasm" dist/waybill.wasm
-    step "dist/waybill (Rust $(rust_version rustc))" native_cargo build --profile desk --locked --bin waybill \
-        --no-default-features --features desk
-    put target/desk/waybill dist/waybill
+    together "dist/: ${parts[*]}" "${parts[@]}"
     say "dist/waybill.wasm: $(wc -c <dist/waybill.wasm) bytes, sha256 $(sha256sum <dist/waybill.wasm | cut -d' ' -f1)"
 }
 
+filter() {
+    step "dist/waybill.wasm ($WASM_COMPILER)" wasm_cargo rustc --release --locked --lib --crate-type cdylib \
+        --no-default-features --features entry
+    shrink "$WASM_DIR/waybill.wasm" dist/waybill.wasm
+}
+
+desk() {
+    step "dist/waybill (Rust $(rust_version rustc))" native_cargo build --profile desk --locked --bin waybill \
+        --no-default-features --features desk
+    put target/desk/waybill dist/waybill
+}
+
 module() {
-    prepare_rust
-    prepare_python
-    python_packages tools/module-requirements.txt
-    mkdir -p dist .build
-    step "dist/libwaybill.so (Rust $(rust_version rustc))" module_cargo rustc --profile module --locked --lib \
-        --crate-type cdylib --no-default-features --features module
-    put "target/$(rust_host)/module/libwaybill.so" dist/libwaybill.so
+    step "dist/libwaybill.so (Rust $(rust_version rustc))" make_module "$(module_target)" module module
+    put "target/$(module_target)/module/libwaybill.so" dist/libwaybill.so
     check_symbols dist/libwaybill.so
 }
 
-# The tests that say nothing of wasm. The build that panics on demand shows the barrier.
-test_module() {
-    prepare_envoy
-    python_packages tests/requirements.txt
-    step ".build/panics.so" module_cargo rustc --profile module --locked --lib --crate-type cdylib \
-        --no-default-features --features panics
-    put "target/$(rust_host)/module/libwaybill.so" .build/panics.so
-    (($# > 0)) || set -- tests/envoy/test_{module,start,scenarios,endpoints,hostile,streams,chain,trail,snapshot}.py
-    WAYBILL_HOST=module PANICS=$PWD/.build/panics.so WAYBILL=$PWD/dist/waybill \
-        step "tests of the module in a real Envoy" "$PYTHON" -m pytest "$@"
+# other_module TARGET FILE: for another system. It is compiled and checked here, not run.
+other_module() {
+    step "$2" make_module "$1" module module
+    put "target/$1/module/libwaybill.so" "$2"
+    check_symbols "$2"
+    check_same_interface "$2" dist/libwaybill.so
+}
+
+# Panics on demand, which shows the barrier. Made as `cargo test` makes its own: it is for this machine alone.
+panics() {
+    step ".build/panics.so" cargo rustc --locked --lib --crate-type cdylib --no-default-features --features panics
+    put target/debug/libwaybill.so .build/panics.so
 }
 
 demo() {
@@ -105,25 +111,44 @@ run_tests() {
     python_packages tests/requirements.txt
     node_packages tests/interop
     lint
-    test_modules trap
+    make_for_tests
     step "cargo test" cargo test --locked
     prepare
     validate_envoy_files
-    WAYBILL=$PWD/dist/waybill step "tests in a real Envoy" envoy_tests
+    export WAYBILL=$PWD/dist/waybill
+    envoy_tests
     WAYBILL=dist/waybill step "the demo: each scene ends as it is told" quiet "$PYTHON" envoy/demo.py
+    ! has_module || WAYBILL_HOST=module WAYBILL=dist/waybill \
+        step "the demo on the module" quiet "$PYTHON" envoy/demo.py
     say "test: $STEPS steps passed, $SKIPPED skipped, in $(minutes "$SECONDS")"
 }
 
-# In two halves side by side: most tests wait, for Envoy or for a clock.
-envoy_tests() {
-    local pid status=0
-    "$PYTHON" -m pytest tests/test_*.py tests/envoy/test_[a-r]*.py > .build/envoy-tests.log 2>&1 &
-    pid=$!
-    "$PYTHON" -m pytest tests/envoy/test_[s-z]*.py || status=1
-    wait "$pid" || status=1
-    cat .build/envoy-tests.log
-    return "$status"
+has_module() { [[ -e dist/libwaybill.so ]]; }
+
+# Modules that only tests load, and the one for another system.
+make_for_tests() {
+    local target other parts=("test_modules trap")
+    target=$(other_target)
+    other=dist/libwaybill-${target%%-*}.so
+    if has_module; then
+        parts+=(panics)
+        ! can_make_other "$target" "$other" || parts+=("other_module $target $other")
+    fi
+    together "for the tests: ${parts[*]}" "${parts[@]}"
+    export TRAP=$PWD/$WASM_DIR/trap.wasm PANICS=$PWD/.build/panics.so
 }
+
+# Side by side: most tests wait, for Envoy or for a clock. The module's are those that say nothing of wasm.
+envoy_tests() {
+    local both=(tests/envoy/test_{chain,cost,endpoints,fuzz,hostile,interop,module,scenarios,sdk,snapshot,start,storage,streams,trail}.py)
+    local parts=("on wasm tests/test_*.py tests/envoy/test_[a-e]*.py" "on wasm tests/envoy/test_[f-r]*.py"
+        "on wasm tests/envoy/test_s*.py" "on wasm tests/envoy/test_[t-z]*.py")
+    ! has_module || parts+=("on module ${both[*]}")
+    together "tests in a real Envoy" "${parts[@]}"
+}
+
+# on HOST FILE...: the tests of these files on that host.
+on() { WAYBILL_HOST=$1 "$PYTHON" -m pytest "${@:2}"; }
 
 # Without Prometheus its tests are skipped, and the others run.
 test_engines() {
@@ -194,6 +219,8 @@ lint() {
         return
     fi
     step "clippy, native" cargo clippy --locked --all-targets -- -D warnings
+    step "clippy, the module" cargo clippy --locked --lib --no-default-features --features panics -- -D warnings
+    step "a module that would abort isn't made" refuses_to_abort
     if has_own_target; then
         step "clippy, $TARGET" cargo clippy --locked --lib --no-default-features --features entry \
             --target "$TARGET" -- -D warnings
@@ -202,12 +229,19 @@ lint() {
     fi
 }
 
+# Where a panic ended the process, the barrier would stop none.
+refuses_to_abort() {
+    local said
+    ! said=$(cargo clippy --locked --lib --no-default-features --features module -- -Cpanic=abort 2>&1) &&
+        [[ "$said" == *"a barrier stops no panic that aborts"* ]] || die "it is made, or refused for another reason: $said"
+}
+
 # Every file in envoy/ that is a bootstrap. Run from here, because the files name dist/ relatively.
 validate_envoy_files() {
     local file
     for file in $(grep -l '^static_resources:' envoy/*.yaml envoy/steps/*.yaml envoy/observability/*.yaml); do
         if [[ $file == envoy/module.yaml && ! -e dist/libwaybill.so ]]; then
-            skip "check of $file: dist/libwaybill.so is missing (./build.sh module makes it)"
+            skip "check of $file: there is no dist/libwaybill.so"
             continue
         fi
         step "envoy --mode validate -c $file" with_keys "$ENVOY" --mode validate --log-level error -c "$file"

@@ -2,13 +2,14 @@
 """The demo: a told story of thirteen requests through a real Envoy with Waybill in it, of a customer who is suspended
 while others go on, and of three nodes in a row.
 
-`./build.sh demo` runs it from the root of the repository, with ENVOY naming the Envoy binary. It compiles the
-register (prepare.py), starts the providers' stand-in and Envoy, which fetches the snapshot from itself
-(demo.yaml), plays the load balancer that writes X-Forwarded-For, and shows for each request what the node
-decided (from its event log) and what the provider saw (from the stand-in). Then it suspends a customer in the
-register, compiles it again, and counts what becomes of everybody's requests meanwhile. The second act, three nodes in
-a row, is in three_nodes.py. Nothing that is shown is written here: what is written here is what ought to be shown,
-and the demo fails when anything else is. It takes half a minute and leaves nothing running.
+`./build.sh demo` runs it from the root of the repository, with ENVOY naming the Envoy binary. With WAYBILL_HOST=module
+Waybill is Envoy's dynamic module, else the wasm filter. The demo compiles the register (prepare.py), starts the
+providers' stand-in and Envoy, which fetches the snapshot from itself (demo.yaml), plays the load balancer that writes
+X-Forwarded-For, and shows for each request what the node decided (from its event log) and what the provider saw (from
+the stand-in). Then it suspends a customer in the register, compiles it again, and counts what becomes of everybody's
+requests meanwhile. The second act, three nodes in a row, is in three_nodes.py. Nothing that is shown is written here:
+what is written here is what ought to be shown, and the demo fails when anything else is. It takes half a minute and
+leaves nothing running.
 """
 
 import difflib
@@ -32,6 +33,8 @@ import three_nodes
 from geo_data import ATTRIBUTION, DataError
 from stage import (
     CALL,
+    HOST,
+    IN_FRONT,
     Failure,
     event_of,
     exchange,
@@ -48,14 +51,17 @@ from stage import (
 )
 
 ENVOY_CONFIG, REGISTER, SNAPSHOT = (
-    Path(os.path.relpath(path)) for path in (prepare.ENVOY_CONFIG, prepare.REGISTER, prepare.SNAPSHOT)
+    Path(os.path.relpath(path))
+    for path in (prepare.by_host(prepare.ENVOY_CONFIG, HOST), prepare.REGISTER, prepare.SNAPSHOT)
 )
 EVENTS = Path("dist/events.jsonl")
 ENVOY_LOG = Path("dist/envoy.log")
 METRICS = Path("dist/metrics.prom")
 NODE_CONFIG = Path("dist/demo-config.json")
 REQUEST = Path("dist/demo-request.json")
-NEEDED = [Path("dist/waybill.wasm"), Path("dist/waybill")]
+FILTER = {"wasm": "waybill.wasm", "module": "libwaybill.so"}
+AS = {"wasm": "", "module": ", as its dynamic module"}
+NEEDED = [Path("dist") / FILTER[HOST], Path("dist/waybill")]
 
 # The ports of demo.yaml.
 ADMIN, GATEWAY, SNAPSHOTS, PROVIDER = 9901, 10000, 10001, 18080
@@ -212,7 +218,7 @@ def tell(running):
     start_provider(running)
     start_node(running, envoy)
     outcomes = [play(step) for step in STORY]
-    print("\nA reseller's gateway, with Waybill in a real Envoy: what became of thirteen requests, and why\n")
+    print(f"\nA reseller's gateway, with Waybill in a real Envoy{AS[HOST]}: what became of thirteen requests, and why\n")
     print_table(outcomes)
     faults = [f"  {n}. {o.step.who}: {fault}" for n, o in enumerate(outcomes, 1) for fault in o.faults()]
     if faults:
@@ -461,7 +467,7 @@ def print_where_next(envoy, refused):
     save_for_explain(refused)
     title("Try it yourself")
     print(f"  python3 envoy/provider.py {PROVIDER} &")
-    print(f"  {min(envoy, os.path.relpath(envoy), key=len)} -c {ENVOY_CONFIG} --disable-hot-restart &")
+    print(f"  {IN_FRONT}{min(envoy, os.path.relpath(envoy), key=len)} -c {ENVOY_CONFIG} --disable-hot-restart &")
     print(f"  curl -i http://127.0.0.1:{GATEWAY}{refused.step.path} -H 'x-api-key: {refused.step.key}' \\")
     print(f"    -H 'x-forwarded-for: {refused.step.address}' \\")
     print(f"    -d '{body_of(refused.step)}'")

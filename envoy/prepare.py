@@ -9,6 +9,7 @@ public halves in it; and a table of countries for Envoy's geoip filter. All of i
     dist/demo.yaml                  envoy/demo.yaml, which trusts that key
     dist/chain.env                  the three nodes' private keys, made once: environment variables as a shell reads them
     dist/chain.yaml                 envoy/chain.yaml, whose registers have the public ones
+    dist/{demo,chain}-module.yaml   both files with the dynamic module in place of the wasm filter
     dist/dbip-country-lite.mmdb     the countries that edge.yaml, transit.yaml and ingress.yaml look up
 
 `./build.sh prepare` runs it. With --compile it only compiles dist/register again.
@@ -23,7 +24,9 @@ import sys
 from pathlib import Path
 
 import geo_data
+import hosts
 import register_data
+import yaml
 from geo_data import ATTRIBUTION, DataError, write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,6 +63,8 @@ def prepare() -> str:
         raise DataError(f"{ENVOY_FILE} has {count} places for `trusted_keys`, not one")
     write_atomically(ENVOY_CONFIG, trusted.encode())
     write_chain()
+    for config in (ENVOY_CONFIG, CHAIN_CONFIG):
+        write_for_the_module(config)
     return said
 
 
@@ -75,6 +80,18 @@ def write_chain() -> None:
         if count == 0:
             raise DataError(f"{CHAIN_FILE} has no register that names {SIGNERS[variable]}")
     write_atomically(CHAIN_CONFIG, text.encode())
+
+
+def write_for_the_module(config: Path) -> None:
+    document = hosts.as_module(yaml.safe_load(config.read_text()))
+    head = f"# {config.name} for the dynamic module. ENVOY_DYNAMIC_MODULES_SEARCH_PATH has to name dist/.\n"
+    text = head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+    write_atomically(by_host(config, "module"), text.encode())
+
+
+def by_host(config: Path, host: str) -> Path:
+    """The file for that host: the wasm filter's, or the one beside it."""
+    return config if host == "wasm" else config.with_stem(f"{config.stem}-{host}")
 
 
 def chain_keys() -> dict[str, str]:

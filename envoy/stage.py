@@ -2,12 +2,15 @@
 
 import http.client
 import json
+import os
 import socket
 import subprocess
 import textwrap
 import time
 from contextlib import contextmanager
 
+HOST = os.environ.get("WAYBILL_HOST", "wasm")  # or `module`: the same story, by Envoy's dynamic module
+IN_FRONT = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH=dist " if HOST == "module" else ""  # of Envoy's command
 START_SECONDS = 60  # Envoy compiles the module for each node and worker first; mostly a few seconds
 EVENT_SECONDS = 5
 CALL = json.dumps({"model": "demo-model", "max_tokens": 16, "messages": [{"role": "user", "content": "Good morning"}]})
@@ -46,11 +49,12 @@ def stop(process):
         process.wait()
 
 
-def start_envoy(running, envoy, config, log, **settings):
+def start_envoy(running, envoy, config, log, variables=None):
     """An Envoy with two workers, so that what they ought to share shows."""
     options = ["--disable-hot-restart", "--concurrency", "2", "--file-flush-interval-msec", "50"]
     output = running.enter_context(log.open("w"))
-    return spawn(running, [envoy, "-c", str(config), *options], stdout=output, stderr=output, **settings)
+    environment = os.environ | (variables or {}) | {"ENVOY_DYNAMIC_MODULES_SEARCH_PATH": "dist"}
+    return spawn(running, [envoy, "-c", str(config), *options], stdout=output, stderr=output, env=environment)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import prepare
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from stage import (
     CALL,
+    HOST,
     Failure,
     event_of,
     exchange,
@@ -33,7 +34,7 @@ from stage import (
     wait_until_ready,
 )
 
-CONFIG = Path(os.path.relpath(prepare.CHAIN_CONFIG))
+CONFIG = Path(os.path.relpath(prepare.by_host(prepare.CHAIN_CONFIG, HOST)))
 EVENTS, SENT = Path("dist/chain-events.jsonl"), Path("dist/chain-sent.jsonl")
 LOG = Path("dist/chain-envoy.log")
 REQUEST = Path("dist/chain-request.json")
@@ -86,7 +87,7 @@ class Played:
 def tell(running, envoy):
     for log in (EVENTS, SENT):
         log.unlink(missing_ok=True)
-    process = start_envoy(running, envoy, CONFIG, LOG, env=os.environ | prepare.chain_keys())
+    process = start_envoy(running, envoy, CONFIG, LOG, prepare.chain_keys())
     with last_words(LOG) as hint:
         wait_until_ready(process, "the Envoy of three nodes", ADMIN, "/ready", hint)
     title("Who carried it: from a customer through resellers B and A to the provider, a node at each")

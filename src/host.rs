@@ -67,7 +67,7 @@ pub trait ExchangeHost {
     fn count(&self, decision: &Decision<'_>);
     /// Hands the event to the access log. Returns whether the host took it.
     fn log_event(&self, event: &[u8]) -> bool;
-    /// Sets a pseudo-header: the value replaces the one there was. Returns whether the host took it.
+    /// Sets a pseudo-header in place of the one there was. Returns whether the host took it.
     fn set_header(&mut self, name: &str, value: &[u8]) -> bool;
     /// Adds a header that the request doesn't have. Returns whether the host took it.
     fn add_header(&mut self, name: &str, value: &[u8]) -> bool;
@@ -106,7 +106,7 @@ pub fn serve(
 pub fn strip_trailers(host: &mut impl ExchangeHost) {
     let trailers = host.fields(FieldMap::Trailers);
     let names = trailers.iter().map(|(name, _)| *name).filter(|name| !admits_trailer(name));
-    remove(host, FieldMap::Trailers, &Names::of(names));
+    let _all = remove(host, FieldMap::Trailers, &Names::of(names));
 }
 
 /// Answers a request that can't be decided.
@@ -162,7 +162,10 @@ fn forward(
     removed: &Names,
     set: &[(&'static str, HeaderValue)],
 ) -> Flow {
-    remove(host, FieldMap::Headers, removed);
+    // a copy that stays would stand beside what is added
+    if !remove(host, FieldMap::Headers, removed) {
+        return give_up(host);
+    }
     for (name, value) in set {
         let is_set = if name.starts_with(':') {
             host.set_header(name, value)
@@ -180,16 +183,18 @@ fn forward(
     Flow::Continue
 }
 
-fn remove(host: &mut impl ExchangeHost, map: FieldMap, names: &Names) {
-    let mut rest = names.0.as_slice();
+fn remove(host: &mut impl ExchangeHost, map: FieldMap, names: &Names) -> bool {
+    let (mut rest, mut all) = (names.0.as_slice(), true);
     while let Some((size, others)) = rest.split_first_chunk() {
         let (name, others) =
             others.split_at_checked(usize::from_ne_bytes(*size)).unwrap_or_default();
         if !host.remove(map, name) {
             host.complain(format_args!("waybill: a header or trailer can't be removed"));
+            all = false;
         }
         rest = others;
     }
+    all
 }
 
 fn answer(host: &mut impl ExchangeHost, reply: &LocalReply) -> Flow {

@@ -208,6 +208,7 @@ fn the_module_asks_the_host_for_nothing_else() {
     let calls: BTreeSet<&str> = calls.map(|rest| rest.split('"').next().unwrap()).collect();
     let expected = [
         "get_concurrency",
+        "http_add_header",
         "http_clear_route_cache",
         "http_filter_config_define_counter",
         "http_filter_config_define_gauge",
@@ -290,6 +291,7 @@ fn the_filter_asks_the_host_for_nothing_else() {
     assert_eq!(
         after("fn proxy_", '('),
         words(&[
+            "add_header_map_value",
             "get_current_time_nanoseconds",
             "get_header_map_pairs",
             "get_property",

@@ -106,7 +106,8 @@ proptest! {
         for (name, value) in &sent {
             let spelled = String::from_utf8_lossy(name).replace('_', "-");
             // what the node itself says stands there once, as the node says it
-            let ours = edits.set.iter().any(|(set, said)| set.as_bytes() == name && said[..] == value[..]);
+            let mut set = edits.set.iter();
+            let ours = set.any(|(set, said)| set.as_bytes() == name && said[..] == value[..]);
             prop_assert!(!screen.watch().reserves(name) || ours, "{spelled} goes on");
             prop_assert!(!ours || sent.iter().filter(|(other, _)| other == name).count() == 1, "{spelled} goes on twice");
             prop_assert!(!ours

@@ -24,6 +24,23 @@ prepare_rust() {
 
 rust_host() { rustc -vV | sed -n 's/^host: //p'; }
 
+has_target() {
+    compgen -G "$(rustc --print target-libdir --target "$1" 2>/dev/null)/libstd-*.rlib" >/dev/null
+}
+
+# add_target TARGET ELSE: asks rustup, once. Where it can't download, every later build would wait for it again. ELSE
+# says what happens then.
+add_target() {
+    local stamp=.build/no-$1
+    have rustup && [[ -z "${RUSTC:-}" ]] || return 1
+    if [[ ! -e $stamp ]]; then
+        try "rustup target add $1" silent timeout --foreground 180 rustup target add "$1" && has_target "$1" && return
+        mkdir -p .build && touch "$stamp"
+    fi
+    ! have apt-get || say "rustup can't get $1 here; $2 (\`./build.sh clean\` lets rustup try again)"
+    return 1
+}
+
 # RUSTUP_AUTO_INSTALL: or rustup would download in silence, and the next step would have nothing to show.
 rust_version() { RUSTUP_AUTO_INSTALL=0 "$1" --version 2>/dev/null | cut -d' ' -f2; }
 

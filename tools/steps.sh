@@ -4,6 +4,7 @@ STEP= # the running step, for the message when it fails
 STEPS=0
 SKIPPED=0
 HEART=
+BESIDE= # set in a part of a step, where the whole has the heart
 
 have() { command -v "$1" >/dev/null; }
 quiet() { "$@" >/dev/null; }
@@ -34,6 +35,23 @@ try() {
     return "$status"
 }
 
+# together NAME WORDS...: one step of commands side by side, each a string of words. What each says is shown when it is
+# over, in this order.
+together() {
+    local words number=0 pids=() status=0
+    begin "$1"
+    for words in "${@:2}"; do
+        (trap on_exit EXIT; BESIDE=yes; $words) >".build/beside-${#pids[@]}.log" 2>&1 &
+        pids+=($!)
+    done
+    for number in "${!pids[@]}"; do
+        wait "${pids[number]}" || status=1
+        cat ".build/beside-$number.log"
+    done
+    ((status == 0)) || exit 1 # which names the step
+    end
+}
+
 skip() {
     say "SKIPPED: $1"
     SKIPPED=$((SKIPPED + 1))
@@ -44,6 +62,7 @@ begin() {
     STEPS=$((STEPS + 1))
     STEP_START=$SECONDS
     say "$STEP"
+    [[ -z "$BESIDE" ]] || return 0
     heartbeat &
     HEART=$!
 }

@@ -32,8 +32,8 @@ find_missing() {
     have wasm-opt || want binaryen "wasm-opt, of Binaryen: makes the filter smaller"
     for need in "$@"; do
         case "$need" in
-            python) has_python || want python3-venv \
-                "python3: Python $PYTHON_MIN or newer, with its modules venv and ensurepip" ;;
+            module) ! runs_modules || has_python || want_python ;;
+            python) has_python || want_python ;;
             lint) ! lints_by_package || want "rustfmt-web rust-web-clippy" \
                 "cargo fmt, cargo clippy: format and lints" ;;
             openssl) have openssl || want openssl "openssl: makes the certificates of the tests" ;;
@@ -43,6 +43,8 @@ find_missing() {
         esac
     done
 }
+
+want_python() { want python3-venv "python3: Python $PYTHON_MIN or newer, with its modules venv and ensurepip"; }
 
 # want PACKAGES TEXT: notes what is missing, and the Debian packages (one or more words) that bring it.
 want() {

@@ -20,7 +20,7 @@ EXPORTS=(memory _initialize proxy_abi_version_0_2_1 proxy_on_memory_allocate pro
 # Sets WASM_COMPILER (its name, for people) and WASM_DIR (the folder of its products). The toolchain's own
 # target comes first, asked of rustup if need be; then Debian's compiler.
 choose_wasm_compiler() {
-    if [[ "${WAYBILL_WASM_RUSTC:-}" != debian ]] && { has_own_target || add_target; }; then
+    if [[ "${WAYBILL_WASM_RUSTC:-}" != debian ]] && { has_own_target || add_target "$TARGET" "Debian's compiler makes the filter"; }; then
         WASM_COMPILER="Rust $(rust_version rustc)"
         WASM_DIR=target/$TARGET/release
         return
@@ -34,22 +34,7 @@ choose_wasm_compiler() {
     WASM_DIR=target/debian/$TARGET/release
 }
 
-has_own_target() {
-    compgen -G "$(rustc --print target-libdir --target "$TARGET" 2>/dev/null)/libstd-*.rlib" >/dev/null
-}
-
-# Tries once: where rustup can't download, every later build would wait for it again.
-add_target() {
-    have rustup && [[ -z "${RUSTC:-}" ]] || return 1
-    if [[ ! -e .build/no-rustup-target ]]; then
-        try "rustup target add $TARGET" silent timeout --foreground 180 rustup target add "$TARGET" &&
-            has_own_target && return
-        mkdir -p .build && touch .build/no-rustup-target
-    fi
-    ! have apt-get || say "rustup can't get $TARGET here; Debian's compiler makes the filter" \
-        "(\`./build.sh clean\` lets rustup try again)"
-    return 1
-}
+has_own_target() { has_target "$TARGET"; }
 
 wasm_cargo() {
     if [[ $WASM_DIR == target/debian/* ]]; then

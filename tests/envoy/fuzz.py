@@ -31,6 +31,7 @@ DEFAULT_SEED = 20261127
 BATCH = 60  # requests, after which their events and what arrived are looked at
 MARK = "plantedbythecaller"  # in lower case, as names of headers arrive
 COST_TIMES, COST_FLOOR = 20, 0.010  # times a neutral request of that size, and seconds that no measurement tells apart
+HARM = ("Function: proxy", "RuntimeError", "panicked at")  # in Envoy's log
 WEIGHED_FROM = 3_000  # bytes of headers: smaller ones cost too little to be measured one by one
 WAITS = [0, 0, 0, 0.1, 0.5, 1]  # seconds before each weighing: V8 compiles in the background for a while
 PATIENCE = 10  # seconds
@@ -324,8 +325,8 @@ class Fuzz:
             if request:
                 self.check_arrived(request, received)
         self.check_events(requests)
-        if harm := [line for line in tail(self.lab.log, 20_000).splitlines() if "Function: proxy" in line or "RuntimeError" in line]:
-            self.violation("a VM died", None, harm[0])
+        if harm := [line for line in tail(self.lab.log, 20_000).splitlines() if any(sign in line for sign in HARM)]:
+            self.violation("a VM died, or a hook panicked", None, harm[0])
 
     def request(self):
         """The next request; what it may be called is seen in its header x-fuzz."""

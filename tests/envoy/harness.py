@@ -5,19 +5,24 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import wire
-from bootstrap import Node, bootstrap, process_environment
+from bootstrap import Node, bootstrap, is_module, process_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVOY = os.environ.get("ENVOY", "")
 WAYBILL = Path(os.environ.get("WAYBILL", ROOT / "dist" / "waybill")).resolve()
 HOST = os.environ.get("WAYBILL_HOST", "wasm")  # or `module`: the same tests, over Envoy's dynamic modules
-FILTER = WAYBILL.with_name({"wasm": "waybill.wasm", "module": "libwaybill.so"}[HOST])
+FILTERS = {"wasm": WAYBILL.with_name("waybill.wasm"), "module": WAYBILL.with_name("libwaybill.so")}
+FILTER = FILTERS[HOST]
+
+sys.path.insert(0, str(ROOT / "envoy"))
+import hosts  # noqa: E402
 
 KEY = "sk-test-good"
 APPEAL = "https://acme.example/appeal"
@@ -42,7 +47,7 @@ class Envoy:
         command += ["--component-log-level", "wasm:info,dynamic_modules:info"]
         command += ["--admin-address-path", self.folder / "admin", "--file-flush-interval-msec", "10"]
         with self.log.open("w") as log:
-            environment = {**os.environ, **self.environment}
+            environment = {**os.environ, "ENVOY_DYNAMIC_MODULES_SEARCH_PATH": str(FILTER.parent), **self.environment}
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env=environment)
         self.running.append(self)
         try:
@@ -149,9 +154,14 @@ class Lab(Envoy):
         return response
 
 
-def node(name, config, **options):
-    """A listener with the filter that was built."""
-    return Node(name, config, FILTER, **options)
+def by_host(part):
+    """A file of envoy/, or a part of one, that names the wasm filter, as it is for the host under test."""
+    return part if HOST == "wasm" else hosts.as_module(part, {"module": {"local": {"filename": str(FILTER)}}})
+
+
+def node(name, config, host=HOST, **options):
+    """A listener with the filter that was built, for the host under test or another."""
+    return Node(name, config, FILTERS[host], **options)
 
 
 def configuration(**changes):
@@ -187,6 +197,15 @@ def command_line(config):
     return [ENVOY, "-c", config, "--disable-hot-restart", "--log-level", "warning"]
 
 
+def validated(folder, node, certificates, mode="validate", **variables):
+    """What Envoy says of a file with that node, which it only reads: its exit status, and its log."""
+    path = folder / "envoy.json"
+    path.write_text(json.dumps(bootstrap([node], 1, certificates)))
+    command = [*command_line(path), "--mode", mode]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, cwd=ROOT, env={**os.environ, **variables})
+    return done.returncode, done.stderr
+
+
 def direct(request):
     """Filter state `direct`: the peer, and behind a space the client's address as Envoy has it, unless its own will do."""
     forwarded = any(name.lower() in ("x-forwarded-for", "forwarded") for name, _ in request.get("headers", []))
@@ -202,7 +221,8 @@ def sans(tls):
 
 def assert_unharmed(lab):
     """No VM died or was started anew (Envoy 1.40 counts that as `vm_reload_backoff` and `vm_reload_success`); no hook panicked."""
-    harm = lab.stats("waybill_panics_total$" if HOST == "module" else r"wasm\..*vm_reload_")
+    modules = any(is_module(node) for node in lab.nodes.values())
+    harm = lab.stats("waybill_panics_total$" if modules else r"wasm\..*vm_reload_")
     assert harm and not any(harm.values()), harm
     log = lab.log.read_text()
     for sign in ("panicked", "Uncaught RuntimeError", KEY):

@@ -14,7 +14,7 @@ import yaml
 
 import chains
 from bootstrap import Node
-from harness import FILTER, ROOT, Envoy, Lab, until
+from harness import FILTER, HOST, ROOT, Envoy, Lab, by_host, until
 from snapshots import Register, Server, customer
 from wire import exchange, raw_request
 
@@ -84,7 +84,8 @@ class Shipped(Lab):
             "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
             "static_resources": {"listeners": listeners, "clusters": list(clusters.values()), "secrets": secrets},
         }
-        Envoy.__init__(self, folder, config, concurrency)
+        keys = signing_keys(*(node.config for node in self.nodes.values())) if HOST == "module" else {}
+        Envoy.__init__(self, folder, by_host(config), concurrency, keys)
 
     def __enter__(self):
         super().__enter__()
@@ -116,10 +117,9 @@ class Shipped(Lab):
             config["snapshot"] |= {"poll_seconds": 1, "trusted_keys": [self.snapshot.trusted]}
         else:
             config["register"] = register(config["node"]["id"])
-        environment = {each["env"]: chains.Key(KEYS["a"]["seed"]).private_jwk() for each in config.get("tag", {}).get("keys", [])}
         wasm["name"] = door.name
         wasm["vm_config"] |= {"vm_id": door.name, "code": {"local": {"filename": str(FILTER)}}}
-        wasm["vm_config"]["environment_variables"] = {"key_values": environment}
+        wasm["vm_config"]["environment_variables"] = {"key_values": signing_keys(config)}
         wasm["configuration"]["value"] = json.dumps(config)
         return listener, config
 
@@ -156,6 +156,12 @@ class Shipped(Lab):
         """A request that this door lets in, from an address, with more headers."""
         door = self.doors[name]
         return raw_request(method, path, host or door.host, asked(door, path, headers, method, address, key), b"" if method == "POST" else None)
+
+
+def signing_keys(*configs):
+    """The variables with the nodes' own keys. A VM has its own; the module reads Envoy's."""
+    keys = [key for config in configs for key in config.get("tag", {}).get("keys", [])]
+    return {each["env"]: chains.Key(KEYS["a"]["seed"]).private_jwk() for each in keys}
 
 
 def log_line(raw):

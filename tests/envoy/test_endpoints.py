@@ -7,13 +7,12 @@ import time
 import jsonschema
 import pytest
 
-from bootstrap import bootstrap
-from harness import ROOT, WAYBILL, command_line, configuration, node, request
+from bootstrap import process_environment
+from harness import ROOT, WAYBILL, configuration, node, request, validated
 
 DIRECTORY = "/.well-known/http-message-signatures-directory"
 DISCLOSURE = "/.well-known/waybill/disclosure"
 SIGNING = {"keys": [{"env": "SIGNING_KEY"}, {"env": "NEXT_KEY"}]}
-DEADLINE_SECONDS = 30
 
 
 def keygen(*arguments):
@@ -79,14 +78,12 @@ def test_the_key_is_announced(lab, keys):
 
 
 @pytest.mark.parametrize("environment", [{}, {"SIGNING_KEY": "very-secret", "NEXT_KEY": '{"keys": []}'}])
-def test_bad_keys_stop_envoy_and_say_why(tmp_path, upstream, certificates, environment):
-    path = tmp_path / "envoy.json"
-    path.write_text(json.dumps(bootstrap([node("edge", configuration(tag=SIGNING), environment=environment)], upstream.port, certificates)))
-    command = [*command_line(path), "--mode", "validate"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, cwd=ROOT)
-    assert done.returncode != 0
-    assert "$.tag.keys[0].env" in done.stderr and "$.tag.keys[1].env" in done.stderr
-    assert "very-secret" not in done.stderr
+def test_bad_keys_stop_envoy_and_say_why(tmp_path, certificates, environment):
+    edge = node("edge", configuration(tag=SIGNING), environment=environment)
+    status, log = validated(tmp_path, edge, certificates, **process_environment([edge]))
+    assert status != 0
+    assert "$.tag.keys[0].env" in log and "$.tag.keys[1].env" in log
+    assert "very-secret" not in log
 
 
 def test_requests_go_on(lab):

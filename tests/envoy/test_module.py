@@ -1,15 +1,13 @@
-"""What only the dynamic module has to show: a panic in any hook ends at a barrier, and Envoy goes on."""
+"""What only the dynamic module has to show: a panic in any hook ends at a barrier, and another Envoy doesn't run it unseen."""
 
-import json
 import os
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from bootstrap import Node, bootstrap
-from harness import HOST, ROOT, command_line, configuration, request, until
+from bootstrap import Node
+from harness import FILTER, HOST, configuration, request, until, validated
 from snapshots import Register, Server, by_snapshot
 from test_snapshot import SOON_SECONDS, calling
 from test_start import publish
@@ -84,15 +82,35 @@ def test_the_snapshot_comes_after_a_panic(panicking, tmp_path, hook):
     assert SAID in lab.log.read_text()
 
 
-def test_a_panic_over_a_configuration_refuses_it(tmp_path, upstream, certificates):
-    path = tmp_path / "envoy.json"
-    node = Node("edge", configuration(), PANICS)
-    path.write_text(json.dumps(bootstrap([node], upstream.port, certificates)))
-    environment = {**os.environ, "WAYBILL_PANIC": "http_filter_config_new"}
-    command = [*command_line(path), "--mode", "validate"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=ROOT, env=environment)
-    assert done.returncode == 1, done.stderr  # a crash would be a signal's number
-    assert SAID in done.stderr
+def test_a_panic_over_a_configuration_refuses_it(tmp_path, certificates):
+    status, log = validated(tmp_path, Node("edge", configuration(), PANICS), certificates, WAYBILL_PANIC="http_filter_config_new")
+    assert status == 1, log  # a crash would be a signal's number
+    assert SAID in log
+
+
+def altered(folder, old, new):
+    """The module with one name in it replaced by another as long: as an Envoy of another version sees it."""
+    module = FILTER.read_bytes()
+    assert module.count(old) == 1 and len(old) == len(new)
+    path = folder / "libaltered.so"
+    path.write_bytes(module.replace(old, new))
+    return Node("edge", configuration(), path)
+
+
+def test_an_envoy_that_lacks_a_callback_refuses_the_module(tmp_path, certificates):
+    """By the callback's name, and before it serves anything."""
+    node = altered(tmp_path, b"callback_http_get_headers_size\0", b"callback_http_get_headers_soon\0")
+    status, log = validated(tmp_path, node, certificates)
+    assert status == 1
+    assert "undefined symbol: envoy_dynamic_module_callback_http_get_headers_soon" in log
+
+
+def test_an_envoy_of_another_interface_says_so(tmp_path, certificates):
+    """It warns, and goes on: by its policy a callback never changes."""
+    status, log = validated(tmp_path, altered(tmp_path, b"v0.2.0", b"v9.9.9"), certificates)
+    assert status == 0
+    assert "Dynamic module ABI version v9.9.9 is deprecated" in log
+    assert "ABI version" not in validated(tmp_path, Node("edge", configuration(), FILTER), certificates)[1]
 
 
 def assert_goes_on(lab, next_one=None, status=200):

@@ -17,7 +17,7 @@ import pytest
 
 import bootstrap
 import chains
-from harness import ROOT, WAYBILL, direct, node, until
+from harness import HOST, ROOT, WAYBILL, direct, node, until
 from snapshots import Register, Server
 
 SCENARIOS = ROOT / "tests" / "scenarios"
@@ -104,6 +104,10 @@ def content_of(content):
 
 @pytest.fixture(scope="module")
 def nodes(snapshots):
+    return nodes_of(snapshots)
+
+
+def nodes_of(snapshots, host=HOST):
     """One listener for each configuration and register that stands in the table."""
     found = {}
     for param in cases():
@@ -114,12 +118,17 @@ def nodes(snapshots):
         if "register" in case:
             snapshot = snapshots(case)
             config, more["clusters"] = snapshot.asked_for_by(config), {snapshot.cluster: snapshot.server.port}
-        found[node_key(case)] = node(f"node-{len(found)}", config, tls="tls" in case["request"], **more)
+        found[node_key(case)] = node(f"node-{len(found)}", config, host, tls="tls" in case["request"], **more)
     return found
 
 
 @pytest.fixture(scope="module")
 def lab(start, nodes):
+    return begun(start, nodes)
+
+
+def begun(start, nodes):
+    """An Envoy with these nodes, once each has its snapshot."""
     lab = start(*nodes.values())
     for each in nodes.values():
         if each.clusters:
@@ -148,6 +157,10 @@ def signed(case, now):
 
 @pytest.fixture(scope="module")
 def played(lab, nodes, case, sent):
+    return play(lab, nodes, case, sent)
+
+
+def play(lab, nodes, case, sent):
     name = nodes[node_key(case)].name
     for patch in case.get("before", []):
         lab.play(name, {**(signed(case, sent["time"]) if case.get("signed_anew") else sent), **patch})
@@ -204,6 +217,8 @@ def test_event(case, played):
 def test_desk_agrees(case, sent, played, snapshots, lab, nodes, form, tmp_path):
     if case.get("before"):
         pytest.skip("the desk sees one request alone")
+    if HOST != "wasm" and form == "bare":
+        pytest.skip("a configuration by itself is of no host")
     snapshot = snapshots(case) if "register" in case else None
     played_by = nodes[node_key(case)]
     if form == "bare":

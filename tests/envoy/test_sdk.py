@@ -17,11 +17,12 @@ import openai
 import pytest
 import yaml
 
-from harness import APPEAL, ROOT, Envoy, until
+from harness import APPEAL, HOST, ROOT, Envoy, until
 
 MERLION = "sk-demo-merlion-1"  # the demo's good customer
 KESTREL = "sk-demo-kestrel-1"  # not screened yet
-CONFIG = ROOT / "dist" / "demo.yaml"  # envoy/demo.yaml with the key of dist/served/waybill.snapshot
+# envoy/demo.yaml with the key of dist/served/waybill.snapshot
+CONFIG = ROOT / "dist" / {"wasm": "demo.yaml", "module": "demo-module.yaml"}[HOST]
 SINGAPORE = {"x-forwarded-for": "165.21.100.88"}  # a country that the customer declared
 MESSAGE = {"model": "demo-model", "messages": [{"role": "user", "content": "Hello"}]}
 

@@ -12,13 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import harness
+import register_data  # of envoy/
 import wire
 from harness import ROOT, assert_unharmed, node, request, until
 from snapshots import Register, Server, by_snapshot, customer, new_key
 from test_start import publish, updates
-
-sys.path.insert(0, str(ROOT / "envoy"))
-import register_data  # noqa: E402
 
 SOON_SECONDS = 10  # for what takes a poll of a second, on a machine that may be busy
 GROWTH_KILOBYTES = 1_024  # over 14 faults; measured: 12 kB

@@ -8,27 +8,19 @@ import subprocess
 
 import pytest
 
-from bootstrap import bootstrap, discovered
-from harness import KEY, ROOT, WAYBILL, command_line, configuration, node, request, until
+from bootstrap import discovered
+from harness import KEY, WAYBILL, configuration, node, request, until, validated
 
 BAD = configuration(identity={"sources": [{"header": "x-api-key"}], "sauces": []}, policy={"mode": "enforced"})
 PLACES = ["$.identity.sauces", "$.policy.mode"]
 DEADLINE_SECONDS = 30
 
 
-@pytest.fixture
-def bad_file(tmp_path, upstream, certificates):
-    path = tmp_path / "envoy.json"
-    path.write_text(json.dumps(bootstrap([node("edge", BAD)], upstream.port, certificates)))
-    return path
-
-
 @pytest.mark.parametrize("mode", ["serve", "validate"])
-def test_bad_configuration_stops_envoy_and_says_why(bad_file, mode):
-    command = [*command_line(bad_file), "--mode", mode]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, cwd=ROOT)
-    assert done.returncode != 0
-    assert_says_why(done.stderr)
+def test_bad_configuration_stops_envoy_and_says_why(tmp_path, certificates, mode):
+    status, log = validated(tmp_path, node("edge", BAD), certificates, mode)
+    assert status != 0
+    assert_says_why(log)
 
 
 def test_the_module_is_small():
