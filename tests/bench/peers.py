@@ -2,8 +2,9 @@
 
 The job: find the customer of an API key among 100,000, refuse unknown keys and callers in restricted countries, take off the
 headers that a caller may not set and the key itself, tell the provider who it is. `show` asks each way for it before anything
-is measured. Waybill does more: it looks the address up by itself, signs, and writes an event. Lua, ext_authz and ext_proc read
-the country in a header that a load balancer wrote.
+is measured. Lua does so as one would write it in place of Waybill: it finds the client behind trusted proxies and writes an
+event too. The others don't. Waybill does more: it looks the address up by itself, and signs. Lua, ext_authz and ext_proc
+read the country in a header that a load balancer wrote.
 """
 
 import contextlib
@@ -47,28 +48,51 @@ SCRIPT = """
 local customers = {}
 for line in io.lines("%(customers)s") do
   local key, id, profile = line:match("(%%S+) (%%S+) (%%S+)")
-  customers[key] = {tag = 'node="gateway.example", customer="' .. id .. '", screening=passed, origin="', profile = profile}
+  customers[key] = {id = id, tag = 'node="gateway.example", customer="' .. id .. '", screening=passed, origin="', profile = profile}
 end
 local restricted, removed = {%(restricted)s}, {%(removed)s}
 
+-- the client behind trusted proxies: of those that X-Forwarded-For names, the last one that isn't such a proxy
+local function client(peer, forwarded)
+  local address = peer
+  while forwarded and address:find("^127%%.") do
+    local rest, last = forwarded:match("^(.*),%%s*([^,]+)$")
+    address, forwarded = last or forwarded, rest
+  end
+  return address
+end
+
 function envoy_on_request(handle)
-  local headers = handle:headers()
+  local headers, info = handle:headers(), handle:streamInfo()
   local key = headers:get("x-api-key")
-  local customer = key and customers[key]
+  local address = client(info:downstreamDirectRemoteAddress():match("^(.*):"), headers:get("x-forwarded-for"))
+  local country, customer = headers:get("x-geo-country"), key and customers[key]
+  local status, reason = "200", "none"
   if not customer then
-    handle:respond({[":status"] = "401"}, "unknown key\\n")
+    status, reason = "401", "identity.unknown"
+  elseif not country or restricted[country] then
+    status, reason = "403", "geo.restricted"
+  end
+  info:dynamicMetadata():set("waybill", "event", string.format(
+    '{"time":"%%s","customer":"%%s","client":"%%s","origin":"%%s","method":"%%s","path":"%%s","status":%%s,"reason":"%%s"}',
+    os.date("!%%Y-%%m-%%dT%%H:%%M:%%SZ"), customer and customer.id or "", address, country or "", headers:get(":method"),
+    headers:get(":path"), status, reason))
+  if status ~= "200" then
+    handle:respond({[":status"] = status}, reason .. "\\n")
     return
   end
-  local country = headers:get("x-geo-country")
-  if not country or restricted[country] then
-    handle:respond({[":status"] = "403"}, "restricted country\\n")
-    return
+  -- as servers behind may read `_` as `-`, forgeries go in either spelling
+  local forged = {}
+  for name in pairs(headers) do
+    if removed[name:gsub("_", "-")] then
+      forged[#forged + 1] = name
+    end
   end
-  for _, name in ipairs(removed) do
+  for _, name in ipairs(forged) do
     headers:remove(name)
   end
-  headers:replace("compliance-tag", customer.tag .. country .. '"')
-  headers:replace("anthropic-user-profile-id", customer.profile)
+  headers:add("compliance-tag", customer.tag .. country .. '"')
+  headers:add("anthropic-user-profile-id", customer.profile)
 end
 """
 
@@ -150,7 +174,7 @@ class Peers:
 
     def script(self):
         restricted = ", ".join(f"{country} = true" for country in RESTRICTED)
-        removed = ", ".join(f'"{name}"' for name in REMOVED)
+        removed = ", ".join(f'["{name}"] = true' for name in (*REMOVED, "compliance-tag", "anthropic-user-profile-id"))
         return SCRIPT % {"customers": self.customers, "restricted": restricted, "removed": removed}
 
     def configuration(self):
@@ -188,10 +212,10 @@ class Peers:
             for path in (ANSWERED, PASSED_ON):
                 if (answer := ask(port, path, *refused)).status != wanted:
                     fails(name, f"a request with {why} is answered by {answer.status}, expected {wanted}")
-        if name in (IN_WASM, AS_MODULE):
+        if name in (IN_WASM, AS_MODULE, LUA):
             if json.loads(received.get("x-bench-event", "{}")).get("customer") != f"c-{number:07}":
                 fails(name, f"no event was written: {received}")
-            if not received.get("signature", "").startswith("cmp=:"):
+            if name != LUA and not received.get("signature", "").startswith("cmp=:"):
                 fails(name, f"the tag isn't signed: {received}")
 
     def requests(self):
@@ -268,7 +292,8 @@ def http2(name, port):
 
 def listener(name, filters):
     """Answers one path by itself, and passes others on with Waybill's event as a header."""
-    event = {"header": {"key": "x-bench-event", "value": "%FILTER_STATE(wasm.waybill:PLAIN)%"}}
+    source = "DYNAMIC_METADATA(waybill:event)" if name == LUA else "FILTER_STATE(wasm.waybill:PLAIN)"
+    event = {"header": {"key": "x-bench-event", "value": f"%{source}%"}}
     routes = [
         {"match": {"prefix": ANSWERED}, "direct_response": {"status": 200, "body": {"inline_string": "ok"}}},
         {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}, "request_headers_to_add": [event]},
