@@ -30,8 +30,8 @@ WARM_UP = 10_000
 LIMITS = [  # what the module adds, against what another adds
     (LUA, 1.0, "limit"),
     (AUTHZ, 0.25, "limit"),
-    (PROC, 0.25, "limit"),
     (IN_WASM, 0.45, "limit"),
+    (PROC, 0.25, "aim"),
     (EMPTY_WASM, 1.0, "aim"),
     (LUA, 0.5, "aim"),
 ]

@@ -88,6 +88,8 @@ class Stepped:
 def stepped(pid, port):
     """Some requests, each of another customer."""
     thread, customers = worker(pid), peers.hot()[:STEPPED]
+    for each in (0, thread):  # on one CPU a step wakes no other, and what the allocator keeps for that CPU is warm
+        os.sched_setaffinity(each, {max(os.sched_getaffinity(0))})
 
     def wake():
         socket.create_connection(("127.0.0.1", port)).close()
@@ -147,9 +149,6 @@ def step_through(thread, send, wake):
 
     That is all until the thread waits again, with the answer sent. A step out of a wait ends when the wait does: `wake` sees to it.
     """
-    together = {max(os.sched_getaffinity(0))}  # on one CPU a step wakes no other
-    for each in (0, thread):
-        os.sched_setaffinity(each, together)
     ptrace(SEIZE, thread)
     while True:
         time.sleep(SETTLED)
