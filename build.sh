@@ -145,10 +145,13 @@ make_for_tests() {
 
 # Side by side: most tests wait, for Envoy or for a clock. The module's are those that say nothing of wasm.
 envoy_tests() {
-    local both=(tests/envoy/test_{chain,cost,endpoints,fuzz,hostile,interop,module,scenarios,sdk,snapshot,start,storage,streams,trail}.py)
-    local parts=("on wasm tests/test_*.py tests/envoy/test_[a-e]*.py" "on wasm tests/envoy/test_[f-r]*.py"
-        "on wasm tests/envoy/test_s*.py" "on wasm tests/envoy/test_[t-z]*.py")
-    ! has_module || parts+=("on module ${both[*]}")
+    local file="tests/envoy/test_%s.py "
+    local parts=("on wasm tests/test_*.py" "on wasm tests/envoy/test_[a-e]*.py" "on wasm tests/envoy/test_[f-r]*.py"
+        "on wasm tests/envoy/test_sc*.py" "on wasm tests/envoy/test_s[!c]*.py" "on wasm tests/envoy/test_[t-z]*.py")
+    if has_module; then
+        parts+=("on module $(printf "$file" chain cost endpoints fuzz hostile interop mixed module)"
+            "on module $(printf "$file" scenarios sdk secrets snapshot start storage streams trail)")
+    fi
     together "tests in a real Envoy" "${parts[@]}"
 }
 

@@ -87,12 +87,8 @@ enum Deed {
     Answer(LocalReply),
 }
 
-/// Names of fields in one piece.
-#[derive(Default)]
-struct Names {
-    bytes: Vec<u8>,
-    sizes: Vec<usize>,
-}
+/// Names of fields in one piece, each behind its size.
+struct Names(Vec<u8>);
 
 /// Decides a request whose headers are complete, and does what the outcome says.
 pub fn serve(
@@ -181,16 +177,17 @@ fn forward(
             return give_up(host);
         }
     }
-    if !removed.sizes.is_empty() || !set.is_empty() {
+    if !removed.0.is_empty() || !set.is_empty() {
         host.choose_route();
     }
     Flow::Continue
 }
 
 fn remove(host: &mut impl ExchangeHost, map: FieldMap, names: &Names) -> bool {
-    let (mut rest, mut all) = (names.bytes.as_slice(), true);
-    for size in &names.sizes {
-        let (name, others) = rest.split_at_checked(*size).unwrap_or_default();
+    let (mut rest, mut all) = (names.0.as_slice(), true);
+    while let Some((size, others)) = rest.split_first_chunk() {
+        let (name, others) =
+            others.split_at_checked(usize::from_ne_bytes(*size)).unwrap_or_default();
         if !host.remove(map, name) {
             host.complain(format_args!("waybill: a header or trailer can't be removed"));
             all = false;
@@ -209,12 +206,12 @@ fn answer(host: &mut impl ExchangeHost, reply: &LocalReply) -> Flow {
 
 impl Names {
     fn of<'a>(names: impl Iterator<Item = &'a [u8]>) -> Self {
-        let mut all = Self::default();
+        let mut all = Vec::with_capacity(64);
         for name in names {
-            all.bytes.extend_from_slice(name);
-            all.sizes.push(name.len());
+            all.extend_from_slice(&name.len().to_ne_bytes());
+            all.extend_from_slice(name);
         }
-        all
+        Self(all)
     }
 }
 
@@ -245,7 +242,7 @@ pub struct RequestCounters<C> {
     findings: Vec<C>,
 }
 
-impl<C: Copy> RequestCounters<C> {
+impl<C> RequestCounters<C> {
     /// Defines each counter.
     pub fn define(define: impl Fn(CounterName) -> C) -> Self {
         let requests = ["allow", "report", "reroute", "block"]
@@ -269,7 +266,7 @@ impl<C: Copy> RequestCounters<C> {
     }
 
     /// Counts a decision.
-    pub fn count(&self, decision: &Decision<'_>, increment: impl Fn(C)) {
+    pub fn count(&self, decision: &Decision<'_>, increment: impl Fn(&C)) {
         let Self { requests, would_be, findings } = self;
         let verdict = requests.get(usize::from(Action::strength(&decision.verdict.action)));
         let softened = decision.verdict.would_be.as_ref().and_then(Action::intervention);
@@ -277,7 +274,12 @@ impl<C: Copy> RequestCounters<C> {
         let codes =
             decision.weighed.iter().map(|weighed| findings.get(weighed.finding.code as usize));
         let counters = [verdict, softened].into_iter().chain(codes);
-        counters.flatten().for_each(|counter| increment(*counter));
+        counters.flatten().for_each(increment);
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &C> {
+        self.requests.iter().chain(&self.would_be).chain(&self.findings)
     }
 }
 

@@ -19,7 +19,7 @@ pub use contract::{Members, Shape, Word, object_schema, to_report, to_text, to_v
 pub use json::{Json, Number};
 pub use leaves::{Dictionary, Integer, Nullable, Switch};
 pub use problem::{Mismatch, Path, Problem, Problems, nearest, suggestion, wrong_type};
-pub use writer::{DIGITS, JsonWriter, decimal};
+pub use writer::{DIGITS, JsonWriter, decimal, digits};
 
 /// Reads a whole document, as far as it can be read. A value beside `problems` has mistakes only in
 /// members with a default; it counts once `problems` is empty.

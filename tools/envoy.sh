@@ -45,8 +45,12 @@ find_envoy() {
 envoy_version() { "$1" --version 2>/dev/null | sed -n 's/.* version: [^/]*\/\([0-9.]*\).*/\1/p' || true; }
 
 prepare_python() {
-    "$PYTHON" -c '' &>/dev/null || step "Python environment in .build/venv" python3 -m venv --clear .build/venv
+    python_environment
     python_packages envoy/requirements.txt
+}
+
+python_environment() {
+    "$PYTHON" -c '' &>/dev/null || step "Python environment in .build/venv" python3 -m venv --clear .build/venv
 }
 
 # Installs a file of pinned packages, once for each content of it.

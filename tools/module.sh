@@ -12,7 +12,7 @@ can_make_modules() {
     if ! runs_modules; then
         no_module dist/libwaybill.so "modules run on Linux with the GNU C library, on x86-64 and aarch64" || return
     fi
-    prepare_python
+    python_environment
     has_packages "$MODULE_PACKAGES" || try "Python packages of $MODULE_PACKAGES" pip_install "$MODULE_PACKAGES" ||
         no_module dist/libwaybill.so "zig can't be had here, which links it (see above)"
 }

@@ -62,8 +62,8 @@ pub struct Receiver<'a> {
 pub struct Inbound {
     /// Whether the request has a header that only a node may send
     pub any: bool,
-    /// The signatures
-    pub signatures: Arc<Signatures>,
+    /// The signatures, where such a header came
+    signatures: Option<Arc<Signatures>>,
     /// The envelope that the very same lines were verified to be
     envelope: Option<Arc<Envelope>>,
 }
@@ -100,14 +100,20 @@ impl Inbound {
             return Self::default();
         }
         if let Some((signatures, envelope)) = cache.get(lines, authority) {
-            return Self { any: true, signatures, envelope: Some(envelope) };
+            return Self { any: true, signatures: Some(signatures), envelope: Some(envelope) };
         }
         let signatures = Arc::new(Signatures::take(&lines.signature_input, &lines.signature));
         let any = signatures.ours.is_some()
             || !lines.tag.is_empty()
             || !lines.chain.is_empty()
             || !lines.trail.is_empty();
-        Self { any, signatures, envelope: None }
+        Self { any, signatures: Some(signatures), envelope: None }
+    }
+
+    /// The signatures: this profile's own, and the others.
+    pub fn signatures(&self) -> &Signatures {
+        static NONE: Signatures = Signatures { ours: None, signature_input: None, signature: None };
+        self.signatures.as_deref().unwrap_or(&NONE)
     }
 }
 
@@ -145,7 +151,7 @@ impl Receiver<'_> {
         cache: &EnvelopeCache,
     ) -> Result<(Arc<Envelope>, &Node), Rejection> {
         let by_nobody = |error| Rejection { error, customer: None };
-        let signed = match &inbound.signatures.ours {
+        let signed = match &inbound.signatures().ours {
             None => return Err(by_nobody(ChainError::Unsigned(SignatureError::Missing))),
             Some(Err(error)) => return Err(by_nobody(ChainError::Unsigned(error.clone()))),
             Some(Ok(signed)) => signed,
@@ -161,7 +167,9 @@ impl Receiver<'_> {
             _ => {
                 let envelope = self.verify(lines, signed, node, key, message).map_err(reject)?;
                 let envelope = Arc::new(envelope);
-                cache.put(lines, &inbound.signatures, &envelope);
+                if let Some(signatures) = &inbound.signatures {
+                    cache.put(lines, signatures, &envelope);
+                }
                 envelope
             }
         };

@@ -377,7 +377,9 @@ impl Shape for KeySource {
 impl Shape for SdsConfig {
     fn read(json: &Json, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         if let Json::Object(_) = json {
-            return Some(Self(to_text(json)));
+            // the filter for wasm asks Envoy for no secret, and writing numbers takes 14 KB of it
+            let is_read = cfg!(any(feature = "desk", feature = "module"));
+            return Some(Self(if is_read { to_text(json) } else { String::new() }));
         }
         wrong_type(at, "an object, Envoy's `ConfigSource`", json, problems);
         None

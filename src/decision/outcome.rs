@@ -69,6 +69,10 @@ impl<T: Into<Vec<u8>>> From<T> for HeaderValue {
     }
 }
 
+/// How many headers are set at most: a path, `sec-websocket-protocol`, `connection`, a profile and
+/// its beta, a route, tag, chain, trail and the two of their signature.
+const SET_AT_MOST: usize = 11;
+
 /// The header by which the route table chooses another upstream.
 pub const ROUTE_HEADER: &str = "x-waybill-route";
 
@@ -98,7 +102,7 @@ fn edits<'a>(
 ) -> Edits<'a> {
     let Case { config, evidence, inbound, .. } = case;
     let customer = case.identity.customer();
-    let mut edits = Edits::default();
+    let mut edits = Edits { remove: Vec::new(), set: Vec::with_capacity(SET_AT_MOST) };
     // sorted once: a caller may send thousands of names
     edits.remove.clone_from(&evidence.withheld);
     edits.remove.sort_unstable();
@@ -111,7 +115,7 @@ fn edits<'a>(
         // the next hop would take off the other headers that it lists
         edits.replace("connection", Some(b"upgrade".into()));
     }
-    let Signatures { ours, signature_input, signature } = &*inbound.signatures;
+    let Signatures { ours, signature_input, signature } = inbound.signatures();
     if ours.is_some() {
         edits.replace("signature-input", signature_input.as_deref().map(Into::into));
         edits.replace("signature", signature.as_deref().map(Into::into));
@@ -174,7 +178,7 @@ impl<'a> Edits<'a> {
             None => own.as_bytes().to_vec(),
             Some(others) => [others, ", ", own].concat().into_bytes(),
         };
-        let others = &inbound.signatures;
+        let others = inbound.signatures();
         self.replace("signature-input", Some(beside(&others.signature_input, signature_input)));
         self.replace("signature", Some(beside(&others.signature, signature)));
     }

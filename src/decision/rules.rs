@@ -388,7 +388,7 @@ impl Findings {
         // another reseller's node sends tag and chain by right
         let own = ReservedHeader { name: "signature", kind: ReservedKind::Chain };
         let own = Some(own)
-            .filter(|own| inbound.signatures.ours.is_some() && !evidence.reserved.contains(own));
+            .filter(|own| inbound.signatures().ours.is_some() && !evidence.reserved.contains(own));
         let (mut sent, mut listed) = (String::new(), String::new());
         for header in evidence.reserved.iter().copied().chain(own) {
             match header.kind {

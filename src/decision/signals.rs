@@ -65,7 +65,11 @@ impl<'c> Signal<'c> {
 
 /// The signals of one request, as the host gave them.
 #[derive(Debug)]
-pub struct Signals<'c>(Vec<(Signal<'c>, Vec<u8>)>);
+pub struct Signals<'c> {
+    /// What each request has
+    direct_peer: Option<Vec<u8>>,
+    others: Vec<(Signal<'c>, Vec<u8>)>,
+}
 
 impl<'c> Signals<'c> {
     /// Asks for each signal that the configuration reads and this request needs.
@@ -74,10 +78,12 @@ impl<'c> Signals<'c> {
         headers: &[Pair<'_>],
         ask: impl Fn(Signal<'c>) -> Option<Vec<u8>>,
     ) -> Self {
-        let mut signals = Self(Vec::new());
+        let mut signals = Self { direct_peer: None, others: Vec::new() };
         for signal in Signal::all(config) {
-            if signal != Signal::EnvoyClient || signals.lack_client(config, headers) {
-                signals.0.extend(ask(signal).map(|value| (signal, value)));
+            match signal {
+                Signal::DirectPeer => signals.direct_peer = ask(signal),
+                Signal::EnvoyClient if !signals.lack_client(config, headers) => {}
+                _ => signals.others.extend(ask(signal).map(|value| (signal, value))),
             }
         }
         signals
@@ -89,20 +95,20 @@ impl<'c> Signals<'c> {
         let forwards = |name: &[u8]| {
             config.client_address.header.as_str().as_bytes() == name || name == b"x-forwarded-for"
         };
-        !self.get(Signal::DirectPeer).is_some_and(|addresses| addresses.contains(&b' '))
+        !self.direct_peer.as_ref().is_some_and(|addresses| addresses.contains(&b' '))
             && headers.iter().any(|(name, _)| forwards(name))
     }
 
     fn get(&self, wanted: Signal<'_>) -> Option<&[u8]> {
-        let (_, value) = self.0.iter().find(|(signal, _)| *signal == wanted)?;
+        let (_, value) = self.others.iter().find(|(signal, _)| *signal == wanted)?;
         Some(value)
     }
 
     /// The request that these signals and headers make.
     pub fn request<'a>(&'a self, headers: Vec<Pair<'a>>, time: Time) -> Request<'a> {
-        let addresses = self.get(Signal::DirectPeer);
+        let addresses = self.direct_peer.as_ref();
         let mut addresses = addresses.into_iter().flat_map(|both| both.splitn(2, |b| *b == b' '));
-        let claims = self.0.iter().filter_map(|(signal, value)| match signal {
+        let claims = self.others.iter().filter_map(|(signal, value)| match signal {
             Signal::Claim(Claim { provider, claim }) => {
                 Some(ClaimValue { provider: provider.as_str(), claim: claim.as_str(), value })
             }

@@ -91,7 +91,7 @@ impl ExchangeHost for Exchange {
 
     fn count(&self, decision: &Decision<'_>) {
         if let Some(instance) = &self.instance {
-            instance.counters.count(decision, vm::increment);
+            instance.counters.count(decision, |counter| vm::increment(*counter));
         }
     }
 

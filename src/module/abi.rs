@@ -437,7 +437,7 @@ pub trait Hooks: Send + Sync + Sized + 'static {
     /// No more calls for Envoy's side of the configuration. Its streams may go on.
     fn close(&self);
     /// What a scheduler asked for.
-    fn tick(&self, config: ConfigHandle);
+    fn tick(&self);
     /// A server answered a call.
     fn answered(&self, call: u64, answer: &Answer<'_>);
     /// An answer was lost.
@@ -485,10 +485,10 @@ pub(super) unsafe fn config_destroy<H: Hooks>(instance: *const H) {
 
 /// # Safety
 /// `instance` is of `config_new`, and not destroyed.
-pub(super) unsafe fn scheduled<H: Hooks>(config: Raw, instance: *const H) {
+pub(super) unsafe fn scheduled<H: Hooks>(instance: *const H) {
     // SAFETY: the caller says so
     let instance = unsafe { &*instance };
-    barrier("http_filter_config_scheduled", || instance.tick(ConfigHandle(config)), || ());
+    barrier("http_filter_config_scheduled", || instance.tick(), || ());
 }
 
 /// # Safety

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::abi::{self, Attribute, MetricId, StreamHandle};
+use super::abi::{self, Attribute, ConfigHandle, MetricId, StreamHandle};
 use super::barrier::take_panics;
 use crate::chain::memory::InMemory;
 use crate::config::{Claim, San};
@@ -12,7 +13,7 @@ use crate::decision::Decision;
 use crate::decision::reply::LocalReply;
 use crate::decision::request::{Pair, Time};
 use crate::decision::signals::Signal;
-use crate::host::{EVENT_NAME, ExchangeHost, FieldMap, RequestCounters, Severity};
+use crate::host::{CounterName, EVENT_NAME, ExchangeHost, FieldMap, RequestCounters, Severity};
 use crate::lock::Lock;
 use crate::snapshot::Snapshot;
 
@@ -23,12 +24,25 @@ pub struct ExchangeParts {
     pub current: Lock<Option<Arc<Snapshot>>>,
     /// The node's nonces
     pub nonces: InMemory,
-    /// The counters of requests: the number in Envoy, and the label's value
-    pub counters: RequestCounters<(MetricId, &'static str)>,
+    /// The counters of requests
+    pub counters: RequestCounters<RequestCounter>,
+    /// The configuration, where a clock hands over what was counted, ten times a second
+    pub clocked: Option<ConfigHandle>,
     /// The counter of nonces that went too early
     pub evictions: MetricId,
     /// The counter of panics that a barrier stopped
     pub panics: MetricId,
+}
+
+/// A counter of requests. Envoy looks for a label's value anew with each count, which takes longer
+/// than all that a decision looks up. So counts wait for the clock, if there is one.
+#[derive(Debug)]
+pub struct RequestCounter {
+    /// The number of all counters of that name
+    id: MetricId,
+    /// The label's value
+    value: &'static str,
+    waiting: AtomicU64,
 }
 
 /// A request of a stream, under its configuration.
@@ -45,6 +59,26 @@ impl ExchangeParts {
     pub fn count_aside(&self, add: impl Fn(MetricId, u64)) {
         let aside = [(self.evictions, self.nonces.take_evictions()), (self.panics, take_panics())];
         aside.into_iter().filter(|(_, amount)| *amount > 0).for_each(|(id, n)| add(id, n));
+    }
+
+    /// Hands over all that was counted, if a clock does that.
+    pub fn hand_over(&self) {
+        let Some(config) = self.clocked else { return };
+        for RequestCounter { id, value, waiting } in self.counters.all() {
+            if waiting.load(Ordering::Relaxed) > 0 {
+                config.add(*id, Some(value), waiting.swap(0, Ordering::Relaxed));
+            }
+        }
+        self.count_aside(|id, amount| config.add(id, None, amount));
+    }
+}
+
+impl RequestCounter {
+    /// A counter that is there from the start, at zero.
+    pub fn define(config: ConfigHandle, CounterName { name, label, value }: CounterName) -> Self {
+        let id = config.define_counter(name, &[label]);
+        config.add(id, Some(value), 0);
+        Self { id, value, waiting: AtomicU64::new(0) }
     }
 }
 
@@ -81,7 +115,12 @@ impl ExchangeHost for StreamExchange<'_, '_> {
     fn look(&self) {} // pages are held, so none is ever gone
 
     fn count(&self, decision: &Decision<'_>) {
-        self.parts.counters.count(decision, |(id, value)| self.stream.add(id, Some(value), 1));
+        let counters = &self.parts.counters;
+        if self.parts.clocked.is_some() {
+            counters.count(decision, |it| _ = it.waiting.fetch_add(1, Ordering::Relaxed));
+            return;
+        }
+        counters.count(decision, |it| self.stream.add(it.id, Some(it.value), 1));
         self.parts.count_aside(|id, amount| self.stream.add(id, None, amount));
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::abi::{self, ConfigHandle, Hooks, StreamHandle};
-use super::exchange::{ExchangeParts, StreamExchange, now};
+use super::exchange::{ExchangeParts, RequestCounter, StreamExchange, now};
 use super::home::{self, ConfigKeeper, MainThread};
 use super::lent::Answer;
 use super::nonces;
@@ -127,12 +127,7 @@ impl Hooks for ModuleInstance {
 
         let nonces = nonces::of(&screen.config().node.id);
         let pattern = Worker::new(Signer::new(keyring), Box::new(nonces.clone()));
-        let counters = RequestCounters::define(|counted| {
-            let id = config.define_counter(counted.name, &[counted.label]);
-            // a counter is there from the start, at zero
-            config.add(id, Some(counted.value), 0);
-            (id, counted.value)
-        });
+        let counters = RequestCounters::define(|it| RequestCounter::define(config, it));
         let (keeper, host) = home::open(screen.config(), config).unzip();
         let desk = keeper.map(|keeper| {
             let scheduler = config.scheduler();
@@ -150,6 +145,7 @@ impl Hooks for ModuleInstance {
                 current: Lock::default(),
                 nonces,
                 counters,
+                clocked: matches!(desk, Some((_, Some(_)))).then_some(config),
                 evictions: config.define_counter(EVICTIONS_COUNTER, &[]),
                 panics: config.define_counter(PANICS_COUNTER, &[]),
             },
@@ -166,13 +162,14 @@ impl Hooks for ModuleInstance {
     fn close(&self) {
         let desk = self.desk.hold().take();
         drop(desk); // waits for the ticker, without the lock
+        self.parts.hand_over();
     }
 
-    fn tick(&self, config: ConfigHandle) {
+    fn tick(&self) {
         if let Some((_, Some(ticker))) = &*self.desk.hold() {
             ticker.came();
         }
-        self.parts.count_aside(|id, amount| config.add(id, None, amount));
+        self.parts.hand_over();
         self.at_desk(|keeper| keeper.tick(now().0));
     }
 

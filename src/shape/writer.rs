@@ -61,7 +61,7 @@ impl JsonWriter {
 
     /// A whole number.
     pub fn number(&mut self, number: u64) {
-        self.raw(decimal(number, &mut [0; DIGITS]));
+        self.bytes.extend_from_slice(digits(number, &mut [0; DIGITS]));
     }
 
     /// A list.
@@ -80,10 +80,15 @@ impl JsonWriter {
 /// The most digits of a `u64`.
 pub const DIGITS: usize = 20;
 
-/// A number's decimal digits, at the end of `digits`. Formatting them costs several times as much.
-pub fn decimal(mut number: u64, digits: &mut [u8; DIGITS]) -> &str {
+/// A number's decimal digits, at the end of `buffer`. Formatting them costs several times as much.
+pub fn decimal(number: u64, buffer: &mut [u8; DIGITS]) -> &str {
+    std::str::from_utf8(digits(number, buffer)).unwrap_or_default()
+}
+
+/// Likewise, as bytes.
+pub fn digits(mut number: u64, buffer: &mut [u8; DIGITS]) -> &[u8] {
     let mut unused = DIGITS;
-    for digit in digits.iter_mut().rev() {
+    for digit in buffer.iter_mut().rev() {
         *digit = b'0'.saturating_add(u8::try_from(number % 10).unwrap_or(0));
         unused = unused.saturating_sub(1);
         number /= 10;
@@ -91,5 +96,5 @@ pub fn decimal(mut number: u64, digits: &mut [u8; DIGITS]) -> &str {
             break;
         }
     }
-    std::str::from_utf8(digits.get(unused..).unwrap_or_default()).unwrap_or_default()
+    buffer.get(unused..).unwrap_or_default()
 }

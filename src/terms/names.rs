@@ -323,8 +323,14 @@ impl fmt::Display for CredentialDigest {
 
 /// Bytes in lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| nibble.wrapping_add(if nibble < 10 { b'0' } else { b'a' - 10 });
     let mut text = String::with_capacity(bytes.len().saturating_mul(2));
+    push_hex(bytes, &mut text);
+    text
+}
+
+/// Likewise, at the end of a text.
+pub fn push_hex(bytes: &[u8], text: &mut String) {
+    let digit = |nibble: u8| nibble.wrapping_add(if nibble < 10 { b'0' } else { b'a' - 10 });
     for part in bytes.chunks(32) {
         let mut digits = [0; 64];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(part) {
@@ -333,7 +339,6 @@ pub fn hex(bytes: &[u8]) -> String {
         let digits = digits.get(..part.len().saturating_mul(2)).unwrap_or_default();
         text.push_str(std::str::from_utf8(digits).unwrap_or_default());
     }
-    text
 }
 
 /// Whether a text is so many lower-case hexadecimal digits.

@@ -9,6 +9,8 @@ SECONDS = 15
 def test_random_requests_change_nothing_that_holds(tmp_path):
     with fuzz.Quiet() as upstream, fuzz.lab(tmp_path, upstream) as lab:
         hunt = fuzz.Fuzz(lab, fuzz.DEFAULT_SEED)
-        assert hunt.run(SECONDS) == {}, "violations are told above, with the request of each"
-        assert hunt.sent >= 10 * fuzz.BATCH
+        hunt.run(SECONDS)
+        while hunt.sent < 10 * fuzz.BATCH:  # on a machine that is busy
+            hunt.run(1)
+        assert hunt.found == {}, "violations are told above, with the request of each"
         assert_unharmed(lab)

@@ -1,5 +1,7 @@
 //! The events of one VM, each with the digest of the one before.
 
+use sha2::{Digest as _, Sha256};
+
 use super::record::{
     CutAddress, Event, EventCredential, EventDigest, EventFinding, EventHop, EventSoftware,
     EventText,
@@ -11,7 +13,7 @@ use crate::decision::receipt::Receipt;
 use crate::decision::request::Time;
 use crate::shape::{DIGITS, Integer, JsonWriter, Nullable, Shape as _, decimal};
 use crate::terms::finding::Action;
-use crate::terms::names::{digest, hex};
+use crate::terms::names::{hex, push_hex};
 use crate::terms::time::UnixSeconds;
 
 /// The events of one VM: its number, how many there were, and the digest of the last.
@@ -19,7 +21,8 @@ use crate::terms::time::UnixSeconds;
 pub struct Ledger {
     vm: String,
     seq: u64,
-    prev: Option<String>,
+    /// The digest of the last event; empty before the first
+    prev: String,
     clock: EventClock,
     line: JsonWriter,
 }
@@ -39,7 +42,7 @@ impl Ledger {
         Self {
             vm: hex(&vm.to_be_bytes()),
             seq: 0,
-            prev: None,
+            prev: String::new(),
             clock: EventClock { second: UnixSeconds(i64::MIN), text: String::new(), date: 0 },
             line: JsonWriter::default(),
         }
@@ -96,12 +99,13 @@ impl Ledger {
             snapshot: Nullable(decision.snapshot.map(Integer)),
             vm: vm.as_str().into(),
             seq: Integer(*seq),
-            prev: Nullable(prev.as_deref().map(EventDigest::from)),
+            prev: Nullable(Some(prev.as_str()).filter(|it| !it.is_empty()).map(EventDigest::from)),
         };
         line.clear();
         event.write(line);
 
-        *prev = Some(digest(line.as_bytes()));
+        prev.clear();
+        push_hex(&Sha256::digest(line.as_bytes()), prev);
         *seq = seq.saturating_add(1);
         line.as_bytes()
     }

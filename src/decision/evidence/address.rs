@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::authorization::is_token;
 use crate::config::{ClientAddressSettings, ForwardingHeader};
-use crate::shape::{DIGITS, decimal};
+use crate::shape::{DIGITS, digits};
 use crate::terms::network::embedded_v4;
 
 /// Where the request came from, as far as the operator's own proxies can tell.
@@ -128,13 +128,13 @@ pub fn cut(address: IpAddr) -> String {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();
-            let mut text = String::with_capacity("255.255.255.0/24".len());
+            let mut text = Vec::with_capacity("255.255.255.0/24".len());
             for part in [a, b, c] {
-                text.push_str(decimal(part.into(), &mut [0; DIGITS]));
-                text.push('.');
+                text.extend_from_slice(digits(part.into(), &mut [0; DIGITS]));
+                text.push(b'.');
             }
-            text.push_str("0/24");
-            text
+            text.extend_from_slice(b"0/24");
+            String::from_utf8(text).unwrap_or_default()
         }
         IpAddr::V6(v6) => {
             let [a, b, c, ..] = v6.segments();

@@ -63,13 +63,21 @@ pub(super) struct MarkGroupIndex(usize);
 /// The header names that a node looks at, and what for.
 #[derive(Debug)]
 pub struct Watch {
-    exact: Vec<Vec<WatchEntry>>,
-    prefixes: Vec<Vec<WatchEntry>>,
+    exact: WatchBuckets,
+    prefixes: WatchBuckets,
     marks: Vec<MarkGroup>,
     /// Beginnings of subprotocols that don't go on
     withheld_subprotocols: Vec<String>,
     shared_state: SharedState,
     software: ClientSoftware,
+}
+
+/// Names by their buckets, and a bit for each bucket that has one: most headers of a request touch
+/// these 64 bytes alone.
+#[derive(Debug)]
+struct WatchBuckets {
+    used: [u64; BUCKETS / 64],
+    buckets: Vec<Vec<WatchEntry>>,
 }
 
 /// A name, or the beginning of one, in lower case and with `-` for `_`.
@@ -125,10 +133,9 @@ pub fn admits_trailer(name: &[u8]) -> bool {
 impl Watch {
     /// The list for a configuration.
     pub fn new(config: &Config) -> Self {
-        let buckets = || (0..BUCKETS).map(|_| Vec::new()).collect();
         let mut watch = Self {
-            exact: buckets(),
-            prefixes: buckets(),
+            exact: WatchBuckets::new(),
+            prefixes: WatchBuckets::new(),
             marks: MarkGroup::of(relay::marks()),
             withheld_subprotocols: Vec::new(),
             shared_state: SharedState::known(),
@@ -218,7 +225,8 @@ impl Watch {
 
     /// The names looked at, a prefix with `*` behind it.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        self.exact.iter().chain(&self.prefixes).flatten().map(|watched| watched.shown.clone())
+        let buckets = self.exact.buckets.iter().chain(&self.prefixes.buckets);
+        buckets.flatten().map(|watched| watched.shown.clone())
     }
 
     /// The paths under which a provider keeps what customers share.
@@ -264,10 +272,10 @@ impl Watch {
                 watched.roles.iter().for_each(|role| see(*role, spelling, &watched.shown));
             }
         };
-        for watched in self.exact.get(bucket(name)).into_iter().flatten() {
+        for watched in self.exact.get(bucket(name)) {
             see_all(watched, name);
         }
-        for watched in self.prefixes.get(bucket_of_prefix(name)).into_iter().flatten() {
+        for watched in self.prefixes.get(bucket_of_prefix(name)) {
             if let Some(beginning) = name.get(..watched.name.len()) {
                 see_all(watched, beginning);
             }
@@ -277,8 +285,8 @@ impl Watch {
     fn add(&mut self, shown: &str, role: HeaderRole) {
         let name = shown;
         let (list, name) = match name.strip_suffix('*') {
-            Some(prefix) => (self.prefixes.get_mut(bucket_of_prefix(prefix.as_bytes())), prefix),
-            None => (self.exact.get_mut(bucket(name.as_bytes())), name),
+            Some(prefix) => (self.prefixes.open(bucket_of_prefix(prefix.as_bytes())), prefix),
+            None => (self.exact.open(bucket(name.as_bytes())), name),
         };
         let Some(list) = list else { return };
         match list.iter_mut().find(|watched| watched.name == name.as_bytes()) {
@@ -291,6 +299,30 @@ impl Watch {
             }),
         }
     }
+}
+
+impl WatchBuckets {
+    fn new() -> Self {
+        Self { used: [0; BUCKETS / 64], buckets: (0..BUCKETS).map(|_| Vec::new()).collect() }
+    }
+
+    #[inline]
+    fn get(&self, bucket: usize) -> &[WatchEntry] {
+        let used = self.used.get(bucket / 64).is_some_and(|bits| bits & bit(bucket) != 0);
+        let entries = if used { self.buckets.get(bucket) } else { None };
+        entries.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// A bucket that is to have a name.
+    fn open(&mut self, bucket: usize) -> Option<&mut Vec<WatchEntry>> {
+        *self.used.get_mut(bucket / 64)? |= bit(bucket);
+        self.buckets.get_mut(bucket)
+    }
+}
+
+/// The bit of a bucket in its word.
+fn bit(bucket: usize) -> u64 {
+    1_u64.rotate_left(u32::try_from(bucket % 64).unwrap_or(0))
 }
 
 fn bucket(name: &[u8]) -> usize {

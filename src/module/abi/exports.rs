@@ -14,8 +14,8 @@ macro_rules! export {
             envoy_dynamic_module_on_http_filter_config_destroy(instance: *const $hooks) -> ()
                 { abi::config_destroy(instance) }
             envoy_dynamic_module_on_http_filter_config_scheduled(
-                config: Raw, instance: *const $hooks, _event: u64
-            ) -> () { abi::scheduled(config, instance) }
+                _config: Raw, instance: *const $hooks, _event: u64
+            ) -> () { abi::scheduled(instance) }
             envoy_dynamic_module_on_http_filter_config_http_callout_done(
                 _config: Raw, instance: *const $hooks, call: u64, _result: u32,
                 headers: Pairs, header_count: usize, body: Slices, body_count: usize
