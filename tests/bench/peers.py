@@ -33,7 +33,7 @@ COUNTRIES = ROOT / "dist" / "networks" / "dbip-country-lite.mmdb"
 
 NONE, CONTROL = "no filter", "no filter, again"
 EMPTY_WASM, EMPTY_MODULE = "empty wasm filter", "empty module"
-NATIVE, LUA, AUTHZ, PROC = "native filters", "Lua", "ext_authz", "ext_proc"
+NATIVE, LUA, LEAST_LUA, AUTHZ, PROC = "native filters", "Lua", "Lua, the least", "ext_authz", "ext_proc"
 IN_WASM, AS_MODULE = "Waybill, wasm", "Waybill, module"
 IDLE = (NONE, CONTROL, EMPTY_WASM, EMPTY_MODULE)
 
@@ -93,6 +93,35 @@ function envoy_on_request(handle)
   end
   headers:add("compliance-tag", customer.tag .. country .. '"')
   headers:add("anthropic-user-profile-id", customer.profile)
+end
+"""
+# the least that does the job: no event, the header of the balancer taken at its word, forgeries in one spelling
+LEAST_SCRIPT = """
+local customers = {}
+for line in io.lines("%(customers)s") do
+  local key, id, profile = line:match("(%%S+) (%%S+) (%%S+)")
+  customers[key] = {tag = 'node="gateway.example", customer="' .. id .. '", screening=passed, origin="', profile = profile}
+end
+local restricted, removed = {%(restricted)s}, {%(removed)s}
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local key = headers:get("x-api-key")
+  local customer = key and customers[key]
+  if not customer then
+    handle:respond({[":status"] = "401"}, "unknown key\\n")
+    return
+  end
+  local country = headers:get("x-geo-country")
+  if not country or restricted[country] then
+    handle:respond({[":status"] = "403"}, "restricted country\\n")
+    return
+  end
+  for name in pairs(removed) do
+    headers:remove(name)
+  end
+  headers:replace("compliance-tag", customer.tag .. country .. '"')
+  headers:replace("anthropic-user-profile-id", customer.profile)
 end
 """
 
@@ -162,7 +191,8 @@ class Peers:
             EMPTY_WASM: bootstrap.waybill(Node(EMPTY_WASM, {}, NOOP)),
             EMPTY_MODULE: bootstrap.waybill(empty),
             NATIVE: native(),
-            LUA: [http_filter("lua.v3.Lua", default_source_code={"inline_string": self.script()})],
+            LUA: lua(self.script(SCRIPT)),
+            LEAST_LUA: lua(self.script(LEAST_SCRIPT)),
             AUTHZ: [http_filter("ext_authz.v3.ExtAuthz", transport_api_version="V3", grpc_service=grpc(AUTHZ), allowed_headers=READ)],
             PROC: [
                 http_filter(
@@ -172,10 +202,10 @@ class Peers:
             ],
         }  # fmt: skip
 
-    def script(self):
+    def script(self, text):
         restricted = ", ".join(f"{country} = true" for country in RESTRICTED)
         removed = ", ".join(f'["{name}"] = true' for name in (*REMOVED, "compliance-tag", "anthropic-user-profile-id"))
-        return SCRIPT % {"customers": self.customers, "restricted": restricted, "removed": removed}
+        return text % {"customers": self.customers, "restricted": restricted, "removed": removed}
 
     def configuration(self):
         """Waybill as `envoy/snapshot.yaml` has it, with a tag that is signed once per customer."""
@@ -254,6 +284,10 @@ def waybill(node):
     direct = bootstrap.filter_state("direct", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%")
     before = [] if bootstrap.is_module(node) else [http_filter("set_filter_state.v3.Config", on_request_headers=[direct])]
     return [*before, *bootstrap.waybill(node)]
+
+
+def lua(script):
+    return [http_filter("lua.v3.Lua", default_source_code={"inline_string": script})]
 
 
 def native():

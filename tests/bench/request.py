@@ -19,9 +19,9 @@ from pathlib import Path
 
 import peers
 from load import cpu_seconds
-from peers import AS_MODULE, AUTHZ, CONTROL, EMPTY_MODULE, EMPTY_WASM, IN_WASM, LUA, NATIVE, NONE, PEERS, PROC
+from peers import AS_MODULE, AUTHZ, CONTROL, EMPTY_MODULE, EMPTY_WASM, IN_WASM, LEAST_LUA, LUA, NATIVE, NONE, PEERS, PROC
 
-ALL = [NONE, EMPTY_WASM, EMPTY_MODULE, NATIVE, LUA, CONTROL, AUTHZ, PROC, IN_WASM, AS_MODULE]
+ALL = [NONE, EMPTY_WASM, EMPTY_MODULE, NATIVE, LUA, LEAST_LUA, CONTROL, AUTHZ, PROC, IN_WASM, AS_MODULE]
 ENVOYS = int(os.environ.get("ENVOYS", "5"))
 ROUNDS = 8  # with each of them
 MINUTES = 30  # no round begins later
@@ -34,6 +34,7 @@ LIMITS = [  # what the module adds, against what another adds
     (PROC, 0.25, "aim"),
     (EMPTY_WASM, 1.0, "aim"),
     (LUA, 0.5, "aim"),
+    (LEAST_LUA, 1.0, "aim"),
 ]
 
 
