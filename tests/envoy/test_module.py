@@ -10,7 +10,7 @@ from bootstrap import Node
 from harness import FILTER, HOST, configuration, request, until, validated
 from snapshots import Register, Server, by_snapshot
 from test_snapshot import SOON_SECONDS, calling
-from test_start import publish
+from test_start import publish, updates
 from wire import raw_request
 
 pytestmark = pytest.mark.skipif(HOST != "module", reason="the module's own: WAYBILL_HOST=module")
@@ -70,6 +70,25 @@ def test_a_panic_at_the_end_of_a_configuration_harms_none(panicking, tmp_path):
     until(SOON_SECONDS, "the update", lambda: lab.play("edge", calling("c-1")).response.status == 401, lab.log)
     time.sleep(1)
     assert_goes_on(lab, calling("c-1"), 401)
+
+
+def test_no_count_is_lost_with_a_configuration(start, tmp_path):
+    """Counts wait for the clock: those of the last tenth of a second are handed over when the configuration ends."""
+    path = tmp_path / "filter.json"
+    register = Register(tmp_path / "register")
+    config = by_snapshot("edge", register.trusted)
+    publish(path, Node("edge", config, FILTER))
+    server = Server(register.compiled(1))
+    lab = start(Node("edge", config, FILTER, discovery=path, clusters={"edge": server.port}))
+    until(SOON_SECONDS, "the snapshot", lambda: lab.play("edge", calling("c-1")).response.status == 200, lab.log)
+    for number in range(5):
+        for _ in range(20):
+            lab.play("edge", calling("c-1"))
+        before = updates(lab, "update_success")
+        publish(path, Node("edge", {**config, "policy": {"mode": "report" if number % 2 else "enforce"}}, FILTER))
+        until(SOON_SECONDS, "the update", lambda before=before: updates(lab, "update_success") > before, lab.log)
+    counted = lambda: sum(lab.stats("waybill_requests_total").values())  # noqa: E731
+    until(SOON_SECONDS, "all counts", lambda: counted() == len(lab.events("edge")), lab.log)
 
 
 @pytest.mark.parametrize("hook", ["http_filter_config_scheduled", "http_filter_config_http_callout_done"])
