@@ -19,6 +19,7 @@ use waybill::snapshot::write::{Material, write};
 use waybill::snapshot::{PageSource, Snapshot};
 use waybill::terms::key::{SigningKey, Window};
 use waybill::terms::names::CredentialDigest;
+use waybill::terms::network::Facts;
 use waybill::terms::time::UnixSeconds;
 
 const SECOND: u64 = 1_000_000_000;
@@ -30,6 +31,16 @@ struct Process {
     memory: Mutex<HashMap<String, (Vec<u8>, u32)>>,
     calls: AtomicU64,
     log: Mutex<Vec<String>>,
+    /// What happens in other workers while one reads its first page
+    meanwhile: Mutex<Option<Meanwhile>>,
+}
+
+struct Meanwhile(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
 }
 
 /// One worker.
@@ -49,6 +60,10 @@ impl KeeperHost for Worker {
     }
 
     fn read(&self, entry: SharedEntry) -> (Option<Vec<u8>>, Option<u32>) {
+        if let SharedEntry::Cell(_) = entry {
+            let meanwhile = self.process.meanwhile.lock().unwrap().take();
+            meanwhile.into_iter().for_each(|Meanwhile(happens)| happens());
+        }
         let value = self.process.memory.lock().unwrap().get(&format!("{entry:?}")).cloned();
         (value.as_ref().map(|(value, _)| value.clone()), value.map(|(_, version)| version))
     }
@@ -186,12 +201,17 @@ fn file(sequence: u64, customers: usize) -> Vec<u8> {
     let regions = r#"{"version": 1, "node": {"id": "n"}, "identity": {"sources": [{"header": "x-api-key"}]},
         "register": {"customers": []}, "regions": {"set": "anthropic-api-179"}}"#;
     let regions = Config::parse(regions).unwrap().regions.unwrap();
+    // other facts in each, so that each has a page of its own
+    let asn = u32::try_from(sequence).ok();
+    let facts = [None, asn].map(|asn| Facts { places: Vec::new(), asn, lists: 0 });
+    let addresses =
+        AddressMap { v4: vec![(0, 0), (256, 1)], v6: vec![(0, 0)], facts: facts.into() };
     let material = Material {
         sequence,
         created: UnixSeconds(1_794_999_000),
         regions: &regions,
         sources: &[],
-        addresses: &AddressMap::default(),
+        addresses: &addresses,
         customers: &customers,
         nodes: &[],
         files: &[],
@@ -285,6 +305,26 @@ fn a_page_that_is_gone_leads_to_the_newest_snapshot() {
     assert_eq!(sequence(&second), Some(1));
     assert_eq!(customer(&second, "sk-299"), Err(PageGone));
     second.look();
+    assert_eq!(sequence(&second), Some(3));
+    assert_eq!(customer(&second, "sk-499"), Ok(Some("c-499".into())));
+}
+
+/// A worker is kept from running while it moves on: its pages are gone when it reads them.
+#[test]
+fn a_snapshot_that_is_gone_before_it_is_read_leads_to_the_newest_one() {
+    let process = Arc::new(Process::default());
+    let first = worker(&process, 1);
+    first.tick(START);
+    serve(&first, &process, &file(1, 300), START);
+    let second = worker(&process, 2);
+    let shared = Arc::clone(&process);
+    *process.meanwhile.lock().unwrap() = Some(Meanwhile(Box::new(move || {
+        for (number, customers) in [(2, 400), (3, 500)] {
+            let now = START + number * 100 * SECOND;
+            first.tick(now);
+            serve(&first, &shared, &file(number, customers), now);
+        }
+    })));
     assert_eq!(sequence(&second), Some(3));
     assert_eq!(customer(&second, "sk-499"), Ok(Some("c-499".into())));
 }

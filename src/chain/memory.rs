@@ -20,8 +20,8 @@ struct Shelf {
     evictions: AtomicU64,
 }
 
-/// A bucket's value and how often it was written.
-type VersionedBucket = (Vec<u8>, u32);
+/// A bucket's value and its version, if it was written.
+type VersionedBucket = (Vec<u8>, Option<u32>);
 
 impl InMemory {
     /// A memory with that secret. The default's is zeros.
@@ -68,17 +68,16 @@ impl Buckets for InMemory {
 
     fn get(&mut self, bucket: u16) -> (Vec<u8>, Option<u32>) {
         let Some(bucket) = self.bucket(bucket) else { return (Vec::new(), None) };
-        let bucket = bucket.hold();
-        (bucket.0.clone(), Some(bucket.1))
+        bucket.hold().clone()
     }
 
     fn set(&mut self, bucket: u16, value: &[u8], version: Option<u32>) -> bool {
         let Some(bucket) = self.bucket(bucket) else { return false };
         let value = value.to_vec();
         let mut bucket = bucket.hold();
-        let is_current = version == Some(bucket.1);
+        let is_current = version == bucket.1;
         if is_current {
-            *bucket = (value, bucket.1.wrapping_add(1));
+            *bucket = (value, Some(version.map_or(0, |version| version.wrapping_add(1))));
         }
         is_current
     }

@@ -22,6 +22,8 @@ use crate::terms::key::VerifyingKey;
 /// How long the worker that fetches counts as alive, in nanoseconds. It renews its lease at each
 /// tick, so a lease that ran out is a worker that died.
 const LEASE: u64 = 15_000_000_000;
+/// How many snapshots a worker tries to move on to, as long as there are newer ones.
+const ADOPTIONS: u8 = 3;
 /// How often the age is reported, in ticks.
 const AGE_EVERY: u32 = 10;
 
@@ -270,9 +272,19 @@ impl<H: KeeperHost> Keeper<H> {
 
     /// Moves on to the current snapshot, if it is another than the adopted one.
     fn adopt(&self) {
-        if *self.adopted_stamp.borrow() == *self.stamp.borrow() {
-            return;
+        // a worker that is kept from running may find that newer snapshots took pages of this one
+        for _ in 0..ADOPTIONS {
+            if *self.adopted_stamp.borrow() == *self.stamp.borrow() {
+                return;
+            }
+            self.adopt_once();
+            if self.snapshot.borrow().is_none() {
+                self.look();
+            }
         }
+    }
+
+    fn adopt_once(&self) {
         self.adopted_stamp.replace(self.stamp.borrow().clone());
         let Some(stored) = self.host.read(SharedEntry::Current).0 else { return };
         // a host that lends it to other threads has new pages and old ones side by side
