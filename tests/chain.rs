@@ -815,6 +815,22 @@ fn a_display_string_hides_no_member() {
     assert_eq!(both.ours, Some(Err(waybill::chain::signature::SignatureError::Several)));
 }
 
+#[test]
+fn a_string_over_several_lines_hides_no_line() {
+    use waybill::chain::signature::SignatureError;
+    let cut: [&[u8]; 3] = [b"for=\"", b"cmp=::", b"\""];
+    let whole: [&[u8]; 2] = [b"a=:AA==:", b"b=:AA==:, c=\", cmp=::\""];
+    for (inputs, signatures, ours) in [
+        (&[][..], &cut[..], Some(Err(SignatureError::Unparsable))),
+        (&cut[..], &[][..], Some(Err(SignatureError::Unparsable))),
+        (&[][..], &whole[..], None),
+    ] {
+        let taken = Signatures::take(inputs, signatures);
+        assert_eq!(taken.ours, ours);
+        assert_eq!(taken.signature.is_none(), ours.is_some(), "nothing of it goes on");
+    }
+}
+
 // === properties ===
 
 /// What a signature covers, and the signature itself, by header; the path without its query.

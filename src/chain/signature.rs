@@ -152,6 +152,9 @@ impl Signatures {
             return Self::default();
         }
         let wrong = |fault| Self { ours: Some(Err(fault)), signature_input: None, signature: None };
+        if !(are_whole(signature_input) && are_whole(signature)) {
+            return wrong(SignatureError::Unparsable);
+        }
         let (input_text, signature_text) = (joined(signature_input), joined(signature));
         let (Some(mut inputs), Some(mut signatures)) = (parse(&input_text), parse(&signature_text))
         else {
@@ -463,6 +466,12 @@ fn key(member: &[u8]) -> &[u8] {
     let end =
         member.iter().position(|b| matches!(b, b'=' | b';' | b' ' | b'\t')).unwrap_or(member.len());
     member.get(..end).unwrap_or(member)
+}
+
+/// Whether each line makes sense by itself. A string that goes on in the next line (RFC 9651 4.2
+/// warns of it) hides the line from those who join lines, and not from those who don't.
+fn are_whole(lines: &[&[u8]]) -> bool {
+    lines.len() < 2 || lines.iter().all(|line| parse(line.trim_ascii()).is_some())
 }
 
 fn parse(text: &[u8]) -> Option<Dictionary> {
