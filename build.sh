@@ -11,8 +11,8 @@ main() {
         build) check_tools module; build both ;;
         demo) check_tools python; build; demo ;;
         prepare) check_tools python; build; prepare ;;
-        test) check_tools python lint openssl h2load node; build both; run_tests ;;
-        test-engines) check_tools python; build both; cross; test_engines ;;
+        test) check_tools python lint openssl h2load node; build; run_tests ;;
+        test-engines) check_tools python openssl h2load node; build both; cross; test_module; test_engines ;;
         cross) check_tools module; build both; cross ;;
         fuzz) check_tools python openssl; build; fuzz "${@:2}" ;;
         edits) check_tools python openssl; build; edits "${@:2}" ;;
@@ -32,7 +32,8 @@ usage: ./build.sh [verb]
   prepare build, then make what the demo's nodes need in dist/: register, keys, signed snapshot, Envoy's files
   test    build, then format, lints, unit tests, Envoy's own check of envoy/*.yaml, tests in a real Envoy
   test-engines
-          build, then what takes long: cross, and what needs heavy engines: Prometheus, ClickHouse, DuckDB, OpenTelemetry
+          build, then the rest: cross, the tests in a real Envoy that are of both hosts, on the module, and what needs
+          heavy engines: Prometheus, ClickHouse, DuckDB, OpenTelemetry
   cross   build, then make the module for the other system that Envoy has modules on, and check it: on x86-64
           dist/libwaybill-aarch64.so
   fuzz SECONDS [SEED]
@@ -121,38 +122,42 @@ run_tests() {
     python_packages tests/requirements.txt
     node_packages tests/interop
     lint
-    make_for_tests
+    test_modules trap
     step "cargo test" cargo test --locked
     prepare
     validate_envoy_files
     export WAYBILL=$PWD/dist/waybill
     envoy_tests
     WAYBILL=dist/waybill step "the demo: each scene ends as it is told" quiet "$PYTHON" envoy/demo.py
-    ! has_module || WAYBILL_HOST=module WAYBILL=dist/waybill \
-        step "the demo on the module" quiet "$PYTHON" envoy/demo.py
     say "test: $STEPS steps passed, $SKIPPED skipped, in $(minutes "$SECONDS")"
 }
 
 has_module() { [[ -e dist/libwaybill.so ]]; }
 
-# What only tests load.
-make_for_tests() {
-    local parts=("test_modules trap")
-    ! has_module || parts+=(panics)
-    together "for the tests: ${parts[*]}" "${parts[@]}"
-    export TRAP=$PWD/$WASM_DIR/trap.wasm PANICS=$PWD/.build/panics.so
+# Side by side: most tests wait, for Envoy or for a clock.
+envoy_tests() {
+    together "tests in a real Envoy" "on wasm tests/test_*.py" \
+        "on wasm tests/envoy/test_[a-e]*.py" "on wasm tests/envoy/test_[f-r]*.py" "on wasm tests/envoy/test_sc*.py" \
+        "on wasm tests/envoy/test_s[!c]*.py" "on wasm tests/envoy/test_[t-z]*.py"
 }
 
-# Side by side: most tests wait, for Envoy or for a clock. The module's are those that say nothing of wasm.
-envoy_tests() {
+# The tests in a real Envoy that say nothing of wasm. They are in the second command, as the first has to stay short.
+test_module() {
+    has_module || return 0
     local file="tests/envoy/test_%s.py "
-    local parts=("on wasm tests/test_*.py" "on wasm tests/envoy/test_[a-e]*.py" "on wasm tests/envoy/test_[f-r]*.py"
-        "on wasm tests/envoy/test_sc*.py" "on wasm tests/envoy/test_s[!c]*.py" "on wasm tests/envoy/test_[t-z]*.py")
-    if has_module; then
-        parts+=("on module $(printf "$file" chain cost endpoints fuzz hostile interop mixed module)"
-            "on module $(printf "$file" scenarios sdk secrets snapshot start storage streams trail)")
-    fi
-    together "tests in a real Envoy" "${parts[@]}"
+    prepare_envoy
+    python_packages tests/requirements.txt
+    node_packages tests/interop
+    test_modules trap
+    panics
+    export PANICS=$PWD/.build/panics.so
+    prepare
+    validate envoy/module.yaml
+    WAYBILL=$PWD/dist/waybill together "tests of the module in a real Envoy" \
+        "on module $(printf "$file" chain cost endpoints fuzz hostile module)" \
+        "on module $(printf "$file" alike interop mixed sdk secrets start storage)" \
+        "on module $(printf "$file" scenarios snapshot streams trail)"
+    WAYBILL_HOST=module WAYBILL=dist/waybill step "the demo on the module" quiet "$PYTHON" envoy/demo.py
 }
 
 # on HOST FILE...: the tests of these files on that host.
@@ -266,11 +271,7 @@ refuses_to_abort() {
 validate_envoy_files() {
     local file
     for file in $(grep -l '^static_resources:' envoy/*.yaml envoy/steps/*.yaml envoy/observability/*.yaml); do
-        if [[ $file == envoy/module.yaml && ! -e dist/libwaybill.so ]]; then
-            skip "check of $file: there is no dist/libwaybill.so"
-            continue
-        fi
-        step "envoy --mode validate -c $file" with_keys "$ENVOY" --mode validate --log-level error -c "$file"
+        [[ $file == envoy/module.yaml ]] || validate "$file" # that one is checked with the module's tests
     done
     if have nginx; then
         step "nginx -t -c envoy/nginx.conf" nginx -p . -c envoy/nginx.conf -e stderr -t -q
@@ -278,6 +279,8 @@ validate_envoy_files() {
         skip "check of envoy/nginx.conf: there is no nginx"
     fi
 }
+
+validate() { step "envoy --mode validate -c $1" with_keys "$ENVOY" --mode validate --log-level error -c "$1"; }
 
 # A node that signs doesn't start without a key; these keys are the demo's.
 with_keys() {

@@ -12,10 +12,11 @@ from dataclasses import replace
 import pytest
 
 from bootstrap import own_name, with_own_names
-from harness import assert_unharmed, configuration, node, request, until, validated
+from harness import HOST, assert_unharmed, configuration, node, request, until, validated
 from test_scenarios import begun, case, nodes_of, play, sent, snapshots  # noqa: F401: fixtures
 from test_start import BAD, publish, updates
 
+pytestmark = pytest.mark.skipif(HOST != "module", reason="of both hosts, with the module's: WAYBILL_HOST=module")
 HOSTS = ("wasm", "module")
 SOON_SECONDS = 30
 DIGEST = r"[0-9a-f]{64}"
