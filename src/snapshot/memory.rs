@@ -83,7 +83,7 @@ impl ProcessMemory {
         *place = Some((value.to_vec(), version));
     }
 
-    /// Writes a shared value that still has this version, or a new one where there is no version.
+    /// Writes a shared value if it still has this version; without a version, if it is absent.
     /// Returns whether that was so.
     pub fn swap(&self, entry: SharedEntry, value: &[u8], version: Option<u32>) -> bool {
         if matches!(entry, SharedEntry::Cell(_)) {

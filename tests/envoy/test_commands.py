@@ -67,7 +67,7 @@ def test_commands(tree, name):
     text = (tree / "envoy" / name).read_text()
     found = list(commands(text))
     if "libwaybill.so" in text and not MODULE.exists():
-        pytest.skip("there is no dist/libwaybill.so")
+        pytest.skip("dist/libwaybill.so is missing")
     if any(line.startswith("nginx") for line in found) and not shutil.which("nginx"):
         pytest.skip("nginx isn't installed")
     with contextlib.ExitStack() as running:
