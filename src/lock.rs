@@ -1,5 +1,6 @@
 //! A lock for what threads share for a moment: a slot of a cache, a bucket of nonces.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// A mutex that a panic doesn't poison. Each holder leaves a whole value at each step, so the next
@@ -34,4 +35,9 @@ impl<T> Lock<T> {
             Err(TryLockError::WouldBlock) => None,
         }
     }
+}
+
+/// What was counted since this was last asked. Most who ask find nothing, and only read.
+pub fn take(count: &AtomicU64) -> u64 {
+    if count.load(Ordering::Relaxed) == 0 { 0 } else { count.swap(0, Ordering::Relaxed) }
 }

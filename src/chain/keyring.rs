@@ -25,7 +25,7 @@ pub struct Keyring {
     awaits: bool,
 }
 
-/// Why there is no text of a key.
+/// Why the text of a key is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyAbsence {
     /// The variable isn't set
@@ -218,6 +218,14 @@ pub fn from_variables(
         }),
         KeySource::Secret { .. } => Err(KeyAbsence::NoSecrets),
     }
+}
+
+/// Reads the process's own variables, and no secrets.
+///
+/// # Errors
+/// Why the source gives no text.
+pub fn from_environment(source: &KeySource) -> Result<String, KeyAbsence> {
+    from_variables(&|name| std::env::var(name))(source)
 }
 
 /// What is wrong with a source that gives no text, and what to do.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::replay::{Admission, BUCKETS, Buckets, ReplayMemory, SECRET, SignedNonce, admit};
-use crate::lock::Lock;
+use crate::lock::{Lock, take};
 use crate::terms::time::UnixSeconds;
 
 /// Nonces that passed. Its clones are one memory, which threads may share. A bucket has one of two
@@ -29,20 +29,14 @@ impl InMemory {
         Self(Arc::new(Shelf { secret, ..Shelf::default() }))
     }
 
-    /// Whether there is no other clone of it.
+    /// Whether nobody else holds a clone of it.
     pub fn is_alone(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
 
     /// How many nonces went though they could still pass, since this was last asked.
     pub fn take_evictions(&self) -> u64 {
-        let evictions = &self.0.evictions;
-        // most requests only read it
-        if evictions.load(Ordering::Relaxed) == 0 {
-            0
-        } else {
-            evictions.swap(0, Ordering::Relaxed)
-        }
+        take(&self.0.evictions)
     }
 
     fn bucket(&self, number: u16) -> Option<&Lock<VersionedBucket>> {

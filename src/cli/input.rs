@@ -9,7 +9,7 @@ use super::files::read;
 use super::output::complain;
 use super::{check, inspect, register};
 use crate::chain::Signer;
-use crate::chain::keyring::{Keyring, from_variables};
+use crate::chain::keyring::{Keyring, from_environment};
 use crate::chain::memory::InMemory;
 use crate::cli::capture::{Capture, RequestBuffer};
 use crate::compile::{Order, compile};
@@ -160,10 +160,7 @@ impl NodeCase {
     /// A worker that has seen no request, with the keys whose variables are set here. Adds to
     /// `gaps` that some aren't.
     pub(super) fn worker(&self, gaps: &mut Vec<String>) -> Result<Worker, CommandError> {
-        let draft = Keyring::gather(
-            &self.screen.config().tag,
-            &from_variables(&|name| std::env::var(name)),
-        );
+        let draft = Keyring::gather(&self.screen.config().tag, &from_environment);
         if let Some(problem) = draft.wrong.iter().next() {
             return Err(CommandError(problem.to_string()));
         }

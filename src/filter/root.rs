@@ -11,7 +11,7 @@ use proxy_wasm::types::ContextType;
 use super::http::Exchange;
 use super::instance::Instance;
 use super::{keeper, vm};
-use crate::chain::keyring::from_variables;
+use crate::chain::keyring::from_environment;
 use crate::decision::event::Ledger;
 use crate::host;
 
@@ -70,7 +70,7 @@ impl RootContext for Root {
             Ok(Some(bytes)) => bytes,
             Ok(None) | Err(_) => Vec::new(),
         };
-        match host::configure(&bytes, &from_variables(&|name| std::env::var(name))) {
+        match host::configure(&bytes, &from_environment) {
             Ok((screen, keyring)) => {
                 let (line, notices) = host::announcement(&screen, &keyring, vm::now().seconds());
                 info!("{line}");

@@ -4,13 +4,14 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::lock::take;
+
 /// How many panics weren't counted yet.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
 /// How many panics there were since this was last asked.
 pub fn take_panics() -> u64 {
-    // most requests only read it
-    if PANICS.load(Ordering::Relaxed) == 0 { 0 } else { PANICS.swap(0, Ordering::Relaxed) }
+    take(&PANICS)
 }
 
 /// Runs a hook's work. A panic ends there. It is counted, and `after` says what the hook returns.

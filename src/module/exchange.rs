@@ -14,7 +14,7 @@ use crate::decision::reply::LocalReply;
 use crate::decision::request::{Pair, Time};
 use crate::decision::signals::Signal;
 use crate::host::{CounterName, EVENT_NAME, ExchangeHost, FieldMap, RequestCounters, Severity};
-use crate::lock::Lock;
+use crate::lock::{Lock, take};
 use crate::snapshot::Snapshot;
 
 /// What the requests of a configuration share.
@@ -65,8 +65,9 @@ impl ExchangeParts {
     pub fn hand_over(&self) {
         let Some(config) = self.clocked else { return };
         for RequestCounter { id, value, waiting } in self.counters.all() {
-            if waiting.load(Ordering::Relaxed) > 0 {
-                config.add(*id, Some(value), waiting.swap(0, Ordering::Relaxed));
+            let amount = take(waiting);
+            if amount > 0 {
+                config.add(*id, Some(value), amount);
             }
         }
         self.count_aside(|id, amount| config.add(id, None, amount));

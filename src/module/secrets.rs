@@ -1,7 +1,7 @@
 //! Signing keys from secrets of Envoy's, which Envoy may replace at any time.
 
 use super::abi::{ConfigHandle, SecretId, StreamHandle};
-use crate::chain::keyring::{KeyAbsence, from_variables};
+use crate::chain::keyring::{KeyAbsence, from_environment};
 use crate::config::KeySource;
 
 /// The secrets of a configuration, each with its number in Envoy.
@@ -17,7 +17,9 @@ impl KeySecrets {
     /// # Errors
     /// Why there is none.
     pub fn open(&mut self, config: ConfigHandle, source: &KeySource) -> Result<String, KeyAbsence> {
-        let KeySource::Secret { name, sds_config } = source else { return variable(source) };
+        let KeySource::Secret { name, sds_config } = source else {
+            return from_environment(source);
+        };
         let id = config.subscribe(name.as_str(), sds_config.as_str());
         let id = id.ok_or(KeyAbsence::Refused)?;
         self.0.push((source.clone(), id));
@@ -36,13 +38,11 @@ impl KeySecrets {
     /// Why there is none.
     pub fn text(&self, texts: &SecretTexts, source: &KeySource) -> Result<String, KeyAbsence> {
         let place = self.0.iter().position(|(known, _)| known == source);
-        let Some(text) = place.and_then(|place| texts.get(place)) else { return variable(source) };
+        let Some(text) = place.and_then(|place| texts.get(place)) else {
+            return from_environment(source);
+        };
         Some(text.clone()).filter(|it| !it.is_empty()).map(lossy).ok_or(KeyAbsence::Awaited)
     }
-}
-
-fn variable(source: &KeySource) -> Result<String, KeyAbsence> {
-    from_variables(&|name| std::env::var(name))(source)
 }
 
 /// What isn't UTF-8 isn't a key either.
